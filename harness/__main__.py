@@ -1,0 +1,5 @@
+"""``python -m harness``, for torchrun and for clones."""
+
+from harness.cli import main
+
+main()

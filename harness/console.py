@@ -1,0 +1,55 @@
+"""What the user sees: progress bars and tables. The only module that prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.leaderboard import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Rate(ProgressColumn):
+    """Images per second, over the recent past."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} images/s" if speed else "- images/s", style="cyan")
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A live bar: description, bar, count, images/s, time left, and a free text of the task's `info`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[info]}", style="dim"),
+    )
+    with Progress(*columns, console=err, refresh_per_second=4, speed_estimate_period=60) as bar:
+        yield bar
+
+
+def show(table: Table) -> None:
+    """Print a table, or the bare text of its cells where the output is not a terminal wide enough."""
+    rich = RichTable(title=table.title, title_style="bold", caption=table.caption, caption_justify="left")
+    for k, name in enumerate(table.header):
+        rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right")
+    for row in table.rows:
+        rich.add_row(*row)
+    out.print(rich)
+
+
+def fail(message: str) -> None:
+    """Print an error."""
+    err.print(Text.assemble(("Error: ", "bold red"), message))

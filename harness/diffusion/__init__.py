@@ -1,0 +1,1 @@
+"""Diffusion models as the harness uses them: schedules, one-step denoising, diffusion-driven adaptation."""

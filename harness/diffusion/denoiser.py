@@ -1,0 +1,57 @@
+"""The denoiser: the only place that knows that a diffusion model sees [-1, 1] and what alpha_bar is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.diffusion.schedule import Floats, Schedule
+from harness.types import HarnessError
+
+
+def at(table: Floats, index: Tensor) -> Tensor:
+    """Entries of a float64 table as float32, (B, 1, 1, 1), ready to multiply images."""
+    return torch.from_numpy(table).to(index.device)[index].float()[:, None, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A noise-prediction network with its schedule.
+
+    network: (x_t, times) to (B, 3 or 6, H, W); six channels are noise and variance interpolation (learned sigma).
+    Inputs and outputs of the public methods are images in [0, 1]; x_t is in the model's space, around [-1, 1].
+    """
+
+    network: nn.Module
+    schedule: Schedule
+
+    def check_times(self, times: Tensor | tuple[int, ...]) -> None:
+        """Raises HarnessError for a time outside the schedule."""
+        last = len(self.schedule.betas) - 1
+        for t in [int(t) for t in times]:
+            if not 0 <= t <= last:
+                raise HarnessError(f"Diffusion time {t} lies outside this denoiser's schedule (0 to {last}).")
+
+    def diffuse(self, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise (Ho et al., 2020, eq. 4); `t` is (B,) int64."""
+        abar = self.schedule.alpha_bar
+        return at(abar**0.5, t) * (images * 2 - 1) + at((1 - abar) ** 0.5, t) * noise
+
+    def predict_x0(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """One reverse step to the image: clip((x_t - sqrt(1 - abar) eps) / sqrt(abar), -1, 1), in [0, 1]."""
+        noise, _ = self.predict_noise(x_t, t)
+        return (self.x0(self.schedule, x_t, t, noise) + 1) / 2
+
+    def predict_noise(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The network's noise and, where it has one, its raw variance channel v; float32 whatever the autocast."""
+        out = cast(Tensor, self.network(x_t, t, return_dict=False)[0]).float()
+        return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
+
+    @staticmethod
+    def x0(schedule: Schedule, x_t: Tensor, index: Tensor, noise: Tensor) -> Tensor:
+        """The clipped prediction of x_0 in [-1, 1] at an index of `schedule`."""
+        abar = schedule.alpha_bar
+        return (at((1 / abar) ** 0.5, index) * x_t - at((1 / abar - 1) ** 0.5, index) * noise).clamp(-1, 1)

@@ -1,0 +1,83 @@
+"""Noise schedules in float64: beta_t, alpha_bar_t and the respaced schedules of guided-diffusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from harness.types import HarnessError
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A discrete diffusion schedule (Ho et al., NeurIPS 2020): x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise.
+
+    betas: (T,) float64; index t = 0 is one step of noise.
+    times: (T,) the network's own time for each index; differs from the index in a respaced schedule.
+    """
+
+    betas: Floats
+    times: Floats
+
+    @cached_property
+    def alpha_bar(self) -> Floats:
+        """(T,) float64, the share of the signal's variance left at each index."""
+        return np.cumprod(1.0 - self.betas)
+
+    @cached_property
+    def posterior_variance(self) -> Floats:
+        """(T,) variance of q(x_{t-1} | x_t, x_0) (Ho et al., eq. 7); zero at index 0."""
+        previous = np.append(1.0, self.alpha_bar[:-1])
+        return self.betas * (1.0 - previous) / (1.0 - self.alpha_bar)
+
+    @cached_property
+    def posterior_mean(self) -> tuple[Floats, Floats]:
+        """Coefficients of x_0 and of x_t in the mean of q(x_{t-1} | x_t, x_0) (Ho et al., eq. 7)."""
+        previous = np.append(1.0, self.alpha_bar[:-1])
+        of_x0 = self.betas * np.sqrt(previous) / (1.0 - self.alpha_bar)
+        of_xt = (1.0 - previous) * np.sqrt(1.0 - self.betas) / (1.0 - self.alpha_bar)
+        return of_x0, of_xt
+
+    @cached_property
+    def posterior_log_variance(self) -> Floats:
+        """Log of `posterior_variance`, with index 1 standing in for the zero at index 0."""
+        return np.log(np.append(self.posterior_variance[1], self.posterior_variance[1:]))
+
+    def respaced(self, steps: int) -> Schedule:
+        """The same process seen at `steps` evenly spaced times, first and last included (Nichol & Dhariwal, 2021).
+
+        guided-diffusion accumulates a fractional stride and rounds half to even; so does this.
+        """
+        total = len(self.betas)
+        if not 1 < steps <= total:
+            raise HarnessError(f"A schedule of {total} steps cannot be respaced to {steps}.")
+        stride = (total - 1) / (steps - 1)
+        picked, position = [], 0.0
+        for _ in range(steps):
+            picked.append(round(position))
+            position += stride
+        kept = self.alpha_bar[picked]
+        return Schedule(1.0 - kept / np.append(1.0, kept[:-1]), self.times[picked])
+
+
+def linear(steps: int = 1000) -> Schedule:
+    """Betas from 1e-4 to 0.02, scaled so that other lengths cover the same noise (Ho et al.; guided-diffusion)."""
+    scale = 1000 / steps
+    return Schedule(np.linspace(scale * 1e-4, scale * 0.02, steps), np.arange(steps))
+
+
+def cosine(steps: int = 1000) -> Schedule:
+    """Squared-cosine alpha_bar (Nichol & Dhariwal, ICML 2021, eq. 17), betas clipped at 0.999."""
+
+    def level(t: Floats) -> Floats:
+        return np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
+
+    edges = np.arange(steps + 1) / steps
+    return Schedule(np.minimum(1.0 - level(edges[1:]) / level(edges[:-1]), 0.999), np.arange(steps))
+
+
+SCHEDULES = {"linear": linear, "cosine": cosine}

@@ -1,0 +1,72 @@
+"""What a run will cost, before it is run: counts from the methods, seconds from a short measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from harness import noise
+from harness.diffusion.adaptation import guided_step
+from harness.evaluate import Job
+from harness.tally import tally
+from harness.types import Adaptation
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Counts are of single images. `missing` leaves out what is already on disk; seconds are for the missing part."""
+
+    conditions: int
+    images: int
+    missing: int
+    classifier_calls: int
+    denoiser_calls: int
+    seconds: float
+
+
+def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
+    """Counts exactly, times one tile per network. All pairs of a part are taken to be missing together."""
+    mine: Sequence = job.parts[shard[0] :: shard[1]]
+    images = sum(len(p.indices) for p in mine)
+    missing = sum(len(p.indices) for p in mine if any(not j.done() and not j.has(p.name) for j in job.journals))
+    needs = tally([pair.procedure for pair in job.pairs])
+    models = {pair.model: pair.classifier for pair in job.pairs}
+    size = job.tiles.size
+    picked = [i % len(job.data.ids) for i in range(size)]
+    batch = job.data.read(picked)
+    # A clone, because a classifier remembers the views it has seen.
+    one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
+    per_image = one_view * needs.classified / size
+    if job.denoiser and needs.denoiser:
+        denoiser, t = job.denoiser, torch.full((size,), 100)
+        eps = noise.gaussian(batch.images.shape[1:], seed=0, purpose="estimate", samples=batch.ids)
+        forward = _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if needs.denoised else 0.0
+        settings = Adaptation()
+        schedule = denoiser.schedule.respaced(settings.steps)
+
+        def step(x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+            return guided_step(denoiser, schedule, x, 10, x, settings, e, torch.ones(len(x), device=x.device))
+
+        guided = _seconds(job.tiles, step, batch.images, eps) if needs.guided else 0.0
+        per_image += (forward * needs.denoised + guided * needs.guided) / size
+    read = job.suite.open(mine[0].condition, job.spec.seed) if mine else job.data
+    per_image += _seconds(read.read, picked) / size
+    return Estimate(
+        conditions=len(job.suite.conditions()),
+        images=images,
+        missing=missing,
+        classifier_calls=missing * needs.classified * len(models),
+        denoiser_calls=missing * needs.denoiser,
+        seconds=missing * per_image,
+    )
+
+
+def _seconds(function: Callable[..., object], *arguments: object) -> float:
+    """Seconds of the second call: the first one warms up."""
+    function(*arguments)
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start

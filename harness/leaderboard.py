@@ -1,0 +1,237 @@
+"""Records to tables and paired tests. Pure: files in, text out, nothing remembered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import metrics, plugins, record
+from harness.record import RunRecord
+from harness.types import HarnessError, Metric
+
+
+@dataclass(frozen=True)
+class Table:
+    """Something to print: in the terminal by the command line, in a file by `markdown`."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+def find(root: Path) -> list[RunRecord]:
+    """Every record below a results folder; of several with one key the newest."""
+    files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
+    newest: dict[str, RunRecord] = {}
+    for found in sorted((record.load(file) for file in files), key=lambda r: r.created):
+        newest[found.key] = found
+    return list(newest.values())
+
+
+def boards(records: Iterable[RunRecord]) -> dict[tuple[str, ...], list[RunRecord]]:
+    """Records grouped into leaderboards, each ranked by its first column; whole test sets before subsets."""
+    grouped: dict[tuple[str, ...], list[RunRecord]] = {}
+    for entry in sorted(records, key=lambda r: (r.suite, r.status, r.board)):
+        grouped.setdefault(entry.board, []).append(entry)
+    return {board: sorted(entries, key=_rank) for board, entries in grouped.items()}
+
+
+def _rank(entry: RunRecord) -> tuple[float, str, str]:
+    best = entry.metric(*entry.columns[0])
+    if best is None:
+        return (np.inf, entry.model.name, entry.method)
+    return (-best.value if best.higher_is_better else best.value, entry.model.name, entry.method)
+
+
+def ranking(entries: Sequence[RunRecord]) -> Table:
+    """One leaderboard: a row per classifier and method."""
+    first = entries[0]
+    header = ["", "model", "method", *(_heading(first, *column) for column in first.columns), "denoiser calls"]
+    rows = [
+        [
+            str(place),
+            entry.model.name,
+            entry.method,
+            *(spell(entry.metric(*column)) for column in entry.columns),
+            f"{entry.cost.method_calls_per_image} / image",
+        ]
+        for place, entry in enumerate(entries, 1)
+    ]
+    notes = sorted({note for entry in entries for note in entry.notes})
+    facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
+    caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
+    return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
+
+
+def crosstab(entries: Sequence[RunRecord]) -> Table:
+    """The same leaderboard as classifiers by methods, first column only: the shape of the paper's Table 1."""
+    first = entries[0]
+    models = sorted({e.model.name for e in entries})
+    methods = sorted({e.method for e in entries}, key=lambda name: (name != "default", name))
+    cells = {(e.model.name, e.method): spell(e.metric(*e.columns[0])) for e in reversed(entries)}
+    rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
+    return Table(f"{title(first)}: {_heading(first, *first.columns[0])}", ["model", *methods], rows)
+
+
+def title(entry: RunRecord) -> str:
+    """What a board's rows have in common, in words."""
+    subset = "" if entry.status == "complete" else " (subset)"
+    return f"{entry.suite} v{entry.suite_version}, {entry.coverage}{subset}"
+
+
+def _heading(entry: RunRecord, name: str, condition: str) -> str:
+    metric = entry.metric(name, condition)
+    unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit if metric else "", "")
+    return f"{name.replace('_', ' ')} ({unit})" if unit else name.replace("_", " ")
+
+
+def spell(metric: Metric | None) -> str:
+    """A metric in percent with its interval: ``74.3 [72.1, 76.5]``."""
+    if metric is None:
+        return "undefined"
+    low, high = metric.interval
+    return f"{100 * metric.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub markdown."""
+    lines = [f"### {table.title}", "", "| " + " | ".join(table.header) + " |", "|" + " --- |" * len(table.header)]
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    return "\n".join([*lines, "", *([table.caption, ""] if table.caption else [])])
+
+
+def page(records: Iterable[RunRecord]) -> str:
+    """The whole leaderboard file."""
+    parts = [
+        "# Leaderboard",
+        "",
+        "Computed from the records in this folder by `harness leaderboard --write`; not edited by hand.",
+        "",
+    ]
+    for entries in boards(records).values():
+        if len({e.method for e in entries}) > 1 and len({e.model.name for e in entries}) > 1:
+            parts.append(markdown(crosstab(entries)))
+        parts.append(markdown(ranking(entries)))
+    return "\n".join(parts)
+
+
+def published(root: Path) -> list[Table]:
+    """The tables that papers printed, each labelled as such."""
+    tables = []
+    for file in sorted((root / "published").glob("*.json")):
+        values: Mapping[str, Any] = json.loads(file.read_text())
+        for name, table in values["tables"].items():
+            rows = [[key, *(f"{v:.2f}" for v in cells)] for key, cells in table["rows"].items()]
+            heading = f"{name} (published: {values['short']}; not measured here)"
+            tables.append(Table(heading, [table["of"], *table["columns"]], rows, table.get("note", "")))
+    return tables
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two records on the same samples. Results are B minus A, positive where B is better."""
+
+    a: RunRecord
+    b: RunRecord
+    per_condition: Mapping[str, metrics.PairedResult]
+    mean: metrics.PairedResult
+    images: int
+    unscored: Sequence[str] = field(default=())
+
+
+def compare(a: RunRecord, b: RunRecord) -> Comparison:
+    """Paired comparison over the samples that both records have; the mean is over the suite's scored conditions.
+
+    Raises HarnessError when the records are of different suites, data or randomness, or share no sample.
+    """
+    for what, x, y in [
+        ("suite", (a.suite.partition(":")[0], a.suite_version), (b.suite.partition(":")[0], b.suite_version)),
+        ("data", a.data_sha256, b.data_sha256),
+        ("conditions of", a.facts, b.facts),
+        ("seed", a.spec.seed, b.spec.seed),
+    ]:
+        if x != y:
+            raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
+    sides = [_correct(entry) for entry in (a, b)]
+    common = sides[0].keys() & sides[1].keys()
+    ids = sorted({sample for _, sample in common})
+    suite = plugins.suite.configure(a.suite)[1]
+    conditions = [c for c in suite.conditions() if all((c.name, sample) in common for sample in ids)]
+    if not ids or not conditions:
+        raise HarnessError(f"{label(a)} and {label(b)} share no complete condition. Run both on the same subset.")
+    left, right = (np.array([[s[c.name, i] for c in conditions] for i in ids]) for s in sides)
+    per_condition = {c.name: metrics.compare_condition(left[:, k], right[:, k]) for k, c in enumerate(conditions)}
+    scored = [k for k, c in enumerate(conditions) if c.scored]
+    mean = metrics.compare_clustered(left[:, scored], right[:, scored])
+    return Comparison(a, b, per_condition, mean, len(ids), [c.name for c in conditions if not c.scored])
+
+
+def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> Comparison:
+    """The comparison of two texts as given on the command line: the first pair of records that fit together."""
+    left, right = resolve(a, records, suite), resolve(b, records, suite)
+    boards_of_b = {entry.board: entry for entry in reversed(right)}
+    for entry in left:
+        if entry.board in boards_of_b:
+            return compare(entry, boards_of_b[entry.board])
+    return compare(left[0], right[0])
+
+
+def _correct(entry: RunRecord) -> dict[tuple[str, str], bool]:
+    rows = entry.rows()
+    hits = rows["prediction"] == rows["label"]
+    return {(c, i): bool(h) for c, i, h in zip(rows["condition"], rows["id"], hits, strict=True)}
+
+
+def label(entry: RunRecord) -> str:
+    """How `compare` names a record: ``digits/vit:de``."""
+    return f"{entry.model.name}:{entry.method}"
+
+
+def comparison_table(result: Comparison) -> Table:
+    """A row per condition, the mean last."""
+
+    def row(name: str, r: metrics.PairedResult, p: float) -> list[str]:
+        low, high = r.interval
+        return [
+            name,
+            f"{100 * r.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+            str(r.a_only),
+            str(r.b_only),
+            _p(p),
+        ]
+
+    rows = [row(name, r, r.p) for name, r in result.per_condition.items()]
+    caption = f"{result.images} source images, paired. Positive: B is better. p per condition: exact McNemar."
+    if len(result.per_condition) > 1:
+        rows.append(row("mean", result.mean, result.mean.p))
+        caption += (
+            " The mean's interval and p take an image under all conditions for one observation (t, sign-flip); "
+            f"exact McNemar over all rows, which takes them for independent: p {_p(result.mean.p_rows)}."
+        )
+    header = ["condition", "difference (points)", "only A right", "only B right", "p"]
+    return Table(f"B = {label(result.b)} against A = {label(result.a)} on {result.a.suite}", header, rows, caption)
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -> list[RunRecord]:
+    """The records that `text` means: a record file, or ``model:method`` among `records`, the whole test set first."""
+    if text.endswith(".json") or Path(text).is_file():
+        return [record.load(Path(text))]
+    model, _, method = text.partition(":")
+    method = method or "default"
+    of_suite = [r for r in records if suite in (None, r.suite, r.suite.partition(":")[0])]
+    exact = [r for r in of_suite if r.model.name == model and r.method == method]
+    loose = [r for r in of_suite if r.model.name == model and r.method.partition(":")[0] == method]
+    found = exact or loose
+    if not found:
+        raise plugins.suggest("record", f"{model}:{method}", sorted({label(r) for r in of_suite}))
+    return sorted(found, key=lambda r: (r.status != "complete", r.suite, r.created))

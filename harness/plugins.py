@@ -1,0 +1,209 @@
+"""One registry for every kind of plugin: decorate, discover, look up, configure.
+
+A plugin is a decorated class or function in one short file. It is found in ``registry/`` and ``suites/``, in any
+installed package that declares the entry point group ``harness.plugins``, or in a file given as ``--plugin FILE.py``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from harness.types import HarnessError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
+    """The error for a name that does not exist: near matches first, then everything there is."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or [k for k in known if name and name in k][:3]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {', '.join(sorted(known)) or 'none'}.")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered plugin.
+
+    build: the decorated class or function.
+    facts: keyword arguments of the decorator, such as ``dataset="digits"`` for a model.
+    source: SHA-256 of the file that defines it, when it came by ``--plugin``; part of what identifies a run.
+    """
+
+    kind: str
+    name: str
+    build: Callable[..., Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def summary(self) -> str:
+        """First line of the plugin's docstring."""
+        return (self.build.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def settings(self) -> str:
+        """The plugin's settings and their defaults, as they are written on the command line."""
+        if not is_dataclass(self.build):
+            return ""
+        shown = [f for f in fields(self.build) if f.init and f.default is not MISSING]
+        return "\n".join(f"{f.name}={_spell(f.default)}" for f in shown)
+
+
+class Registry:
+    """All plugins of one kind. Calling it is the decorator: ``@model("mine", dataset="digits")``."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+
+    def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
+        def register(build: F) -> F:
+            if name in self._entries:
+                first = self._entries[name].build
+                raise HarnessError(
+                    f"Two {self.kind} plugins are called {name!r}: in {first.__module__} and {build.__module__}."
+                )
+            self._entries[name] = Entry(self.kind, name, build, facts, _loading[-1] if _loading else "")
+            return build
+
+        return register
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise suggest(self.kind, name, list(self._entries))
+        return self._entries[name]
+
+    def entries(self) -> list[Entry]:
+        """Every plugin of this kind, by name."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def configure(self, text: str, defaults: Mapping[str, Any] | None = None) -> tuple[str, Any]:
+        """Build a dataclass plugin from ``name:key=value,key=value``; a value may itself hold commas (``times=0,50``).
+
+        defaults: settings that stand in for those the text leaves out (a suite's presets).
+        Returns the canonical text, which names every setting that differs from the class's own default, and the object.
+        """
+        name, _, rest = text.partition(":")
+        entry = self[name]
+        values = dict(defaults or {}) | _parse(text, rest, _parameters(entry))
+        try:
+            plugin = entry.build(**values)
+        except (TypeError, ValueError) as error:
+            raise HarnessError(f"{self.kind} {text!r}: {error}") from error
+        changed = [f"{key}={_spell(getattr(plugin, key))}" for key in _changed(plugin)]
+        return ":".join([name, ",".join(changed)] if changed else [name]), plugin
+
+
+def _parameters(entry: Entry) -> dict[str, Any]:
+    if not is_dataclass(entry.build):
+        return {}
+    hints = get_type_hints(entry.build)
+    return {f.name: hints[f.name] for f in fields(entry.build) if f.init}
+
+
+def _changed(plugin: Any) -> list[str]:
+    if not is_dataclass(plugin):
+        return []
+    return [f.name for f in fields(plugin) if f.init and (f.default is MISSING or getattr(plugin, f.name) != f.default)]
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_spell, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _parse(text: str, rest: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    raw: dict[str, str] = {}
+    key = ""
+    for token in filter(None, rest.split(",")):
+        head, equals, value = token.partition("=")
+        if equals:
+            key = head.strip()
+            if key in raw:
+                raise HarnessError(f"{text!r} sets {key!r} twice.")
+            raw[key] = value
+        elif key:
+            raw[key] += "," + token
+        else:
+            raise HarnessError(f"{text!r}: settings are written name:key=value,key=value.")
+    for key in raw:
+        if key not in parameters:
+            raise suggest("setting", key, list(parameters), f" in {text!r}")
+    return {key: _convert(text, key, value, parameters[key]) for key, value in raw.items()}
+
+
+def _convert(text: str, key: str, value: str, hint: Any) -> Any:
+    try:
+        if hint is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        if hint in (int, float, str):
+            return hint(value)
+        if hint == tuple[int, ...]:
+            return tuple(int(v) for v in value.split(","))
+    except (ValueError, KeyError):
+        raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {getattr(hint, '__name__', hint)}.") from None
+    raise HarnessError(f"{text!r}: {key} cannot be set from the command line.")
+
+
+model = Registry("model")
+method = Registry("test-time method")
+suite = Registry("suite")
+denoiser = Registry("denoiser")
+dataset = Registry("data set")
+architecture = Registry("architecture")
+
+_loading: list[str] = []
+_discovered: set[str] = set()
+
+
+def discover(*files: Path) -> None:
+    """Import every plugin: the two packages, installed entry points, the given files. Repeated calls are free."""
+    if "packages" not in _discovered:
+        _discovered.add("packages")
+        for package in ("harness.registry", "harness.suites"):
+            root = importlib.import_module(package)
+            for found in pkgutil.walk_packages(root.__path__, package + "."):
+                importlib.import_module(found.name)
+        for point in entry_points(group="harness.plugins"):
+            point.load()
+    for file in files:
+        _load_file(file.resolve())
+
+
+def _load_file(file: Path) -> None:
+    if str(file) in _discovered:
+        return
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"--plugin {file}: {error.strerror}. Give the path of a Python file.") from error
+    name = f"harness_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    module_spec = importlib.util.spec_from_file_location(name, file)
+    if module_spec is None or module_spec.loader is None:
+        raise HarnessError(f"--plugin {file}: not a Python file (its name must end in .py).")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    _loading.append(hashlib.sha256(source).hexdigest())
+    try:
+        module_spec.loader.exec_module(module)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"--plugin {file}: importing it raised {type(error).__name__}: {error}") from error
+    finally:
+        _loading.pop()
+    _discovered.add(str(file))

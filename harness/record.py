@@ -1,0 +1,283 @@
+"""What a run leaves behind: a JSON record, a Parquet sample table, and the parts that make it resumable.
+
+    results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: what was measured, from what, by what
+    results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.parquet    one row per sample and condition
+    results/local/.parts/1f2e3d4c5b6a/0003-0001.parquet            finished parts of a run that is under way
+
+Every file appears whole or not at all. The hash in the names identifies everything that decides a number, so a part
+is never mixed into another run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+import harness
+from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
+
+SCHEMA = 1
+Rows = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took. The only part of a record, beside `created`, that may differ between two runs of the same thing.
+
+    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together.
+    images: test images evaluated, one per sample and condition.
+    denoiser_calls: images that went through the denoiser while these rows were made, shared by all `pairs`.
+    method_calls_per_image: denoiser calls that the method asks for on its own.
+    pairs: how many classifier-method pairs shared the seconds and the calls.
+    tile_halvings: how often memory forced a smaller tile; not zero means rows agree with other runs to rounding only.
+    """
+
+    seconds: float = 0.0
+    images: int = 0
+    denoiser_calls: int = 0
+    method_calls_per_image: int = 0
+    pairs: int = 1
+    tile_halvings: int = 0
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One classifier under one method on one suite.
+
+    status: "complete" for the whole test set, "partial" for a subset; subsets are never ranked beside whole sets.
+    coverage: in words, "600 of 600 images" or "100 of 600 images (every 6th)".
+    suite, suite_version, dataset: what was measured on. facts: what else decides the suite's numbers.
+    model, denoiser: names, hashes and origins of the weights.
+    data_sha256: hash of the clean test images, labels and ids.
+    key: hash of everything that decides a number; the same key means the same rows.
+    columns: (metric, condition) pairs that a leaderboard shows; the first one ranks.
+    samples: name and SHA-256 of the sample table beside this file, and its number of rows.
+    notes: what could not be computed, and why.
+    environment: versions and hardware.
+    """
+
+    status: str
+    coverage: str
+    suite: str
+    suite_version: int
+    dataset: str
+    facts: Mapping[str, str]
+    model: Weights
+    method: str
+    denoiser: Weights | None
+    spec: RunSpec
+    data_sha256: str
+    geometry: Geometry
+    key: str
+    columns: Sequence[tuple[str, str]]
+    metrics: Sequence[Metric]
+    notes: Sequence[str]
+    samples: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    cost: Cost
+    created: str
+    schema: int = SCHEMA
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def board(self) -> tuple[str, ...]:
+        """Records with the same board may be ranked together: same suite, data, samples and randomness."""
+        spec = self.spec
+        facts = ",".join(f"{k}={v}" for k, v in sorted(self.facts.items()))
+        return (self.suite, str(self.suite_version), facts, self.data_sha256, self.coverage, str(spec.seed))
+
+    def metric(self, name: str, condition: str | None = None) -> Metric | None:
+        """The metric of that name, for one condition or the first there is."""
+        return next((m for m in self.metrics if m.name == name and condition in (None, m.condition)), None)
+
+    def rows(self) -> Rows:
+        """The sample table, checked against its hash."""
+        assert self.path is not None
+        file = self.path.with_name(self.samples["file"])
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise HarnessError(f"{file}: {error.strerror}. The record's sample table belongs beside it.") from error
+        if hashlib.sha256(data).hexdigest() != self.samples["sha256"]:
+            raise HarnessError(
+                f"{file} is not the sample table that {self.path.name} was computed from (SHA-256 differs)."
+            )
+        return columns(pq.read_table(pa.BufferReader(data)))
+
+
+def columns(table: pa.Table) -> Rows:
+    """A Parquet table as numpy columns; lists become (N, K)."""
+    found: Rows = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            found[name] = column.flatten().to_numpy().reshape(len(column), -1)
+        else:
+            found[name] = column.to_numpy(zero_copy_only=False)
+    return found
+
+
+def table_of(rows: Mapping[str, Any]) -> pa.Table:
+    """Numpy columns (N,) or (N, K) as a Parquet table; repeated strings are dictionary-encoded by Parquet itself."""
+    arrays = {}
+    for name, values in rows.items():
+        array = np.asarray(values)
+        flat = pa.array(array.reshape(-1))
+        arrays[name] = flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
+    return pa.table(arrays)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """Twelve hex digits that stand for everything that decides a number."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions and hardware behind a record."""
+    cuda = torch.device(device).type == "cuda"
+    packages = ("numpy", "diffusers", "timm", "pillow", "scipy", "statsmodels")
+    return {
+        "harness": harness.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        **{name: version(name) for name in packages},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+class Journal:
+    """The finished parts of one record, on disk.
+
+    out: results folder. suite, model, method: for the file name. key: see `key_of`.
+    """
+
+    def __init__(self, out: Path, suite: str, model: str, method: str, key: str) -> None:
+        stem = f"{_safe(model)}--{_safe(method)}--{key}"
+        self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
+        self._parts = out / ".parts" / key
+
+    def done(self) -> bool:
+        """Whether the record itself is there."""
+        return self.file.is_file()
+
+    def has(self, part: str) -> bool:
+        """Whether a part is on disk."""
+        return self._part(part).is_file()
+
+    def write(self, part: str, rows: Rows, cost: Mapping[str, float]) -> None:
+        """Put a finished part on disk."""
+        table = table_of(rows).replace_schema_metadata({"cost": json.dumps(cost)})
+        with writing(self._part(part)) as partial:
+            pq.write_table(table, partial)
+
+    def read(self, parts: Sequence[str]) -> tuple[Rows, dict[str, float]]:
+        """All rows in the order of `parts`, and the summed cost."""
+        tables = [pq.read_table(self._part(part)) for part in parts]
+        costs = [json.loads(table.schema.metadata[b"cost"]) for table in tables]
+        total = {name: sum(cost[name] for cost in costs) for name in costs[0]}
+        return columns(pa.concat_tables([t.replace_schema_metadata(None) for t in tables])), total
+
+    def finish(self, rows: Rows, make: Any) -> None:
+        """Write the sample table, then the record that `make(samples)` returns, then drop the parts."""
+        samples = self.file.with_suffix(".parquet")
+        with writing(samples) as partial:
+            pq.write_table(table_of(rows), partial, compression="zstd")
+        digest = hashlib.sha256(samples.read_bytes()).hexdigest()
+        record = make({"file": samples.name, "sha256": digest, "rows": len(rows["id"])})
+        save(record, self.file)
+        self.clear_parts()
+
+    def clear_parts(self) -> None:
+        """Forget the parts; the record stays."""
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Forget everything, for ``--fresh``."""
+        self.clear_parts()
+        for file in (self.file, self.file.with_suffix(".parquet")):
+            file.unlink(missing_ok=True)
+
+    def _part(self, part: str) -> Path:
+        return self._parts / f"{part}.parquet"
+
+
+def save(record: RunRecord, file: Path) -> None:
+    """Write a record's JSON."""
+    values = asdict(record)
+    del values["path"]
+    with writing(file) as partial:
+        partial.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def load(file: Path) -> RunRecord:
+    """Read a record; raises HarnessError for a file that is not one, or of another schema."""
+    try:
+        values = json.loads(file.read_text())
+        if values["schema"] != SCHEMA:
+            raise HarnessError(f"{file} has record schema {values['schema']}; this version reads {SCHEMA}.")
+        spec = values["spec"]
+        return RunRecord(
+            **{
+                **values,
+                "spec": RunSpec(**{**spec, "models": tuple(spec["models"]), "methods": tuple(spec["methods"])}),
+                "model": Weights(**values["model"]),
+                "denoiser": values["denoiser"] and Weights(**values["denoiser"]),
+                "columns": tuple((name, condition) for name, condition in values["columns"]),
+                "geometry": Geometry(**values["geometry"]),
+                "metrics": tuple(Metric(**{**m, "interval": tuple(m["interval"])}) for m in values["metrics"]),
+                "cost": Cost(**values["cost"]),
+                "path": file,
+            }
+        )
+    except OSError as error:
+        raise HarnessError(f"{file}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{file} is not a run record ({type(error).__name__}: {error}).") from error
+
+
+@contextlib.contextmanager
+def writing(file: Path) -> Iterator[Path]:
+    """A temporary path that becomes `file` if all goes well; a full disk or a locked folder is a clear error."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Free some space" if full else "Choose a folder you can write to with --out"
+        raise HarnessError(
+            f"Cannot write {file}: {error.strerror or error}. {remedy} and run the same command again; "
+            "everything finished so far is kept."
+        ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Fail before the work, not after it, where records cannot be written."""
+    with writing(folder / ".write-test") as partial:
+        partial.write_bytes(b"")
+    (folder / ".write-test").unlink()
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "+-_=,." else "." for c in name)[-80:]

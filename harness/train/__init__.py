@@ -1,0 +1,1 @@
+"""The bundled trainer: one loop, objectives and augmentations as small parts."""

@@ -1,0 +1,280 @@
+"""The words of the harness: what flows between readers, networks, methods, suites and records.
+
+Everything here is small, immutable and free of third-party imports other than torch, so that a plugin can import it
+without paying for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class HarnessError(Exception):
+    """A mistake that the user can mend: the message names the thing, the place and the remedy.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that travel together.
+
+    ids: one stable name per *source* image; the same image under two corruptions has the same id.
+    images: (B, 3, H, W) float32 RGB in [0, 1].
+    labels: (B,) int64; -1 marks an image outside the classifier's classes.
+    """
+
+    ids: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.images) == len(self.labels):
+            raise ValueError(
+                f"{len(self.ids)} ids, {len(self.images)} images and {len(self.labels)} labels in one batch"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image on disk becomes a network input: a property of the data set's protocol, never of the model.
+
+    resize: shorter side in pixels, or None to leave the image as it is.
+    crop: side of the centre crop in pixels; the side of every image that comes out.
+    interpolation: the resampling filter of `resize`.
+    """
+
+    resize: int | None
+    crop: int
+    interpolation: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell of a suite: the same classifier, a different world.
+
+    name: unique within the suite, "gaussian_noise/5" for a corruption at a severity.
+    group: conditions that are averaged before any other mean is taken (the corruption without its severity).
+    scored: False for conditions that are reported but never averaged in (the four extra corruptions).
+    severity: 1 to 5, 0 for clean images.
+    clean: name of the paired clean condition, if the suite has one.
+    """
+
+    name: str
+    group: str
+    scored: bool = True
+    severity: int = 0
+    clean: str | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that can be defended: its value, its interval, and how many source images stand behind it."""
+
+    name: str
+    condition: str
+    value: float
+    interval: tuple[float, float]
+    n: int
+    unit: str
+    higher_is_better: bool
+
+
+Columns = Mapping[str, Tensor]
+"""Columns of the sample table for one batch: (B,) or (B, K) per name."""
+
+
+class Dataset(Protocol):
+    """Labelled images with stable ids. Reading is random access, so that shards and resumes need no replay."""
+
+    name: str
+    num_classes: int
+    geometry: Geometry
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of ids, labels and pixels or of their manifest: two data sets with one hash are the same data."""
+
+    def read(self, indices: Sequence[int]) -> Batch: ...
+
+
+class Classifier(Protocol):
+    """Images (B, 3, H, W) in [0, 1] to logits (B, K). Normalisation lives inside."""
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class FeatureClassifier(Protocol):
+    """A classifier that shows its penultimate layer: ``head(features(x)) == self(x)``."""
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+    def features(self, images: Tensor) -> Tensor: ...
+
+    def head(self, features: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Settings of diffusion-driven adaptation (Gao et al., CVPR 2023, algorithm 1); the defaults are the authors'.
+
+    steps: length of the respaced schedule.
+    start: respaced index whose noise level the image is diffused to; the first network call is one level below.
+    factor: downsampling factor of the low-pass filter.
+    scale: strength of the guidance.
+    norm: "sample" takes the norm of the residual image by image; "batch4" over fixed groups of four consecutive
+        samples, which is what the authors' code computes with their batch size.
+    """
+
+    steps: int = 100
+    start: int = 50
+    factor: int = 4
+    scale: float = 6.0
+    norm: str = "sample"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("sample", "batch4"):
+            raise HarnessError(f"dda: norm={self.norm!r} is neither 'sample' nor 'batch4'.")
+        if not 0 < self.start < self.steps:
+            raise HarnessError(f"dda: start={self.start} must lie between 1 and steps - 1 = {self.steps - 1}.")
+        if self.factor < 1 or self.scale < 0:
+            raise HarnessError(f"dda: factor={self.factor} must be >= 1 and scale={self.scale} must be >= 0.")
+
+    @property
+    def settings(self) -> Adaptation:
+        """These settings without whatever a method adds to them: the key under which adapted images are shared."""
+        return Adaptation(self.steps, self.start, self.factor, self.scale, self.norm)
+
+    @property
+    def group(self) -> int:
+        """How many consecutive samples share one norm."""
+        return 4 if self.norm == "batch4" else 1
+
+
+class Views(Protocol):
+    """The images that a method may look at, all derived from one batch."""
+
+    def original(self) -> Tensor: ...
+
+    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]: ...
+
+    def adapted(self, settings: Adaptation) -> Tensor: ...
+
+
+class Method(Protocol):
+    """A test-time method: views of a batch and a classifier to class probabilities (B, K)."""
+
+    def __call__(self, views: Views, classifier: Classifier, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One classifier under one test-time method: a row of a leaderboard.
+
+    model, method: canonical names. classifier, procedure: what they stand for.
+    """
+
+    model: str
+    method: str
+    classifier: Classifier
+    procedure: Method
+
+
+class Suite(Protocol):
+    """A benchmark: its conditions, what is written down per sample, and what is computed from that.
+
+    version: raised whenever the same run would give other numbers; versions never rank together.
+    dataset: name of the data set; models that declare it are the suite's default line-up.
+    denoiser: the diffusion model that test-time methods use unless the user names another.
+    columns: (metric, condition) pairs that its leaderboard shows; the first one ranks.
+    presets: settings of methods that replace their published defaults on this suite, by method name.
+    """
+
+    name: str
+    version: int
+    dataset: str
+    denoiser: str | None
+    columns: Sequence[tuple[str, str]]
+    presets: Mapping[str, Mapping[str, Any]]
+
+    def facts(self) -> Mapping[str, str]:
+        """What else decides its numbers and is not in its settings, such as a hash of files it reads."""
+
+    def conditions(self) -> Sequence[Condition]: ...
+
+    def open(self, condition: Condition, seed: int) -> Dataset: ...
+
+    def observe(self, views: Views, labels: Tensor, pairs: Sequence[Pair]) -> Sequence[Columns]:
+        """Columns of the sample table for one batch, one set per pair."""
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[Sequence[Metric], Sequence[str]]:
+        """Metrics of one record, and notes on what could not be computed and why.
+
+        rows: the sample table as numpy arrays: id, condition, label and the columns of `observe`, all (N, ...).
+        """
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a number. ``dataclasses.asdict`` of it, given back, is the same run.
+
+    suite, models, methods: canonical names with their settings; a record's own spec holds one model and one method.
+    denoiser: name or path, None where no method needs one.
+    every: take every k-th test sample; 1 is the whole test set.
+    limit: take at most this many samples per condition; 0 is no limit.
+    dtype, denoiser_dtype: arithmetic of the classifiers and of the denoiser: float32, bfloat16 or float16.
+    tile: rows per network call, whatever the batch; see `harness.networks`.
+    """
+
+    suite: str
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    denoiser: str | None = None
+    seed: int = 0
+    every: int = 1
+    limit: int = 0
+    dtype: str = "float32"
+    denoiser_dtype: str = "float32"
+    tile: int = 100
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.limit < 0 or self.tile < 1:
+            raise HarnessError(
+                f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0."
+            )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's numbers came from: what a record says about them."""
+
+    name: str
+    sha256: str
+    source: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The torch type of a name: one of the three that the harness computes in."""
+    try:
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    except KeyError:
+        raise HarnessError(f"dtype {name!r} is not one of float32, bfloat16, float16.") from None

@@ -1,0 +1,194 @@
+"""Checkpoints: tensors from a file that was checked, into a network that fits them exactly.
+
+A harness checkpoint is a safetensors file whose header says which architecture to build and what it was trained on.
+Only tensors are ever read: no pickle, no code from data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from harness import plugins
+from harness.classifier import ImageClassifier
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.schedule import SCHEDULES
+from harness.types import HarnessError, Weights
+
+HEADER = "harness"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and checked.
+
+    header: kind ("classifier" or "denoiser"), architecture, its arguments, data set, and for a denoiser its schedule.
+    """
+
+    path: Path
+    sha256: str
+    header: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def weights(self) -> Weights:
+        """What a record says about this checkpoint."""
+        return Weights(self.path.stem, self.sha256, self.path.name, dict(self.header))
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, stamp: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; remembered until the file changes."""
+    status = path.stat()
+    return _sha256(path, (status.st_mtime_ns, status.st_size))
+
+
+def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
+    """Write a checkpoint in one piece or not at all; returns its SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, partial, metadata={HEADER: json.dumps(header, sort_keys=True)})
+    os.replace(partial, path)
+    return file_sha256(path)
+
+
+def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
+    """Read a checkpoint, naming what is wrong with a file that is not one."""
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise HarnessError(
+            f"No checkpoint at {path}. Train one (harness train --help) or give the path of an existing one."
+        )
+    _refuse_impostors(path)
+    sha256 = file_sha256(path)
+    if expected_sha256 and sha256 != expected_sha256:
+        raise HarnessError(
+            f"{path} has SHA-256 {sha256}, but its card says {expected_sha256}: the file was changed or cut short. "
+            "Restore it (git checkout, or reinstall the package)."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    except SafetensorError as error:
+        raise HarnessError(f"{path} is not a readable safetensors file ({error}). Fetch or train it again.") from error
+    if HEADER not in metadata:
+        raise HarnessError(
+            f"{path} holds tensors but no {HEADER!r} header, so its architecture is unknown. "
+            "Load it in a plugin file that builds the network (see the README: a model in one file)."
+        )
+    return Checkpoint(path, sha256, json.loads(metadata[HEADER]), tensors)
+
+
+def _refuse_impostors(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.lstrip()[:1] == b"<":
+        raise HarnessError(f"{path} is an HTML page, not a checkpoint: the download was refused or asked for a login.")
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        raise HarnessError(
+            f"{path} is a pickle, which can run code when it is opened. Convert it first where you trust it: "
+            "safetensors.torch.save_file(torch.load(file, weights_only=True), ...), and load that in a plugin file."
+        )
+
+
+def build(checkpoint: Checkpoint) -> nn.Module:
+    """The network that a checkpoint describes, loaded strictly."""
+    header = checkpoint.header
+    body = plugins.architecture[header["architecture"]].build(**header.get("arguments", {}))
+    network = ImageClassifier(body) if header["kind"] == "classifier" else body
+    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
+    if expected != found:
+        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise HarnessError(
+            f"{checkpoint.path} does not fit architecture {header['architecture']!r}: {len(wrong)} tensors differ, "
+            f"first {wrong[0]} (expected {expected.get(wrong[0], 'nothing')}, found {found.get(wrong[0], 'nothing')})."
+        )
+    network.load_state_dict(dict(checkpoint.tensors), strict=True)
+    return network.eval()
+
+
+def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
+    """A classifier from a harness checkpoint."""
+    checkpoint = _of_kind(read(path, sha256), "classifier")
+    return build(checkpoint), checkpoint.weights
+
+
+def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
+    """A denoiser from a harness checkpoint."""
+    checkpoint = _of_kind(read(path, sha256), "denoiser")
+    schedule = SCHEDULES[checkpoint.header["schedule"]](checkpoint.header["steps"])
+    return Denoiser(build(checkpoint), schedule), checkpoint.weights
+
+
+def _of_kind(checkpoint: Checkpoint, kind: str) -> Checkpoint:
+    if checkpoint.header.get("kind") != kind:
+        raise HarnessError(f"{checkpoint.path} holds a {checkpoint.header.get('kind')}, not a {kind}.")
+    return checkpoint
+
+
+def card(name: str) -> dict[str, Any]:
+    """The card of a bundled checkpoint: command, seed, data, SHA-256, steps, seconds, measured quality."""
+    file = resources.files("harness.registry.checkpoints") / f"{name}.json"
+    if not file.is_file():
+        raise HarnessError(f"The bundled checkpoint {name!r} has no card: {file} is missing. Reinstall the package.")
+    return dict(json.loads(file.read_text()))
+
+
+def bundled(name: str) -> tuple[Path, str]:
+    """Path and expected SHA-256 of a checkpoint that ships with the package."""
+    with resources.as_file(resources.files("harness.registry.checkpoints") / f"{name}.safetensors") as path:
+        return path, card(name)["sha256"]
+
+
+def find_classifier(name: str) -> tuple[nn.Module, Weights]:
+    """A classifier by registered name, or from the path of a checkpoint or of a training run's folder."""
+    if _is_path(name, plugins.model):
+        return classifier(Path(name))
+    entry = plugins.model[name]
+    built = entry.build()
+    if isinstance(built, tuple):
+        return built
+    if not isinstance(built, nn.Module):
+        raise HarnessError(f"Model {name!r} built a {type(built).__name__}; it must return a torch.nn.Module.")
+    return built, Weights(name, fingerprint(built, entry.source), "plugin")
+
+
+def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
+    """A denoiser by registered name, or from the path of a checkpoint or of a training run's folder."""
+    if _is_path(name, plugins.denoiser):
+        return denoiser(Path(name))
+    built: tuple[Denoiser, Weights] = plugins.denoiser[name].build()
+    return built
+
+
+def _is_path(name: str, registry: plugins.Registry) -> bool:
+    return name not in registry and (Path(name).exists() or name.endswith(".safetensors"))
+
+
+def fingerprint(network: nn.Module, source: str = "") -> str:
+    """SHA-256 of a network's structure and tensors and of the plugin file behind it: for weights without a file."""
+    digest = hashlib.sha256(f"{source}\n{network!r}".encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,87 @@
+"""What the covariate-shift suites have in common: a prediction per image and condition, accuracies, mCE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from harness import metrics
+from harness.types import Columns, Condition, HarnessError, Metric, Pair, Views
+
+
+class CovariateShift:
+    """Base of the suites that ask for top-1 accuracy under one or more conditions.
+
+    A subclass gives name, version, dataset, `conditions` and `open`, and `reference` where mCE is defined.
+    """
+
+    name: str
+    version: int
+    dataset: str
+
+    def conditions(self) -> Sequence[Condition]:
+        """The cells of the benchmark, in the order of its tables."""
+        raise NotImplementedError
+
+    def facts(self) -> Mapping[str, str]:
+        """Nothing beyond the settings."""
+        return {}
+
+    def reference(self) -> Mapping[str, Any] | None:
+        """Sample table (id, condition, correct) of the classifier that mCE divides by, or None."""
+        return None
+
+    def observe(self, views: Views, labels: Tensor, pairs: Sequence[Pair]) -> list[Columns]:
+        """Predicted class and its probability for every image."""
+        columns: list[Columns] = []
+        for pair in pairs:
+            probabilities = pair.procedure(views, pair.classifier)
+            if not bool(probabilities.isfinite().all()):
+                bad = int((~probabilities.isfinite()).any(1).sum())
+                raise HarnessError(
+                    f"{pair.model} with {pair.method} gave NaN or infinite outputs for {bad} of {len(labels)} images. "
+                    "Check the checkpoint, or use --dtype float32."
+                )
+            confidence, prediction = probabilities.max(1)
+            columns.append({"prediction": prediction, "confidence": confidence})
+        return columns
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Accuracy per condition and corruption, their mean, and mCE: see `harness.metrics` for the intervals."""
+        correct = rows["prediction"] == rows["label"]
+        found = [metrics.accuracy(correct[rows["condition"] == c.name], c.name) for c in self.conditions()]
+        scored = [c for c in self.conditions() if c.scored]
+        if len(scored) == 1:
+            return found, []
+        table = metrics.matrix(rows["id"], rows["condition"], correct, [c.name for c in scored])
+        by_group = group_means(table, scored)
+        if by_group.shape[1] < table.shape[1]:
+            groups = list(dict.fromkeys(c.group for c in scored))
+            found += [metrics.mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
+        found += [metrics.mean_accuracy(table), metrics.mean_error(table)]
+        return self._with_mce(found, 1 - by_group, np.unique(rows["id"]), scored)
+
+    def _with_mce(
+        self, found: list[Metric], errors: Any, ids: Any, scored: Sequence[Condition]
+    ) -> tuple[list[Metric], list[str]]:
+        reference = self.reference()
+        if reference is None:
+            return found, []
+        order = [c.name for c in scored]
+        known = np.isin(reference["id"], ids)
+        table = metrics.matrix(
+            reference["id"][known], reference["condition"][known], reference["correct"][known], order, images=ids
+        )
+        try:
+            return [*found, metrics.mce(errors, 1 - group_means(table, scored))], []
+        except metrics.Undefined as reason:
+            return found, [f"mce: {reason}"]
+
+
+def group_means(table: Any, conditions: Sequence[Condition]) -> Any:
+    """(n_images, n_conditions) to (n_images, n_groups): the mean over the severities of each corruption."""
+    groups = [c.group for c in conditions]
+    return np.stack([table[:, [g == name for g in groups]].mean(1) for name in dict.fromkeys(groups)], axis=1)
