@@ -77,6 +77,7 @@ def prepare(spec: RunSpec, out: Path) -> Job:
         _check_outputs(name, classifier, data)
         pairs += [Pair(name, method, classifier, procedure) for method, procedure in procedures.items()]
     if denoiser:
+        denoiser.check_times(tally(procedures.values()).times)
         place(denoiser.network, spec.device)
     tile = max(spec.tile // group, 1) * group
     tiles = Tiles(tile, spec.device, spec.denoiser_dtype, multiple=group)

@@ -57,7 +57,7 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
         [
             str(place),
             entry.model.name,
-            entry.method,
+            entry.variant,
             *(spell(entry.metric(*column)) for column in entry.columns),
             f"{entry.cost.method_calls_per_image} / image",
         ]
@@ -73,8 +73,8 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
     """The same leaderboard as classifiers by methods, first column only: the shape of the paper's Table 1."""
     first = entries[0]
     models = sorted({e.model.name for e in entries})
-    methods = sorted({e.method for e in entries}, key=lambda name: (name != "default", name))
-    cells = {(e.model.name, e.method): spell(e.metric(*e.columns[0])) for e in reversed(entries)}
+    methods = sorted({e.variant for e in entries}, key=lambda name: (name != "default", name))
+    cells = {(e.model.name, e.variant): spell(e.metric(*e.columns[0])) for e in reversed(entries)}
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
     return Table(f"{title(first)}: {_heading(first, *first.columns[0])}", ["model", *methods], rows)
 

@@ -102,6 +102,12 @@ class RunRecord:
         facts = ",".join(f"{k}={v}" for k, v in sorted(self.facts.items()))
         return (self.suite, str(self.suite_version), facts, self.data_sha256, self.coverage, str(spec.seed))
 
+    @property
+    def variant(self) -> str:
+        """The method as tables name it: with its precision where that is not float32 throughout."""
+        types = dict.fromkeys([self.spec.dtype, self.spec.denoiser_dtype])
+        return self.method if list(types) == ["float32"] else f"{self.method} ({'/'.join(types)})"
+
     def metric(self, name: str, condition: str | None = None) -> Metric | None:
         """The metric of that name, for one condition or the first there is."""
         return next((m for m in self.metrics if m.name == name and condition in (None, m.condition)), None)

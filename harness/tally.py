@@ -15,13 +15,19 @@ from harness.types import Adaptation, Method
 class Tally:
     """Network calls per image.
 
-    denoised: one-step denoisings. guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
+    times: diffusion times of the one-step denoisings, one call each.
+    guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
     classified: different images that each classifier sees.
     """
 
-    denoised: int
+    times: tuple[int, ...]
     guided: int
     classified: int
+
+    @property
+    def denoised(self) -> int:
+        """One-step denoisings."""
+        return len(self.times)
 
     @property
     def denoiser(self) -> int:
@@ -58,6 +64,6 @@ def tally(methods: Iterable[Method]) -> Tally:
 
     for method in methods:
         method(views, classifier)
-    denoised = sum(isinstance(request, int) and request > 0 for request in views.requests)
+    times = tuple(sorted(request for request in views.requests if isinstance(request, int) and request > 0))
     guided = sum(request.start for request in views.requests if isinstance(request, Adaptation))
-    return Tally(denoised, guided, len(seen))
+    return Tally(times, guided, len(seen))

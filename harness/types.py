@@ -13,12 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-
-class HarnessError(Exception):
-    """A mistake that the user can mend: the message names the thing, the place and the remedy.
-
-    The command line prints it without a traceback and exits with code 2.
-    """
+from harness.errors import HarnessError as HarnessError
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ class BatchViews:
         """The batch after diffusion-driven adaptation."""
         if settings not in self._adapted:
             denoiser = self._require_denoiser()
+            if self._tiles.size % settings.group or self._tiles.multiple % settings.group:
+                raise ValueError(f"tiles of {self._tiles.size} rows would split groups of {settings.group}")
             rows = torch.arange(len(self.batch))
 
             def adapt_rows(images: Tensor, row: Tensor) -> Tensor:
@@ -69,7 +71,6 @@ class BatchViews:
                     denoiser, images, settings, lambda k: self._noise("dda", k, picked).to(images.device), real
                 )
 
-            self._tiles.multiple = max(self._tiles.multiple, settings.group)
             self._adapted[settings] = self._tiles(adapt_rows, self.batch.images, rows)
             self.calls += len(self.batch) * settings.start
         return self._adapted[settings]

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
+    "errors",
     "types",
     "plugins",
     "noise",
@@ -46,7 +47,9 @@ def imports(file: Path) -> set[str]:
 
 
 def engine_files() -> list[Path]:
-    return sorted(p for p in (ROOT / "harness").rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT / "harness")
+    return sorted(
+        p for p in (ROOT / "harness").rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT / "harness"
+    )
 
 
 @pytest.mark.parametrize("file", engine_files(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,0 +1,42 @@
+"""The command line: arguments to specifications, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from harness.cli.run import run
+from harness.cli.show import compare, leaderboard, list_plugins
+from harness.cli.train import train
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    help="Benchmark the robustness of image classifiers: covariate shift, test-time methods, paired statistics.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(run)
+app.command()(train)
+app.command("list")(list_plugins)
+app.command()(compare)
+app.command()(leaderboard)
+
+
+def main() -> None:
+    """Entry point: mistakes of the user end with one message and exit code 2."""
+    try:
+        app()
+    except HarnessError as error:
+        from harness import console
+
+        console.fail(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        from harness import console
+
+        console.fail("Interrupted. Finished parts are kept: give the same command to go on.")
+        sys.exit(130)

@@ -1,0 +1,43 @@
+"""Options that several commands share, and their checks."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import HarnessError
+
+RESULTS = Path("results")
+
+Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+class Dtype(StrEnum):
+    """Arithmetic of the networks."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def usable_device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise HarnessError(f"--device {name}: not usable here ({reason}). Use --device cpu.") from error
+    return name
+
+
+def precisions(choice: Dtype, device: str) -> dict[str, str]:
+    if choice is not Dtype.auto:
+        return {"dtype": choice.value, "denoiser_dtype": choice.value}
+    return {"dtype": "float32", "denoiser_dtype": "float16" if device.startswith("cuda") else "float32"}

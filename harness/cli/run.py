@@ -1,0 +1,162 @@
+"""``harness run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.options import RESULTS, Device, Dtype, Plugin, Seed, precisions, usable_device
+from harness.errors import HarnessError
+
+QUICK = 6
+
+
+def run(
+    suite: Annotated[list[str], typer.Option(help="Benchmark, with settings: digits-c:severity=1,3. Repeatable.")] = [],  # noqa: B006
+    model: Annotated[
+        list[str],
+        typer.Option(
+            help="Registered name or path of a checkpoint. Repeatable. [default: all of the suite's data set]"
+        ),
+    ] = [],  # noqa: B006
+    tta: Annotated[
+        list[str],
+        typer.Option(help="Test-time method, with settings: de:times=0,100. Repeatable. [default: default, de]"),
+    ] = [],  # noqa: B006
+    data: Annotated[Path | None, typer.Option(help="Folder of the data, for suites that read one.")] = None,
+    denoiser: Annotated[
+        str | None, typer.Option(help="Diffusion model, by name or path. [default: the suite's]")
+    ] = None,
+    severity: Annotated[str | None, typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The whole test set also without --suite.")] = False,
+    every: Annotated[int, typer.Option(min=0, help="Every k-th test image. [default: 1; without --suite 6]")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="At most this many images per condition; 0 for all.")] = 0,
+    seed: Seed = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=0, help="Images held at a time; 0 fits the memory. Never changes a number.")
+    ] = 0,
+    tile: Annotated[int, typer.Option(min=0, help="Images per network call; 0 chooses by image size. Recorded.")] = 0,
+    device: Device = "cpu",
+    dtype: Annotated[
+        Dtype, typer.Option(help="auto: float32 on the CPU; on a GPU a float16 denoiser, float32 classifiers.")
+    ] = Dtype.auto,
+    out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local",
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1",
+    plugin: Plugin = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is already on disk.")] = False,
+) -> None:
+    """Evaluate classifiers under test-time methods on benchmarks, and print the leaderboard.
+
+    Without options: every bundled classifier with `default` and `de` on the embedded corruption benchmark, on every
+    sixth test image. Stopped runs go on where they were when the same command is given again.
+
+    Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
+    `harness run --plugin mine.py --model mine`.
+    """
+    from harness import console, evaluate, leaderboard, plugins, record
+
+    plugins.discover(*plugin)
+    shares = _shard(shard)
+    step = every or (1 if suite or full else QUICK)
+    common: dict[str, Any] = {"seed": seed, "every": step, "limit": limit, "device": usable_device(device)}
+    common |= precisions(dtype, device)
+    specs = [_spec(name, model, tta, data, denoiser, severity, tile, common) for name in suite or ["digits-c"]]
+    record.check_writable(out)
+    jobs = [evaluate.prepare(spec, out) for spec in specs]
+    if dry_run:
+        console.show(_estimates(jobs, shares))
+        return
+    if step > 1:
+        whole = "--full" if not suite else "--every 1"
+        console.err.print(
+            f"Evaluating a subset: every {step}th test image of each condition. The whole test set: {whole}."
+        )
+    written = []
+    with console.progress() as bar:
+        for job in jobs:
+            task = bar.add_task(
+                job.spec.suite, total=sum(len(p.indices) for p in job.parts[shares[0] :: shares[1]]), info=""
+            )
+            report = lambda tick, task=task: bar.update(task, completed=tick.done, info=tick.condition)  # noqa: E731
+            written += evaluate.run(job, batch_size=batch_size, shard=shares, fresh=fresh, report=report)
+    for entries in leaderboard.boards(record.load(path) for path in written).values():
+        console.show(leaderboard.ranking(entries))
+    missing = sum(len(job.pairs) for job in jobs) - len(written)
+    if missing:
+        console.out.print(f"Shard {shard} is done; {missing} record(s) wait for the other shards.")
+    console.out.print(f"{len(written)} records in {out}. Compare two: harness compare MODEL:METHOD MODEL:METHOD")
+
+
+def _spec(
+    suite: str, models: list[str], methods: list[str], data: Path | None, denoiser: str | None,
+    severity: str | None, tile: int, common: dict[str, Any],
+) -> Any:  # fmt: skip
+    from harness import plugins
+    from harness.types import RunSpec
+
+    for key, value in (("severity", severity), ("data", data)):
+        if value is not None:
+            suite += ("," if ":" in suite else ":") + f"{key}={value}"
+    suite, bench = plugins.suite.configure(suite)
+    line_up = models or [e.name for e in plugins.model.entries() if e.source or e.facts.get("dataset") == bench.dataset]
+    if not line_up:
+        raise HarnessError(
+            f"No model is registered for {bench.dataset!r}, the data of {suite!r}. Name one with --model."
+        )
+    entries = [(t, plugins.method[t.partition(":")[0]]) for t in methods or ["default", "de"]]
+    names = [plugins.method.configure(t, bench.presets.get(e.name))[0] for t, e in entries]
+    needs_denoiser = any(e.facts.get("denoiser") for _, e in entries)
+    return RunSpec(
+        suite=suite,
+        models=tuple(dict.fromkeys(line_up)),
+        methods=tuple(dict.fromkeys(names)),
+        denoiser=(denoiser or bench.denoiser) if needs_denoiser else None,
+        tile=tile or (100 if plugins.dataset[bench.dataset].facts["image_size"] <= 64 else 16),
+        **common,
+    )
+
+
+def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
+    from harness.estimate import estimate
+    from harness.leaderboard import Table
+
+    rows = []
+    for job in jobs:
+        e = estimate(job, shard)
+        counts = [f"{n:,}" for n in (e.conditions, e.images, e.missing, e.classifier_calls, e.denoiser_calls)]
+        rows.append(
+            [
+                job.spec.suite,
+                ", ".join(job.spec.models),
+                ", ".join(job.spec.methods),
+                *counts,
+                f"{e.seconds / 60:.1f} min",
+            ]
+        )
+    header = [
+        "suite",
+        "models",
+        "methods",
+        "conditions",
+        "images",
+        "missing",
+        "classifier calls",
+        "denoiser calls",
+        "time",
+    ]
+    return Table("Dry run", header, rows, "Time from a short measurement on this machine; missing: not yet on disk.")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        index, count = -1, 0
+    if not 0 <= index < count:
+        raise HarnessError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/2 and 1/2.")
+    return index, count

@@ -1,0 +1,93 @@
+"""``harness list``, ``harness compare`` and ``harness leaderboard``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import RESULTS, Plugin
+from harness.errors import HarnessError
+
+
+class Kind(StrEnum):
+    """What `harness list` lists."""
+
+    models = "models"
+    tta = "tta"
+    suites = "suites"
+    denoisers = "denoisers"
+    datasets = "datasets"
+    architectures = "architectures"
+
+
+def list_plugins(
+    kind: Annotated[Kind | None, typer.Argument(help="Leave out for everything.")] = None,
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """List what is there: models, test-time methods, suites, denoisers, data sets, architectures."""
+    from harness import console, leaderboard, plugins
+
+    plugins.discover(*plugin)
+    registries = {
+        Kind.models: plugins.model, Kind.tta: plugins.method, Kind.suites: plugins.suite,
+        Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset, Kind.architectures: plugins.architecture,
+    }  # fmt: skip
+    for name, registry in registries.items():
+        if kind in (None, name):
+            rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
+            console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows))
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="MODEL:METHOD, or a record's .json file: the baseline.")],
+    b: Annotated[str, typer.Argument(help="The same for the challenger.")],
+    suite: Annotated[str | None, typer.Option(help="Suite, where both were run on several.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Compare two records on the same samples: difference, interval, exact McNemar p.
+
+    Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
+    """
+    from harness import console, leaderboard, plugins
+
+    plugins.discover(*plugin)
+    records = leaderboard.find(results) if results.is_dir() else []
+    result = leaderboard.pair(a, b, records, suite)
+    console.show(leaderboard.comparison_table(result))
+
+
+def leaderboard(
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder with records, searched through.")] = RESULTS,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, without local records.")
+    ] = False,
+    published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
+) -> None:
+    """Rank the records in a results folder; whole test sets and subsets never share a table."""
+    from harness import console, record
+    from harness import leaderboard as boards
+
+    if not results.is_dir():
+        raise HarnessError(
+            f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
+        )
+    records = [r for r in boards.find(results) if suite in (None, r.suite, r.suite.partition(":")[0])]
+    if not records:
+        raise HarnessError(
+            f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
+        )
+    for entries in boards.boards(records).values():
+        console.show(boards.ranking(entries))
+    if published:
+        for table in boards.published(results):
+            console.show(table)
+    if write:
+        shipped = [r for r in records if r.path and "local" not in r.path.relative_to(results).parts]
+        with record.writing(results / "leaderboard.md") as file:
+            file.write_text(boards.page(shipped))
+        console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")

@@ -1,0 +1,84 @@
+"""``harness train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.options import Device, Dtype, Plugin, Seed, usable_device
+from harness.errors import HarnessError
+
+
+def train(
+    model: Annotated[str | None, typer.Option(help="Architecture: see harness list architectures.")] = None,
+    denoiser: Annotated[
+        bool, typer.Option("--denoiser", help="Train a diffusion model instead of a classifier.")
+    ] = False,
+    diffaug: Annotated[bool, typer.Option("--diffaug", help="Add cross-entropy on one-step denoised images.")] = False,
+    diffusion: Annotated[str, typer.Option(help="Denoiser for --diffaug, by name or path.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="What to train on: see harness list datasets.")] = "digits",
+    data: Annotated[Path | None, typer.Option(help="Folder of the data, for data sets that read one.")] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="0, here and below: the architecture's recipe.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=0)] = 0,
+    lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of AdamW.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(min=0)] = 0.0,
+    warmup: Annotated[int, typer.Option(min=0, help="Epochs of linear warm-up.")] = 0,
+    smoothing: Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")] = 0.0,
+    ema: Annotated[
+        float, typer.Option(min=0, max=1, help="Decay of the averaged weights; 0 for none or the recipe's.")
+    ] = 0.0,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    dtype: Annotated[Dtype, typer.Option(help="auto is float32.")] = Dtype.auto,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for state, checkpoint and card. [default: runs/NAME]")
+    ] = None,
+    plugin: Plugin = [],  # noqa: B006
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+) -> None:
+    """Train a classifier or a diffusion model; the result runs at once with `harness run --model PATH`.
+
+    A killed run goes on from its last saved state and ends with the weights of an undisturbed one.
+
+    Examples: `harness train --model vit --diffaug`, `harness train --denoiser`.
+    """
+    from harness import console, plugins
+    from harness.train import run as training
+    from harness.train.spec import TrainSpec
+
+    plugins.discover(*plugin)
+    if (model is None) != denoiser:
+        raise HarnessError("Say what to train: --model NAME for a classifier, or --denoiser for a diffusion model.")
+    spec = training.resolve(
+        TrainSpec(
+            model=model or "unet", dataset=dataset, data=str(data or ""), diffaug=diffaug, diffusion=diffusion,
+            epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, warmup=warmup, smoothing=smoothing,
+            ema=ema, seed=seed, dtype="float32" if dtype is Dtype.auto else dtype.value, device=usable_device(device),
+        )
+    )  # fmt: skip
+    out = out or Path("runs") / spec.name
+    if fresh:
+        (out / "state.pt").unlink(missing_ok=True)
+    console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
+    with console.progress() as bar:
+        task = bar.add_task(spec.name, total=None, info="")
+
+        def report(step: Any) -> None:
+            losses = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+            bar.update(task, total=step.steps * step.images, completed=step.step * step.images, info=losses)
+
+        card = training.run(spec, out, report)
+    quality = card.get("clean_accuracy")
+    if quality:
+        low, high = quality["interval"]
+        console.out.print(
+            f"Clean accuracy {100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."
+        )
+    else:
+        errors = ", ".join(f"t={t}: {e:.3f}" for t, e in card["heldout_denoising_rmse"].items())
+        console.out.print(f"Held-out one-step denoising RMSE: {errors}.")
+    console.out.print(
+        f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: --{'denoiser' if denoiser else 'model'} {out}"
+    )

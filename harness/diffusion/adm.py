@@ -1,0 +1,231 @@
+"""Checkpoints of OpenAI's guided-diffusion ("ADM"; Dhariwal & Nichol, NeurIPS 2021) as diffusers' UNet2DModel.
+
+Both networks compute the same function from the same tensors under other names; only the fused query, key and value
+of the attention layers are split. A checkpoint does not describe itself, so its flags come with it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.schedule import SCHEDULES
+from harness.types import HarnessError
+
+# What an empty `channel_mult` stands for, by image size.
+MULTIPLIERS = {64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4"}
+
+# Flags convertible at one value only: another means blocks, inputs or outputs that UNet2DModel does not have.
+REQUIRED = {"resblock_updown": True, "use_scale_shift_norm": True, "predict_xstart": False, "rescale_timesteps": False}
+
+# Flags of training, sampling and storage, and the number of heads, which counts only without a width per head.
+INERT = {"dropout", "num_heads", "num_heads_upsample", "rescale_learned_sigmas"}
+INERT |= {"timestep_respacing", "use_checkpoint", "use_fp16", "use_kl"}
+
+# Their modules and ours: outside all blocks, then within a block of each kind.
+OUTER = {
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+    "input_blocks.0.0": "conv_in",
+    "out.0": "conv_norm_out",
+    "out.2": "conv_out",
+}
+RESIDUAL = {
+    ".in_layers.0": ".norm1",
+    ".in_layers.2": ".conv1",
+    ".emb_layers.1": ".time_emb_proj",
+    ".out_layers.0": ".norm2",
+    ".out_layers.3": ".conv2",
+}
+WIDENING = {**RESIDUAL, ".skip_connection": ".conv_shortcut"}
+ATTENTION = {".norm": ".group_norm", ".qkv": ".to_{}", ".proj_out": ".to_out.0"}
+
+
+@dataclass(frozen=True)
+class AdmFlags:
+    """guided-diffusion's command line flags, under their own names; the defaults are the 256x256 unconditional model's.
+
+    Flags of networks that no UNet2DModel equals are refused. Those are the 512 models, whose time embedding is wider
+    than their first level, and models with a fixed number of heads, whose head width varies.
+
+    image_size: in pixels; says what the sides below mean. The network takes any multiples of 2^(levels - 1).
+    attention_resolutions: comma-separated sides in pixels of the feature maps with attention.
+    channel_mult: comma-separated widths of the levels in units of `num_channels`, finest first; empty for the usual.
+    use_new_attention_order: fused rows are (q, k, v) x heads, as in the 64x64 model, instead of heads x (q, k, v).
+    """
+
+    image_size: int = 256
+    num_channels: int = 256
+    num_res_blocks: int = 2
+    num_head_channels: int = 64
+    attention_resolutions: str = "32,16,8"
+    channel_mult: str = ""
+    class_cond: bool = False
+    learn_sigma: bool = True
+    use_new_attention_order: bool = False
+    diffusion_steps: int = 1000
+    noise_schedule: str = "linear"
+
+    def __post_init__(self) -> None:
+        if not self.widths:
+            raise _inconvertible("image_size", self.image_size, f"{', '.join(map(str, MULTIPLIERS))} by default")
+        if self.widths[0] != self.num_channels:
+            raise _inconvertible("channel_mult", self.channel_mult, "a list that begins with 1")
+        if self.num_head_channels < 1:
+            raise _inconvertible("num_head_channels", self.num_head_channels, "a width per head in place of num_heads")
+        if self.noise_schedule not in SCHEDULES:
+            raise _inconvertible("noise_schedule", self.noise_schedule, " or ".join(SCHEDULES))
+
+    @classmethod
+    def from_mapping(cls, flags: Mapping[str, Any]) -> AdmFlags:
+        """Flags by name, others at their defaults; those that do not change what the network computes are skipped."""
+        types = {field.name: type(field.default) for field in fields(cls)}
+        for name, value in flags.items():
+            if name not in types.keys() | INERT | REQUIRED.keys():
+                raise HarnessError(f"{name!r} is not a flag of guided-diffusion. Known: {', '.join(sorted(types))}.")
+            if name in types and type(value) is not types[name]:
+                raise HarnessError(f"ADM flag {name}={value!r} must be of type {types[name].__name__}.")
+            if REQUIRED.get(name, value) != value:
+                raise _inconvertible(name, value, str(REQUIRED[name]))
+        return cls(**{name: value for name, value in flags.items() if name in types})
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, finest first."""
+        multipliers = self.channel_mult or MULTIPLIERS.get(self.image_size, "")
+        return tuple(self.num_channels * multiplier for multiplier in _integers("channel_mult", multipliers))
+
+    @property
+    def attention(self) -> tuple[bool, ...]:
+        """Which levels have attention, finest first."""
+        factors = {self.image_size // side for side in _integers("attention_resolutions", self.attention_resolutions)}
+        return tuple(2**level in factors for level in range(len(self.widths)))
+
+
+def _inconvertible(flag: str, value: object, convertible: str) -> HarnessError:
+    return HarnessError(f"Cannot convert an ADM checkpoint with {flag}={value!r} to a UNet2DModel, only {convertible}.")
+
+
+def _integers(flag: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise HarnessError(f"ADM flag {flag}={text!r} is not a comma-separated list of integers.") from None
+
+
+def unet_config(flags: AdmFlags) -> dict[str, Any]:
+    """Arguments of the UNet2DModel that computes what the ADM network with these flags does."""
+    return {
+        "sample_size": flags.image_size,
+        "out_channels": 6 if flags.learn_sigma else 3,
+        "down_block_types": tuple("AttnDownBlock2D" if a else "ResnetDownsampleBlock2D" for a in flags.attention),
+        "up_block_types": tuple("AttnUpBlock2D" if a else "ResnetUpsampleBlock2D" for a in reversed(flags.attention)),
+        "block_out_channels": flags.widths,
+        "layers_per_block": flags.num_res_blocks,
+        "downsample_type": "resnet",
+        "upsample_type": "resnet",
+        "resnet_time_scale_shift": "scale_shift",
+        "attention_head_dim": flags.num_head_channels,
+        "norm_eps": 1e-5,
+        "attn_norm_num_groups": 32,  # left to its default, the middle attention has no norm
+        "num_class_embeds": 1000 if flags.class_cond else None,
+    }
+
+
+def convert(state: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
+    """The state dict of `UNet2DModel(**unet_config(flags))`; every tensor of `state` goes into it exactly once."""
+    keys = dict(_keys(flags))
+    missing, extra = sorted(keys.keys() - state.keys()), sorted(state.keys() - keys.keys())
+    if missing or extra:
+        raise HarnessError(
+            f"The ADM checkpoint does not fit its flags: {len(missing)} tensors are missing {missing[:3]}, "
+            f"{len(extra)} are left over {extra[:3]}. Take the flags from where the checkpoint was published."
+        )
+    converted: dict[str, Tensor] = {}
+    for source, target in keys.items():
+        tensor = state[source].squeeze(-1) if state[source].ndim == 3 else state[source]
+        parts = _split(tensor, flags) if "{}" in target else (tensor,)
+        converted.update(zip(map(target.format, "qkv"), parts, strict=False))
+    return converted
+
+
+def _split(qkv: Tensor, flags: AdmFlags) -> tuple[Tensor, ...]:
+    """Fused (3C, C) weights or (3C,) biases to those of queries, keys and values, (C, C) or (C,), head by head."""
+    heads = 1 if flags.use_new_attention_order else len(qkv) // (3 * flags.num_head_channels)
+    return qkv.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2).unbind()
+
+
+def _keys(flags: AdmFlags) -> Iterator[tuple[str, str]]:
+    """(source, target) of every tensor; a target with a {} takes the fused queries, keys and values."""
+    for source, target, modules in _blocks(flags):
+        for theirs, ours in modules.items():
+            for part in ("weight", "bias"):
+                yield f"{source}{theirs}.{part}", f"{target}{ours}.{part}"
+    if flags.class_cond:
+        yield "label_emb.weight", "class_embedding.weight"
+
+
+def _blocks(flags: AdmFlags) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """(source, target, modules) of every block; ADM numbers its entries in this order."""
+    widths, last = flags.widths, len(flags.widths) - 1
+    yield "", "", OUTER
+    entries = count(1)
+    for level, attention in enumerate(flags.attention):
+        for position in range(flags.num_res_blocks):
+            entry, target = f"input_blocks.{next(entries)}", f"down_blocks.{level}"
+            widens = position == 0 and widths[level] != widths[max(level - 1, 0)]
+            yield f"{entry}.0", f"{target}.resnets.{position}", WIDENING if widens else RESIDUAL
+            if attention:
+                yield f"{entry}.1", f"{target}.attentions.{position}", ATTENTION
+        if level < last:
+            yield f"input_blocks.{next(entries)}.0", f"down_blocks.{level}.downsamplers.0", RESIDUAL
+    yield "middle_block.0", "mid_block.resnets.0", RESIDUAL
+    yield "middle_block.1", "mid_block.attentions.0", ATTENTION
+    yield "middle_block.2", "mid_block.resnets.1", RESIDUAL
+    entries = count()
+    for level, attention in enumerate(reversed(flags.attention)):
+        for position in range(flags.num_res_blocks + 1):
+            entry, target = f"output_blocks.{next(entries)}", f"up_blocks.{level}"
+            yield f"{entry}.0", f"{target}.resnets.{position}", WIDENING
+            if attention:
+                yield f"{entry}.1", f"{target}.attentions.{position}", ATTENTION
+        if level < last:  # the upsampler ends the level's last entry
+            yield f"{entry}.{1 + attention}", f"{target}.upsamplers.0", RESIDUAL
+
+
+def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
+    """The denoiser in a `.pt` file as guided-diffusion publishes them, in float32 on the CPU."""
+    from diffusers import UNet2DModel
+
+    state = _read(path)
+    with torch.device("meta"):  # neither memory nor random draws for weights that are replaced at once
+        network = cast(nn.Module, UNet2DModel(**unet_config(flags)))
+    try:
+        converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
+        network.load_state_dict(converted, strict=True, assign=True)
+    except RuntimeError as error:
+        raise HarnessError(f"{path} does not have the shapes that its flags promise. {error}") from error
+    return Denoiser(network.eval().requires_grad_(False), SCHEDULES[flags.noise_schedule](flags.diffusion_steps))
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise HarnessError(f"No ADM checkpoint at {path}. Get one from the links in guided-diffusion's README.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        raise HarnessError(
+            f"{path} is not a checkpoint of tensors but an HTML page (the download was refused), a file cut short, or "
+            "a pickle of other objects, which could run code and was not opened. Fetch it again from its publisher."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise HarnessError(f"{path} is not a state dict: it must map names to tensors.")
+    return state

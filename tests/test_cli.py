@@ -1,0 +1,213 @@
+"""The command line: what users type, and what they get when they mistype."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from harness import cli, weights
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PLUGIN = '''
+import torch
+from torch import nn
+from harness.plugins import model
+
+
+@model("mine", dataset="digits")
+def mine() -> nn.Module:
+    """A linear classifier with weights of its own."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+'''
+
+
+def harness(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of things that are not what they should be."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "page.safetensors").write_text("<!DOCTYPE html><html>Sign in</html>")
+    torch.save({"weight": torch.zeros(1)}, folder / "pickle.safetensors")
+    save_file({"weight": torch.zeros(1)}, folder / "headless.safetensors")
+    (folder / "short.safetensors").write_bytes(weights.bundled("digits-vit")[0].read_bytes()[:5000])
+    (folder / "mine.py").write_text(PLUGIN)
+    (folder / "broken.py").write_text("import nothing_of_that_name\n")
+    (folder / "twice.py").write_text(PLUGIN.replace('"mine"', '"digits/vit"'))
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (folder / "images" / split / name).mkdir(parents=True)
+            (folder / "images" / split / name / "1.png").write_bytes(b"not a picture")
+    return folder
+
+
+BAD = [
+    (["run", "--model", "digits/vti"], ["Unknown model 'digits/vti'", "Did you mean digits/vit", "Available:"]),
+    (["run", "--tta", "dd"], ["Unknown test-time method 'dd'", "dda"]),
+    (["run", "--suite", "digits-d"], ["Unknown suite 'digits-d'", "digits-c"]),
+    (["run", "--denoiser", "imagenet"], ["Unknown denoiser 'imagenet'", "digits"]),
+    (["run", "--tta", "de:time=0,50"], ["Unknown setting 'time' in 'de:time=0,50'", "times"]),
+    (["run", "--tta", "de:times=0,x"], ["times='0,x'"]),
+    (["run", "--tta", "de:times=0,1000"], ["1000", "0 to 999"]),
+    (["run", "--tta", "dda:norm=batch"], ["norm='batch'"]),
+    (["run", "--severity", "6"], ["severity=6", "1,2,3,4,5"]),
+    (["run", "--suite", "digits", "--severity", "3"], ["Unknown setting 'severity'"]),
+    (["run", "--shard", "2/2"], ["--shard '2/2'", "0/2"]),
+    (["run", "--device", "cuda:7"], ["--device cuda:7", "--device cpu"]),
+    (["run", "--data", "somewhere"], ["data"]),
+    (["run", "--model", "missing.safetensors"], ["No checkpoint at missing.safetensors", "Train one"]),
+    (["run", "--model", "{files}/page.safetensors"], ["HTML page"]),
+    (["run", "--model", "{files}/pickle.safetensors"], ["pickle", "run code"]),
+    (["run", "--model", "{files}/headless.safetensors"], ["header", "architecture"]),
+    (["run", "--model", "{files}/short.safetensors"], ["not a readable safetensors file"]),
+    (["run", "--plugin", "{files}/none.py"], ["none.py", "No such file"]),
+    (["run", "--plugin", "{files}/broken.py"], ["broken.py", "nothing_of_that_name"]),
+    (["run", "--plugin", "{files}/twice.py"], ["Two model plugins are called 'digits/vit'"]),
+    (["run", "--limit", "-1"], ["--limit"]),
+    (["run", "--out", "/proc/nowhere"], ["Cannot write", "--out"]),
+    (["train"], ["--model NAME", "--denoiser"]),
+    (["train", "--model", "resent"], ["Unknown architecture 'resent'", "resnet"]),
+    (["train", "--model", "vit", "--dataset", "digit"], ["Unknown data set 'digit'", "digits"]),
+    (["train", "--model", "vit", "--batch-size", "5000", "--out", "{files}/t"], ["--batch-size 5000", "1197"]),
+    (["train", "--model", "vit", "--data", "{files}"], ["reads no folder"]),
+    (["train", "--model", "vit", "--dataset", "folder"], ["--data DIR"]),
+    (["train", "--model", "vit", "--dataset", "folder", "--data", "{files}/images"], ["not a readable image", "1.png"]),
+    (["train", "--model", "vit", "--dataset", "folder", "--data", "{files}/t"], ["train/CLASS"]),
+    (["train", "--denoiser", "--diffaug"], ["--diffaug trains a classifier"]),
+    (["compare", "digits/vit:de", "digits/vti:de"], ["Unknown record 'digits/vti:de'", "digits/vit:de"]),
+    (["compare", "{files}/mine.py", "digits/vit:de"], ["not a run record"]),
+    (["leaderboard", "--results", "{files}/nowhere"], ["No results folder", "harness run"]),
+    (["leaderboard", "--suite", "nowhere"], ["No records of suite 'nowhere'"]),
+]
+
+
+@pytest.mark.parametrize("arguments, fragments", BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_mistakes_get_one_message_and_exit_code_2(
+    arguments: list[str],
+    fragments: list[str],
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [a.format(files=files) for a in arguments]
+    extra = ["--out", str(files / "out")] if given[0] == "run" and "--out" not in given else []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["harness", *given, *extra])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    shown = capsys.readouterr().err
+    assert stopped.value.code == 2, shown
+    assert "Traceback" not in shown
+    for fragment in fragments:
+        assert fragment in " ".join(shown.split())
+
+
+def test_a_changed_bundled_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, sha256 = weights.bundled("digits-vit")
+    copy = tmp_path / "digits-vit.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    copy.write_bytes(data)
+    with pytest.raises(weights.HarnessError, match="its card says"):
+        weights.classifier(copy, sha256)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    checkpoint = weights.read(weights.bundled("digits-vit")[0])
+    network = weights.build(checkpoint)
+    weights.write(tmp_path / "odd.safetensors", network, {**checkpoint.header, "architecture": "resnet"})
+    with pytest.raises(weights.HarnessError, match="does not fit architecture 'resnet'"):
+        weights.classifier(tmp_path / "odd.safetensors")
+    with pytest.raises(weights.HarnessError, match="holds a classifier, not a denoiser"):
+        weights.denoiser(weights.bundled("digits-vit")[0])
+
+
+def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = [
+        "--plugin",
+        str(files / "mine.py"),
+        "--model",
+        "mine",
+        "--limit",
+        "4",
+        "--tile",
+        "4",
+        "--out",
+        str(out),
+    ]
+    done = harness("run", *arguments, "--suite", "digits", "--suite", "digits-c", "--tta", "default", "--tta", "de")
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.rglob("*.json"))) == 4
+    assert "mine" in done.stdout and "subset" in done.stdout
+    compared = harness("compare", "mine:default", "mine:de", "--suite", "digits-c", "--results", str(out))
+    assert compared.returncode == 0, compared.stderr
+    assert "McNemar" in compared.stdout
+    board = harness("leaderboard", "--results", str(out))
+    assert board.returncode == 0 and board.stdout.count("mine") == 4
+
+
+def test_dry_run_counts_and_computes_nothing(tmp_path: Path) -> None:
+    done = harness(
+        "run", "--dry-run", "--out", str(tmp_path), "--tta", "default", "--tta", "de", "--model", "digits/vit"
+    )
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.replace("\n", "")
+    assert "1,500" in row, "15 conditions of 100 images"
+    assert "15,000" in row, "ten views of each for one classifier"
+    assert "13,500" in row, "nine denoisings of each"
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """A folder whose quota is a tiny file system would need root; a file-size limit fails the same writes."""
+    command = f"ulimit -f 8; exec {sys.executable} -m harness run --suite digits-c --model digits/resnet --tta default"
+    command += f" --limit 60 --tile 60 --out {tmp_path}"
+    done = subprocess.run(["bash", "-c", "trap '' XFSZ; " + command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Cannot write" in " ".join(done.stderr.split())
+    parts = list((tmp_path / ".parts").rglob("*.parquet"))
+    assert len(parts) == 15, "every part was kept; only the sample table was too large"
+    again = subprocess.run(["bash", "-c", command.removeprefix("ulimit -f 8; exec ")], cwd=ROOT, capture_output=True)
+    assert again.returncode == 0
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_help_teaches() -> None:
+    assert "--suite" in harness("run", "--help").stdout
+    top = harness("--help").stdout
+    assert all(command in top for command in ("run", "train", "list", "compare", "leaderboard"))
+    for command in ("run", "train", "compare"):
+        assert "Example" in harness(command, "--help").stdout
+
+
+def test_list_shows_every_kind() -> None:
+    done = harness("list")
+    assert done.returncode == 0
+    for name in ("digits/resnet+diffaug", "dda-se", "digits-c", "folder", "unet"):
+        assert name in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_local_records_are_ignored_by_git() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    done = subprocess.run(["git", "check-ignore", "results/local/x.json"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0

@@ -1,0 +1,198 @@
+"""The same numbers at any batch size, shard count, order or resume; nothing lost, nothing counted twice."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, outcome, run_small
+from torch import nn
+
+from harness import evaluate, plugins, record
+from harness.evaluate import Tick
+from harness.record import RunRecord
+from harness.tally import tally
+from harness.types import HarnessError, RunSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 64])
+def test_batch_size_does_not_change_a_bit(tmp_path: Path, small_run: list[RunRecord], batch_size: int) -> None:
+    changed = {"suite": "digits-c:severity=3"} if batch_size == 2 else {}
+    expected = outcome(run_small(tmp_path / "whole", changed)) if changed else outcome(small_run)
+    assert outcome(run_small(tmp_path / "batches", changed, batch_size=batch_size)) == expected
+
+
+def test_shards_make_the_record_of_one_process(tmp_path: Path, small_run: list[RunRecord]) -> None:
+    assert run_small(tmp_path, shard=(0, 3)) == []
+    assert run_small(tmp_path, shard=(2, 3)) == []
+    assert outcome(run_small(tmp_path, shard=(1, 3))) == outcome(small_run)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, small_run: list[RunRecord]) -> None:
+    def stop(tick: Tick) -> None:
+        if tick.done >= 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_small(tmp_path, report=stop)
+    kept = list((tmp_path / ".parts").rglob("*.parquet"))
+    assert len(kept) == 4 * 6, "four finished conditions of six pairs are on disk"
+    stamps = {file: file.stat().st_mtime_ns for file in kept}
+    seen: list[Path] = []
+
+    def check(tick: Tick) -> None:
+        seen.extend(file for file, stamp in stamps.items() if file.exists() and file.stat().st_mtime_ns != stamp)
+
+    resumed = run_small(tmp_path, report=check)
+    assert not seen, "finished parts are not computed again"
+    assert outcome(resumed) == outcome(small_run)
+    assert [r.cost.denoiser_calls for r in resumed] == [r.cost.denoiser_calls for r in small_run]
+    assert not (tmp_path / ".parts").exists() or not list((tmp_path / ".parts").rglob("*.parquet"))
+
+
+def test_killed_with_signal_9(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness", "run", "--suite", "digits-c", "--model", "digits/resnet"]
+    command += ["--tta", "default", "--tta", "de:times=0,200", "--limit", "20", "--tile", "20", "--out"]
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "killed").rglob("*.parquet"))) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was still at work when it was killed"
+    assert not list((tmp_path / "killed").rglob("*.json"))
+    for out in ("killed", "undisturbed"):
+        done = subprocess.run([*command, str(tmp_path / out)], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    files = {out: sorted((tmp_path / out / "digits-c").glob("*.json")) for out in ("killed", "undisturbed")}
+    killed, undisturbed = ([record.load(f) for f in files[out]] for out in ("killed", "undisturbed"))
+    assert len(killed) == 2
+    assert outcome(killed) == outcome(undisturbed)
+
+
+def test_classifiers_share_the_denoised_images(tmp_path: Path, small_run: list[RunRecord]) -> None:
+    alone = run_small(tmp_path, {"models": ("digits/resnet",)})
+    images = 9 * 15
+    assert {r.cost.denoiser_calls for r in alone} == {r.cost.denoiser_calls for r in small_run} == {images * (2 + 3)}
+    per_image = {r.method: r.cost.method_calls_per_image for r in small_run}
+    assert per_image == dict(zip(SMALL.methods, (0, 2, 3), strict=True))
+
+
+def test_a_new_model_reuses_what_is_there(tmp_path: Path) -> None:
+    first = run_small(tmp_path, {"models": ("digits/resnet",)})
+    stamps = {r.path: r.path.stat().st_mtime_ns for r in first if r.path}
+    both = run_small(tmp_path)
+    assert len(both) == 6
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_another_seed_is_another_run_and_fresh_computes_again(tmp_path: Path) -> None:
+    changes = {"models": ("digits/resnet",), "methods": ("default",), "denoiser": None}
+    (first,) = run_small(tmp_path, changes)
+    (other,) = run_small(tmp_path, {**changes, "seed": 1})
+    assert first.key != other.key and first.samples["sha256"] != other.samples["sha256"]
+    assert first.path
+    before = first.path.stat().st_mtime_ns
+    (again,) = run_small(tmp_path, changes, fresh=True)
+    assert first.path.stat().st_mtime_ns > before
+    assert outcome([again]) == outcome([first])
+
+
+def test_records_are_rescorable(small_run: list[RunRecord]) -> None:
+    suite = plugins.suite.configure(SMALL.suite)[1]
+    for entry in small_run:
+        again, notes = suite.summarise(entry.rows())
+        assert tuple(again) == tuple(entry.metrics) and list(notes) == list(entry.notes)
+
+
+def test_rows_are_what_a_plain_loop_computes(small_run: list[RunRecord]) -> None:
+    """The one-image path of the documentation, by hand: no views, no tiles, no parts."""
+    from harness import noise, weights
+    from harness.suites.digits import DigitsC
+
+    suite = DigitsC()
+    network, _ = weights.find_classifier("digits/vit+diffaug")
+    denoiser, _ = weights.find_denoiser("digits")
+    entry = next(r for r in small_run if r.model.name == "digits/vit+diffaug" and r.method.startswith("de"))
+    rows = entry.rows()
+    for condition in ("fog/5", "jpeg_compression/5"):
+        data = suite.open(next(c for c in suite.conditions() if c.name == condition), seed=0)
+        for index in (0, 8):
+            batch = data.read([index])
+            total = torch.zeros(10)
+            for t in (0, 100, 300):
+                x = batch.images
+                if t:
+                    eps = noise.gaussian((3, 32, 32), seed=0, purpose="denoise", samples=batch.ids, draw=t)
+                    abar = float(denoiser.schedule.alpha_bar[t])
+                    x_t = abar**0.5 * (2 * x - 1) + (1 - abar) ** 0.5 * eps
+                    with torch.no_grad():
+                        predicted = denoiser.network(x_t, torch.tensor([t])).sample
+                    x = (((x_t - (1 - abar) ** 0.5 * predicted) / abar**0.5).clamp(-1, 1) + 1) / 2
+                with torch.no_grad():
+                    total += network(x)[0].softmax(-1) / 3
+            here = (rows["id"] == batch.ids[0]) & (rows["condition"] == condition)
+            assert here.sum() == 1
+            assert rows["prediction"][here][0] == int(total.argmax())
+            assert rows["confidence"][here][0] == pytest.approx(float(total.max()), abs=2e-5)
+
+
+def test_extra_corruptions_never_enter_the_mean(tmp_path: Path) -> None:
+    changes = {"models": ("digits/resnet",), "methods": ("default",), "denoiser": None}
+    (plain,) = run_small(tmp_path, changes)
+    (extra,) = run_small(tmp_path, {**changes, "suite": "digits-c:extra=true"})
+    assert plain.metric("mean_accuracy") == extra.metric("mean_accuracy")
+    assert extra.metric("accuracy", "saturate/5") and not plain.metric("accuracy", "saturate/5")
+
+
+def test_mean_is_over_corruptions_after_severities(tmp_path: Path) -> None:
+    changes = {"suite": "digits-c:severity=1,5", "models": ("digits/vit",), "methods": ("default",), "denoiser": None}
+    (entry,) = run_small(tmp_path, changes)
+    rows = entry.rows()
+    mean, error = entry.metric("mean_accuracy", "mean"), entry.metric("mean_error", "mean")
+    assert mean and error
+    assert mean.value == pytest.approx(float(np.mean(rows["prediction"] == rows["label"])))
+    assert mean.value + error.value == pytest.approx(1)
+    fog = entry.metric("mean_accuracy", "fog")
+    parts = [entry.metric("accuracy", f"fog/{s}") for s in (1, 5)]
+    assert fog and all(parts) and fog.value == pytest.approx(sum(p.value for p in parts if p) / 2)
+
+
+def test_the_reference_has_an_mce_of_one(tmp_path: Path) -> None:
+    spec = RunSpec("digits-c", ("digits/resnet",), ("default",), every=6)
+    (path,) = evaluate.run(evaluate.prepare(spec, tmp_path))
+    mce = record.load(path).metric("mce")
+    assert mce and mce.value == 1.0 and mce.interval == (1.0, 1.0)
+
+
+def test_tally_counts_distinct_views() -> None:
+    methods = [plugins.method.configure(m)[1] for m in ("default", "de", "dda", "dda-se")]
+    assert [tally([m]).denoiser for m in methods] == [0, 9, 50, 50]
+    together = tally(methods)
+    assert (together.denoised, together.guided, together.classified) == (9, 50, 11)
+
+
+def test_what_is_wrong_with_a_model_is_said_before_the_run(tmp_path: Path) -> None:
+    class Bad(nn.Module):
+        def __init__(self, classes: int, value: float) -> None:
+            super().__init__()
+            self.classes, self.value = classes, value
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(images), self.classes), self.value)
+
+    plugins.model("test/seven")(lambda: Bad(7, 0.0))
+    plugins.model("test/nan")(lambda: Bad(10, float("nan")))
+    plugins.model("test/string")(lambda: "weights")
+    for name, message in [("seven", r"10 classes"), ("nan", "NaN"), ("string", "must return a torch.nn.Module")]:
+        changes = {"models": (f"test/{name}",), "methods": ("default",), "denoiser": None}
+        with pytest.raises(HarnessError, match=message):
+            run_small(tmp_path, changes)
+    assert not list(tmp_path.rglob("*.json"))

@@ -1,0 +1,142 @@
+"""The registry: names, settings, and the three ways in which plugins are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from harness import plugins
+from harness.plugins import Registry
+from harness.types import Classifier, HarnessError, Views
+
+
+@pytest.mark.parametrize(
+    "text, canonical",
+    [
+        ("de", "de"),
+        ("de:times=0,50,100,150,200,250,300,350,400,450", "de"),
+        ("de:times=0,100,200", "de:times=0,100,200"),
+        ("dda:norm=batch4,scale=3", "dda:scale=3,norm=batch4"),
+        ("dda:scale=6.0", "dda"),
+        ("dda:scale=0.25", "dda:scale=0.25"),
+    ],
+)
+def test_settings_have_one_spelling(text: str, canonical: str) -> None:
+    name, built = plugins.method.configure(text)
+    assert name == canonical
+    assert plugins.method.configure(name) == (name, built)
+
+
+def test_presets_yield_to_what_the_user_says() -> None:
+    assert plugins.method.configure("dda", {"scale": 2.0})[0] == "dda:scale=2"
+    assert plugins.method.configure("dda:scale=6", {"scale": 2.0})[0] == "dda"
+
+
+def test_every_setting_changes_what_is_built() -> None:
+    for text in (
+        "de:times=0,10",
+        "dda:steps=50,start=20",
+        "dda:start=20",
+        "dda:factor=2",
+        "dda:scale=1",
+        "dda:norm=batch4",
+    ):
+        name = text.partition(":")[0]
+        assert plugins.method.configure(text)[1] != plugins.method.configure(name)[1], text
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("de:tims=0", "times"),
+        ("de:times", "name:key=value"),
+        ("de:times=0,times=1", "twice"),
+        ("dda:scale=x", "not a valid float"),
+        ("dda:start=100", "start=100"),
+        ("de:times=0,0", "distinct"),
+    ],
+)
+def test_bad_settings_say_which(text: str, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        plugins.method.configure(text)
+
+
+def test_unknown_names_answer_with_near_matches_and_the_list() -> None:
+    with pytest.raises(HarnessError, match=r"Did you mean digits-c.*Available: .*digits-c"):
+        plugins.suite["digits-e"]
+
+
+def test_two_plugins_of_one_name_are_an_error() -> None:
+    registry = Registry("thing")
+    registry("a")(lambda: 1)
+    with pytest.raises(HarnessError, match="Two thing plugins are called 'a'"):
+        registry("a")(lambda: 2)
+
+
+def test_entry_points_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    class Point:
+        def load(self) -> None:
+            loaded.append(self)
+
+    monkeypatch.setattr(plugins, "_discovered", set())
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Point()] if group == "harness.plugins" else [])
+    plugins.discover()
+    plugins.discover()
+    assert len(loaded) == 1
+
+
+def test_a_method_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "flip.py"
+    file.write_text(
+        "from dataclasses import dataclass\n"
+        "from harness.plugins import method\n"
+        "@method('flip')\n"
+        "@dataclass(frozen=True)\n"
+        "class Flip:\n"
+        "    weight: float = 0.5\n"
+        "    def __call__(self, views, classifier):\n"
+        "        return classifier(views.original().flip(-1)).softmax(-1)\n"
+    )
+    plugins.discover(file)
+    assert plugins.method.configure("flip:weight=0.25")[0] == "flip:weight=0.25"
+    assert len(plugins.method["flip"].source) == 64, "the file's hash is part of a run's identity"
+    assert plugins.method["de"].source == ""
+
+
+def test_every_method_gives_probabilities() -> None:
+    """One table-driven test over every method there is: valid probabilities, and nothing but the views is looked at."""
+    import torch
+
+    from harness import weights
+    from harness.networks import TiledClassifier, Tiles
+    from harness.views import BatchViews
+
+    data = plugins.dataset["digits"].build("test")
+    denoiser, _ = weights.find_denoiser("digits")
+    network, _ = weights.find_classifier("digits/vit")
+    batch = data.read(range(4))
+    for entry in plugins.method.entries():
+        quick = entry.name + (":steps=10,start=2" if entry.name.startswith("dda") else "")
+        views = BatchViews(batch, denoiser if entry.facts.get("denoiser") else None, Tiles(4), seed=0)
+        p = plugins.method.configure(quick)[1](views, TiledClassifier(network, Tiles(4)))
+        assert p.shape == (4, 10), entry.name
+        torch.testing.assert_close(p.sum(1), torch.ones(4)), entry.name
+        assert float(p.min()) >= 0
+
+
+def test_the_documented_protocol_is_enough() -> None:
+    """A method needs no base class: anything with the right call runs."""
+
+    @dataclass(frozen=True)
+    class Original:
+        def __call__(self, views: Views, classifier: Classifier) -> Tensor:
+            return classifier(views.original()).softmax(-1)
+
+    from harness.tally import tally
+
+    assert tally([Original()]).classified == 1

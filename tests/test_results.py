@@ -1,0 +1,134 @@
+"""What ships in the repository is what this code computes: checkpoints, reference, records, leaderboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from harness import leaderboard, plugins, record, weights
+from harness.networks import TiledClassifier, Tiles
+from harness.record import RunRecord
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+CARDS = sorted((ROOT / "registry" / "checkpoints").glob("*.json"))
+BUNDLED = ("digits/resnet", "digits/resnet+diffaug", "digits/vit", "digits/vit+diffaug")
+
+
+def shipped() -> list[RunRecord]:
+    return [r for r in leaderboard.find(RESULTS) if r.path and "local" not in r.path.relative_to(RESULTS).parts]
+
+
+@pytest.mark.parametrize("file", CARDS, ids=lambda p: p.stem)
+def test_cards_tell_the_truth(file: Path) -> None:
+    card = json.loads(file.read_text())
+    path, sha256 = weights.bundled(file.stem)
+    assert weights.file_sha256(path) == sha256 == card["sha256"]
+    assert path.stat().st_size < 5_500_000
+    assert card["data"]["sha256"] == plugins.dataset["digits"].build("train").sha256
+    assert card["command"].startswith("harness train") and card["steps"] > 0 and card["seconds"] > 0
+    if "clean_accuracy" in card:
+        data = plugins.dataset["digits"].build("test")
+        batch = data.read(range(len(data.ids)))
+        network, _ = weights.classifier(path)
+        correct = TiledClassifier(network, Tiles(100))(batch.images).argmax(1) == batch.labels
+        assert float(correct.double().mean()) == pytest.approx(card["clean_accuracy"]["value"], abs=1 / 600 + 1e-9)
+        assert card["clean_accuracy"]["value"] > 0.95
+
+
+def test_there_are_cards_for_everything_bundled() -> None:
+    assert {c.stem for c in CARDS} == {name.replace("/", "-") for name in BUNDLED} | {"digits-unet"}
+
+
+def test_the_table_is_whole() -> None:
+    """All classifiers by all methods, on the corrupted and on the clean digits, every test image."""
+    for suite in ("digits-c", "digits"):
+        entries = [r for r in shipped() if r.suite == suite and r.status == "complete"]
+        found = {(r.model.name, r.method.partition(":")[0]) for r in entries}
+        assert found == {(m, t) for m in BUNDLED for t in ("default", "dda", "dda-se", "de")}
+        assert all(m.n == 600 for r in entries for m in r.metrics)
+
+
+def test_shipped_records_are_rescorable_and_current() -> None:
+    for entry in shipped():
+        suite = plugins.suite.configure(entry.suite)[1]
+        again, _ = suite.summarise(entry.rows())
+        assert tuple(again) == tuple(entry.metrics), entry.path
+        assert entry.suite_version == suite.version
+        assert entry.data_sha256 == plugins.dataset["digits"].build("test").sha256
+        assert entry.model.sha256 == weights.card(entry.model.name.replace("/", "-"))["sha256"], entry.path
+        if entry.denoiser:
+            assert entry.denoiser.sha256 == weights.card("digits-unet")["sha256"]
+
+
+def test_the_leaderboard_is_rebuilt_from_the_records() -> None:
+    assert (RESULTS / "leaderboard.md").read_text() == leaderboard.page(shipped())
+
+
+def test_the_reference_of_mce_is_the_plain_resnet() -> None:
+    table = pq.read_table(ROOT / "suites" / "digits-c.reference.parquet")
+    rows = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    assert len(rows["id"]) == 600 * 19 * 5
+    entry = next(r for r in shipped() if (r.suite, r.model.name, r.method) == ("digits-c", "digits/resnet", "default"))
+    seen = entry.rows()
+    expected = dict(zip(zip(rows["condition"], rows["id"], strict=True), rows["correct"], strict=True))
+    measured = seen["prediction"] == seen["label"]
+    assert all(expected[c, i] == m for c, i, m in zip(seen["condition"], seen["id"], measured, strict=True))
+    mce = entry.metric("mce")
+    assert mce and mce.value == 1.0
+
+
+def test_subsets_are_never_ranked_beside_whole_sets(small_run: list[RunRecord]) -> None:
+    groups = leaderboard.boards([*shipped(), *small_run])
+    assert all(len({r.status for r in entries}) == 1 for entries in groups.values())
+    partial = next(entries for entries in groups.values() if entries[0].status == "partial")
+    assert "subset" in leaderboard.title(partial[0]) and "9 of 600" in leaderboard.title(partial[0])
+    best = [r.metric("mean_accuracy") for r in partial]
+    values = [m.value for m in best if m]
+    assert values == sorted(values, reverse=True)
+
+
+def test_comparison_agrees_with_the_two_records() -> None:
+    result = leaderboard.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
+    a, b = (r.metric("mean_accuracy", "mean") for r in (result.a, result.b))
+    assert a and b and result.mean.difference == pytest.approx(b.value - a.value)
+    assert result.images == 600 and len(result.per_condition) == 15
+    low, high = result.mean.interval
+    assert low < result.mean.difference < high
+    table = leaderboard.comparison_table(result)
+    assert table.rows[-1][0] == "mean" and "McNemar" in table.caption
+    swapped = leaderboard.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
+    assert swapped.mean.difference == pytest.approx(-result.mean.difference)
+
+
+def test_records_of_different_worlds_cannot_be_paired() -> None:
+    entries = shipped()
+    clean = next(r for r in entries if r.suite == "digits")
+    corrupted = next(r for r in entries if r.suite == "digits-c")
+    with pytest.raises(record.HarnessError, match="suite differ"):
+        leaderboard.compare(clean, corrupted)
+
+
+def test_a_tampered_sample_table_is_noticed(tmp_path: Path) -> None:
+    entry = next(r for r in shipped() if r.suite == "digits")
+    assert entry.path
+    for suffix in (".json", ".parquet"):
+        (tmp_path / entry.path.with_suffix(suffix).name).write_bytes(entry.path.with_suffix(suffix).read_bytes())
+    copy = record.load(tmp_path / entry.path.name)
+    assert np.array_equal(copy.rows()["label"], entry.rows()["label"])
+    file = tmp_path / copy.samples["file"]
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(record.HarnessError, match="SHA-256 differs"):
+        copy.rows()
+
+
+def test_published_numbers_are_labelled() -> None:
+    tables = leaderboard.published(RESULTS)
+    table = next(t for t in tables if t.title.startswith("imagenet-c"))
+    assert all("published" in t.title and "not measured here" in t.title for t in tables)
+    row = dict(zip(table.header, next(r for r in table.rows if r[0] == "rn50+diffaug"), strict=True))
+    assert row["de"] == "32.22" and row["default"] == "20.87"

@@ -1,0 +1,142 @@
+"""The trainer: formulas, resume, and what it writes about itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from harness import noise, plugins, weights
+from harness.data import ArrayDataset
+from harness.train import run as training
+from harness.train.loop import Progress, learning_rate, train
+from harness.train.objectives import Classification, CrossEntropy, DiffAug, NoisePrediction, Step
+from harness.train.spec import TrainSpec
+from harness.types import HarnessError
+
+
+@pytest.fixture(scope="module")
+def few() -> ArrayDataset:
+    """Forty training digits."""
+    whole = plugins.dataset["digits"].build("train")
+    return ArrayDataset("digits", whole.ids[:40], whole.pixels[:40], whole.labels[:40], 10, whole.geometry)
+
+
+def spec(**changes: Any) -> TrainSpec:
+    return TrainSpec(**{"model": "vit", "epochs": 3, "batch_size": 8, "lr": 1e-3, "warmup": 1, **changes})
+
+
+@pytest.mark.parametrize("settings", [{}, {"diffaug": True}, {"model": "unet", "ema": 0.9}, {"model": "resnet"}])
+def test_a_killed_training_ends_like_an_undisturbed_one(
+    settings: dict[str, Any], few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.train.loop.SAVE_EVERY_SECONDS", 0.0)
+
+    def go(name: str, stop_at: int = 0) -> Any:
+        torch.manual_seed(0)
+        network, objective, _ = training._task(spec(**settings), few)
+
+        def report(progress: Progress) -> None:
+            if progress.step == stop_at:
+                raise KeyboardInterrupt
+
+        return train(spec(**settings), network, objective, few, tmp_path / name, report)
+
+    undisturbed = go("undisturbed.pt")
+    with pytest.raises(KeyboardInterrupt):
+        go("killed.pt", stop_at=8)
+    resumed = go("killed.pt")
+    assert undisturbed.steps == resumed.steps == 15
+    for (name, a), b in zip(
+        undisturbed.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+
+
+def test_state_of_another_run_is_refused(few: ArrayDataset, tmp_path: Path) -> None:
+    network, objective, _ = training._task(spec(epochs=1), few)
+    train(spec(epochs=1), network, objective, few, tmp_path / "state.pt")
+    with pytest.raises(HarnessError, match="lr"):
+        train(spec(epochs=1, lr=1e-2), network, objective, few, tmp_path / "state.pt")
+
+
+def test_diffaug_is_cross_entropy_on_the_one_step_denoised_image(few: ArrayDataset) -> None:
+    """The paper's objective from its formulas, in float64 and image by image."""
+    denoiser, _ = weights.find_denoiser("digits")
+    network, _ = weights.find_classifier("digits/resnet")
+    batch = few.read(range(6))
+    terms = Classification([CrossEntropy(), DiffAug(denoiser)])(network.eval(), Step(batch, batch, seed=3, epoch=7))
+    losses, ce = [], []
+    for image, label, sample in zip(batch.images, batch.labels, batch.ids, strict=True):
+        key = {"seed": 3, "samples": [sample], "draw": 7}
+        t = int(noise.integers(0, 1000, purpose="diffaug-time", **key))
+        eps = noise.gaussian((3, 32, 32), purpose="diffaug-noise", **key).double()
+        abar = float(torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)[t])
+        x_t = abar**0.5 * (2 * image[None].double() - 1) + (1 - abar) ** 0.5 * eps
+        with torch.no_grad():
+            predicted = denoiser.network(x_t.float(), torch.tensor([t])).sample.double()
+            x0 = ((x_t - (1 - abar) ** 0.5 * predicted) / abar**0.5).clamp(-1, 1)
+            losses.append(F.cross_entropy(network(((x0 + 1) / 2).float()).double(), label[None]))
+            ce.append(F.cross_entropy(network(image[None]).double(), label[None]))
+    assert float(terms["diffaug"]) == pytest.approx(float(torch.stack(losses).mean()), rel=2e-4)
+    assert float(terms["ce"]) == pytest.approx(float(torch.stack(ce).mean()), rel=1e-4, abs=1e-6)
+
+
+def test_diffaug_times_are_uniform_over_the_schedule() -> None:
+    samples = [f"s{i}" for i in range(4000)]
+    t = noise.integers(0, 1000, seed=0, purpose="diffaug-time", samples=samples).double()
+    assert int(t.min()) >= 0 and int(t.max()) <= 999
+    assert abs(float(t.mean()) - 499.5) < 4 * 288.7 / 4000**0.5
+    assert abs(float(t.std()) - 288.7) < 10
+
+
+def test_the_denoiser_gets_no_gradient_from_diffaug(few: ArrayDataset) -> None:
+    denoiser, _ = weights.find_denoiser("digits")
+    denoiser.network.requires_grad_(True)
+    images = DiffAug(denoiser).images(Step(few.read([0, 1]), few.read([0, 1]), 0, 0))
+    assert not images.requires_grad
+    assert float(images.min()) >= 0 and float(images.max()) <= 1
+
+
+def test_noise_prediction_is_zero_for_the_true_noise(few: ArrayDataset) -> None:
+    denoiser, _ = weights.find_denoiser("digits")
+    batch = few.read(range(4))
+    eps = noise.gaussian((3, 32, 32), seed=1, purpose="ddpm-noise", samples=batch.ids, draw=2)
+    step = Step(batch, batch, seed=1, epoch=2)
+
+    class Oracle(torch.nn.Module):
+        def __init__(self, shift: float) -> None:
+            super().__init__()
+            self.shift = shift
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+            return (eps + self.shift,)
+
+    assert float(NoisePrediction(denoiser)(Oracle(0.0), step)["mse"]) == 0
+    assert float(NoisePrediction(denoiser)(Oracle(0.5), step)["mse"]) == pytest.approx(0.25)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero() -> None:
+    rates = [learning_rate(e / 10, 5, 50) for e in range(501)]
+    assert rates[0] < 0.01 and rates[-1] == pytest.approx(0, abs=1e-12)
+    assert max(rates) == pytest.approx(1, abs=0.01) and rates.index(max(rates)) in (49, 50)
+
+
+def test_a_trained_checkpoint_and_its_card(tmp_path: Path) -> None:
+    done = training.run(TrainSpec("resnet", epochs=1, batch_size=399, seed=5), tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card == json.loads(json.dumps(done))
+    assert card["steps"] == 3 and card["spec"]["seed"] == 5
+    assert card["sha256"] == weights.file_sha256(tmp_path / "model.safetensors")
+    assert card["command"] == (
+        "harness train --model resnet --epochs 1 --batch-size 399 --lr 0.002 --weight-decay 0.05 --warmup 5 --seed 5"
+    )
+    network, info = weights.find_classifier(str(tmp_path))
+    assert info.sha256 == card["sha256"]
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    low, high = card["clean_accuracy"]["interval"]
+    assert 0 <= low <= card["clean_accuracy"]["value"] <= high <= 1
