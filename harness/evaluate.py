@@ -72,7 +72,8 @@ def prepare(spec: RunSpec, out: Path) -> Job:
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype)
     models, pairs = {}, []
     for name in spec.models:
-        network, models[name] = weights.find_classifier(name)
+        network, found = weights.find_classifier(name)
+        models[name] = replace(found, name=name)
         classifier = TiledClassifier(network, classifier_tiles)
         _check_outputs(name, classifier, data)
         pairs += [Pair(name, method, classifier, procedure) for method, procedure in procedures.items()]

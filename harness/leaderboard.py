@@ -52,7 +52,7 @@ def _rank(entry: RunRecord) -> tuple[float, str, str]:
 def ranking(entries: Sequence[RunRecord]) -> Table:
     """One leaderboard: a row per classifier and method."""
     first = entries[0]
-    header = ["", "model", "method", *(_heading(first, *column) for column in first.columns), "denoiser calls"]
+    header = ["", "model", "method", *(heading(first, *column) for column in first.columns), "denoiser calls"]
     rows = [
         [
             str(place),
@@ -76,7 +76,7 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
     methods = sorted({e.variant for e in entries}, key=lambda name: (name != "default", name))
     cells = {(e.model.name, e.variant): spell(e.metric(*e.columns[0])) for e in reversed(entries)}
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
-    return Table(f"{title(first)}: {_heading(first, *first.columns[0])}", ["model", *methods], rows)
+    return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows)
 
 
 def title(entry: RunRecord) -> str:
@@ -85,7 +85,8 @@ def title(entry: RunRecord) -> str:
     return f"{entry.suite} v{entry.suite_version}, {entry.coverage}{subset}"
 
 
-def _heading(entry: RunRecord, name: str, condition: str) -> str:
+def heading(entry: RunRecord, name: str, condition: str) -> str:
+    """A metric's name with its unit, for a column or an axis."""
     metric = entry.metric(name, condition)
     unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit if metric else "", "")
     return f"{name.replace('_', ' ')} ({unit})" if unit else name.replace("_", " ")

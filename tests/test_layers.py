@@ -26,6 +26,7 @@ ORDER = [
     "evaluate",
     "estimate",
     "leaderboard",
+    "plots",
     "train",
     "console",
     "cli",

@@ -66,28 +66,32 @@ def leaderboard(
     write: Annotated[
         bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, without local records.")
     ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table."""
-    from harness import console, record
+    from harness import console, plots, record
     from harness import leaderboard as boards
 
     if not results.is_dir():
         raise HarnessError(
             f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
         )
-    records = [r for r in boards.find(results) if suite in (None, r.suite, r.suite.partition(":")[0])]
+    everything = boards.find(results)
+    records = [r for r in everything if suite in (None, r.suite, r.suite.partition(":")[0])]
     if not records:
         raise HarnessError(
             f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
         )
     for entries in boards.boards(records).values():
         console.show(boards.ranking(entries))
+        if plot:
+            console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))
     if published:
         for table in boards.published(results):
             console.show(table)
     if write:
-        shipped = [r for r in records if r.path and "local" not in r.path.relative_to(results).parts]
+        shipped = [r for r in everything if r.path and "local" not in r.path.relative_to(results).parts]
         with record.writing(results / "leaderboard.md") as file:
             file.write_text(boards.page(shipped))
         console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
