@@ -55,7 +55,10 @@ class Bar(Progress):
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A live bar: description, bar, count, images/s, time left, and a free text of the task's `info`."""
+    """A live bar: description, bar, count, images/s, time left, and a free text of the task's `info`.
+
+    Ctrl-C in its scope ends the program with a word on how to go on.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -64,12 +67,16 @@ def progress() -> Iterator[Progress]:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[info]}", style="dim"),
     )
-    with Bar(*columns, console=err, refresh_per_second=4, speed_estimate_period=60) as bar:
-        yield bar
+    try:
+        with Bar(*columns, console=err, refresh_per_second=4, speed_estimate_period=60) as bar:
+            yield bar
+    except KeyboardInterrupt:
+        fail("Interrupted. Everything finished is kept: the same command, without --fresh, goes on.")
+        raise SystemExit(130) from None
 
 
 def show(table: Table) -> None:
-    """Print a table, or the bare text of its cells where the output is not a terminal wide enough."""
+    """Print a table."""
     rich = RichTable(title=table.title, title_style="bold", caption=table.caption, caption_justify="left")
     for k, name in enumerate(table.header):
         rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right")

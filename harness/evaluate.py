@@ -62,7 +62,7 @@ class Job:
     parts: Sequence[Part]
 
 
-def prepare(spec: RunSpec, out: Path) -> Job:
+def prepare(spec: RunSpec, out: Path | str) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done."""
     _, suite = plugins.suite.configure(spec.suite)
     data = suite.open(suite.conditions()[0], spec.seed)
@@ -83,7 +83,7 @@ def prepare(spec: RunSpec, out: Path) -> Job:
     tile = max(spec.tile // group, 1) * group
     tiles = Tiles(tile, spec.device, spec.denoiser_dtype, multiple=group)
     job = Job(spec, suite, data, pairs, [], models, denoiser, denoiser_weights, tiles, _parts(spec, suite, data))
-    journals = [Journal(out, spec.suite, p.model, p.method, key_of(_identity(job, p))) for p in pairs]
+    journals = [Journal(Path(out), spec.suite, p.model, p.method, key_of(_identity(job, p))) for p in pairs]
     return replace(job, journals=journals)
 
 

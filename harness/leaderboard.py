@@ -52,13 +52,14 @@ def _rank(entry: RunRecord) -> tuple[float, str, str]:
 def ranking(entries: Sequence[RunRecord]) -> Table:
     """One leaderboard: a row per classifier and method."""
     first = entries[0]
-    header = ["", "model", "method", *(heading(first, *column) for column in first.columns), "denoiser calls"]
+    shown = [column for column in first.columns if any(entry.metric(*column) for entry in entries)]
+    header = ["", "model", "method", *(heading(first, *column) for column in shown), "denoiser calls"]
     rows = [
         [
             str(place),
             entry.model.name,
             entry.variant,
-            *(spell(entry.metric(*column)) for column in entry.columns),
+            *(spell(entry.metric(*column)) for column in shown),
             f"{entry.cost.method_calls_per_image} / image",
         ]
         for place, entry in enumerate(entries, 1)

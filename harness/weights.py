@@ -28,6 +28,8 @@ from harness.diffusion.schedule import SCHEDULES
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
+ENDINGS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
+"""What a name ends in that can only be meant as a path."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
 
 
 def _is_path(name: str, registry: plugins.Registry) -> bool:
-    return name not in registry and (Path(name).exists() or name.endswith(".safetensors"))
+    return name not in registry and (Path(name).exists() or Path(name).suffix in ENDINGS)
 
 
 def fingerprint(network: nn.Module, source: str = "") -> str:

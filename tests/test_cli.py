@@ -90,6 +90,8 @@ BAD = [
     (["train", "--model", "vit", "--dataset", "folder"], ["--data DIR"]),
     (["train", "--model", "vit", "--dataset", "folder", "--data", "{files}/images"], ["not a readable image", "1.png"]),
     (["train", "--model", "vit", "--dataset", "folder", "--data", "{files}/t"], ["train/CLASS"]),
+    (["train", "--model", "vit", "--dtype", "float16"], ["loss scaling", "bfloat16"]),
+    (["run", "--model", "{files}/none.pt"], ["No checkpoint at", "none.pt"]),
     (["train", "--denoiser", "--diffaug"], ["--diffaug trains a classifier"]),
     (["compare", "digits/vit:de", "digits/vti:de"], ["Unknown record 'digits/vti:de'", "digits/vit:de"]),
     (["compare", "{files}/mine.py", "digits/vit:de"], ["not a run record"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, outcome, run_small
+from helpers import SMALL, outcome, run_small
 from torch import nn
 
 from harness import evaluate, plugins, record

@@ -35,8 +35,3 @@ def main() -> None:
 
         console.fail(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        from harness import console
-
-        console.fail("Interrupted. Finished parts are kept: give the same command to go on.")
-        sys.exit(130)

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 RESULTS = Path("results")
 
 Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 
@@ -27,8 +27,11 @@ class Dtype(StrEnum):
 
 
 def usable_device(name: str) -> str:
+    """The device that a name means, once it has proved to work."""
     import torch
 
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -38,6 +41,7 @@ def usable_device(name: str) -> str:
 
 
 def precisions(choice: Dtype, device: str) -> dict[str, str]:
+    """The precisions of a `RunSpec`, for one choice on the command line."""
     if choice is not Dtype.auto:
         return {"dtype": choice.value, "denoiser_dtype": choice.value}
     return {"dtype": "float32", "denoiser_dtype": "float16" if device.startswith("cuda") else "float32"}

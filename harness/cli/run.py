@@ -31,14 +31,23 @@ def run(
     ] = None,
     severity: Annotated[str | None, typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.")] = None,
     full: Annotated[bool, typer.Option("--full", help="The whole test set also without --suite.")] = False,
-    every: Annotated[int, typer.Option(min=0, help="Every k-th test image. [default: 1; without --suite 6]")] = 0,
-    limit: Annotated[int, typer.Option(min=0, help="At most this many images per condition; 0 for all.")] = 0,
+    every: Annotated[
+        int, typer.Option(min=0, show_default=False, help="Every k-th test image. [default: 1; without --suite 6]")
+    ] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, show_default=False, help="At most this many images per condition; 0 for all.")
+    ] = 0,
     seed: Seed = 0,
     batch_size: Annotated[
-        int, typer.Option(min=0, help="Images held at a time; 0 fits the memory. Never changes a number.")
+        int,
+        typer.Option(
+            min=0, show_default=False, help="Images held at a time; 0 fits the memory. Never changes a number."
+        ),
     ] = 0,
-    tile: Annotated[int, typer.Option(min=0, help="Images per network call; 0 chooses by image size. Recorded.")] = 0,
-    device: Device = "cpu",
+    tile: Annotated[
+        int, typer.Option(min=0, show_default=False, help="Images per network call; 0 chooses by image size. Recorded.")
+    ] = 0,
+    device: Device = "auto",
     dtype: Annotated[
         Dtype, typer.Option(help="auto: float32 on the CPU; on a GPU a float16 denoiser, float32 classifiers.")
     ] = Dtype.auto,
@@ -62,8 +71,9 @@ def run(
 
     plugins.discover(*plugin)
     shares = _shard(shard)
+    device = usable_device(device)
     step = every or (1 if suite or full else QUICK)
-    common: dict[str, Any] = {"seed": seed, "every": step, "limit": limit, "device": usable_device(device)}
+    common: dict[str, Any] = {"seed": seed, "every": step, "limit": limit, "device": device}
     common |= precisions(dtype, device)
     specs = [_spec(name, model, tta, data, denoiser, severity, tile, common) for name in suite or ["digits-c"]]
     record.check_writable(out)

@@ -20,17 +20,22 @@ def train(
     diffusion: Annotated[str, typer.Option(help="Denoiser for --diffaug, by name or path.")] = "digits",
     dataset: Annotated[str, typer.Option(help="What to train on: see harness list datasets.")] = "digits",
     data: Annotated[Path | None, typer.Option(help="Folder of the data, for data sets that read one.")] = None,
-    epochs: Annotated[int, typer.Option(min=0, help="0, here and below: the architecture's recipe.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=0)] = 0,
-    lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of AdamW.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(min=0)] = 0.0,
-    warmup: Annotated[int, typer.Option(min=0, help="Epochs of linear warm-up.")] = 0,
-    smoothing: Annotated[float, typer.Option(min=0, max=1, help="Label smoothing.")] = 0.0,
+    epochs: Annotated[
+        int, typer.Option(min=0, show_default=False, help="0, here and below: the architecture's recipe.")
+    ] = 0,
+    batch_size: Annotated[int, typer.Option(min=0, show_default=False)] = 0,
+    lr: Annotated[float, typer.Option(min=0, show_default=False, help="Peak learning rate of AdamW.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(min=0, show_default=False)] = 0.0,
+    warmup: Annotated[int, typer.Option(min=0, show_default=False, help="Epochs of linear warm-up.")] = 0,
+    smoothing: Annotated[float, typer.Option(min=0, max=1, show_default=False, help="Label smoothing.")] = 0.0,
     ema: Annotated[
-        float, typer.Option(min=0, max=1, help="Decay of the averaged weights; 0 for none or the recipe's.")
+        float,
+        typer.Option(
+            min=0, max=1, show_default=False, help="Decay of the averaged weights; 0 for none or the recipe's."
+        ),
     ] = 0.0,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
     dtype: Annotated[Dtype, typer.Option(help="auto is float32.")] = Dtype.auto,
     out: Annotated[
         Path | None, typer.Option(help="Folder for state, checkpoint and card. [default: runs/NAME]")

@@ -14,7 +14,7 @@ from harness.types import HarnessError
 
 def at(table: Floats, index: Tensor) -> Tensor:
     """Entries of a float64 table as float32, (B, 1, 1, 1), ready to multiply images."""
-    return torch.from_numpy(table).to(index.device)[index].float()[:, None, None, None]
+    return torch.from_numpy(table).float().to(index.device)[index][:, None, None, None]
 
 
 @dataclass(frozen=True, eq=False)

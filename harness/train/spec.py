@@ -40,6 +40,9 @@ class TrainSpec:
             if getattr(self, name) < 0:
                 raise HarnessError(f"--{name.replace('_', '-')} {getattr(self, name)} is negative.")
 
+        if self.dtype == "float16":
+            raise HarnessError("--dtype float16 needs loss scaling, which this trainer does not do. Use bfloat16.")
+
     @property
     def name(self) -> str:
         """Default name of the result: digits-vit+diffaug."""

@@ -1,0 +1,37 @@
+"""A small and fast run, and what must not change about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness import evaluate, record
+from harness.record import RunRecord
+from harness.types import RunSpec
+
+SMALL = RunSpec(
+    suite="digits-c",
+    models=("digits/resnet", "digits/vit+diffaug"),
+    methods=("default", "de:times=0,100,300", "dda:steps=20,start=3,scale=1"),
+    denoiser="digits",
+    limit=9,
+    tile=8,
+)
+"""Nine images under fifteen corruptions; nine is no multiple of the tile, of four, or of the batches that tests use."""
+
+
+def run_small(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
+    """Run `SMALL`, with changes, into a folder; the records that are complete."""
+    job = evaluate.prepare(replace(SMALL, **(changes or {})), out)
+    return [record.load(path) for path in evaluate.run(job, **options)]
+
+
+Outcome = dict[tuple[str, str], Any]
+
+
+def outcome(records: list[RunRecord]) -> Outcome:
+    """All that must not change: per pair the sample table's hash, the metrics and everything else but cost and time."""
+    return {
+        (r.model.name, r.method): (r.samples["sha256"], r.metrics, r.key, r.status, r.coverage, r.spec) for r in records
+    }
