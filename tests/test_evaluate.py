@@ -14,11 +14,11 @@ import torch
 from helpers import SMALL, outcome, run_small
 from torch import nn
 
-from harness import evaluate, plugins, record
+from harness import plugins, record
 from harness.evaluate import Tick
 from harness.record import RunRecord
 from harness.tally import tally
-from harness.types import HarnessError, RunSpec
+from harness.types import HarnessError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -165,11 +165,18 @@ def test_mean_is_over_corruptions_after_severities(tmp_path: Path) -> None:
     assert fog and all(parts) and fog.value == pytest.approx(sum(p.value for p in parts if p) / 2)
 
 
-def test_the_reference_has_an_mce_of_one(tmp_path: Path) -> None:
-    spec = RunSpec("digits-c", ("digits/resnet",), ("default",), every=6)
-    (path,) = evaluate.run(evaluate.prepare(spec, tmp_path))
-    mce = record.load(path).metric("mce")
-    assert mce and mce.value == 1.0 and mce.interval == (1.0, 1.0)
+def test_mce_is_the_mean_ratio_to_the_reference(small_run: list[RunRecord]) -> None:
+    """Hendrycks & Dietterich (2019): errors summed over severities, divided by the reference's, averaged."""
+    suite = plugins.suite.configure(SMALL.suite)[1]
+    entry = small_run[0]
+    ratios = []
+    for condition in suite.conditions():
+        accuracy = entry.metric("accuracy", condition.name)
+        assert accuracy
+        ratios.append((1 - accuracy.value) / suite.reference()[condition.name])
+    mce = entry.metric("mce")
+    assert mce and mce.value == pytest.approx(sum(ratios) / 15)
+    assert mce.interval[0] <= mce.value <= mce.interval[1]
 
 
 def test_tally_counts_distinct_views() -> None:
