@@ -100,7 +100,7 @@ def run(
         for journal in job.journals:
             journal.clear()
     mine = job.parts[shard[0] :: shard[1]]
-    step = _round_up(batch_size or _batch_size(job.data), job.tiles.multiple)
+    step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
     done, total = 0, sum(len(part.indices) for part in mine)
     for part in mine:
         todo = [i for i, journal in enumerate(job.journals) if not journal.done() and not journal.has(part.name)]
@@ -243,8 +243,8 @@ def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def _batch_size(data: Dataset) -> int:
-    """As many images as a tenth of the free memory holds with all their views, a part at most."""
+def _batch_size(job: Job) -> int:
+    """A tile full of images, or as many as a tenth of the free memory holds with all their views."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    per_image = data.read([0]).images.numel() * torch.float32.itemsize * 64
-    return max(1, min(PART, free // 10 // per_image))
+    per_image = job.data.read([0]).images.numel() * torch.float32.itemsize * 64
+    return max(1, min(job.tiles.size, free // 10 // per_image))

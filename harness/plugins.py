@@ -90,15 +90,14 @@ class Registry:
         """Every plugin of this kind, by name."""
         return [self._entries[name] for name in sorted(self._entries)]
 
-    def configure(self, text: str, defaults: Mapping[str, Any] | None = None) -> tuple[str, Any]:
+    def configure(self, text: str) -> tuple[str, Any]:
         """Build a dataclass plugin from ``name:key=value,key=value``; a value may itself hold commas (``times=0,50``).
 
-        defaults: settings that stand in for those the text leaves out (a suite's presets).
         Returns the canonical text, which names every setting that differs from the class's own default, and the object.
         """
         name, _, rest = text.partition(":")
         entry = self[name]
-        values = dict(defaults or {}) | _parse(text, rest, _parameters(entry))
+        values = _parse(text, rest, _parameters(entry))
         try:
             plugin = entry.build(**values)
         except (TypeError, ValueError) as error:

@@ -199,7 +199,6 @@ class Suite(Protocol):
     dataset: name of the data set; models that declare it are the suite's default line-up.
     denoiser: the diffusion model that test-time methods use unless the user names another.
     columns: (metric, condition) pairs that its leaderboard shows; the first one ranks.
-    presets: settings of methods that replace their published defaults on this suite, by method name.
     """
 
     name: str
@@ -207,7 +206,6 @@ class Suite(Protocol):
     dataset: str
     denoiser: str | None
     columns: Sequence[tuple[str, str]]
-    presets: Mapping[str, Mapping[str, Any]]
 
     def facts(self) -> Mapping[str, str]:
         """What else decides its numbers and is not in its settings, such as a hash of files it reads."""

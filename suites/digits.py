@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from harness import corruptions
 from harness.data import Corrupted, open_dataset
@@ -26,7 +26,6 @@ class Digits(CovariateShift):
     dataset: ClassVar[str] = "digits"
     denoiser: ClassVar[str | None] = "digits"
     columns: ClassVar[Sequence[tuple[str, str]]] = (("accuracy", "clean"),)
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def conditions(self) -> Sequence[Condition]:
         """One: the images as they are."""

@@ -16,7 +16,7 @@ SMALL = RunSpec(
     methods=("default", "de:times=0,100,300", "dda:steps=20,start=3,scale=1"),
     denoiser="digits",
     limit=9,
-    tile=8,
+    tile=4,
 )
 """Nine images under fifteen corruptions; nine is no multiple of the tile, of four, or of the batches that tests use."""
 

@@ -180,14 +180,14 @@ def test_dry_run_counts_and_computes_nothing(tmp_path: Path) -> None:
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """A folder whose quota is a tiny file system would need root; a file-size limit fails the same writes."""
-    command = f"ulimit -f 8; exec {sys.executable} -m harness run --suite digits-c --model digits/resnet --tta default"
+    command = f"ulimit -f 4; exec {sys.executable} -m harness run --suite digits-c --model digits/resnet --tta default"
     command += f" --limit 60 --tile 60 --out {tmp_path}"
     done = subprocess.run(["bash", "-c", "trap '' XFSZ; " + command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Cannot write" in " ".join(done.stderr.split())
     parts = list((tmp_path / ".parts").rglob("*.parquet"))
     assert len(parts) == 15, "every part was kept; only the sample table was too large"
-    again = subprocess.run(["bash", "-c", command.removeprefix("ulimit -f 8; exec ")], cwd=ROOT, capture_output=True)
+    again = subprocess.run(["bash", "-c", command.removeprefix("ulimit -f 4; exec ")], cwd=ROOT, capture_output=True)
     assert again.returncode == 0
     assert len(list(tmp_path.rglob("*.json"))) == 1
 

@@ -390,10 +390,10 @@ def test_rows_are_bit_equal_at_any_batch_size(tile: int, out_channels: int) -> N
 def test_groups_of_four_do_not_see_padding() -> None:
     """The fifth image makes a group of its own, whatever fills the tile; another tile changes rounding only."""
     denoiser, settings = random_unet(), Adaptation(steps=10, start=3, factor=2, norm="batch4")
-    five = BatchViews(batch(slice(0, 5)), denoiser, Tiles(4), seed=0).adapted(settings)
-    last = BatchViews(batch(slice(4, 5)), denoiser, Tiles(4), seed=0).adapted(settings)
+    five = BatchViews(batch(slice(0, 5)), denoiser, Tiles(4, multiple=4), seed=0).adapted(settings)
+    last = BatchViews(batch(slice(4, 5)), denoiser, Tiles(4, multiple=4), seed=0).adapted(settings)
     assert torch.equal(five[4:], last)
-    wide = BatchViews(batch(slice(0, 5)), denoiser, Tiles(8), seed=0).adapted(settings)
+    wide = BatchViews(batch(slice(0, 5)), denoiser, Tiles(8, multiple=4), seed=0).adapted(settings)
     torch.testing.assert_close(five, wide, rtol=0, atol=1e-4)
     own = BatchViews(batch(slice(0, 5)), denoiser, Tiles(4), seed=0).adapted(SHORT)
     torch.testing.assert_close(own[4], five[4], rtol=0, atol=1e-4)
@@ -490,8 +490,8 @@ def test_the_smallest_tile_that_does_not_fit_is_an_error(size: int, multiple: in
 def test_adaptation_survives_a_halving_of_its_groups() -> None:
     """The tile stays a multiple of four, so that the same images share a norm."""
     settings = Adaptation(steps=10, start=3, factor=2, norm="batch4")
-    denoiser, tiles = random_unet(), Tiles(8)
-    expected = BatchViews(batch(slice(0, 5)), denoiser, Tiles(8), seed=0).adapted(settings)
+    denoiser, tiles = random_unet(), Tiles(8, multiple=4)
+    expected = BatchViews(batch(slice(0, 5)), denoiser, Tiles(8, multiple=4), seed=0).adapted(settings)
 
     def refuse(_: nn.Module, args: tuple[Any, ...]) -> None:
         if len(args[0]) > 4:

@@ -30,11 +30,6 @@ def test_settings_have_one_spelling(text: str, canonical: str) -> None:
     assert plugins.method.configure(name) == (name, built)
 
 
-def test_presets_yield_to_what_the_user_says() -> None:
-    assert plugins.method.configure("dda", {"scale": 2.0})[0] == "dda:scale=2"
-    assert plugins.method.configure("dda:scale=6", {"scale": 2.0})[0] == "dda"
-
-
 def test_every_setting_changes_what_is_built() -> None:
     for text in (
         "de:times=0,10",

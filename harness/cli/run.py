@@ -118,9 +118,8 @@ def _spec(
         raise HarnessError(
             f"No model is registered for {bench.dataset!r}, the data of {suite!r}. Name one with --model."
         )
-    entries = [(t, plugins.method[t.partition(":")[0]]) for t in methods or ["default", "de"]]
-    names = [plugins.method.configure(t, bench.presets.get(e.name))[0] for t, e in entries]
-    needs_denoiser = any(e.facts.get("denoiser") for _, e in entries)
+    names = [plugins.method.configure(text)[0] for text in methods or ["default", "de"]]
+    needs_denoiser = any(plugins.method[name.partition(":")[0]].facts.get("denoiser") for name in names)
     return RunSpec(
         suite=suite,
         models=tuple(dict.fromkeys(line_up)),
