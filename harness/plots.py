@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import leaderboard, record
+from harness import leaderboard
+from harness.files import writing
 from harness.record import RunRecord
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -49,6 +50,6 @@ def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
         figure = ranking(entries)
         for kind, metadata in METADATA.items():
             files.append(folder / f"{stem}.{kind}")
-            with record.writing(files[-1]) as partial:
+            with writing(files[-1]) as partial:
                 figure.savefig(partial, format=kind, dpi=150, metadata=metadata)
     return files

@@ -10,15 +10,12 @@ is never mixed into another run.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +27,7 @@ import pyarrow.parquet as pq
 import torch
 
 import harness
+from harness.files import writing
 from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
 
 SCHEMA = 1
@@ -257,32 +255,6 @@ def load(file: Path) -> RunRecord:
         raise HarnessError(f"{file}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{file} is not a run record ({type(error).__name__}: {error}).") from error
-
-
-@contextlib.contextmanager
-def writing(file: Path) -> Iterator[Path]:
-    """A temporary path that becomes `file` if all goes well; a full disk or a locked folder is a clear error."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "Free some space" if full else "Choose a folder you can write to with --out"
-        raise HarnessError(
-            f"Cannot write {file}: {error.strerror or error}. {remedy} and run the same command again; "
-            "everything finished so far is kept."
-        ) from error
-
-
-def check_writable(folder: Path) -> None:
-    """Fail before the work, not after it, where records cannot be written."""
-    with writing(folder / ".write-test") as partial:
-        partial.write_bytes(b"")
-    (folder / ".write-test").unlink()
 
 
 def _safe(name: str) -> str:

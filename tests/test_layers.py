@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "files",
     "types",
     "plugins",
     "noise",

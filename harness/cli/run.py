@@ -68,6 +68,7 @@ def run(
     `harness run --plugin mine.py --model mine`.
     """
     from harness import console, evaluate, leaderboard, plugins, record
+    from harness.files import check_writable
 
     plugins.discover(*plugin)
     shares = _shard(shard)
@@ -76,7 +77,7 @@ def run(
     common: dict[str, Any] = {"seed": seed, "every": step, "limit": limit, "device": device}
     common |= precisions(dtype, device)
     specs = [_spec(name, model, tta, data, denoiser, severity, tile, common) for name in suite or ["digits-c"]]
-    record.check_writable(out)
+    check_writable(out)
     jobs = [evaluate.prepare(spec, out) for spec in specs]
     if dry_run:
         console.show(_estimates(jobs, shares))

@@ -70,8 +70,9 @@ def leaderboard(
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table."""
-    from harness import console, plots, record
+    from harness import console, plots
     from harness import leaderboard as boards
+    from harness.files import writing
 
     if not results.is_dir():
         raise HarnessError(
@@ -92,6 +93,6 @@ def leaderboard(
             console.show(table)
     if write:
         shipped = [r for r in everything if r.path and "local" not in r.path.relative_to(results).parts]
-        with record.writing(results / "leaderboard.md") as file:
+        with writing(results / "leaderboard.md") as file:
             file.write_text(boards.page(shipped))
         console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")

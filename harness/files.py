@@ -1,0 +1,38 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+
+@contextlib.contextmanager
+def writing(file: Path) -> Iterator[Path]:
+    """A temporary path that becomes `file` if all goes well; a full disk or a locked folder is a clear error."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Free some space" if full else "Choose a folder you can write to with --out"
+        raise HarnessError(
+            f"Cannot write {file}: {error.strerror or error}. {remedy} and run the same command again; "
+            "everything finished so far is kept."
+        ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Fail before the work, not after it, where results cannot be written."""
+    probe = folder / f".write-test-{os.getpid()}"
+    with writing(probe) as partial:
+        partial.write_bytes(b"")
+    probe.unlink(missing_ok=True)
