@@ -43,10 +43,10 @@ def sweep(out: Path) -> leaderboard.Table:
     methods = ["default", *(plugins.method.configure(f"dda:scale={scale}")[0] for scale in SCALES)]
     spec = RunSpec("digits-c-train", models, tuple(methods), denoiser="digits", every=60, tile=20)
     with console.progress() as bar:
-        task = bar.add_task("sweep", total=None, info="")
+        task = bar.begin("sweep")
         paths = evaluate.run(
             evaluate.prepare(spec, out),
-            report=lambda t: bar.update(task, completed=t.done, total=t.total, info=t.condition),
+            report=lambda t: bar.update(task, completed=t.done, computed=t.computed, total=t.total, info=t.condition),
         )
     return leaderboard.crosstab([record.load(path) for path in paths])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,6 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -28,12 +28,23 @@ err = Console(stderr=True, highlight=False)
 
 
 class Rate(ProgressColumn):
-    """Images per second, over the recent past."""
+    """Images per second and time left, from what this run computed: what was on disk already says nothing about it."""
 
     def render(self, task: Task) -> Text:
         """The column's text."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} images/s" if speed else "- images/s", style="cyan")
+        return Text(pace(task), style="cyan")
+
+
+def pace(task: Task) -> str:
+    """Rate and time left, or the elapsed time at the end: `31 images/s, 0:02:10 left`."""
+    computed, elapsed = task.fields["computed"], task.elapsed or 0.0
+    if not computed or not elapsed:
+        return "starting"
+    speed = f"{computed / elapsed:,.3g} images/s"
+    if task.finished:
+        return f"{speed}, {timedelta(seconds=int(elapsed))}"
+    left = ((task.total or 0) - task.completed) * elapsed / computed
+    return f"{speed}, {timedelta(seconds=int(left))} left"
 
 
 class Bar(Progress):
@@ -42,20 +53,22 @@ class Bar(Progress):
     LOG_EVERY = 30.0
     _logged = float("-inf")
 
+    def begin(self, name: str, total: int | None = None) -> TaskID:
+        """A new line of the bar; its clock starts now."""
+        return self.add_task(name, total=total, computed=0, info="")
+
     def update(self, task_id: TaskID, **changes: Any) -> None:
-        """See `rich.progress.Progress.update`."""
+        """See `rich.progress.Progress.update`; the fields are `computed`, images of this run, and `info`, a text."""
         super().update(task_id, **changes)
         if not self.console.is_terminal and time.monotonic() - self._logged > self.LOG_EVERY:
             self._logged = time.monotonic()
             task = self._tasks[task_id]
-            left = f", {task.time_remaining:.0f} s left" if task.time_remaining is not None else ""
-            speed = f", {task.speed:,.0f} images/s" if task.speed else ""
-            self.console.print(f"{task.description}: {task.completed:.0f}/{task.total or 0:.0f}{speed}{left}")
+            self.console.print(f"{task.description}: {task.completed:.0f}/{task.total or 0:.0f}, {pace(task)}")
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """A live bar: description, bar, count, images/s, time left, and a free text of the task's `info`.
+def progress() -> Iterator[Bar]:
+    """A live bar: description, bar, count, images/s, time left, and a free text.
 
     Ctrl-C in its scope ends the program with a word on how to go on.
     """
@@ -64,11 +77,10 @@ def progress() -> Iterator[Progress]:
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[info]}", style="dim"),
     )
     try:
-        with Bar(*columns, console=err, refresh_per_second=4, speed_estimate_period=60) as bar:
+        with Bar(*columns, console=err, refresh_per_second=4) as bar:
             yield bar
     except KeyboardInterrupt:
         fail("Interrupted. Everything finished is kept: the same command, without --fresh, goes on.")

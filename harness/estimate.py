@@ -10,8 +10,7 @@ import torch
 
 from harness import noise
 from harness.diffusion.adaptation import guided_step
-from harness.evaluate import Job
-from harness.tally import tally
+from harness.job import Job
 from harness.types import Adaptation
 
 
@@ -32,7 +31,7 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
     mine: Sequence = job.parts[shard[0] :: shard[1]]
     images = sum(len(p.indices) for p in mine)
     missing = sum(len(p.indices) for p in mine if any(not j.done() and not j.has(p.name) for j in job.journals))
-    needs = tally([pair.procedure for pair in job.pairs])
+    needs = job.tally([pair.procedure for pair in job.pairs])
     models = {pair.model: pair.classifier for pair in job.pairs}
     size = job.tiles.size
     picked = [i % len(job.data.ids) for i in range(size)]
@@ -52,7 +51,7 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
 
         guided = _seconds(job.tiles, step, batch.images, eps) if needs.guided else 0.0
         per_image += (forward * needs.denoised + guided * needs.guided) / size
-    read = job.suite.open(mine[0].condition, job.spec.seed) if mine else job.data
+    read = job.datasets[mine[0].condition.name] if mine else job.data
     per_image += _seconds(read.read, picked) / size
     return Estimate(
         conditions=len(job.suite.conditions()),

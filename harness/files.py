@@ -33,6 +33,11 @@ def writing(file: Path) -> Iterator[Path]:
 def check_writable(folder: Path) -> None:
     """Fail before the work, not after it, where results cannot be written."""
     probe = folder / f".write-test-{os.getpid()}"
-    with writing(probe) as partial:
-        partial.write_bytes(b"")
-    probe.unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise HarnessError(
+            f"Cannot write to {folder}: {error.strerror or error}. Choose a folder you can write to with --out."
+        ) from error

@@ -26,12 +26,18 @@ class Table:
 
 
 def find(root: Path) -> list[RunRecord]:
-    """Every record below a results folder; of several with one key the newest."""
+    """Every record below a results folder; of several with one key the shipped one, or the newest."""
     files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
-    newest: dict[str, RunRecord] = {}
-    for found in sorted((record.load(file) for file in files), key=lambda r: r.created):
-        newest[found.key] = found
-    return list(newest.values())
+    records = [(file, record.load(file)) for file in files]
+    chosen: dict[str, RunRecord] = {}
+    for _, found in sorted(records, key=lambda r: (not is_local(r[0], root), r[1].created)):
+        chosen[found.key] = found
+    return list(chosen.values())
+
+
+def is_local(file: Path, root: Path) -> bool:
+    """Whether a record is the user's own, below ``local/``, rather than one that ships with the project."""
+    return "local" in file.relative_to(root).parts
 
 
 def boards(records: Iterable[RunRecord]) -> dict[tuple[str, ...], list[RunRecord]]:
@@ -58,11 +64,11 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
         [
             str(place),
             entry.model.name,
-            entry.variant,
+            method,
             *(spell(entry.metric(*column)) for column in shown),
             f"{entry.cost.method_calls_per_image} / image",
         ]
-        for place, entry in enumerate(entries, 1)
+        for place, (entry, method) in enumerate(zip(entries, variants(entries), strict=True), 1)
     ]
     notes = sorted({note for entry in entries for note in entry.notes})
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
@@ -73,11 +79,34 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
 def crosstab(entries: Sequence[RunRecord]) -> Table:
     """The same leaderboard as classifiers by methods, first column only: the shape of the paper's Table 1."""
     first = entries[0]
-    models = sorted({e.model.name for e in entries})
-    methods = sorted({e.variant for e in entries}, key=lambda name: (name != "default", name))
-    cells = {(e.model.name, e.variant): spell(e.metric(*e.columns[0])) for e in reversed(entries)}
+    models, names = sorted({e.model.name for e in entries}), variants(entries)
+    methods = sorted(set(names), key=lambda name: (name != "default", name))
+    cells = {(e.model.name, name): spell(e.metric(*e.columns[0])) for e, name in zip(entries, names, strict=True)}
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
     return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows)
+
+
+def variants(entries: Sequence[RunRecord]) -> list[str]:
+    """The methods as a table names them; rows that would look the same also say in what they differ."""
+    names = [entry.variant for entry in entries]
+    rows = [(entry.model.name, name) for entry, name in zip(entries, names, strict=True)]
+    for row in {r for r in rows if rows.count(r) > 1}:
+        alike = [k for k, r in enumerate(rows) if r == row]
+        facts = [_facts(entries[k]) for k in alike]
+        telling = [key for key in facts[0] if len({f[key] for f in facts}) > 1 and key != "record"] or ["record"]
+        for k, fact in zip(alike, facts, strict=True):
+            names[k] += f" [{', '.join(f'{key} {fact[key]}' for key in telling)}]"
+    return names
+
+
+def _facts(entry: RunRecord) -> dict[str, str]:
+    return {
+        "weights": entry.model.sha256[:8],
+        "denoiser": entry.denoiser.sha256[:8] if entry.denoiser else "none",
+        "tile": str(entry.spec.tile),
+        "device": entry.spec.device,
+        "record": entry.key,
+    }
 
 
 def title(entry: RunRecord) -> str:
@@ -177,11 +206,19 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
 def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> Comparison:
     """The comparison of two texts as given on the command line: the first pair of records that fit together."""
     left, right = resolve(a, records, suite), resolve(b, records, suite)
-    boards_of_b = {entry.board: entry for entry in reversed(right)}
     for entry in left:
-        if entry.board in boards_of_b:
-            return compare(entry, boards_of_b[entry.board])
+        same = [other for other in right if other.board == entry.board]
+        if same:
+            return compare(_only(a, [e for e in left if e.board == entry.board]), _only(b, same))
     return compare(left[0], right[0])
+
+
+def _only(text: str, found: Sequence[RunRecord]) -> RunRecord:
+    """The one record that a text means; records that differ in more than the text says are the user's to choose."""
+    if len(found) > 1:
+        files = "\n  ".join(f"{entry.path}  ({entry.created})" for entry in found)
+        raise HarnessError(f"{text!r} means {len(found)} records. Give the file of the one you mean:\n  {files}")
+    return found[0]
 
 
 def _correct(entry: RunRecord) -> dict[tuple[str, str], bool]:

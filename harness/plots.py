@@ -20,11 +20,16 @@ def ranking(entries: Sequence[RunRecord]) -> Any:
 
     name, condition = entries[0].columns[0]
     models = sorted({e.model.name for e in entries}, reverse=True)
-    methods = sorted({e.variant for e in entries}, key=lambda m: (m != "default", m))
+    names = leaderboard.variants(entries)
+    methods = sorted(set(names), key=lambda m: (m != "default", m))
     figure = Figure(figsize=(7, 1.2 + 0.22 * len(models) * len(methods)), layout="constrained")
     axes = figure.add_subplot()
     for k, method in enumerate(methods):
-        of_method = [(models.index(e.model.name), e.metric(name, condition)) for e in entries if e.variant == method]
+        of_method = [
+            (models.index(e.model.name), e.metric(name, condition))
+            for e, variant in zip(entries, names, strict=True)
+            if variant == method
+        ]
         points = [(row, metric) for row, metric in of_method if metric]
         x = [100 * m.value for _, m in points]
         low = [100 * (m.value - m.interval[0]) for _, m in points]

@@ -14,7 +14,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -36,7 +36,8 @@ class Entry:
 
     build: the decorated class or function.
     facts: keyword arguments of the decorator, such as ``dataset="digits"`` for a model.
-    source: SHA-256 of the file that defines it, when it came by ``--plugin``; part of what identifies a run.
+    source: what identifies a plugin from outside the project: SHA-256 of its ``--plugin`` file, or its package's
+        version; part of what identifies a run.
     """
 
     kind: str
@@ -49,6 +50,14 @@ class Entry:
     def summary(self) -> str:
         """First line of the plugin's docstring."""
         return (self.build.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The plugin's settings and their types."""
+        if not is_dataclass(self.build):
+            return {}
+        hints = get_type_hints(self.build)
+        return {f.name: hints[f.name] for f in fields(self.build) if f.init}
 
     @property
     def settings(self) -> str:
@@ -86,6 +95,10 @@ class Registry:
             raise suggest(self.kind, name, list(self._entries))
         return self._entries[name]
 
+    def of(self, text: str) -> Entry:
+        """The plugin that ``name:key=value`` configures."""
+        return self[text.partition(":")[0]]
+
     def entries(self) -> list[Entry]:
         """Every plugin of this kind, by name."""
         return [self._entries[name] for name in sorted(self._entries)]
@@ -97,20 +110,13 @@ class Registry:
         """
         name, _, rest = text.partition(":")
         entry = self[name]
-        values = _parse(text, rest, _parameters(entry))
+        values = _parse(text, rest, entry.parameters)
         try:
             plugin = entry.build(**values)
         except (TypeError, ValueError) as error:
             raise HarnessError(f"{self.kind} {text!r}: {error}") from error
         changed = [f"{key}={_spell(getattr(plugin, key))}" for key in _changed(plugin)]
         return ":".join([name, ",".join(changed)] if changed else [name]), plugin
-
-
-def _parameters(entry: Entry) -> dict[str, Any]:
-    if not is_dataclass(entry.build):
-        return {}
-    hints = get_type_hints(entry.build)
-    return {f.name: hints[f.name] for f in fields(entry.build) if f.init}
 
 
 def _changed(plugin: Any) -> list[str]:
@@ -122,7 +128,7 @@ def _changed(plugin: Any) -> list[str]:
 def _spell(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_spell, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _parse(text: str, rest: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,9 +184,23 @@ def discover(*files: Path) -> None:
             for found in pkgutil.walk_packages(root.__path__, package + "."):
                 importlib.import_module(found.name)
         for point in entry_points(group="harness.plugins"):
-            point.load()
+            _load_entry_point(point)
     for file in files:
         _load_file(file.resolve())
+
+
+def _load_entry_point(point: EntryPoint) -> None:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    _loading.append(package)
+    try:
+        point.load()
+    except (Exception, SystemExit) as error:
+        raise HarnessError(
+            f"The plugins of the installed package {package} cannot be imported ({type(error).__name__}: {error}). "
+            "Update or uninstall it."
+        ) from error
+    finally:
+        _loading.pop()
 
 
 def _load_file(file: Path) -> None:
@@ -201,7 +221,7 @@ def _load_file(file: Path) -> None:
         module_spec.loader.exec_module(module)
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HarnessError(f"--plugin {file}: importing it raised {type(error).__name__}: {error}") from error
     finally:
         _loading.pop()

@@ -194,7 +194,7 @@ class Journal:
 
     def read(self, parts: Sequence[str]) -> tuple[Rows, dict[str, float]]:
         """All rows in the order of `parts`, and the summed cost."""
-        tables = [pq.read_table(self._part(part)) for part in parts]
+        tables = [self._read(part) for part in parts]
         costs = [json.loads(table.schema.metadata[b"cost"]) for table in tables]
         total = {name: sum(cost[name] for cost in costs) for name in costs[0]}
         return columns(pa.concat_tables([t.replace_schema_metadata(None) for t in tables])), total
@@ -218,6 +218,14 @@ class Journal:
         self.clear_parts()
         for file in (self.file, self.file.with_suffix(".parquet")):
             file.unlink(missing_ok=True)
+
+    def _read(self, part: str) -> pa.Table:
+        try:
+            return pq.read_table(self._part(part))
+        except pa.ArrowInvalid as error:
+            raise HarnessError(
+                f"{self._part(part)} is damaged ({error}). Delete it and run the same command again."
+            ) from error
 
     def _part(self, part: str) -> Path:
         return self._parts / f"{part}.parquet"

@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from harness.types import Adaptation, Method
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Network calls per image.
-
-    times: diffusion times of the one-step denoisings, one call each.
-    guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
-    classified: different images that each classifier sees.
-    """
-
-    times: tuple[int, ...]
-    guided: int
-    classified: int
-
-    @property
-    def denoised(self) -> int:
-        """One-step denoisings."""
-        return len(self.times)
-
-    @property
-    def denoiser(self) -> int:
-        """All denoiser calls."""
-        return self.denoised + self.guided
+from harness.types import Adaptation, Method, Tally
 
 
 class _CountingViews:
-    """Views without images: one blank per distinct request."""
+    """Views that hand out one image, a copy per distinct request."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
         self.requests: dict[int | Adaptation, Tensor] = {}
 
     def _blank(self, request: int | Adaptation) -> Tensor:
-        return self.requests.setdefault(request, torch.zeros(1, 3, 1, 1))
+        return self.requests.setdefault(request, self.image.clone())
 
     def original(self) -> Tensor:
         return self._blank(0)
@@ -54,13 +30,16 @@ class _CountingViews:
         return self._blank(settings)
 
 
-def tally(methods: Iterable[Method]) -> Tally:
-    """What these methods together ask for per image, with views shared as in a run."""
-    views, seen = _CountingViews(), set()
+def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
+    """What these methods together ask for per image, with views shared as in a run.
+
+    image: (1, 3, H, W) in [0, 1] of the data, classes: their number, so that methods find what they will find.
+    """
+    views, seen = _CountingViews(image), {}
 
     def classifier(images: Tensor) -> Tensor:
-        seen.add(id(images))
-        return torch.zeros(1, 2)
+        seen[id(images)] = images
+        return torch.zeros(len(images), classes)
 
     for method in methods:
         method(views, classifier)

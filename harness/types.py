@@ -61,14 +61,12 @@ class Condition:
     group: conditions that are averaged before any other mean is taken (the corruption without its severity).
     scored: False for conditions that are reported but never averaged in (the four extra corruptions).
     severity: 1 to 5, 0 for clean images.
-    clean: name of the paired clean condition, if the suite has one.
     """
 
     name: str
     group: str
     scored: bool = True
     severity: int = 0
-    clean: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,8 @@ class Dataset(Protocol):
     geometry: Geometry
 
     @property
-    def ids(self) -> Sequence[str]: ...
+    def ids(self) -> Sequence[str]:
+        """N different names, in an order that never changes."""
 
     @property
     def labels(self) -> Tensor:
@@ -106,7 +105,8 @@ class Dataset(Protocol):
     def sha256(self) -> str:
         """Hash of ids, labels and pixels or of their manifest: two data sets with one hash are the same data."""
 
-    def read(self, indices: Sequence[int]) -> Batch: ...
+    def read(self, indices: Sequence[int]) -> Batch:
+        """The samples at these positions of `ids`, in that order."""
 
 
 class Classifier(Protocol):
@@ -121,9 +121,11 @@ class FeatureClassifier(Protocol):
 
     def __call__(self, images: Tensor, /) -> Tensor: ...
 
-    def features(self, images: Tensor) -> Tensor: ...
+    def features(self, images: Tensor) -> Tensor:
+        """Penultimate features (B, D)."""
 
-    def head(self, features: Tensor) -> Tensor: ...
+    def head(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D)."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +166,20 @@ class Adaptation:
 
 
 class Views(Protocol):
-    """The images that a method may look at, all derived from one batch."""
+    """The images that a method may look at, all derived from one batch: (B, 3, H, W) float32 in [0, 1], on the CPU.
 
-    def original(self) -> Tensor: ...
+    Each is computed at most once, whatever methods and classifiers ask for it. A method that asks for anything but the
+    original is declared with ``@method(name, denoiser=True)``.
+    """
 
-    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]: ...
+    def original(self) -> Tensor:
+        """The images as they came."""
 
-    def adapted(self, settings: Adaptation) -> Tensor: ...
+    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]:
+        """One-step denoisings from these diffusion times, in that order; time 0 is the original."""
+
+    def adapted(self, settings: Adaptation) -> Tensor:
+        """The images after diffusion-driven adaptation."""
 
 
 class Method(Protocol):
@@ -192,6 +201,30 @@ class Pair:
     procedure: Method
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Network calls per image.
+
+    times: diffusion times of the one-step denoisings, one call each.
+    guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
+    classified: different images that each classifier sees.
+    """
+
+    times: tuple[int, ...]
+    guided: int
+    classified: int
+
+    @property
+    def denoised(self) -> int:
+        """One-step denoisings."""
+        return len(self.times)
+
+    @property
+    def denoiser(self) -> int:
+        """All denoiser calls."""
+        return self.denoised + self.guided
+
+
 class Suite(Protocol):
     """A benchmark: its conditions, what is written down per sample, and what is computed from that.
 
@@ -210,9 +243,11 @@ class Suite(Protocol):
     def facts(self) -> Mapping[str, str]:
         """What else decides its numbers and is not in its settings, such as a hash of files it reads."""
 
-    def conditions(self) -> Sequence[Condition]: ...
+    def conditions(self) -> Sequence[Condition]:
+        """The cells of the benchmark, in the order of its tables; at least one."""
 
-    def open(self, condition: Condition, seed: int) -> Dataset: ...
+    def open(self, condition: Condition, seed: int) -> Dataset:
+        """The images of one condition; `seed` is for conditions that are drawn."""
 
     def observe(self, views: Views, labels: Tensor, pairs: Sequence[Pair]) -> Sequence[Columns]:
         """Columns of the sample table for one batch, one set per pair."""

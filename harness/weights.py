@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +17,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from harness import plugins
 from harness.classifier import ImageClassifier
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
+from harness.files import writing
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
@@ -64,11 +64,9 @@ def file_sha256(path: Path) -> str:
 
 def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
     """Write a checkpoint in one piece or not at all; returns its SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, partial, metadata={HEADER: json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    with writing(path) as partial:
+        partial.write_bytes(save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
     return file_sha256(path)
 
 
@@ -79,7 +77,6 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
         raise HarnessError(
             f"No checkpoint at {path}. Train one (harness train --help) or give the path of an existing one."
         )
-    _refuse_impostors(path)
     sha256 = file_sha256(path)
     if expected_sha256 and sha256 != expected_sha256:
         raise HarnessError(
@@ -91,31 +88,41 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except SafetensorError as error:
-        raise HarnessError(f"{path} is not a readable safetensors file ({error}). Fetch or train it again.") from error
+        raise HarnessError(f"{path} is not a readable safetensors file: {_what_it_is(path, error)}") from error
     if HEADER not in metadata:
         raise HarnessError(
             f"{path} holds tensors but no {HEADER!r} header, so its architecture is unknown. "
             "Load it in a plugin file that builds the network (see the README: a model in one file)."
         )
-    return Checkpoint(path, sha256, json.loads(metadata[HEADER]), tensors)
+    try:
+        return Checkpoint(path, sha256, dict(json.loads(metadata[HEADER])), tensors)
+    except ValueError as error:
+        raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
 
 
-def _refuse_impostors(path: Path) -> None:
+def _what_it_is(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         start = file.read(512)
     if start.lstrip()[:1] == b"<":
-        raise HarnessError(f"{path} is an HTML page, not a checkpoint: the download was refused or asked for a login.")
+        return "it is an HTML page. The download was refused or asked for a login."
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        raise HarnessError(
-            f"{path} is a pickle, which can run code when it is opened. Convert it first where you trust it: "
+        return (
+            "it is a pickle, which can run code when it is opened. Convert it first where you trust it, with "
             "safetensors.torch.save_file(torch.load(file, weights_only=True), ...), and load that in a plugin file."
         )
+    return f"{error}. Fetch or train it again."
 
 
 def build(checkpoint: Checkpoint) -> nn.Module:
     """The network that a checkpoint describes, loaded strictly."""
     header = checkpoint.header
-    body = plugins.architecture[header["architecture"]].build(**header.get("arguments", {}))
+    try:
+        body = plugins.architecture[header["architecture"]].build(**header.get("arguments", {}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise HarnessError(
+            f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {error}). "
+            "Fetch or train it again."
+        ) from error
     network = ImageClassifier(body) if header["kind"] == "classifier" else body
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
@@ -138,8 +145,10 @@ def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weight
 def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
     """A denoiser from a harness checkpoint."""
     checkpoint = _of_kind(read(path, sha256), "denoiser")
-    schedule = SCHEDULES[checkpoint.header["schedule"]](checkpoint.header["steps"])
-    return Denoiser(build(checkpoint), schedule), checkpoint.weights
+    name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")
+    if name not in SCHEDULES or not isinstance(steps, int):
+        raise HarnessError(f"{path}: schedule {name!r} of {steps!r} steps is none of {', '.join(SCHEDULES)}.")
+    return Denoiser(build(checkpoint), SCHEDULES[name](steps)), checkpoint.weights
 
 
 def _of_kind(checkpoint: Checkpoint, kind: str) -> Checkpoint:
@@ -167,7 +176,12 @@ def find_classifier(name: str) -> tuple[nn.Module, Weights]:
     if _is_path(name, plugins.model):
         return classifier(Path(name))
     entry = plugins.model[name]
-    built = entry.build()
+    try:
+        built = entry.build()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"Model {name!r} could not be built: {type(error).__name__}: {error}") from error
     if isinstance(built, tuple):
         return built
     if not isinstance(built, nn.Module):

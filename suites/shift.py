@@ -21,6 +21,8 @@ class CovariateShift:
     name: str
     version: int
     dataset: str
+    denoiser: str | None = None
+    columns: Sequence[tuple[str, str]] = (("mean_accuracy", "mean"),)
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables."""
@@ -39,12 +41,7 @@ class CovariateShift:
         columns: list[Columns] = []
         for pair in pairs:
             probabilities = pair.procedure(views, pair.classifier)
-            if not bool(probabilities.isfinite().all()):
-                bad = int((~probabilities.isfinite()).any(1).sum())
-                raise HarnessError(
-                    f"{pair.model} with {pair.method} gave NaN or infinite outputs for {bad} of {len(labels)} images. "
-                    "Check the checkpoint, or use --dtype float32."
-                )
+            _check(probabilities, pair, len(labels))
             confidence, prediction = probabilities.max(1)
             columns.append({"prediction": prediction, "confidence": confidence})
         return columns
@@ -75,6 +72,19 @@ class CovariateShift:
             return [*found, metrics.mce(errors, group_means(table, scored)[0])], []
         except metrics.Undefined as reason:
             return found, [str(reason)]
+
+
+def _check(probabilities: Tensor, pair: Pair, images: int) -> None:
+    if probabilities.ndim != 2 or len(probabilities) != images:
+        raise HarnessError(f"{pair.method} returned {tuple(probabilities.shape)} for {images} images, not (B, K).")
+    bad = int((~probabilities.isfinite()).any(1).sum())
+    if bad:
+        raise HarnessError(
+            f"{pair.model} with {pair.method} gave NaN or infinite outputs for {bad} of {images} images. "
+            "Check the checkpoint, or use --dtype float32."
+        )
+    if bool((probabilities < 0).any()) or bool((probabilities.sum(1) - 1).abs().max() > 1e-2):
+        raise HarnessError(f"{pair.method} must return class probabilities: rows of numbers >= 0 that sum to 1.")
 
 
 def group_means(table: Any, conditions: Sequence[Condition]) -> Any:

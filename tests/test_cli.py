@@ -48,6 +48,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({"weight": torch.zeros(1)}, folder / "pickle.safetensors")
     save_file({"weight": torch.zeros(1)}, folder / "headless.safetensors")
     (folder / "short.safetensors").write_bytes(weights.bundled("digits-vit")[0].read_bytes()[:5000])
+    for name, header in {
+        "damaged": "{",
+        "nothing": '{"kind": "classifier", "dataset": "digits"}',
+        "odd": '{"kind": "denoiser", "schedule": "round", "steps": 1000}',
+    }.items():
+        save_file({"weight": torch.zeros(1)}, folder / f"{name}.safetensors", metadata={"harness": header})
+    weightless = PLUGIN.replace("torch.manual_seed(0)", "torch.load('mine.pt')").replace('"mine"', '"weightless"')
+    (folder / "weightless.py").write_text(weightless)
     (folder / "mine.py").write_text(PLUGIN)
     (folder / "broken.py").write_text("import nothing_of_that_name\n")
     (folder / "twice.py").write_text(PLUGIN.replace('"mine"', '"digits/vit"'))
@@ -68,10 +76,18 @@ BAD = [
     (["run", "--tta", "de:times=0,1000"], ["1000", "0 to 999"]),
     (["run", "--tta", "dda:norm=batch"], ["norm='batch'"]),
     (["run", "--severity", "6"], ["severity=6", "1,2,3,4,5"]),
-    (["run", "--suite", "digits", "--severity", "3"], ["Unknown setting 'severity'"]),
+    (["run", "--suite", "digits", "--severity", "3"], ["--severity", "no such setting"]),
     (["run", "--shard", "2/2"], ["--shard '2/2'", "0/2"]),
     (["run", "--device", "cuda:7"], ["--device cuda:7", "--device cpu"]),
-    (["run", "--data", "somewhere"], ["data"]),
+    (["run", "--data", "somewhere"], ["--data", "no such setting"]),
+    (["run", "--suite", "folder", "--model", "digits/vit"], ["--data DIR"]),
+    (["run", "--suite", "folder", "--data", "{files}/none", "--model", "digits/vit"], ["none", "test/CLASS"]),
+    (["run", "--fresh", "--shard", "0/2"], ["--fresh", "other shards"]),
+    (["run", "--model", "{files}/damaged.safetensors"], ["damaged.safetensors", "header"]),
+    (["run", "--model", "{files}/nothing.safetensors"], ["nothing.safetensors", "does not describe a network"]),
+    (["run", "--denoiser", "{files}/odd.safetensors"], ["odd.safetensors", "schedule 'round'"]),
+    (["run", "--plugin", "{files}/weightless.py", "--model", "weightless"], ["could not be built", "mine.pt"]),
+    (["run", "--suite", "digits-c:frost={files}", "--model", "digits/resnet", "--limit", "1"], ["frost1.png"]),
     (["run", "--model", "missing.safetensors"], ["No checkpoint at missing.safetensors", "Train one"]),
     (["run", "--model", "{files}/page.safetensors"], ["HTML page"]),
     (["run", "--model", "{files}/pickle.safetensors"], ["pickle", "run code"]),

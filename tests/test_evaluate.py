@@ -13,12 +13,13 @@ import pytest
 import torch
 from helpers import SMALL, outcome, run_small
 from torch import nn
+from torch.nn import functional as F
 
 from harness import plugins, record
 from harness.evaluate import Tick
 from harness.record import RunRecord
 from harness.tally import tally
-from harness.types import HarnessError
+from harness.types import Classifier, HarnessError, Views
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,6 +94,8 @@ def test_a_new_model_reuses_what_is_there(tmp_path: Path) -> None:
 
 def test_another_seed_is_another_run_and_fresh_computes_again(tmp_path: Path) -> None:
     changes = {"models": ("digits/resnet",), "methods": ("default",), "denoiser": None}
+    with pytest.raises(HarnessError, match="other shards"):
+        run_small(tmp_path, changes, fresh=True, shard=(0, 2))
     (first,) = run_small(tmp_path, changes)
     (other,) = run_small(tmp_path, {**changes, "seed": 1})
     assert first.key != other.key and first.samples["sha256"] != other.samples["sha256"]
@@ -179,8 +182,9 @@ def test_mce_is_the_mean_ratio_to_the_reference(small_run: list[RunRecord]) -> N
 
 def test_tally_counts_distinct_views() -> None:
     methods = [plugins.method.configure(m)[1] for m in ("default", "de", "dda", "dda-se")]
-    assert [tally([m]).denoiser for m in methods] == [0, 9, 50, 50]
-    together = tally(methods)
+    image = torch.zeros(1, 3, 32, 32)
+    assert [tally([m], image, 10).denoiser for m in methods] == [0, 9, 50, 50]
+    together = tally(methods, image, 10)
     assert (together.denoised, together.guided, together.classified) == (9, 50, 11)
 
 
@@ -201,3 +205,59 @@ def test_what_is_wrong_with_a_model_is_said_before_the_run(tmp_path: Path) -> No
         with pytest.raises(HarnessError, match=message):
             run_small(tmp_path, changes)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_what_is_wrong_with_a_method_is_said(tmp_path: Path) -> None:
+    """Before the run where one image shows it, and never as a number in a table."""
+    plugins.method("test/undeclared")(lambda: lambda views, classifier: [*views.denoised((0, 50))][1].flatten(1))
+    plugins.method("test/logits")(lambda: lambda views, classifier: classifier(views.original()))
+    plugins.method("test/shape")(lambda: lambda views, classifier: classifier(views.original()).softmax(-1)[:, 0])
+    plugins.method("test/crash")(lambda: lambda views, classifier: 1 / 0)
+    for name, message in [
+        ("undeclared", "denoiser=True"),
+        ("logits", "probabilities"),
+        ("shape", r"not \(B, K\)"),
+        ("crash", "ZeroDivisionError"),
+    ]:
+        with pytest.raises(HarnessError, match=message):
+            run_small(tmp_path, {"models": ("digits/resnet",), "methods": (f"test/{name}",), "denoiser": None})
+
+
+def test_a_method_is_counted_on_images_of_the_data(tmp_path: Path) -> None:
+    def top3(views: Views, classifier: Classifier) -> torch.Tensor:
+        p = classifier(F.pad(views.original(), (4, 4, 4, 4), mode="reflect")[..., 4:-4, 4:-4]).softmax(-1)
+        return p / p.topk(3).values.sum(1, keepdim=True).clamp(min=1)
+
+    plugins.method("test/top3")(lambda: top3)
+    assert run_small(tmp_path, {"models": ("digits/resnet",), "methods": ("test/top3",), "denoiser": None})
+
+
+def test_conditions_may_have_data_of_their_own(tmp_path: Path) -> None:
+    """600 test images under one condition, 1,197 training images under the other; a changed suite is another run."""
+    file = tmp_path / "both.py"
+    file.write_text(
+        """
+from harness.data import open_dataset
+from harness.plugins import suite
+from harness.suites.shift import CovariateShift
+from harness.types import Condition
+
+@suite("both")
+class Both(CovariateShift):
+    name, version, dataset = "both", 1, "digits"
+
+    def conditions(self):
+        return [Condition("test", "test"), Condition("train", "train")]
+
+    def open(self, condition, seed):
+        return open_dataset("digits", condition.name)
+
+    def summarise(self, rows):
+        return [], []
+"""
+    )
+    plugins.discover(file)
+    changes = {"suite": "both", "models": ("digits/resnet",), "methods": ("default",), "denoiser": None, "limit": 0}
+    (entry,) = run_small(tmp_path / "out", {**changes, "every": 3, "tile": 100})
+    assert len(entry.rows()["id"]) == 200 + 399
+    assert entry.status == "partial" and entry.coverage == "599 of 1797 images (every 3th)"

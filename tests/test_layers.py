@@ -24,6 +24,7 @@ ORDER = [
     "tally",
     "metrics",
     "record",
+    "job",
     "evaluate",
     "estimate",
     "leaderboard",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from harness import plugins
@@ -22,6 +23,7 @@ from harness.types import Classifier, HarnessError, Views
         ("dda:norm=batch4,scale=3", "dda:scale=3,norm=batch4"),
         ("dda:scale=6.0", "dda"),
         ("dda:scale=0.25", "dda:scale=0.25"),
+        ("dda:scale=1.23456789", "dda:scale=1.23456789"),
     ],
 )
 def test_settings_have_one_spelling(text: str, canonical: str) -> None:
@@ -75,6 +77,8 @@ def test_entry_points_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
     class Point:
+        dist, value = None, "theirs:plugins"
+
         def load(self) -> None:
             loaded.append(self)
 
@@ -83,6 +87,24 @@ def test_entry_points_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     plugins.discover()
     plugins.discover()
     assert len(loaded) == 1
+
+
+def test_broken_plugins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        dist, value = None, "theirs:plugins"
+
+        def load(self) -> None:
+            raise ImportError("no such module")
+
+    monkeypatch.setattr(plugins, "_discovered", set())
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Point()])
+    with pytest.raises(HarnessError, match=r"theirs:plugins.*no such module.*uninstall"):
+        plugins.discover()
+    leaving = tmp_path / "leaving.py"
+    leaving.write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.setattr(plugins, "_discovered", {"packages"})
+    with pytest.raises(HarnessError, match="SystemExit"):
+        plugins.discover(leaving)
 
 
 def test_a_method_in_a_file(tmp_path: Path) -> None:
@@ -105,8 +127,6 @@ def test_a_method_in_a_file(tmp_path: Path) -> None:
 
 def test_every_method_gives_probabilities() -> None:
     """One table-driven test over every method there is: valid probabilities, and nothing but the views is looked at."""
-    import torch
-
     from harness import weights
     from harness.networks import TiledClassifier, Tiles
     from harness.views import BatchViews
@@ -134,4 +154,4 @@ def test_the_documented_protocol_is_enough() -> None:
 
     from harness.tally import tally
 
-    assert tally([Original()]).classified == 1
+    assert tally([Original()], torch.zeros(1, 3, 32, 32), 10).classified == 1

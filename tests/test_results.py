@@ -19,7 +19,7 @@ BUNDLED = ("digits/resnet", "digits/resnet+diffaug", "digits/vit", "digits/vit+d
 
 
 def shipped() -> list[RunRecord]:
-    return [r for r in leaderboard.find(RESULTS) if r.path and "local" not in r.path.relative_to(RESULTS).parts]
+    return [r for r in leaderboard.find(RESULTS) if r.path and not leaderboard.is_local(r.path, RESULTS)]
 
 
 @pytest.mark.parametrize("file", CARDS, ids=lambda p: p.stem)

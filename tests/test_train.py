@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
-from harness import noise, plugins, weights
+from harness import cli, noise, plugins, weights
 from harness.data import ArrayDataset
 from harness.train import run as training
 from harness.train.loop import Progress, learning_rate, train
 from harness.train.objectives import Classification, CrossEntropy, DiffAug, NoisePrediction, Step
 from harness.train.spec import TrainSpec
-from harness.types import HarnessError
+from harness.types import HarnessError, Weights
+
+CARDS = Path(__file__).resolve().parents[1] / "registry" / "checkpoints"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,9 @@ def spec(**changes: Any) -> TrainSpec:
     return TrainSpec(**{"model": "vit", "epochs": 3, "batch_size": 8, "lr": 1e-3, "warmup": 1, **changes})
 
 
-@pytest.mark.parametrize("settings", [{}, {"diffaug": True}, {"model": "unet", "ema": 0.9}, {"model": "resnet"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"diffaug": True, "diffusion": "digits"}, {"model": "unet", "ema": 0.9}, {"model": "resnet"}]
+)
 def test_a_killed_training_ends_like_an_undisturbed_one(
     settings: dict[str, Any], few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +72,147 @@ def test_state_of_another_run_is_refused(few: ArrayDataset, tmp_path: Path) -> N
     train(spec(epochs=1), network, objective, few, tmp_path / "state.pt")
     with pytest.raises(HarnessError, match="lr"):
         train(spec(epochs=1, lr=1e-2), network, objective, few, tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"x" * 100, lambda data: b""])
+def test_a_damaged_state_is_named_with_its_remedy(damage: Any, few: ArrayDataset, tmp_path: Path) -> None:
+    network, objective, _ = training._task(spec(epochs=1), few)
+    state = tmp_path / "state.pt"
+    train(spec(epochs=1), network, objective, few, state)
+    state.write_bytes(damage(state.read_bytes()))
+    with pytest.raises(HarnessError, match=rf"{state} .*--fresh"):
+        train(spec(epochs=1), network, objective, few, state)
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Writes beyond `size` bytes fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_the_last_state(few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.train.loop.SAVE_EVERY_SECONDS", 0.0)
+    state, seen, saved = tmp_path / "state.pt", [], []
+
+    def go(until: int = 0) -> None:
+        network, objective, _ = training._task(spec(), few)
+
+        def report(progress: Progress) -> None:
+            seen.append((progress.start, progress.step))
+            if progress.step == until:
+                raise KeyboardInterrupt
+
+        train(spec(), network, objective, few, state, report)
+
+    with pytest.raises(KeyboardInterrupt):
+        go(until=3)
+    saved = [state.read_bytes()]
+    with pytest.raises(HarnessError, match="Cannot write"), file_size_limit(1_000_000):
+        go()
+    assert [state.read_bytes()] == saved and [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+    go()
+    assert seen == [(0, 1), (0, 2), (0, 3), (2, 3), *[(2, step) for step in range(3, 16)]]
+
+
+def test_what_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HarnessError, match="Cannot write"):
+        training.run(TrainSpec("resnet"), tmp_path / "file" / "out", lambda _: pytest.fail("it trained"))
+
+
+def test_diffaug_takes_the_denoiser_of_its_data_set() -> None:
+    assert training.resolve(TrainSpec("resnet", diffaug=True)).diffusion == "digits"
+    assert training.resolve(TrainSpec("resnet", dataset="folder", diffaug=True, diffusion="digits")).diffusion
+    with pytest.raises(HarnessError, match=r"'folder', and none is registered.*--diffusion"):
+        training.resolve(TrainSpec("resnet", dataset="folder", diffaug=True))
+
+
+def test_diffaug_refuses_a_denoiser_that_does_not_fit(
+    few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoiser, _ = weights.find_denoiser("digits")
+    entries = plugins.architecture._entries
+    large = replace(entries["unet"], facts={**entries["unet"].facts, "image_size": 64})
+    monkeypatch.setitem(entries, "large", large)
+    header = {"kind": "denoiser", "architecture": "large", "arguments": {}, "schedule": "linear", "steps": 1000}
+    weights.write(tmp_path / "large.safetensors", denoiser.network, header)
+    with pytest.raises(HarnessError, match=r"large.*64 pixels, 'digits' has 32"):
+        training._task(spec(diffaug=True, diffusion=str(tmp_path / "large.safetensors")), few)
+    broken = replace(denoiser, network=torch.nn.Linear(3, 3))
+    monkeypatch.setattr(weights, "find_denoiser", lambda name: (broken, Weights(name, "", "plugin")))
+    with pytest.raises(HarnessError, match="'digits' fails on images of 32 pixels"):
+        training._task(spec(diffaug=True, diffusion="digits"), few)
+
+
+@pytest.mark.parametrize("card", sorted(CARDS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_command_of_a_shipped_card_means_its_settings(card: Path) -> None:
+    told = json.loads(card.read_text())
+    assert TrainSpec(**told["spec"]).command() == told["command"]
+    assert training.resolve(TrainSpec(**told["spec"])) == TrainSpec(**told["spec"])
+
+
+class Tiny(torch.nn.Module):
+    """The smallest network that predicts noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        return (self.layer(x),)
+
+
+def harness(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code, stopped.value.code
+
+
+def test_any_denoiser_architecture_can_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plugins.architecture, "_entries", dict(plugins.architecture._entries))
+    plugins.architecture("tiny", kind="denoiser", image_size=32)(Tiny)
+    assert training.default_denoiser() == "unet"
+    settings = ["--epochs", "1", "--batch-size", "399", "--lr", "0.001", "--device", "cpu"]
+    harness(monkeypatch, "train", "--model", "tiny", *settings, "--out", str(tmp_path))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"--denoiser {tmp_path}" in shown and "RMSE" in shown
+    assert json.loads((tmp_path / "card.json").read_text())["command"] == " ".join(
+        ["harness", "train", "--model", "tiny", *settings]
+    )
+    assert isinstance(weights.find_denoiser(str(tmp_path))[0].network, Tiny)
+    with pytest.raises(HarnessError, match=r"tiny.*--epochs"):
+        training.resolve(TrainSpec("tiny"))
+    plugins.architecture("other", kind="denoiser", default=True, image_size=32)(Tiny)
+    with pytest.raises(HarnessError, match=r"other, unet.*--model"):
+        training.default_denoiser()
+
+
+def test_a_classifier_is_no_denoiser(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AssertionError, match="2"):
+        harness(monkeypatch, "train", "--model", "resnet", "--denoiser")
+    assert "that architecture makes a classifier" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_holds_the_same_classes_twice(tmp_path: Path) -> None:
+    read = plugins.dataset["folder"].build
+    with pytest.raises(HarnessError, match="must hold train/CLASS"):
+        read("train", tmp_path)
+    for place in ("train/cat", "train/dog", "train/.hidden", "test/cat", "test/dog", "test/owl"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (40, 32)).save(tmp_path / place / "1.png")
+    for split in ("train", "test"):
+        with pytest.raises(HarnessError, match=r"same classes.*owl"):
+            read(split, tmp_path)
+    (tmp_path / "test/owl").rename(tmp_path / "owl")
+    assert read("test", tmp_path).num_classes == 2
 
 
 def test_diffaug_is_cross_entropy_on_the_one_step_denoised_image(few: ArrayDataset) -> None:
@@ -134,6 +285,7 @@ def test_a_trained_checkpoint_and_its_card(tmp_path: Path) -> None:
     assert card["sha256"] == weights.file_sha256(tmp_path / "model.safetensors")
     assert card["command"] == (
         "harness train --model resnet --epochs 1 --batch-size 399 --lr 0.002 --weight-decay 0.05 --warmup 5 --seed 5"
+        " --device cpu"
     )
     network, info = weights.find_classifier(str(tmp_path))
     assert info.sha256 == card["sha256"]

@@ -76,7 +76,8 @@ def run(
     step = every or (1 if suite or full else QUICK)
     common: dict[str, Any] = {"seed": seed, "every": step, "limit": limit, "device": device}
     common |= precisions(dtype, device)
-    specs = [_spec(name, model, tta, data, denoiser, severity, tile, common) for name in suite or ["digits-c"]]
+    suites = _configured(suite or ["digits-c"], {"severity": severity, "data": data})
+    specs = [_spec(name, model, tta, denoiser, tile, common) for name in suites]
     check_writable(out)
     jobs = [evaluate.prepare(spec, out) for spec in specs]
     if dry_run:
@@ -90,10 +91,11 @@ def run(
     written = []
     with console.progress() as bar:
         for job in jobs:
-            task = bar.add_task(
-                job.spec.suite, total=sum(len(p.indices) for p in job.parts[shares[0] :: shares[1]]), info=""
-            )
-            report = lambda tick, task=task: bar.update(task, completed=tick.done, info=tick.condition)  # noqa: E731
+            task = bar.begin(job.spec.suite, sum(len(p.indices) for p in job.parts[shares[0] :: shares[1]]))
+
+            def report(t: evaluate.Tick, task: Any = task) -> None:
+                bar.update(task, completed=t.done, computed=t.computed, info=t.condition)
+
             written += evaluate.run(job, batch_size=batch_size, shard=shares, fresh=fresh, report=report)
     for entries in leaderboard.boards(record.load(path) for path in written).values():
         console.show(leaderboard.ranking(entries))
@@ -103,16 +105,26 @@ def run(
     console.out.print(f"{len(written)} records in {out}. Compare two: harness compare MODEL:METHOD MODEL:METHOD")
 
 
+def _configured(suites: list[str], settings: dict[str, Any]) -> list[str]:
+    """The suites with the options that are short for a setting; each must mean something to one of them."""
+    from harness import plugins
+
+    for key, value in settings.items():
+        if value is None:
+            continue
+        takers = [name for name in suites if key in plugins.suite.of(name).parameters]
+        if not takers:
+            raise HarnessError(f"--{key}: {', '.join(suites)} has no such setting.")
+        suites = [f"{s}{',' if ':' in s else ':'}{key}={value}" if s in takers else s for s in suites]
+    return suites
+
+
 def _spec(
-    suite: str, models: list[str], methods: list[str], data: Path | None, denoiser: str | None,
-    severity: str | None, tile: int, common: dict[str, Any],
-) -> Any:  # fmt: skip
+    suite: str, models: list[str], methods: list[str], denoiser: str | None, tile: int, common: dict[str, Any]
+) -> Any:
     from harness import plugins
     from harness.types import RunSpec
 
-    for key, value in (("severity", severity), ("data", data)):
-        if value is not None:
-            suite += ("," if ":" in suite else ":") + f"{key}={value}"
     suite, bench = plugins.suite.configure(suite)
     line_up = models or [e.name for e in plugins.model.entries() if e.source or e.facts.get("dataset") == bench.dataset]
     if not line_up:
@@ -120,7 +132,7 @@ def _spec(
             f"No model is registered for {bench.dataset!r}, the data of {suite!r}. Name one with --model."
         )
     names = [plugins.method.configure(text)[0] for text in methods or ["default", "de"]]
-    needs_denoiser = any(plugins.method[name.partition(":")[0]].facts.get("denoiser") for name in names)
+    needs_denoiser = any(plugins.method.of(name).facts.get("denoiser") for name in names)
     return RunSpec(
         suite=suite,
         models=tuple(dict.fromkeys(line_up)),
@@ -135,31 +147,19 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
     from harness.estimate import estimate
     from harness.leaderboard import Table
 
-    rows = []
-    for job in jobs:
-        e = estimate(job, shard)
-        counts = [f"{n:,}" for n in (e.conditions, e.images, e.missing, e.classifier_calls, e.denoiser_calls)]
-        rows.append(
-            [
-                job.spec.suite,
-                ", ".join(job.spec.models),
-                ", ".join(job.spec.methods),
-                *counts,
-                f"{e.seconds / 60:.1f} min",
-            ]
-        )
-    header = [
-        "suite",
-        "models",
-        "methods",
-        "conditions",
-        "images",
-        "missing",
-        "classifier calls",
-        "denoiser calls",
-        "time",
+    found = [(job, estimate(job, shard)) for job in jobs]
+    rows = [
+        ["models", *("\n".join(job.spec.models) for job, _ in found)],
+        ["methods", *("\n".join(job.spec.methods) for job, _ in found)],
+        ["conditions", *(f"{e.conditions:,}" for _, e in found)],
+        ["images", *(f"{e.images:,}" for _, e in found)],
+        ["not yet on disk", *(f"{e.missing:,}" for _, e in found)],
+        ["classifier calls", *(f"{e.classifier_calls:,}" for _, e in found)],
+        ["denoiser calls", *(f"{e.denoiser_calls:,}" for _, e in found)],
+        ["time", *(f"{e.seconds / 60:.1f} min" for _, e in found)],
     ]
-    return Table("Dry run", header, rows, "Time from a short measurement on this machine; missing: not yet on disk.")
+    caption = "Calls are of single images. Time from a short measurement on this machine."
+    return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption)
 
 
 def _shard(text: str) -> tuple[int, int]:

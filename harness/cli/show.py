@@ -92,7 +92,7 @@ def leaderboard(
         for table in boards.published(results):
             console.show(table)
     if write:
-        shipped = [r for r in everything if r.path and "local" not in r.path.relative_to(results).parts]
+        shipped = [r for r in everything if r.path and not boards.is_local(r.path, results)]
         with writing(results / "leaderboard.md") as file:
             file.write_text(boards.page(shipped))
         console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")

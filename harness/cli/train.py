@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import Device, Dtype, Plugin, Seed, usable_device
 from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from harness.train.loop import Progress
+
 
 def train(
     model: Annotated[str | None, typer.Option(help="Architecture: see harness list architectures.")] = None,
     denoiser: Annotated[
-        bool, typer.Option("--denoiser", help="Train a diffusion model instead of a classifier.")
+        bool, typer.Option("--denoiser", help="Train a diffusion model; without --model of the default architecture.")
     ] = False,
     diffaug: Annotated[bool, typer.Option("--diffaug", help="Add cross-entropy on one-step denoised images.")] = False,
-    diffusion: Annotated[str, typer.Option(help="Denoiser for --diffaug, by name or path.")] = "digits",
+    diffusion: Annotated[
+        str,
+        typer.Option(show_default=False, help="Denoiser for --diffaug, by name or path. [default: the data set's]"),
+    ] = "",
     dataset: Annotated[str, typer.Option(help="What to train on: see harness list datasets.")] = "digits",
     data: Annotated[Path | None, typer.Option(help="Folder of the data, for data sets that read one.")] = None,
     epochs: Annotated[
@@ -54,27 +60,33 @@ def train(
     from harness.train.spec import TrainSpec
 
     plugins.discover(*plugin)
-    if (model is None) != denoiser:
-        raise HarnessError("Say what to train: --model NAME for a classifier, or --denoiser for a diffusion model.")
+    if not model and not denoiser:
+        raise HarnessError("Say what to train: --model NAME, or --denoiser for the default diffusion model.")
     spec = training.resolve(
         TrainSpec(
-            model=model or "unet", dataset=dataset, data=str(data or ""), diffaug=diffaug, diffusion=diffusion,
-            epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, warmup=warmup, smoothing=smoothing,
-            ema=ema, seed=seed, dtype="float32" if dtype is Dtype.auto else dtype.value, device=usable_device(device),
+            model=model or training.default_denoiser(), dataset=dataset, data=str(data or ""), diffaug=diffaug,
+            diffusion=diffusion, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, warmup=warmup,
+            smoothing=smoothing, ema=ema, seed=seed, dtype="float32" if dtype is Dtype.auto else dtype.value,
+            device=usable_device(device),
         )
     )  # fmt: skip
+    if denoiser and spec.kind != "denoiser":
+        raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
     out = out or Path("runs") / spec.name
-    if fresh:
-        (out / "state.pt").unlink(missing_ok=True)
     console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:
-        task = bar.add_task(spec.name, total=None, info="")
+        task = bar.begin(spec.name)
 
-        def report(step: Any) -> None:
-            losses = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
-            bar.update(task, total=step.steps * step.images, completed=step.step * step.images, info=losses)
+        def report(step: Progress) -> None:
+            bar.update(
+                task,
+                total=step.steps * step.images,
+                completed=step.step * step.images,
+                computed=(step.step - step.start) * step.images,
+                info=" ".join(f"{name} {value:.3f}" for name, value in step.losses.items()),
+            )
 
-        card = training.run(spec, out, report)
+        card = training.run(spec, out, report, fresh=fresh)
     quality = card.get("clean_accuracy")
     if quality:
         low, high = quality["interval"]
@@ -84,6 +96,5 @@ def train(
     else:
         errors = ", ".join(f"t={t}: {e:.3f}" for t, e in card["heldout_denoising_rmse"].items())
         console.out.print(f"Held-out one-step denoising RMSE: {errors}.")
-    console.out.print(
-        f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: --{'denoiser' if denoiser else 'model'} {out}"
-    )
+    option = "--denoiser" if spec.kind == "denoiser" else "--model"
+    console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {option} {out}")

@@ -12,7 +12,6 @@ Everything is computed on the CPU, so that no device changes a pixel.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from harness.corruptions.frost import frost as _frost
 from harness.corruptions.frost import frost_source
 from harness.corruptions.spatter import spatter as _spatter
 from harness.noise import generators
+from harness.plugins import suggest
 from harness.types import HarnessError
 
 __all__ = ["EXTRA", "STANDARD", "corrupt", "frost_source"]
@@ -96,9 +96,7 @@ def apply(pixels: Tensor, name: str, severity: int, rngs: Sequence[Rng], frost: 
 def _check(images: Tensor, name: str, severity: int) -> None:
     known = STANDARD + EXTRA
     if name not in known:
-        near = difflib.get_close_matches(name, known)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise HarnessError(f"Unknown corruption {name!r}.{hint} There are: {', '.join(known)}.")
+        raise suggest("corruption", name, list(known))
     if severity not in range(1, 6):
         raise HarnessError(f"{name}: severity {severity!r} is not one of 1, 2, 3, 4, 5.")
     shape = tuple(images.shape)

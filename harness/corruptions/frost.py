@@ -82,8 +82,11 @@ def _originals(folder: Path) -> list[Path]:
 
 
 def _opened(path: Path) -> Tensor:
-    with Image.open(path) as image:
-        return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)
+    try:
+        image = Image.open(path).convert("RGB")
+    except OSError as error:
+        raise HarnessError(f"frost: {path} is not a readable image ({error}). Copy it again.") from error
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 
 
 def _resized(picture: Tensor, scale: float) -> Tensor:

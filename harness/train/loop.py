@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from harness import noise
+from harness.files import writing
 from harness.networks import autocast
 from harness.train.augment import small_affine
 from harness.train.objectives import Objective, Step
@@ -26,13 +27,16 @@ SAVE_EVERY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar wants to know after a step; `losses` are the step's terms."""
+    """What a progress bar wants to know after a step.
+
+    step: steps that are done, `start` of them by earlier runs; images: of one step; losses: the step's terms.
+    """
 
     step: int
     steps: int
     images: int
     losses: dict[str, float]
-    resumed: bool
+    start: int
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def train(
         losses = _step(spec, network.train(), objective, optimizer, _batch(spec, data, epoch, position), epoch)
         if ema:
             ema.update(network, step)
-        report(Progress(step + 1, steps, spec.batch_size, losses, resumed=start > 0))
+        report(Progress(step + 1, steps, spec.batch_size, losses, start))
         if time.monotonic() - saved > SAVE_EVERY_SECONDS:
             saved = time.monotonic()
             _save(state_file, spec, network, optimizer, ema, step + 1, seconds + saved - clock)
@@ -130,8 +134,6 @@ def _step_seed(seed: int, step: int) -> int:
 
 
 def _save(file: Path, spec: TrainSpec, network: nn.Module, optimizer: Any, ema: Any, step: int, seconds: float) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
     state = {
         "spec": asdict(spec),
         "network": network.state_dict(),
@@ -140,22 +142,32 @@ def _save(file: Path, spec: TrainSpec, network: nn.Module, optimizer: Any, ema: 
         "step": step,
         "seconds": seconds,
     }
-    torch.save(state, partial)
-    os.replace(partial, file)
+    buffer = io.BytesIO()  # a full disk is an OSError to Python, but an anonymous RuntimeError to torch.save
+    torch.save(state, buffer)
+    with writing(file) as partial:
+        partial.write_bytes(buffer.getbuffer())
 
 
 def _resume(file: Path, spec: TrainSpec, network: nn.Module, optimizer: Any, ema: Any) -> tuple[int, float]:
     if not file.is_file():
         return 0, 0.0
-    state = torch.load(file, weights_only=True, map_location=spec.device)
-    if state["spec"] != asdict(spec):
-        changed = [k for k, v in asdict(spec).items() if state["spec"].get(k) != v]
+    now = asdict(spec)
+    try:
+        state = torch.load(file, weights_only=True, map_location=spec.device)
+        then = dict(state["spec"])
+        changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+        if not changed:
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            if ema:
+                ema.module.load_state_dict(state["ema"])
+            return int(state["step"]), float(state["seconds"])
+    except Exception as error:  # which one depends on where the file is damaged
         raise HarnessError(
-            f"{file} belongs to a run with other settings ({', '.join(changed)}). "
-            "Give another --out, or --fresh to start over."
-        )
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    if ema:
-        ema.module.load_state_dict(state["ema"])
-    return int(state["step"]), float(state["seconds"])
+            f"{file} is no training state of this run ({type(error).__name__}): damaged, or of another version. "
+            "--fresh starts over."
+        ) from error
+    raise HarnessError(
+        f"{file} belongs to a run with other settings ({', '.join(changed)}). "
+        "Give another --out, or --fresh to start over."
+    )

@@ -1,4 +1,9 @@
-"""Networks sized for 32x32 images and a laptop: about a million parameters each."""
+"""Networks sized for 32x32 images and a laptop: about a million parameters each.
+
+Facts: the side of the images in pixels, and the recipe, the trainer's settings where the command line leaves them open.
+An architecture of kind "denoiser" predicts noise from (x_t, times) and is built without arguments; the default one is
+what ``harness train --denoiser`` trains. Others are classifiers.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +42,12 @@ def compact_vit(num_classes: int) -> nn.Module:
 
 @architecture(
     "unet",
+    kind="denoiser",
+    default=True,
     image_size=32,
     recipe={"epochs": 110, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.01, "warmup": 3, "ema": 0.995},
 )
-def compact_unet(num_classes: int | None = None) -> nn.Module:
+def compact_unet() -> nn.Module:
     """Unconditional noise-prediction UNet (Ho et al., NeurIPS 2020), 16 to 64 channels, attention at 8x8."""
     from diffusers import UNet2DModel
 

@@ -19,9 +19,12 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 @dataset("folder", image_size=SIDE, reads_folder=True)
 def folder(split: str, data: Path) -> ArrayDataset:
     """DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, resized to 32x32 (shorter side, bicubic) and centre-cropped."""
-    classes = sorted(p.name for p in (data / "train").iterdir() if p.is_dir()) if (data / "train").is_dir() else []
-    if len(classes) < 2 or not (data / split).is_dir():
+    classes, others = _classes(data / "train"), _classes(data / "test")
+    if len(classes) < 2 or not others:
         raise HarnessError(f"{data} must hold train/CLASS/*.png and test/CLASS/*.png with at least two classes.")
+    if classes != others:
+        odd = ", ".join(sorted(set(classes) ^ set(others)))
+        raise HarnessError(f"{data}: train and test must hold the same classes. Only one of them holds {odd}.")
     files, labels = [], []
     for label, name in enumerate(classes):
         found = sorted(p for p in (data / split / name).glob("*") if p.suffix.lower() in ENDINGS)
@@ -37,6 +40,14 @@ def folder(split: str, data: Path) -> ArrayDataset:
         num_classes=len(classes),
         geometry=Geometry(resize=SIDE, crop=SIDE, interpolation="bicubic"),
     )
+
+
+def _classes(folder: Path) -> list[str]:
+    """Names of the class folders; none where the folder is missing or closed."""
+    try:
+        return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _read(file: Path) -> np.ndarray:

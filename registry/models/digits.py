@@ -25,7 +25,7 @@ def resnet_diffaug() -> Loaded:
 
 @model("digits/vit", dataset="digits")
 def vit() -> Loaded:
-    """ViT with 4x4 patches, 0.9 M parameters, cross-entropy."""
+    """ViT with 4x4 patches, 0.7 M parameters, cross-entropy."""
     return weights.classifier(*weights.bundled("digits-vit"))
 
 

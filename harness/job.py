@@ -1,0 +1,181 @@
+"""From a specification to everything it names, loaded and checked: what `evaluate` works on and a dry run describes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness import plugins, weights
+from harness.diffusion.denoiser import Denoiser
+from harness.networks import TiledClassifier, Tiles, place
+from harness.record import SCHEMA, Journal, key_of
+from harness.tally import tally
+from harness.types import Condition, Dataset, HarnessError, Method, Pair, RunSpec, Suite, Tally, Weights
+
+PART = 200
+"""Samples per part on disk: what a killed run loses at most, per condition. A multiple of every method's group."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The unit that is computed and written in one piece: some samples of one condition."""
+
+    name: str
+    condition: Condition
+    indices: range
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run.
+
+    datasets: by condition. models: weights by model name. journals: one per pair.
+    tiles, classifier_tiles: how the denoiser and the classifiers are called.
+    """
+
+    spec: RunSpec
+    out: Path
+    suite: Suite
+    datasets: Mapping[str, Dataset]
+    pairs: Sequence[Pair]
+    models: Mapping[str, Weights]
+    denoiser: Denoiser | None
+    denoiser_weights: Weights | None
+    tiles: Tiles
+    classifier_tiles: Tiles
+
+    @property
+    def data(self) -> Dataset:
+        """The data of the first condition, where one stands for all: class count, geometry, image size."""
+        return next(iter(self.datasets.values()))
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """The hash of the one data set behind all conditions, or of the list of theirs."""
+        hashes = list(dict.fromkeys(data.sha256 for data in self.datasets.values()))
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    @cached_property
+    def parts(self) -> Sequence[Part]:
+        """Every part of the run, in the order of the sample table."""
+        return [
+            Part(f"{c:04d}-{start:06d}", condition, picked[start : start + PART])
+            for c, condition in enumerate(self.suite.conditions())
+            for picked in [self._picked(self.datasets[condition.name])]
+            for start in range(0, len(picked), PART)
+        ]
+
+    def _picked(self, data: Dataset) -> range:
+        picked = range(0, len(data.ids), self.spec.every)
+        return picked[: self.spec.limit] if self.spec.limit else picked
+
+    @cached_property
+    def journals(self) -> Sequence[Journal]:
+        """Where the rows of each pair are kept."""
+        return [Journal(self.out, self.spec.suite, p.model, p.method, self.key(p)) for p in self.pairs]
+
+    def tally(self, procedures: Sequence[Method]) -> Tally:
+        """What procedures cost per image."""
+        return tally(procedures, self.data.read([0]).images, self.data.num_classes)
+
+    def halvings(self) -> int:
+        """How often memory has forced a smaller tile so far."""
+        return self.tiles.halved + self.classifier_tiles.halved
+
+    def spec_of(self, pair: Pair) -> RunSpec:
+        """The specification that makes this pair's record alone; the denoiser only where the method uses it."""
+        uses = uses_denoiser(pair.method)
+        return replace(
+            self.spec,
+            models=(pair.model,),
+            methods=(pair.method,),
+            denoiser=self.spec.denoiser if uses else None,
+            denoiser_dtype=self.spec.denoiser_dtype if uses else "float32",
+        )
+
+    def key(self, pair: Pair) -> str:
+        """The hash of everything that decides this pair's rows, apart from the versions of libraries."""
+        spec = self.spec_of(pair)
+        identity: dict[str, Any] = {
+            "schema": SCHEMA,
+            "spec": asdict(spec),
+            "version": self.suite.version,
+            "facts": dict(self.suite.facts()),
+            "suite": plugins.suite.of(spec.suite).source,
+            "model": self.models[pair.model].sha256,
+            "method": plugins.method.of(pair.method).source,
+            "denoiser": self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else "",
+            "data": self.data_sha256,
+        }
+        return key_of(identity)
+
+
+def uses_denoiser(method: str) -> bool:
+    """Whether a method is declared to look at denoised images."""
+    return bool(plugins.method.of(method).facts.get("denoiser"))
+
+
+def prepare(spec: RunSpec, out: Path | str) -> Job:
+    """Load what a specification names; every mistake in it is reported here, before any work is done."""
+    _, suite = plugins.suite.configure(spec.suite)
+    datasets = {c.name: suite.open(c, spec.seed) for c in suite.conditions()}
+    procedures = {name: plugins.method.configure(name)[1] for name in spec.methods}
+    denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
+    if denoiser:
+        place(denoiser.network, spec.device)
+    group = max([getattr(p, "group", 1) for p in procedures.values()])
+    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
+    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype)
+    models, pairs = {}, []
+    for name in spec.models:
+        network, found = weights.find_classifier(name)
+        models[name] = replace(found, name=name)
+        classifier = TiledClassifier(network, classifier_tiles)
+        pairs += [Pair(name, method, classifier, procedure) for method, procedure in procedures.items()]
+    job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
+    for pair in pairs[:: len(procedures)]:
+        _check_classifier(job, pair)
+    for pair in pairs[: len(procedures)]:
+        _check_method(job, pair)
+    return job
+
+
+def _check_classifier(job: Job, pair: Pair) -> None:
+    trained_on = job.models[pair.model].details.get("dataset", job.data.name)
+    if trained_on != job.data.name:
+        raise HarnessError(
+            f"Model {pair.model!r} was trained on the classes of {trained_on!r}, not on those of {job.data.name!r}."
+        )
+    image, classes = job.data.read([0]).images, job.data.num_classes
+    try:
+        logits = pair.classifier(image)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(
+            f"Model {pair.model!r} failed on an image of shape {tuple(image.shape)}: {type(error).__name__}: {error}"
+        ) from error
+    if logits.shape != (1, classes):
+        raise HarnessError(
+            f"Model {pair.model!r} gives outputs of shape {tuple(logits.shape)} for one image; "
+            f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
+        )
+
+
+def _check_method(job: Job, pair: Pair) -> None:
+    try:
+        needs = job.tally([pair.procedure])
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"Method {pair.method!r} failed on one image: {type(error).__name__}: {error}") from error
+    if needs.denoiser and not uses_denoiser(pair.method):
+        raise HarnessError(
+            f"Method {pair.method!r} looks at denoised images: declare it with @method(..., denoiser=True)."
+        )
+    if job.denoiser:
+        job.denoiser.check_times(needs.times)
