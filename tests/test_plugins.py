@@ -135,7 +135,7 @@ def test_every_method_gives_probabilities() -> None:
     denoiser, _ = weights.find_denoiser("digits")
     network, _ = weights.find_classifier("digits/vit")
     batch = data.read(range(4))
-    for entry in plugins.method.entries():
+    for entry in [e for e in plugins.method.entries() if not e.name.startswith("test/")]:
         quick = entry.name + (":steps=10,start=2" if entry.name.startswith("dda") else "")
         views = BatchViews(batch, denoiser if entry.facts.get("denoiser") else None, Tiles(4), seed=0)
         p = plugins.method.configure(quick)[1](views, TiledClassifier(network, Tiles(4)))
