@@ -91,7 +91,9 @@ def show(table: Table) -> None:
     """Print a table."""
     rich = RichTable(title=table.title, title_style="bold", caption=table.caption, caption_justify="left")
     for k, name in enumerate(table.header):
-        rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right")
+        rich.add_column(
+            name, overflow="fold", justify="left" if k < 3 else "right", no_wrap=name in ("model", "method")
+        )
     for row in table.rows:
         rich.add_row(*row)
     out.print(rich)
