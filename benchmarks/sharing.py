@@ -52,14 +52,15 @@ def main() -> None:
     denoiser, _ = weights.find_denoiser("digits")
     place(denoiser.network, "cpu")
     network, _ = weights.find_classifier("digits/resnet")
-    observed = plugins.suite.configure("digits-c")[1].observe
+    suite = plugins.suite.configure("digits-c")[1]
+    observed, condition = suite.observe, suite.conditions()[0]
 
     def evaluate(method: str, classifiers: int, dtype: str = "float32") -> int:
         procedure = plugins.method.configure(method)[1]
         tiles = Tiles(IMAGES, dtype=dtype, multiple=4)
         pairs = [Pair(str(k), method, TiledClassifier(network, Tiles(IMAGES)), procedure) for k in range(classifiers)]
         views = BatchViews(batch, denoiser, tiles, seed=0)
-        observed(views, batch.labels, pairs)
+        list(observed(condition, views, batch.labels, pairs, [None] * len(pairs)))
         return views.calls
 
     def unshared(method: str) -> None:

@@ -19,6 +19,9 @@ from harness.record import Cost, Journal, Rows, RunRecord, environment
 from harness.types import Batch, Columns, Condition, HarnessError, Pair
 from harness.views import BatchViews
 
+KEEP_EVERY = 20.0
+"""Seconds between two interim states on disk, within a part of a suite that takes long per image."""
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -27,8 +30,8 @@ class Tick:
     done: of `total`, including what was on disk. computed: in this run.
     """
 
-    done: int
-    computed: int
+    done: float
+    computed: float
     total: int
     condition: str
 
@@ -65,23 +68,75 @@ def run(
     ]
 
 
-def _evaluate(job: Job, todo: list[int], part: Part, step: int) -> Iterator[int]:
+def _evaluate(job: Job, todo: list[int], part: Part, step: int) -> Iterator[float]:
     """Evaluate one part for the pairs that lack it, batch by batch, and write it; yields the samples done so far."""
     data = job.datasets[part.condition.name]
     collected: list[list[Rows]] = [[] for _ in todo]
-    start, calls, halved = time.perf_counter(), 0, job.halvings()
+    pairs, journals = [job.pairs[i] for i in todo], [job.journals[i] for i in todo]
+    interim = [journal.interim(part.name) for journal in journals]
+    meter = _Meter(job, [cost for _, cost in interim])
     for first in range(0, len(part.indices), step):
         batch = data.read(part.indices[first : first + step])
         views = BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
-        observed = job.suite.observe(views, batch.labels, [job.pairs[i] for i in todo])
-        for rows, columns in zip(collected, observed, strict=True):
-            rows.append(_rows(batch, part.condition, columns))
-        calls += views.calls
-        yield first + len(batch)
-    seconds = time.perf_counter() - start
-    cost = {"seconds": seconds, "denoiser_calls": calls, "halvings": job.halvings() - halved, "pairs": len(todo)}
-    for i, rows in zip(todo, collected, strict=True):
-        job.journals[i].write(part.name, {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}, cost)
+        known = [_known(rows, batch) for rows, _ in interim]
+        for seen in job.suite.observe(part.condition, views, batch.labels, pairs, known):
+            rows = [_rows(batch, part.condition, columns) for columns in seen.columns]
+            if seen.done < 1 and meter.due():
+                costs = meter.read(views.calls)
+                for journal, before, now, (old, _), cost in zip(journals, collected, rows, interim, costs, strict=True):
+                    journal.write(part.name, _with_rest(_joined([*before, now]), old), cost, interim=True)
+            yield first + seen.done * len(batch)
+        meter.calls += views.calls
+        collected = [[*before, now] for before, now in zip(collected, rows, strict=True)]
+    for journal, batches, cost in zip(journals, collected, meter.read(), strict=True):
+        journal.write(part.name, _joined(batches), cost)
+
+
+class _Meter:
+    """What a part costs, on top of what its interim states had cost, and when to keep another interim state."""
+
+    def __init__(self, job: Job, spent: list[dict[str, float]]) -> None:
+        self.calls = 0
+        self._job, self._spent, self._halved = job, spent, job.halvings()
+        self._start = self._kept = time.perf_counter()
+
+    def due(self) -> bool:
+        return time.perf_counter() - self._kept > KEEP_EVERY
+
+    def read(self, calls: int = 0) -> list[dict[str, float]]:
+        """The cost so far, per pair; `calls` are those of the batch at hand."""
+        self._kept = time.perf_counter()
+        now = {
+            "seconds": self._kept - self._start,
+            "denoiser_calls": self.calls + calls,
+            "halvings": self._job.halvings() - self._halved,
+        }
+        return [
+            {"pairs": len(self._spent), **{name: value + spent.get(name, 0) for name, value in now.items()}}
+            for spent in self._spent
+        ]
+
+
+def _joined(batches: list[Rows]) -> Rows:
+    return {name: np.concatenate([rows[name] for rows in batches]) for name in batches[0]}
+
+
+def _with_rest(rows: Rows, old: Rows | None) -> Rows:
+    """Rows, and those of an older interim state for images that have not had their turn again."""
+    if old is None:
+        return rows
+    rest = ~np.isin(old["id"], rows["id"])
+    return _joined([rows, {name: values[rest] for name, values in old.items()}])
+
+
+def _known(rows: Rows | None, batch: Batch) -> Columns | None:
+    """The interim columns of a batch's images; zeros for those that have none."""
+    if rows is None:
+        return None
+    place = {name: k for k, name in enumerate(rows["id"])}
+    found = np.array([place.get(name, len(place)) for name in batch.ids])
+    columns = {name: values for name, values in rows.items() if name not in ("id", "condition", "label")}
+    return {n: torch.from_numpy(np.concatenate([v, np.zeros_like(v[:1])])[found]) for n, v in columns.items()}
 
 
 def _rows(batch: Batch, condition: Condition, columns: Columns) -> Rows:

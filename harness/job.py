@@ -13,11 +13,7 @@ from harness import plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import TiledClassifier, Tiles, place
 from harness.record import SCHEMA, Journal, key_of
-from harness.tally import tally
-from harness.types import Condition, Dataset, HarnessError, Method, Pair, RunSpec, Suite, Tally, Weights
-
-PART = 200
-"""Samples per part on disk: what a killed run loses at most, per condition. A multiple of every method's group."""
+from harness.types import Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,12 @@ class Job:
     @cached_property
     def parts(self) -> Sequence[Part]:
         """Every part of the run, in the order of the sample table."""
+        size = self.suite.part
         return [
-            Part(f"{c:04d}-{start:06d}", condition, picked[start : start + PART])
+            Part(f"{c:04d}-{start:06d}", condition, picked[start : start + size])
             for c, condition in enumerate(self.suite.conditions())
             for picked in [self._picked(self.datasets[condition.name])]
-            for start in range(0, len(picked), PART)
+            for start in range(0, len(picked), size)
         ]
 
     def _picked(self, data: Dataset) -> range:
@@ -78,9 +75,18 @@ class Job:
         """Where the rows of each pair are kept."""
         return [Journal(self.out, self.spec.suite, p.model, p.method, self.key(p)) for p in self.pairs]
 
-    def tally(self, procedures: Sequence[Method]) -> Tally:
+    @property
+    def axis(self) -> plugins.Registry:
+        """The kind of plugin that the suite combines with classifiers."""
+        return plugins.AXES[self.suite.axis]
+
+    def tally(self, procedures: Sequence[Any]) -> Tally:
         """What procedures cost per image."""
-        return tally(procedures, self.data.read([0]).images, self.data.num_classes)
+        return self.suite.tally(procedures, self.data.read([0]).images, self.data.num_classes)
+
+    def uses_denoiser(self, pair: Pair) -> bool:
+        """Whether a pair's method is declared to look at denoised images."""
+        return bool(self.axis.of(pair.method).facts.get("denoiser"))
 
     def halvings(self) -> int:
         """How often memory has forced a smaller tile so far."""
@@ -88,7 +94,7 @@ class Job:
 
     def spec_of(self, pair: Pair) -> RunSpec:
         """The specification that makes this pair's record alone; the denoiser only where the method uses it."""
-        uses = uses_denoiser(pair.method)
+        uses = self.uses_denoiser(pair)
         return replace(
             self.spec,
             models=(pair.model,),
@@ -107,23 +113,18 @@ class Job:
             "facts": dict(self.suite.facts()),
             "suite": plugins.suite.of(spec.suite).source,
             "model": self.models[pair.model].sha256,
-            "method": plugins.method.of(pair.method).source,
+            "method": self.axis.of(pair.method).source,
             "denoiser": self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else "",
             "data": self.data_sha256,
         }
         return key_of(identity)
 
 
-def uses_denoiser(method: str) -> bool:
-    """Whether a method is declared to look at denoised images."""
-    return bool(plugins.method.of(method).facts.get("denoiser"))
-
-
 def prepare(spec: RunSpec, out: Path | str) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done."""
     _, suite = plugins.suite.configure(spec.suite)
     datasets = {c.name: suite.open(c, spec.seed) for c in suite.conditions()}
-    procedures = {name: plugins.method.configure(name)[1] for name in spec.methods}
+    procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
     denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
     if denoiser:
         place(denoiser.network, spec.device)
@@ -137,6 +138,7 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
         classifier = TiledClassifier(network, classifier_tiles)
         pairs += [Pair(name, method, classifier, procedure) for method, procedure in procedures.items()]
     job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
+    suite.check(list(procedures.values()), denoiser)
     for pair in pairs[:: len(procedures)]:
         _check_classifier(job, pair)
     for pair in pairs[: len(procedures)]:
@@ -173,7 +175,7 @@ def _check_method(job: Job, pair: Pair) -> None:
         raise
     except Exception as error:
         raise HarnessError(f"Method {pair.method!r} failed on one image: {type(error).__name__}: {error}") from error
-    if needs.denoiser and not uses_denoiser(pair.method):
+    if needs.denoiser and not job.uses_denoiser(pair):
         raise HarnessError(
             f"Method {pair.method!r} looks at denoised images: declare it with @method(..., denoiser=True)."
         )

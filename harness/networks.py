@@ -79,6 +79,17 @@ class Tiles:
         self.halved += 1
 
 
+def finite(values: Tensor, who: str) -> Tensor:
+    """The values (B, K), once they have proved to be numbers; `who` made them."""
+    bad = int((~values.isfinite()).any(1).sum())
+    if bad:
+        raise HarnessError(
+            f"{who} gave NaN or infinite outputs for {bad} of {len(values)} images. "
+            "Check the checkpoint, or use --dtype float32."
+        )
+    return values
+
+
 class TiledClassifier:
     """A classifier as methods see it: called in tiles, and never twice on the very same view."""
 

@@ -8,7 +8,7 @@ any resume and on any device. Drawing happens on the CPU.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,13 +25,18 @@ def generator(seed: int, purpose: str, sample: str, draw: int = 0) -> np.random.
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
 
 
-def generators(seed: int, purpose: str, samples: Iterable[str], draw: int = 0) -> list[np.random.Generator]:
-    """One generator per sample."""
-    return [generator(seed, purpose, sample, draw) for sample in samples]
+def generators(
+    seed: int, purpose: str, samples: Sequence[str], draw: int | Sequence[int] = 0
+) -> list[np.random.Generator]:
+    """One generator per sample; `draw` may be one for all or one for each."""
+    draws = [draw] * len(samples) if isinstance(draw, int) else draw
+    return [generator(seed, purpose, sample, k) for sample, k in zip(samples, draws, strict=True)]
 
 
-def gaussian(shape: Sequence[int], *, seed: int, purpose: str, samples: Sequence[str], draw: int = 0) -> Tensor:
-    """Standard normal noise (B, *shape) float32, one independent row per sample."""
+def gaussian(
+    shape: Sequence[int], *, seed: int, purpose: str, samples: Sequence[str], draw: int | Sequence[int] = 0
+) -> Tensor:
+    """Standard normal noise (B, *shape) float32, one independent row per sample (and draw)."""
     rows = np.empty((len(samples), *shape), dtype=np.float32)
     for row, rng in zip(rows, generators(seed, purpose, samples, draw), strict=True):
         rng.standard_normal(out=row, dtype=np.float32)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import leaderboard
+from harness import leaderboard, plugins
 from harness.files import writing
 from harness.record import RunRecord
 
@@ -45,6 +45,32 @@ def ranking(entries: Sequence[RunRecord]) -> Any:
     return figure
 
 
+def survival(panels: Mapping[str, Mapping[str, Sequence[float]]], total: int, xlabel: str, ylabel: str) -> Any:
+    """Per panel and line, the share of `total` samples whose value is at least x, as steps over x.
+
+    panels: by title, by line, the values of the samples that count at all (the radii of the right and certified ones).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.6 * len(panels) + 2, 3.6), layout="constrained")
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    lines = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    for axes, (title, values) in zip(row, panels.items(), strict=True):
+        for name, samples in values.items():
+            x = sorted(samples)
+            y = [100 * k / total for k in range(len(x), 0, -1)]
+            style = {"color": f"C{lines.index(name)}", "label": name}
+            axes.step([0.0, *x, x[-1] if x else 0.0], [100 * len(x) / total, *y, 0.0], where="pre", **style)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(xlabel)
+        axes.set_xlim(left=0)
+        axes.set_ylim(0, 101)
+        axes.grid(alpha=0.3)
+    row[0].set_ylabel(ylabel)
+    row[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+    return figure
+
+
 def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     """The figure of one leaderboard as PNG and SVG, named after its suite; the same records make the same SVG."""
     import matplotlib as mpl
@@ -52,7 +78,7 @@ def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     stem = "-".join(re.findall(r"[\w.=]+", leaderboard.title(entries[0])))
     files = []
     with mpl.rc_context({"svg.hashsalt": "harness"}):
-        figure = ranking(entries)
+        figure = plugins.suite.configure(entries[0].suite)[1].figure(entries)
         for kind, metadata in METADATA.items():
             files.append(folder / f"{stem}.{kind}")
             with writing(files[-1]) as partial:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from harness.types import HarnessError
 
@@ -106,6 +106,8 @@ class Registry:
     def configure(self, text: str) -> tuple[str, Any]:
         """Build a dataclass plugin from ``name:key=value,key=value``; a value may itself hold commas (``times=0,50``).
 
+        A value without a key, at the start, belongs to the first setting: ``de:0,100`` is ``de:times=0,100``.
+
         Returns the canonical text, which names every setting that differs from the class's own default, and the object.
         """
         name, _, rest = text.partition(":")
@@ -143,6 +145,9 @@ def _parse(text: str, rest: str, parameters: Mapping[str, Any]) -> dict[str, Any
             raw[key] = value
         elif key:
             raw[key] += "," + token
+        elif parameters and head not in parameters:
+            key = next(iter(parameters))
+            raw[key] = token
         else:
             raise HarnessError(f"{text!r}: settings are written name:key=value,key=value.")
     for key in raw:
@@ -157,8 +162,8 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
         if hint in (int, float, str):
             return hint(value)
-        if hint == tuple[int, ...]:
-            return tuple(int(v) for v in value.split(","))
+        if hint in (tuple[int, ...], tuple[float, ...]):
+            return tuple(map(get_args(hint)[0], value.split(",")))
     except (ValueError, KeyError):
         raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {getattr(hint, '__name__', hint)}.") from None
     raise HarnessError(f"{text!r}: {key} cannot be set from the command line.")
@@ -166,10 +171,14 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
 
 model = Registry("model")
 method = Registry("test-time method")
+smoother = Registry("smoother")
 suite = Registry("suite")
 denoiser = Registry("denoiser")
 dataset = Registry("data set")
 architecture = Registry("architecture")
+
+AXES = {"method": method, "smoother": smoother}
+"""What a suite may combine with classifiers, by the name of its `axis`."""
 
 _loading: list[str] = []
 _discovered: set[str] = set()

@@ -186,16 +186,25 @@ class Journal:
         """Whether a part is on disk."""
         return self._part(part).is_file()
 
-    def write(self, part: str, rows: Rows, cost: Mapping[str, float]) -> None:
-        """Put a finished part on disk."""
+    def write(self, part: str, rows: Rows, cost: Mapping[str, float], interim: bool = False) -> None:
+        """Put a finished part on disk, or an interim state of one."""
         table = table_of(rows).replace_schema_metadata({"cost": json.dumps(cost)})
-        with writing(self._part(part)) as partial:
+        with writing(self._interim(part) if interim else self._part(part)) as partial:
             pq.write_table(table, partial)
+        if not interim:
+            self._interim(part).unlink(missing_ok=True)
+
+    def interim(self, part: str) -> tuple[Rows | None, dict[str, float]]:
+        """The interim state of a part that was interrupted, and what it had cost; None where there is none."""
+        if not self._interim(part).is_file():
+            return None, {}
+        table = _read(self._interim(part))
+        return columns(table), _cost(table)
 
     def read(self, parts: Sequence[str]) -> tuple[Rows, dict[str, float]]:
         """All rows in the order of `parts`, and the summed cost."""
-        tables = [self._read(part) for part in parts]
-        costs = [json.loads(table.schema.metadata[b"cost"]) for table in tables]
+        tables = [_read(self._part(part)) for part in parts]
+        costs = [_cost(table) for table in tables]
         total = {name: sum(cost[name] for cost in costs) for name in costs[0]}
         return columns(pa.concat_tables([t.replace_schema_metadata(None) for t in tables])), total
 
@@ -219,16 +228,23 @@ class Journal:
         for file in (self.file, self.file.with_suffix(".parquet")):
             file.unlink(missing_ok=True)
 
-    def _read(self, part: str) -> pa.Table:
-        try:
-            return pq.read_table(self._part(part))
-        except pa.ArrowInvalid as error:
-            raise HarnessError(
-                f"{self._part(part)} is damaged ({error}). Delete it and run the same command again."
-            ) from error
-
     def _part(self, part: str) -> Path:
         return self._parts / f"{part}.parquet"
+
+    def _interim(self, part: str) -> Path:
+        return self._parts / f"{part}.interim"
+
+
+def _read(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file)
+    except pa.ArrowInvalid as error:
+        raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
+
+
+def _cost(table: pa.Table) -> dict[str, float]:
+    cost: dict[str, float] = json.loads(table.schema.metadata[b"cost"])
+    return cost
 
 
 def save(record: RunRecord, file: Path) -> None:

@@ -45,4 +45,4 @@ def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
         method(views, classifier)
     times = tuple(sorted(request for request in views.requests if isinstance(request, int) and request > 0))
     guided = sum(request.start for request in views.requests if isinstance(request, Adaptation))
-    return Tally(times, guided, len(seen))
+    return Tally(times, len(times), guided, len(seen))

@@ -6,7 +6,7 @@ without paying for anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -188,41 +188,83 @@ class Method(Protocol):
     def __call__(self, views: Views, classifier: Classifier, /) -> Tensor: ...
 
 
+class Smoother(Protocol):
+    """What randomized smoothing shows the classifier in place of an image: noise, and perhaps its removal.
+
+    votes: images classified per noise draw; their most frequent class is the draw's vote.
+    calls: denoiser calls per vote.
+    """
+
+    @property
+    def votes(self) -> int: ...
+
+    @property
+    def calls(self) -> int: ...
+
+    def __call__(
+        self, images: Tensor, sigma: float, denoiser: Any, noise: Callable[[str], Tensor], vote: int, /
+    ) -> Tensor:
+        """Images (B, 3, H, W) to classify, from images in [0, 1] under noise of standard deviation sigma.
+
+        noise: standard normal (B, 3, H, W) by purpose; the same purpose is the same noise for every vote of a draw.
+        """
+
+
+class SuiteViews(Views, Protocol):
+    """The images that a suite may look at: also those of randomized smoothing."""
+
+    def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
+        """What a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``, (R, 3, H, W).
+
+        rows, draws: (R,) int64. vote: which of the smoother's votes. Not remembered: every draw is looked at once.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One classifier under one test-time method: a row of a leaderboard.
+    """One classifier under one method: a row of a leaderboard.
 
-    model, method: canonical names. classifier, procedure: what they stand for.
+    model, method: canonical names. classifier, procedure: what they stand for; the procedure is a `Method`, or whatever
+        else the suite's `axis` names.
     """
 
     model: str
     method: str
     classifier: Classifier
-    procedure: Method
+    procedure: Any
 
 
 @dataclass(frozen=True)
 class Tally:
     """Network calls per image.
 
-    times: diffusion times of the one-step denoisings, one call each.
+    times: diffusion times of the one-step denoisings that the denoiser must know.
+    denoised: one-step denoisings.
     guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
     classified: different images that each classifier sees.
     """
 
-    times: tuple[int, ...]
-    guided: int
-    classified: int
-
-    @property
-    def denoised(self) -> int:
-        """One-step denoisings."""
-        return len(self.times)
+    times: tuple[int, ...] = ()
+    denoised: int = 0
+    guided: int = 0
+    classified: int = 0
 
     @property
     def denoiser(self) -> int:
         """All denoiser calls."""
         return self.denoised + self.guided
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What is known about a batch so far.
+
+    columns: one set per pair, (B,) or (B, K) each; the last observation's are written to the sample table.
+    done: the share of the batch's work that lies behind, in (0, 1].
+    """
+
+    columns: Sequence[Columns]
+    done: float = 1.0
 
 
 class Suite(Protocol):
@@ -232,6 +274,10 @@ class Suite(Protocol):
     dataset: name of the data set; models that declare it are the suite's default line-up.
     denoiser: the diffusion model that test-time methods use unless the user names another.
     columns: (metric, condition) pairs that its leaderboard shows; the first one ranks.
+    axis: the kind of plugin that a row combines with a classifier: "method" or "smoother".
+    methods: the default line-up of that kind.
+    every: the protocol's stride through the test set, unless the user gives another.
+    part: samples that are computed and written in one piece; what shards share out, a multiple of 4.
     """
 
     name: str
@@ -239,6 +285,10 @@ class Suite(Protocol):
     dataset: str
     denoiser: str | None
     columns: Sequence[tuple[str, str]]
+    axis: str
+    methods: Sequence[str]
+    every: int
+    part: int
 
     def facts(self) -> Mapping[str, str]:
         """What else decides its numbers and is not in its settings, such as a hash of files it reads."""
@@ -249,14 +299,40 @@ class Suite(Protocol):
     def open(self, condition: Condition, seed: int) -> Dataset:
         """The images of one condition; `seed` is for conditions that are drawn."""
 
-    def observe(self, views: Views, labels: Tensor, pairs: Sequence[Pair]) -> Sequence[Columns]:
-        """Columns of the sample table for one batch, one set per pair."""
+    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Tally:
+        """What these procedures cost per image, with everything shared that a run shares.
+
+        image: (1, 3, H, W) in [0, 1] of the data; classes: their number.
+        """
+
+    def check(self, procedures: Sequence[Any], denoiser: Any) -> None:
+        """Raises HarnessError for procedures that cannot run under these settings; before any work is done."""
+
+    def observe(
+        self,
+        condition: Condition,
+        views: SuiteViews,
+        labels: Tensor,
+        pairs: Sequence[Pair],
+        known: Sequence[Columns | None],
+    ) -> Iterator[Observation]:
+        """Look at one batch under one condition: yields what is known so far, whole at last.
+
+        A suite that takes long per image yields often: each observation moves the progress bar, and now and then the
+        engine keeps one on disk.
+
+        known: per pair the columns that an interrupted run had kept, rows of zeros for images it had not begun; None
+            where there is nothing.
+        """
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[Sequence[Metric], Sequence[str]]:
         """Metrics of one record, and notes on what could not be computed and why.
 
         rows: the sample table as numpy arrays: id, condition, label and the columns of `observe`, all (N, ...).
         """
+
+    def figure(self, entries: Sequence[Any]) -> Any:
+        """A matplotlib figure of one leaderboard's records."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from harness import noise
 from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import Tiles
-from harness.types import Adaptation, Batch, HarnessError
+from harness.types import Adaptation, Batch, HarnessError, Smoother
 
 
 class BatchViews:
@@ -75,7 +75,25 @@ class BatchViews:
             self.calls += len(self.batch) * settings.start
         return self._adapted[settings]
 
-    def _noise(self, purpose: str, draw: int, rows: Sequence[int] | None = None) -> Tensor:
+    def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
+        """What the smoother shows in place of image `rows[i]` under noise draw `draws[i]`, (R, 3, H, W).
+
+        Not remembered: every draw is looked at once, by all classifiers.
+        """
+        denoiser = self._require_denoiser() if smoother.calls else None
+
+        def smooth(row: Tensor, draw: Tensor) -> Tensor:
+            picked, drawn = row.tolist(), draw.tolist()
+
+            def eps(purpose: str) -> Tensor:
+                return self._noise(f"smooth/{sigma:g}/{purpose}", drawn, picked).to(row.device)
+
+            return smoother(self.batch.images[row.cpu()].to(row.device), sigma, denoiser, eps, vote)
+
+        self.calls += len(rows) * smoother.calls
+        return self._tiles(smooth, rows, draws)
+
+    def _noise(self, purpose: str, draw: int | Sequence[int], rows: Sequence[int] | None = None) -> Tensor:
         ids = self.batch.ids if rows is None else [self.batch.ids[r] for r in rows]
         return noise.gaussian(self.batch.images.shape[1:], seed=self._seed, purpose=purpose, samples=ids, draw=draw)
 

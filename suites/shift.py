@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from harness import metrics
-from harness.types import Columns, Condition, HarnessError, Metric, Pair, Views
+from harness import metrics, plots
+from harness.networks import finite
+from harness.record import RunRecord
+from harness.tally import tally
+from harness.types import Columns, Condition, HarnessError, Method, Metric, Observation, Pair, SuiteViews, Tally
 
 
 class CovariateShift:
@@ -23,6 +26,10 @@ class CovariateShift:
     dataset: str
     denoiser: str | None = None
     columns: Sequence[tuple[str, str]] = (("mean_accuracy", "mean"),)
+    axis: ClassVar[str] = "method"
+    methods: ClassVar[Sequence[str]] = ("default", "de")
+    every: ClassVar[int] = 1
+    part: ClassVar[int] = 200
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables."""
@@ -36,15 +43,29 @@ class CovariateShift:
         """What mCE divides by: a classifier's error rate per condition, constants as AlexNet's are for ImageNet-C."""
         return None
 
-    def observe(self, views: Views, labels: Tensor, pairs: Sequence[Pair]) -> list[Columns]:
-        """Predicted class and its probability for every image."""
+    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Tally:
+        """Counted by running the methods on views that only count."""
+        return tally(procedures, image, classes)
+
+    def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
+        """Methods that cannot run say so when they are counted."""
+
+    def observe(
+        self,
+        condition: Condition,
+        views: SuiteViews,
+        labels: Tensor,
+        pairs: Sequence[Pair],
+        known: Sequence[Columns | None],
+    ) -> Iterator[Observation]:
+        """Predicted class and its probability for every image, in one step."""
         columns: list[Columns] = []
         for pair in pairs:
             probabilities = pair.procedure(views, pair.classifier)
             _check(probabilities, pair, len(labels))
             confidence, prediction = probabilities.max(1)
             columns.append({"prediction": prediction, "confidence": confidence})
-        return columns
+        yield Observation(columns)
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy per condition and corruption, their mean, and mCE: see `harness.metrics` for the intervals."""
@@ -60,6 +81,10 @@ class CovariateShift:
             found += [metrics.mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
         found += [metrics.mean_accuracy(table), metrics.mean_error(table)]
         return self._with_mce(found, 1 - by_group, scored)
+
+    def figure(self, entries: Sequence[RunRecord]) -> Any:
+        """The leaderboard as dots with intervals."""
+        return plots.ranking(entries)
 
     def _with_mce(
         self, found: list[Metric], errors: Any, scored: Sequence[Condition]
@@ -77,12 +102,7 @@ class CovariateShift:
 def _check(probabilities: Tensor, pair: Pair, images: int) -> None:
     if probabilities.ndim != 2 or len(probabilities) != images:
         raise HarnessError(f"{pair.method} returned {tuple(probabilities.shape)} for {images} images, not (B, K).")
-    bad = int((~probabilities.isfinite()).any(1).sum())
-    if bad:
-        raise HarnessError(
-            f"{pair.model} with {pair.method} gave NaN or infinite outputs for {bad} of {images} images. "
-            "Check the checkpoint, or use --dtype float32."
-        )
+    finite(probabilities, f"{pair.model} with {pair.method}")
     if bool((probabilities < 0).any()) or bool((probabilities.sum(1) - 1).abs().max() > 1e-2):
         raise HarnessError(f"{pair.method} must return class probabilities: rows of numbers >= 0 that sum to 1.")
 

@@ -23,6 +23,7 @@ from harness.types import Classifier, HarnessError, Views
         ("dda:norm=batch4,scale=3", "dda:scale=3,norm=batch4"),
         ("dda:scale=6.0", "dda"),
         ("dda:scale=0.25", "dda:scale=0.25"),
+        ("de:0,100", "de:times=0,100"),
         ("dda:scale=1.23456789", "dda:scale=1.23456789"),
     ],
 )

@@ -23,16 +23,29 @@ def run(
     ] = [],  # noqa: B006
     tta: Annotated[
         list[str],
-        typer.Option(help="Test-time method, with settings: de:times=0,100. Repeatable. [default: default, de]"),
+        typer.Option(help="Test-time method, with settings: de:times=0,100. Repeatable. [default: the suite's]"),
     ] = [],  # noqa: B006
     data: Annotated[Path | None, typer.Option(help="Folder of the data, for suites that read one.")] = None,
     denoiser: Annotated[
         str | None, typer.Option(help="Diffusion model, by name or path. [default: the suite's]")
     ] = None,
     severity: Annotated[str | None, typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.")] = None,
+    sigma: Annotated[str | None, typer.Option(help="Noise levels of certification: 0.5, or 0.25,0.5,1.")] = None,
+    radii: Annotated[
+        str | None, typer.Option(help="Certify at these radii only: sampling stops when an image's answer is settled.")
+    ] = None,
+    smooth: Annotated[
+        list[str],
+        typer.Option(
+            help="Smoother of certification: gaussian, denoise, denoise-vote:K. Repeatable. [default: denoise]"
+        ),
+    ] = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="The whole test set also without --suite.")] = False,
     every: Annotated[
-        int, typer.Option(min=0, show_default=False, help="Every k-th test image. [default: 1; without --suite 6]")
+        int,
+        typer.Option(
+            min=0, show_default=False, help="Every k-th test image. [default: the suite's; without --suite 6]"
+        ),
     ] = 0,
     limit: Annotated[
         int, typer.Option(min=0, show_default=False, help="At most this many images per condition; 0 for all.")
@@ -73,21 +86,22 @@ def run(
     plugins.discover(*plugin)
     shares = _shard(shard)
     device = usable_device(device)
-    step = every or (1 if suite or full else QUICK)
-    common: dict[str, Any] = {"seed": seed, "every": step, "limit": limit, "device": device}
+    step = every or (1 if full else 0 if suite else QUICK)
+    common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device}
     common |= precisions(dtype, device)
-    suites = _configured(suite or ["digits-c"], {"severity": severity, "data": data})
-    specs = [_spec(name, model, tta, denoiser, tile, common) for name in suites]
+    options = {"severity": severity, "data": data, "sigma": sigma, "radii": radii}
+    suites = _configured(suite or ["digits-c"], options)
+    procedures = {"method": tta, "smoother": smooth}
+    _check_axes(suites, procedures)
+    specs = [_spec(name, model, procedures, denoiser, tile, step, common) for name in suites]
     check_writable(out)
     jobs = [evaluate.prepare(spec, out) for spec in specs]
     if dry_run:
         console.show(_estimates(jobs, shares))
         return
-    if step > 1:
-        whole = "--full" if not suite else "--every 1"
-        console.err.print(
-            f"Evaluating a subset: every {step}th test image of each condition. The whole test set: {whole}."
-        )
+    whole = "--full" if not suite else "--every 1"
+    for stride in dict.fromkeys(job.spec.every for job in jobs if job.spec.every > 1):
+        console.err.print(f"Evaluating every {stride}th test image of each condition. The whole test set: {whole}.")
     written = []
     with console.progress() as bar:
         for job in jobs:
@@ -119,9 +133,23 @@ def _configured(suites: list[str], settings: dict[str, Any]) -> list[str]:
     return suites
 
 
+def _check_axes(suites: list[str], given: dict[str, list[str]]) -> None:
+    """Methods must be of a kind that one of the suites takes."""
+    from harness import plugins
+
+    options = {"method": "--tta", "smoother": "--smooth"}
+    taken = {plugins.suite.configure(name)[1].axis for name in suites}
+    for axis, texts in given.items():
+        if texts and axis not in taken:
+            takes = " and ".join(sorted(options[name] for name in taken))
+            raise HarnessError(f"{options[axis]} {texts[0]}: {', '.join(suites)} takes {takes}. See: harness list.")
+
+
 def _spec(
-    suite: str, models: list[str], methods: list[str], denoiser: str | None, tile: int, common: dict[str, Any]
-) -> Any:
+    suite: str, models: list[str], given: dict[str, list[str]], denoiser: str | None, tile: int,
+    every: int, common: dict[str, Any],
+) -> Any:  # fmt: skip
+
     from harness import plugins
     from harness.types import RunSpec
 
@@ -131,13 +159,15 @@ def _spec(
         raise HarnessError(
             f"No model is registered for {bench.dataset!r}, the data of {suite!r}. Name one with --model."
         )
-    names = [plugins.method.configure(text)[0] for text in methods or ["default", "de"]]
-    needs_denoiser = any(plugins.method.of(name).facts.get("denoiser") for name in names)
+    axis = plugins.AXES[bench.axis]
+    names = [axis.configure(text)[0] for text in given[bench.axis] or bench.methods]
+    needs_denoiser = any(axis.of(name).facts.get("denoiser") for name in names)
     return RunSpec(
         suite=suite,
         models=tuple(dict.fromkeys(line_up)),
         methods=tuple(dict.fromkeys(names)),
         denoiser=(denoiser or bench.denoiser) if needs_denoiser else None,
+        every=every or bench.every,
         tile=tile or (100 if plugins.dataset[bench.dataset].facts["image_size"] <= 64 else 16),
         **common,
     )

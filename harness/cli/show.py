@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     models = "models"
     tta = "tta"
+    smoothers = "smoothers"
     suites = "suites"
     denoisers = "denoisers"
     datasets = "datasets"
@@ -32,8 +33,9 @@ def list_plugins(
 
     plugins.discover(*plugin)
     registries = {
-        Kind.models: plugins.model, Kind.tta: plugins.method, Kind.suites: plugins.suite,
-        Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset, Kind.architectures: plugins.architecture,
+        Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
+        Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
+        Kind.architectures: plugins.architecture,
     }  # fmt: skip
     for name, registry in registries.items():
         if kind in (None, name):
@@ -68,12 +70,14 @@ def leaderboard(
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
+    plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table."""
-    from harness import console, plots
+    from harness import console, plots, plugins
     from harness import leaderboard as boards
     from harness.files import writing
 
+    plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(
             f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."

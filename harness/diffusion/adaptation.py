@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.diffusion.denoiser import Denoiser, at
+from harness.diffusion.sampling import ancestral_step
 from harness.diffusion.schedule import Floats, Schedule
 from harness.types import Adaptation
 
@@ -106,19 +107,4 @@ def guided_step(
         norms = torch.linalg.vector_norm(residual.reshape(len(x) // settings.group, -1), dim=1)
         (gradient,) = torch.autograd.grad(norms.sum(), x)
     with torch.no_grad():
-        of_x0, of_xt = schedule.posterior_mean
-        mean = at(of_x0, index) * x0 + at(of_xt, index) * x
-        spread = (0.5 * log_variance(schedule, index, v)).exp() if position else 0.0
-        return (mean + spread * noise - settings.scale * gradient).detach()
-
-
-def log_variance(schedule: Schedule, index: Tensor, v: Tensor | None) -> Tensor:
-    """Log variance of the ancestral step, (B, C, H, W) or (B, 1, 1, 1).
-
-    The network's interpolation where it has one (Nichol & Dhariwal, 2021, eq. 15), else the posterior's.
-    """
-    low = at(schedule.posterior_log_variance, index)
-    if v is None:
-        return low
-    share = (v + 1) / 2
-    return share * at(np.log(schedule.betas), index) + (1 - share) * low
+        return (ancestral_step(schedule, x, position, x0, v, noise) - settings.scale * gradient).detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -60,8 +61,29 @@ class Schedule:
         for _ in range(steps):
             picked.append(round(position))
             position += stride
+        return self.at(picked)
+
+    def at(self, picked: Sequence[int] | Floats) -> Schedule:
+        """The same process seen at some of its indices, in rising order."""
         kept = self.alpha_bar[picked]
         return Schedule(1.0 - kept / np.append(1.0, kept[:-1]), self.times[picked])
+
+    def time_of(self, sigma: float) -> int:
+        """The first index t >= 1 whose noise is at least that of an image in [0, 1] with Gaussian noise sigma.
+
+        The network's scale is [-1, 1], on which the noise is 2 sigma: sqrt((1 - abar_t) / abar_t) >= 2 sigma (Carlini
+        et al., ICLR 2023). x_t then has slightly more noise than asked for, never less.
+        """
+        if not sigma > 0:
+            raise HarnessError(f"sigma={sigma:g} is no noise level: give a positive number, such as 0.5.")
+        noise = np.sqrt((1.0 - self.alpha_bar) / self.alpha_bar) / 2
+        enough = np.flatnonzero(noise[1:] >= sigma)
+        if not len(enough):
+            largest = np.floor(noise[-1] * 1000) / 1000
+            raise HarnessError(
+                f"This diffusion model has no time with as much noise as sigma={sigma:g}: give at most {largest:g}."
+            )
+        return int(enough[0]) + 1
 
 
 def linear(steps: int = 1000) -> Schedule:

@@ -1,0 +1,1 @@
+"""What randomized smoothing shows the classifier: one short file per smoother."""

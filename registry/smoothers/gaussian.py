@@ -1,0 +1,23 @@
+"""Randomized smoothing as it was first done (Cohen et al., ICML 2019)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from harness.plugins import smoother
+
+
+@smoother("gaussian")
+@dataclass(frozen=True)
+class Gaussian:
+    """The classifier on the noisy image: x + sigma eps, in [0, 1] units, never clipped."""
+
+    votes: ClassVar[int] = 1
+    calls: ClassVar[int] = 0
+
+    def __call__(
+        self, images: Tensor, sigma: float, denoiser: Any, noise: Callable[[str], Tensor], vote: int
+    ) -> Tensor:
+        return images + sigma * noise("image")

@@ -1,0 +1,308 @@
+"""Certified robustness by randomized smoothing: Cohen et al., ICML 2019; with a denoiser, Carlini et al., ICLR 2023."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from harness import certification, leaderboard, plots
+from harness.data import open_dataset
+from harness.diffusion.denoiser import Denoiser
+from harness.networks import finite
+from harness.plugins import suite
+from harness.record import RunRecord
+from harness.sequential import Sequential
+from harness.types import (
+    Columns,
+    Condition,
+    Dataset,
+    HarnessError,
+    Metric,
+    Observation,
+    Pair,
+    Smoother,
+    SuiteViews,
+    Tally,
+)
+
+LOOK = 100
+"""Noise draws per image between two looks at the counts: a full tile of small images, and when sampling may stop."""
+
+
+@dataclass(frozen=True)
+class Certification:
+    """Base of the suites that certify. A subclass gives name, version, dataset, every and the defaults of n.
+
+    sigma: standard deviations of the noise, in [0, 1] pixel units.
+    n, n0: noise draws that estimate the class's probability, and that select the class.
+    alpha: probability that an image's certificate is wrong.
+    radii: the only radii that matter, for sequential certification: an image's draws stop when its answer is settled.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    dataset: ClassVar[str]
+    denoiser: ClassVar[str | None] = None
+    axis: ClassVar[str] = "smoother"
+    every: ClassVar[int] = 1
+    part: ClassVar[int] = 4
+    sigma: tuple[float, ...] = (0.25, 0.5, 1.0)
+    n: int = 10_000
+    n0: int = 100
+    alpha: float = 0.001
+    radii: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.sigma or len({c.name for c in self.conditions()}) < len(self.sigma):
+            raise HarnessError(f"{self.name}: sigma={self.sigma} must be one or more different noise levels.")
+        for sigma in self.sigma:
+            certification.check(self.n0, self.n, self.alpha, sigma)
+        if self.radii:
+            _ = self._stopping
+
+    @cached_property
+    def _stopping(self) -> Mapping[float, Sequential]:
+        return {sigma: Sequential(self.radii, sigma, self.alpha, self.n, self.n0) for sigma in self.sigma}
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """The radii at which certified accuracy is reported."""
+        return self.radii or tuple(sorted({*(k / 4 for k in range(13)), *self.sigma}))
+
+    @property
+    def columns(self) -> Sequence[tuple[str, str]]:
+        """Per sigma the average certified radius, and certified accuracy at radius sigma; or at the asked radii."""
+        names = [c.name for c in self.conditions()]
+        if self.radii:
+            asked = [("certified_accuracy", f"{name} r={r:g}") for name in names for r in self.radii]
+            return asked + [("share_of_draws", name) for name in names]
+        at_sigma = [("certified_accuracy", f"{name} r={s:g}") for name, s in zip(names, self.sigma, strict=True)]
+        return [("average_certified_radius", name) for name in names] + at_sigma
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """Diffusion denoised smoothing where there is a denoiser, plain Gaussian otherwise."""
+        return ("denoise",) if self.denoiser else ("gaussian",)
+
+    def conditions(self) -> Sequence[Condition]:
+        """One per noise level."""
+        return [Condition(f"sigma={sigma:g}", f"sigma={sigma:g}") for sigma in self.sigma]
+
+    def clean(self) -> Dataset:
+        """The images to certify."""
+        raise NotImplementedError
+
+    def open(self, condition: Condition, seed: int) -> Dataset:
+        """The clean images: certification makes its own noise."""
+        return self.clean()
+
+    def facts(self) -> Mapping[str, str]:
+        """The procedure, and the kind of guarantee."""
+        procedure = "sequential (mixture martingale and a last look)" if self.radii else "fixed N (Clopper-Pearson)"
+        return {"certificates": f"{procedure}, standard floating point"}
+
+    def tally(self, procedures: Sequence[Smoother], image: Tensor, classes: int) -> Tally:
+        """At most: sequential certification stops earlier."""
+        draws = self.n0 + self.n
+        return Tally(
+            denoised=draws * sum(p.votes * p.calls for p in procedures),
+            classified=draws * sum(p.votes for p in procedures),
+        )
+
+    def check(self, procedures: Sequence[Smoother], denoiser: Denoiser | None) -> None:
+        """A smoother that denoises needs a denoiser, with a time as noisy as each sigma."""
+        if not any(p.calls for p in procedures):
+            return
+        if denoiser is None:
+            raise HarnessError(
+                f"{self.name}: this smoother needs a diffusion model. Give --denoiser or --smooth gaussian."
+            )
+        for sigma in self.sigma:
+            denoiser.schedule.time_of(sigma)
+
+    def observe(
+        self,
+        condition: Condition,
+        views: SuiteViews,
+        labels: Tensor,
+        pairs: Sequence[Pair],
+        known: Sequence[Columns | None],
+    ) -> Iterator[Observation]:
+        """Count votes under noise, for all images of the batch side by side, until each has its answer.
+
+        One pass over the draws: each noisy (and denoised) image is made once, and shown to every classifier that still
+        wants draws of some image.
+        """
+        sigma = self.sigma[self.conditions().index(condition)]
+        classes = pairs[0].classifier(views.original()).shape[1]
+        counts = [Count.of(columns, len(labels), classes) for columns in known]
+        for draws in self._rounds():
+            for procedure in dict.fromkeys(p.procedure for p in pairs):
+                wanted = {k: counts[k].going(draws) for k, p in enumerate(pairs) if p.procedure == procedure}
+                asking = [k for k, going in wanted.items() if going.any()]
+                if asking:
+                    going = torch.stack([wanted[k] for k in asking])
+                    rows = going.any(0).nonzero()[:, 0]
+                    cast = self._votes(views, procedure, sigma, rows, draws, [pairs[k] for k in asking])
+                    for k, votes, still in zip(asking, cast, going[:, rows], strict=True):
+                        counts[k].add(rows[still], votes[still], selecting=draws.stop <= self.n0)
+                        self._look(counts[k], sigma)
+                    progress = sum(c.progress(self.n0 + self.n) for c in counts) / len(counts)
+                    yield Observation([self._columns(c, sigma) for c in counts], min(progress, 0.999))
+        if any(c.progress(self.n0 + self.n) < 1 for c in counts):
+            raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
+        yield Observation([self._columns(c, sigma) for c in counts])
+
+    def _rounds(self) -> Iterator[range]:
+        """Draws 0 to n0 select the class, n0 to n0 + n estimate its probability, LOOK at a time."""
+        for first, last in ((0, self.n0), (self.n0, self.n0 + self.n)):
+            for start in range(first, last, LOOK):
+                yield range(start, min(start + LOOK, last))
+
+    def _votes(
+        self, views: SuiteViews, smoother: Smoother, sigma: float, rows: Tensor, draws: range, pairs: Sequence[Pair]
+    ) -> list[Tensor]:
+        """Votes (R, K) of each pair's classifier for images `rows` over these draws."""
+        row, draw = rows.repeat_interleave(len(draws)), torch.tensor(draws).repeat(len(rows))
+        cast: list[Any] = [0] * len(pairs)
+        for vote in range(smoother.votes):
+            images = views.smoothed(smoother, sigma, row, draw, vote)
+            for k, pair in enumerate(pairs):
+                logits = finite(pair.classifier(images), f"{pair.model} with {pair.method}")
+                cast[k] = cast[k] + one_hot(logits.argmax(1), logits.shape[1])
+        winners = [one_hot(votes.argmax(1), votes.shape[1]) for votes in cast]
+        return [w.reshape(len(rows), len(draws), -1).sum(1) for w in winners]
+
+    def _look(self, count: Count, sigma: float) -> None:
+        """Stop sampling the images whose answer is settled, if only some radii matter."""
+        drawn = count.estimation.sum(1)
+        looking = ((drawn > 0) & ~count.settled).nonzero()[:, 0]
+        if not self.radii or not len(looking):
+            return
+        top = count.selection[looking].argmax(1, keepdim=True)
+        k, k0 = (votes[looking].gather(1, top)[:, 0].numpy() for votes in (count.estimation, count.selection))
+        settled, claimed = self._stopping[sigma].decide(drawn[looking].numpy(), k, k0, count.claimed[looking].numpy())
+        count.settled[looking], count.claimed[looking] = torch.from_numpy(settled), torch.from_numpy(claimed)
+
+    def _columns(self, count: Count, sigma: float) -> Columns:
+        selection, estimation = count.selection.numpy(), count.estimation.numpy()
+        if self.radii:
+            claimed = count.claimed.numpy()
+            radius = self._stopping[sigma].radius(claimed)
+            prediction = np.where(claimed > 0, selection.argmax(1), certification.ABSTAIN)
+            found = {"settled": count.settled, "claimed": count.claimed}
+        else:
+            prediction, radius = certification.certify(selection, estimation, self.alpha, sigma)
+            found = {}
+        return {
+            "prediction": torch.from_numpy(prediction),
+            "radius": torch.from_numpy(radius),
+            "selection": count.selection.int(),
+            "estimation": count.estimation.int(),
+            **found,
+        }
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Certified accuracy by radius, average certified radius, abstentions and smoothed accuracy, per sigma."""
+        found: list[Metric] = []
+        for sigma, c in zip(self.sigma, self.conditions(), strict=True):
+            here = {name: values[rows["condition"] == c.name] for name, values in rows.items()}
+            correct = certification.right(here["prediction"], here["label"])
+            found += certification.curve(correct, here["radius"], self.grid, self.alpha, c.name)
+            if self.radii:
+                used = here["estimation"].sum(1) + here["selection"].sum(1)
+                found.append(certification.share_of_draws(used, self.n0 + self.n, c.name))
+            else:
+                largest = certification.largest_radius(self.n, self.alpha, sigma)
+                answer = certification.predict(here["estimation"], self.alpha)
+                found += [
+                    certification.average_certified_radius(correct, here["radius"], largest, c.name),
+                    certification.abstention_rate(here["prediction"], c.name),
+                    certification.smoothed_accuracy(certification.right(answer, here["label"]), c.name),
+                ]
+        if len(self.sigma) == 1:
+            return found, []
+        found += [self._envelope(found, r) for r in self.grid]
+        note = (
+            "Condition 'best sigma': the best noise level of each radius, selected after the fact, with its interval."
+        )
+        return found, [note]
+
+    def figure(self, entries: Sequence[RunRecord]) -> Any:
+        """Certified accuracy against radius: a panel per noise level, a line per classifier and smoother."""
+        panels: dict[str, dict[str, list[float]]] = {c.name: {} for c in self.conditions()}
+        for entry, method in zip(entries, leaderboard.variants(entries), strict=True):
+            rows = entry.rows()
+            for name, lines in panels.items():
+                right = (rows["condition"] == name) & certification.right(rows["prediction"], rows["label"])
+                lines[f"{entry.model.name}, {method}"] = rows["radius"][right].tolist()
+        total = len(set(rows["id"]))
+        return plots.survival(panels, total, "l2 radius", "certified accuracy (%)")
+
+    def _envelope(self, found: Sequence[Metric], r: float) -> Metric:
+        at_r = [m for m in found if m.name == "certified_accuracy" and m.condition.endswith(f" r={r:g}")]
+        best = max(at_r, key=lambda m: m.value)
+        return replace(best, condition=f"best sigma r={r:g}")
+
+
+@dataclass
+class Count:
+    """The votes for the images of a batch so far.
+
+    selection, estimation: (B, K) int64. settled: (B,) bool. claimed: (B,) int64, see `Sequential.decide`.
+    """
+
+    selection: Tensor
+    estimation: Tensor
+    settled: Tensor
+    claimed: Tensor
+
+    @classmethod
+    def of(cls, known: Columns | None, images: int, classes: int) -> Count:
+        """The counts that an interrupted run had kept, or none."""
+        known = known or {}
+        blank = torch.zeros(images, classes, dtype=torch.int64)
+        return cls(
+            *(known.get(name, blank).long().clone() for name in ("selection", "estimation")),
+            known.get("settled", blank[:, 0]).bool().clone(),
+            known.get("claimed", blank[:, 0]).long().clone(),
+        )
+
+    def drawn(self) -> Tensor:
+        """Noise draws so far, (B,)."""
+        return self.selection.sum(1) + self.estimation.sum(1)
+
+    def going(self, draws: range) -> Tensor:
+        """(B,) bool: which images want these draws next."""
+        return ~self.settled & (self.drawn() == draws.start)
+
+    def add(self, rows: Tensor, votes: Tensor, *, selecting: bool) -> None:
+        """Count votes (R, K) for images `rows`."""
+        (self.selection if selecting else self.estimation).index_add_(0, rows, votes)
+
+    def progress(self, draws: int) -> float:
+        """The share of the work that lies behind."""
+        return float(torch.where(self.settled, draws, self.drawn()).double().mean() / draws)
+
+
+@suite("certify")
+@dataclass(frozen=True)
+class Certify(Certification):
+    """Certified accuracy by l2 radius, on every tenth test digit unless --every says otherwise."""
+
+    name: ClassVar[str] = "certify"
+    dataset: ClassVar[str] = "digits"
+    denoiser: ClassVar[str | None] = "digits"
+    every: ClassVar[int] = 10
+    n: int = 1_000
+
+    def clean(self) -> Dataset:
+        """The test split."""
+        return open_dataset(self.dataset, "test")
