@@ -30,7 +30,8 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
     """Counts exactly, times one tile per network. All pairs of a part are taken to be missing together."""
     mine: Sequence = job.parts[shard[0] :: shard[1]]
     images = sum(len(p.indices) for p in mine)
-    missing = sum(len(p.indices) for p in mine if any(not j.done() and not j.has(p.name) for j in job.journals))
+    todo = [len(p.indices) for p in mine if any(not j.done() and not j.has(p.name) for j in job.journals)]
+    missing = sum(todo)
     needs = job.tally([pair.procedure for pair in job.pairs])
     models = {pair.model: pair.classifier for pair in job.pairs}
     size = job.tiles.size
@@ -59,7 +60,8 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
         missing=missing,
         classifier_calls=missing * needs.classified * len(models),
         denoiser_calls=missing * needs.denoiser,
-        seconds=missing * per_image,
+        # Tiles are padded, so a part costs as much as the whole tiles that hold it.
+        seconds=sum(-(-images // size) * size for images in todo) * per_image,
     )
 
 

@@ -23,7 +23,7 @@ def writing(file: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "Free some space" if full else "Choose a folder you can write to with --out"
+        remedy = "Free some space" if full else "Choose a folder you can write to"
         raise HarnessError(
             f"Cannot write {file}: {error.strerror or error}. {remedy} and run the same command again; "
             "everything finished so far is kept."

@@ -209,6 +209,9 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
 def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> Comparison:
     """The comparison of two texts as given on the command line: the first pair of records that fit together."""
     left, right = resolve(a, records, suite), resolve(b, records, suite)
+    suites = sorted({e.suite.partition(":")[0] for e in left} & {e.suite.partition(":")[0] for e in right})
+    if len(suites) > 1:
+        raise HarnessError(f"Both were run on {', '.join(suites)}. Say which one you mean: --suite {suites[-1]}")
     for entry in left:
         same = [other for other in right if other.board == entry.board]
         if same:

@@ -165,7 +165,9 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
         if hint in (tuple[int, ...], tuple[float, ...]):
             return tuple(map(get_args(hint)[0], value.split(",")))
     except (ValueError, KeyError):
-        raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {getattr(hint, '__name__', hint)}.") from None
+        several = hint in (tuple[int, ...], tuple[float, ...])
+        kind = f"list of {get_args(hint)[0].__name__}s, such as 1,2" if several else getattr(hint, "__name__", hint)
+        raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {kind}.") from None
     raise HarnessError(f"{text!r}: {key} cannot be set from the command line.")
 
 

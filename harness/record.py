@@ -120,7 +120,8 @@ class RunRecord:
             raise HarnessError(f"{file}: {error.strerror}. The record's sample table belongs beside it.") from error
         if hashlib.sha256(data).hexdigest() != self.samples["sha256"]:
             raise HarnessError(
-                f"{file} is not the sample table that {self.path.name} was computed from (SHA-256 differs)."
+                f"{file} is not the sample table that {self.path.name} was computed from (SHA-256 differs). "
+                "Restore it, or delete both and run again."
             )
         return columns(pq.read_table(pa.BufferReader(data)))
 
@@ -278,7 +279,9 @@ def load(file: Path) -> RunRecord:
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{file} is not a run record ({type(error).__name__}: {error}).") from error
+        raise HarnessError(
+            f"{file} is not a run record ({type(error).__name__}: {error}). Restore it, or delete it and run again."
+        ) from error
 
 
 def _safe(name: str) -> str:

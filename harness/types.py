@@ -151,7 +151,7 @@ class Adaptation:
             raise HarnessError(f"dda: norm={self.norm!r} is neither 'sample' nor 'batch4'.")
         if not 0 < self.start < self.steps:
             raise HarnessError(f"dda: start={self.start} must lie between 1 and steps - 1 = {self.steps - 1}.")
-        if self.factor < 1 or self.scale < 0:
+        if self.factor < 1 or not 0 <= self.scale < float("inf"):
             raise HarnessError(f"dda: factor={self.factor} must be >= 1 and scale={self.scale} must be >= 0.")
 
     @property

@@ -116,7 +116,9 @@ def run(
     missing = sum(len(job.pairs) for job in jobs) - len(written)
     if missing:
         console.out.print(f"Shard {shard} is done; {missing} record(s) wait for the other shards.")
-    console.out.print(f"{len(written)} records in {out}. Compare two: harness compare MODEL:METHOD MODEL:METHOD")
+    console.out.print(f"Records written or found in {out}: {len(written)}.")
+    if len(written) > 1:
+        console.out.print(f"Compare two: harness compare MODEL:METHOD MODEL:METHOD --results {out} --suite SUITE")
 
 
 def _configured(suites: list[str], settings: dict[str, Any]) -> list[str]:

@@ -57,7 +57,9 @@ def compare(
     from harness import console, leaderboard, plugins
 
     plugins.discover(*plugin)
-    records = leaderboard.find(results) if results.is_dir() else []
+    if not results.is_dir():
+        raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
+    records = leaderboard.find(results)
     result = leaderboard.pair(a, b, records, suite)
     console.show(leaderboard.comparison_table(result))
 

@@ -22,7 +22,7 @@ from harness.train.objectives import Objective, Step
 from harness.train.spec import TrainSpec
 from harness.types import Batch, Dataset, HarnessError
 
-SAVE_EVERY_SECONDS = 30.0
+SAVE_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)

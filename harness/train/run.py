@@ -48,7 +48,11 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     if spec.kind == "denoiser" and spec.diffaug:
         raise HarnessError("--diffaug trains a classifier; a denoiser has no such term.")
     recipe = plugins.architecture[spec.model].facts.get("recipe", {})
-    spec = replace(spec, **{k: v for k, v in recipe.items() if not getattr(spec, k)})
+    filled = {k: v for k, v in recipe.items() if not getattr(spec, k)}
+    if "warmup" in filled and spec.epochs:
+        # A recipe's warm-up belongs to its own number of epochs: in a short run it may take half at most.
+        filled["warmup"] = min(filled["warmup"], spec.epochs // 2)
+    spec = replace(spec, **filled)
     for name in ("epochs", "batch_size", "lr"):
         if not getattr(spec, name):
             raise HarnessError(f"The recipe of {spec.model!r} leaves --{name.replace('_', '-')} open. Give a number.")
