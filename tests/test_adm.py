@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from harness import noise
-from harness.diffusion.adaptation import adapt, guided_step, log_variance
+from harness.diffusion.adaptation import adapt, guided_step
 from harness.diffusion.adm import AdmFlags, convert, load_adm, unet_config
 from harness.diffusion.denoiser import Denoiser, at
+from harness.diffusion.sampling import log_variance
 from harness.types import Adaptation, HarnessError
 
 RECORDING = Path(__file__).parent / "data" / "adm.npz"

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.diffusion.adaptation import adapt, guided_step, log_variance, low_pass, low_pass_matrix, resize_matrix
+from harness.diffusion.adaptation import adapt, guided_step, low_pass, low_pass_matrix, resize_matrix
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.sampling import log_variance
 from harness.diffusion.schedule import cosine, linear
 from harness.networks import Tiles
 from harness.types import Adaptation, Batch, HarnessError
