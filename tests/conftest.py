@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Two test processes with all the cores each would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from helpers import run_small
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_plugin_packages_do_not_import_each_other(package: str, other: str) -> N
     files = sorted((ROOT / package).rglob("*.py"))
     assert len(files) > 2
     assert not [f for f in files if other in imports(f)]
+
+
+def test_every_package_is_installed() -> None:
+    """`pip install .` copies what pyproject.toml lists, and leaves out in silence what it does not."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    tree = {"harness": ROOT / "harness", "harness.registry": ROOT / "registry", "harness.suites": ROOT / "suites"}
+    found = {
+        ".".join((name, *file.parent.relative_to(top).parts))
+        for name, top in tree.items()
+        for file in top.rglob("__init__.py")
+    }
+    assert set(listed) == found
 
 
 def test_the_engine_reaches_plugins_only_through_the_registry() -> None:
