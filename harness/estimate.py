@@ -16,7 +16,10 @@ from harness.types import Adaptation
 
 @dataclass(frozen=True)
 class Estimate:
-    """Counts are of single images. `missing` leaves out what is already on disk; seconds are for the missing part."""
+    """Counts are of single images. `missing` leaves out what is already on disk; seconds are for the missing part.
+
+    at_most: calls and seconds are upper limits.
+    """
 
     conditions: int
     images: int
@@ -24,6 +27,7 @@ class Estimate:
     classifier_calls: int
     denoiser_calls: int
     seconds: float
+    at_most: bool
 
 
 def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
@@ -62,6 +66,7 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
         denoiser_calls=missing * needs.denoiser,
         # Tiles are padded, so a part costs as much as the whole tiles that hold it.
         seconds=sum(-(-images // size) * size for images in todo) * per_image,
+        at_most=needs.at_most,
     )
 
 

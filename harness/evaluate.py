@@ -55,37 +55,43 @@ def run(
             journal.clear()
     mine = job.parts[shard[0] :: shard[1]]
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
-    done, computed, total = 0, 0, sum(len(part.indices) for part in mine)
+    done, computed, total = 0, 0.0, sum(len(part.indices) for part in mine)
     for part in mine:
         todo = [i for i, journal in enumerate(job.journals) if not journal.done() and not journal.has(part.name)]
-        for offset in _evaluate(job, todo, part, step) if todo else ():
-            report(Tick(done + offset, computed + offset, total, part.condition.name))
+        kept = 0.0
+        for offset, kept in _evaluate(job, todo, part, step) if todo else ():
+            report(Tick(done + offset, computed + offset - kept, total, part.condition.name))
         done += len(part.indices)
-        computed += len(part.indices) if todo else 0
+        computed += len(part.indices) - kept if todo else 0
         report(Tick(done, computed, total, part.condition.name))
     return [
         path for pair, journal in zip(job.pairs, job.journals, strict=True) if (path := _finish(job, pair, journal))
     ]
 
 
-def _evaluate(job: Job, todo: list[int], part: Part, step: int) -> Iterator[float]:
-    """Evaluate one part for the pairs that lack it, batch by batch, and write it; yields the samples done so far."""
+def _evaluate(job: Job, todo: list[int], part: Part, step: int) -> Iterator[tuple[float, float]]:
+    """Evaluate one part for the pairs that lack it, batch by batch, and write it.
+
+    Yields the samples done so far, and how many of these an interrupted run had left.
+    """
     data = job.datasets[part.condition.name]
     collected: list[list[Rows]] = [[] for _ in todo]
     pairs, journals = [job.pairs[i] for i in todo], [job.journals[i] for i in todo]
     interim = [journal.interim(part.name) for journal in journals]
-    meter = _Meter(job, [cost for _, cost in interim])
+    meter, kept = _Meter(job, [cost for _, cost in interim]), 0.0
     for first in range(0, len(part.indices), step):
         batch = data.read(part.indices[first : first + step])
         views = BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
         known = [_known(rows, batch) for rows, _ in interim]
+        resumed = any(columns is not None for columns in known)
         for seen in job.suite.observe(part.condition, views, batch.labels, pairs, known):
             rows = [_rows(batch, part.condition, columns) for columns in seen.columns]
             if seen.done < 1 and meter.due():
                 costs = meter.read(views.calls)
                 for journal, before, now, (old, _), cost in zip(journals, collected, rows, interim, costs, strict=True):
                     journal.write(part.name, _with_rest(_joined([*before, now]), old), cost, interim=True)
-            yield first + seen.done * len(batch)
+            kept, resumed = kept + resumed * seen.done * len(batch), False
+            yield first + seen.done * len(batch), kept
         meter.calls += views.calls
         collected = [[*before, now] for before, now in zip(collected, rows, strict=True)]
     for journal, batches, cost in zip(journals, collected, meter.read(), strict=True):

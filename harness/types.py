@@ -242,12 +242,14 @@ class Tally:
     denoised: one-step denoisings.
     guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
     classified: different images that each classifier sees.
+    at_most: these are upper limits; what is needed shows on the way.
     """
 
     times: tuple[int, ...] = ()
     denoised: int = 0
     guided: int = 0
     classified: int = 0
+    at_most: bool = False
 
     @property
     def denoiser(self) -> int:
@@ -260,7 +262,7 @@ class Observation:
     """What is known about a batch so far.
 
     columns: one set per pair, (B,) or (B, K) each; the last observation's are written to the sample table.
-    done: the share of the batch's work that lies behind, in (0, 1].
+    done: the share of the batch's work that lies behind, in [0, 1].
     """
 
     columns: Sequence[Columns]
@@ -322,7 +324,7 @@ class Suite(Protocol):
         engine keeps one on disk.
 
         known: per pair the columns that an interrupted run had kept, rows of zeros for images it had not begun; None
-            where there is nothing.
+            where there is nothing. A suite that goes on from them yields what they amount to first.
         """
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[Sequence[Metric], Sequence[str]]:

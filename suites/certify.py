@@ -109,11 +109,12 @@ class Certification:
         return {"certificates": f"{procedure}, standard floating point"}
 
     def tally(self, procedures: Sequence[Smoother], image: Tensor, classes: int) -> Tally:
-        """At most: sequential certification stops earlier."""
+        """Sequential certification stops earlier."""
         draws = self.n0 + self.n
         return Tally(
             denoised=draws * sum(p.votes * p.calls for p in procedures),
             classified=draws * sum(p.votes for p in procedures),
+            at_most=bool(self.radii),
         )
 
     def check(self, procedures: Sequence[Smoother], denoiser: Denoiser | None) -> None:
@@ -124,8 +125,12 @@ class Certification:
             raise HarnessError(
                 f"{self.name}: this smoother needs a diffusion model. Give --denoiser or --smooth gaussian."
             )
+        steps = max(p.calls for p in procedures)
         for sigma in self.sigma:
-            denoiser.schedule.time_of(sigma)
+            if steps > (time := denoiser.schedule.time_of(sigma)):
+                raise HarnessError(
+                    f"{self.name}: {steps} reverse steps, but sigma={sigma:g} is only {time} steps away."
+                )
 
     def observe(
         self,
@@ -143,6 +148,8 @@ class Certification:
         sigma = self.sigma[self.conditions().index(condition)]
         classes = pairs[0].classifier(views.original()).shape[1]
         counts = [Count.of(columns, len(labels), classes) for columns in known]
+        if any(columns is not None for columns in known):
+            yield self._seen(counts, sigma)
         for draws in self._rounds():
             for procedure in dict.fromkeys(p.procedure for p in pairs):
                 wanted = {k: counts[k].going(draws) for k, p in enumerate(pairs) if p.procedure == procedure}
@@ -154,11 +161,14 @@ class Certification:
                     for k, votes, still in zip(asking, cast, going[:, rows], strict=True):
                         counts[k].add(rows[still], votes[still], selecting=draws.stop <= self.n0)
                         self._look(counts[k], sigma)
-                    progress = sum(c.progress(self.n0 + self.n) for c in counts) / len(counts)
-                    yield Observation([self._columns(c, sigma) for c in counts], min(progress, 0.999))
+                    yield self._seen(counts, sigma)
         if any(c.progress(self.n0 + self.n) < 1 for c in counts):
             raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
         yield Observation([self._columns(c, sigma) for c in counts])
+
+    def _seen(self, counts: Sequence[Count], sigma: float) -> Observation:
+        progress = sum(c.progress(self.n0 + self.n) for c in counts) / len(counts)
+        return Observation([self._columns(c, sigma) for c in counts], min(progress, 0.999))
 
     def _rounds(self) -> Iterator[range]:
         """Draws 0 to n0 select the class, n0 to n0 + n estimate its probability, LOOK at a time."""

@@ -54,29 +54,61 @@ def test_shards_make_the_record_of_one_process(tmp_path: Path, undisturbed: list
     assert outcome(certify(tmp_path, shard=(0, 2))) == outcome(undisturbed)
 
 
+SEQUENTIAL = {
+    "suite": "certify:sigma=0.5,n=300,n0=20,radii=0.25,0.5",
+    "models": ("digits/resnet", "digits/resnet+diffaug"),
+    "methods": ("gaussian",),
+    "denoiser": None,
+}
+
+
+@pytest.mark.parametrize("changes", [{"methods": ("denoise",)}, SEQUENTIAL], ids=["fixed", "sequential"])
 def test_a_run_resumes_in_the_middle_of_an_image(
-    tmp_path: Path, undisturbed: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after every interim state in turn, and gone on: the same votes, and no draw is paid for twice."""
-    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
     monkeypatch.setattr("harness.suites.certify.LOOK", 10)
-    stops = 0
+    undisturbed = certify(tmp_path / "undisturbed", changes)
+    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
+    tmp_path, stops = tmp_path / "disturbed", 0
     while True:
         ticks: list[Tick] = []
 
-        def stop(tick: Tick, ticks: list[Tick] = ticks) -> None:
+        def stop(tick: Tick, ticks: list[Tick] = ticks, first: bool = not stops) -> None:
+            assert tick.computed <= tick.done and (first or tick.computed < tick.done), (
+                "what is resumed is not computed"
+            )
             ticks += [tick] if tick.computed else []
             if len(ticks) == 4:
                 raise KeyboardInterrupt
 
         try:
-            found = certify(tmp_path, report=stop, batch_size=(4, 1, 3)[stops % 3])
+            found = certify(tmp_path, changes, report=stop, batch_size=(4, 1, 3)[stops % 3])
             break
         except KeyboardInterrupt:
             stops += 1
             assert list(tmp_path.rglob("*.interim")) or stops > 1
     assert stops > 5
     assert outcome(found) == outcome(undisturbed)
+
+
+def test_a_model_added_to_an_interrupted_run_shares_what_is_left(
+    tmp_path: Path, undisturbed: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both classifiers end with the votes of an undisturbed run, the newcomer's first draws made again for it."""
+    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
+    alone = {"models": ("digits/resnet+diffaug",), "methods": ("gaussian",), "denoiser": None}
+
+    def stop(tick: Tick) -> None:
+        if 0.5 < tick.done % 4 < 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        certify(tmp_path, alone, report=stop, batch_size=4)
+    assert list(tmp_path.rglob("*.interim"))
+    found = certify(tmp_path, {**alone, "models": SPEC.models})
+    expected = {r.key: r.samples["sha256"] for r in undisturbed if r.method == "gaussian"}
+    assert {r.key: r.samples["sha256"] for r in found} == expected
 
 
 def test_votes_are_those_of_a_plain_loop(undisturbed: list[RunRecord]) -> None:
@@ -165,11 +197,17 @@ def test_voting_takes_the_most_frequent_class_of_several_samples(tmp_path: Path)
     assert (once.rows()["estimation"] == plain.rows()["estimation"]).all(), "one sample of one step is the denoiser"
 
 
-def test_no_certified_image_is_broken_within_its_radius(tmp_path: Path) -> None:
-    """PGD with expectation over the noise at 95 % of the radius: the vote of fresh draws stays with the certificate."""
-    sigma, draws = 0.25, 16
-    changes = {"suite": "certify:sigma=0.25,n=200", "models": ("digits/resnet+diffaug",), "methods": ("gaussian",)}
-    (entry,) = certify(tmp_path, {**changes, "denoiser": None, "limit": 8, "every": 5, "tile": 100})
+@pytest.mark.parametrize(("smoother", "images", "draws"), [("gaussian", 8, 16), ("denoise", 5, 8)])
+def test_no_certified_image_is_broken_within_its_radius(tmp_path: Path, smoother: str, images: int, draws: int) -> None:
+    """PGD with expectation over the noise at 95 % of the radius: the vote of fresh draws stays with the certificate.
+
+    Through the denoiser the gradient is exact: one step back is differentiable.
+    """
+    sigma, time = 0.25, 145
+    changes = {"suite": "certify:sigma=0.25,n=200", "models": ("digits/resnet+diffaug",), "methods": (smoother,)}
+    denoiser = weights.find_denoiser("digits")[0]
+    denoiser.network.requires_grad_(False)
+    (entry,) = certify(tmp_path, {**changes, "limit": images, "every": 5, "tile": 100})
     rows = entry.rows()
     certified = np.flatnonzero(rows["radius"] > 0)
     assert len(certified) >= 4
@@ -179,8 +217,14 @@ def test_no_certified_image_is_broken_within_its_radius(tmp_path: Path) -> None:
     labels, radius = torch.from_numpy(rows["prediction"][certified]), torch.from_numpy(rows["radius"][certified])
 
     def noisy(images: Tensor, step: int, count: int) -> Tensor:
-        eps = torch.randn(count, *images.shape, generator=torch.Generator().manual_seed(step))
-        return network((images + sigma * eps).flatten(0, 1)).unflatten(0, (count, len(images)))
+        eps = torch.randn(count, *images.shape, generator=torch.Generator().manual_seed(step)).flatten(0, 1)
+        x = images.repeat(count, 1, 1, 1)
+        if smoother == "gaussian":
+            seen = x + sigma * eps
+        else:
+            t = torch.full((len(x),), time)
+            seen = denoiser.predict_x0(denoiser.diffuse(x, t, eps), t)
+        return network(seen).unflatten(0, (count, len(images)))
 
     attacked = smooth_pgd(lambda x, step: noisy(x, step, draws), batch.images, labels, 0.95 * radius, steps=8)
     moved = (attacked - batch.images).flatten(1).norm(dim=1)

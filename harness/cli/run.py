@@ -176,8 +176,11 @@ def _spec(
 
 
 def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
-    from harness.estimate import estimate
+    from harness.estimate import Estimate, estimate
     from harness.leaderboard import Table
+
+    def most(e: Estimate) -> str:
+        return "at most " if e.at_most else ""
 
     found = [(job, estimate(job, shard)) for job in jobs]
     rows = [
@@ -186,9 +189,9 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
         ["conditions", *(f"{e.conditions:,}" for _, e in found)],
         ["images", *(f"{e.images:,}" for _, e in found)],
         ["not yet on disk", *(f"{e.missing:,}" for _, e in found)],
-        ["classifier calls", *(f"{e.classifier_calls:,}" for _, e in found)],
-        ["denoiser calls", *(f"{e.denoiser_calls:,}" for _, e in found)],
-        ["time", *(f"{e.seconds / 60:.1f} min" for _, e in found)],
+        ["classifier calls", *(f"{most(e)}{e.classifier_calls:,}" for _, e in found)],
+        ["denoiser calls", *(f"{most(e)}{e.denoiser_calls:,}" for _, e in found)],
+        ["time", *(f"{most(e)}{e.seconds / 60:.1f} min" for _, e in found)],
     ]
     caption = "Calls are of single images. Time from a short measurement on this machine."
     return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption)
