@@ -1,6 +1,7 @@
 """Is sequential certification right as often as it says, and how many noise draws does it save?
 
-    python benchmarks/sequential.py
+    python benchmarks/sequential.py              # in simulation
+    python benchmarks/sequential.py results      # on the fixed-N records of a folder
 
 Nothing but counts is simulated; about nine minutes on one core. Three tables:
 
@@ -10,27 +11,33 @@ Nothing but counts is simulated; about nine minutes on one core. Three tables:
   futility, with its Clopper-Pearson interval;
 - draws per image and certified accuracy against the fixed-N procedure on the same draws, by distribution of p.
 
+On records, a fourth: the recorded votes of each image, in random order, decide when it would have stopped. Draws are
+exchangeable, so a random order of a record's votes is as good as the order in which they fell, which no record keeps.
+
 Loss: certified accuracy of the fixed-N procedure minus that of the sequential one, in points, at the radius where it is
 largest. Draws include the 100 that select the class.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from harness import console
+from harness import console, leaderboard, plugins
 from harness.certification import lower_bound
 from harness.leaderboard import Table
 from harness.noise import generator
 from harness.sequential import Sequential
 
 ALPHA, N, N0, LOOK, IMAGES = 0.001, 10_000, 100, 100, 10_000
+REPEATS = 20
 SETS = [
     Sequential((0.25, 0.5, 0.75, 1.0), 0.5, ALPHA, N, N0),
     Sequential((0.25, 0.5), 0.25, ALPHA, N, N0),
@@ -174,9 +181,62 @@ def savings() -> Table:
     return Table("Draws per image against the fixed-N procedure", header, rows, "Same draws for both; ± 95 %, paired.")
 
 
+def shuffled(k: np.ndarray, n: int, purpose: str) -> np.ndarray:
+    """Successes so far (B, n / LOOK) when n votes with k successes (B,) come in random order."""
+    rng, left, so_far = generator(0, purpose, ""), k.copy(), []
+    for remaining in range(n, 0, -LOOK):
+        left = left - rng.hypergeometric(left, remaining - left, min(LOOK, remaining))
+        so_far.append(k - left)
+    return np.stack(so_far, axis=1)
+
+
+def recorded(folder: Path) -> Table:
+    """Draws and certified accuracy by record and noise level, with the radii of `SETS`."""
+    rows = []
+    for entry in leaderboard.find(folder):
+        if not entry.facts.get("certificates", "").startswith("fixed N"):
+            continue
+        _, suite = plugins.suite.configure(entry.suite)
+        table = entry.rows()
+        for sigma, c in zip(suite.sigma, suite.conditions(), strict=True):
+            here = {key: values[table["condition"] == c.name] for key, values in table.items()}
+            top = here["selection"].argmax(1)
+            k0, k = (here[v][np.arange(len(top)), top].astype(int) for v in ("selection", "estimation"))
+            order = np.concatenate([shuffled(k, suite.n, f"{entry.key} {c.name} {i}") for i in range(REPEATS)])
+            for radii in (stop.radii for stop in SETS if stop.sigma == sigma):
+                stop = Sequential(radii, sigma, suite.alpha, suite.n, suite.n0)
+                claimed, used = follow(stop, np.tile(k0, REPEATS), order, LOOK)
+                right = top == here["label"]
+                bound = lower_bound(k, suite.n, suite.alpha)
+                fixed = np.array([100 * (right & (bound >= 1 - q)).mean() for q in stop.failure])
+                found = [100 * (np.tile(right, REPEATS) & (claimed > j)).mean() for j in range(len(radii))]
+                total = used.mean() + suite.n0
+                rows.append([
+                    entry.model.name, entry.method, name(stop), f"{suite.n:,}", f"{len(k)}", f"{total:,.0f}",
+                    f"{(suite.n + suite.n0) / total:.2f}", " ".join(f"{value:.1f}" for value in fixed),
+                    f"{max(fixed - found):+.2f}",
+                ])  # fmt: skip
+    header = [
+        "model",
+        "smoother",
+        "asked",
+        "N",
+        "images",
+        "draws",
+        "times fewer",
+        "certified accuracy, fixed N",
+        "loss",
+    ]
+    return Table("On the records", header, rows, f"Recorded votes in {REPEATS} random orders each. Loss as above.")
+
+
 def main() -> None:
     """Print the tables."""
-    for table in (savings, exact, coverage):
+    tables: list[Callable[[], Table]] = [savings, exact, coverage]
+    if len(sys.argv) > 1:
+        plugins.discover()
+        tables = [lambda: recorded(Path(sys.argv[1]))]
+    for table in tables:
         start = time.perf_counter()
         found = table()
         console.show(replace(found, caption=f"{found.caption} {time.perf_counter() - start:.0f} s."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,14 @@ class Tick:
     """Progress after a batch, in images, one per sample and condition.
 
     done: of `total`, including what was on disk. computed: in this run.
+    stage: a step of the preparation that these are the images of; "" for the evaluation itself.
     """
 
     done: float
     computed: float
     total: int
     condition: str
+    stage: str = ""
 
 
 Report = Callable[[Tick], None]
@@ -54,12 +56,13 @@ def run(
         for journal in job.journals:
             journal.clear()
     mine = job.parts[shard[0] :: shard[1]]
+    pairs = _prepared(job, mine, report)
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
     done, computed, total = 0, 0.0, sum(len(part.indices) for part in mine)
     for part in mine:
         todo = [i for i, journal in enumerate(job.journals) if not journal.done() and not journal.has(part.name)]
         kept = 0.0
-        for offset, kept in _evaluate(job, todo, part, step) if todo else ():
+        for offset, kept in _evaluate(job, pairs, todo, part, step) if todo else ():
             report(Tick(done + offset, computed + offset - kept, total, part.condition.name))
         done += len(part.indices)
         computed += len(part.indices) - kept if todo else 0
@@ -69,14 +72,38 @@ def run(
     ]
 
 
-def _evaluate(job: Job, todo: list[int], part: Part, step: int) -> Iterator[tuple[float, float]]:
+def _prepared(job: Job, parts: Sequence[Part], report: Report) -> dict[int, Pair]:
+    """The pairs that still have work to do in these parts, by their place, as the suite prepares them."""
+    needed = [
+        i
+        for i, journal in enumerate(job.journals)
+        if not journal.done() and any(not journal.has(part.name) for part in parts)
+    ]
+    if not needed:
+        return {}
+
+    def look(batch: Batch) -> BatchViews:
+        return BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
+
+    ready = job.suite.prepare(
+        [job.pairs[i] for i in needed],
+        look,
+        job.out / ".learnt",
+        lambda stage: report(Tick(stage.done, stage.done, stage.total, "", stage.name)),
+    )
+    return dict(zip(needed, ready, strict=True))
+
+
+def _evaluate(
+    job: Job, prepared: Mapping[int, Pair], todo: list[int], part: Part, step: int
+) -> Iterator[tuple[float, float]]:
     """Evaluate one part for the pairs that lack it, batch by batch, and write it.
 
     Yields the samples done so far, and how many of these an interrupted run had left.
     """
     data = job.datasets[part.condition.name]
     collected: list[list[Rows]] = [[] for _ in todo]
-    pairs, journals = [job.pairs[i] for i in todo], [job.journals[i] for i in todo]
+    pairs, journals = [prepared[i] for i in todo], [job.journals[i] for i in todo]
     interim = [journal.interim(part.name) for journal in journals]
     meter, kept = _Meter(job, [cost for _, cost in interim]), 0.0
     for first in range(0, len(part.indices), step):

@@ -76,7 +76,7 @@ class Job:
         return [Journal(self.out, self.spec.suite, p.model, p.method, self.key(p)) for p in self.pairs]
 
     @property
-    def axis(self) -> plugins.Registry:
+    def axis(self) -> plugins.Registry | plugins.Combined:
         """The kind of plugin that the suite combines with classifiers."""
         return plugins.AXES[self.suite.axis]
 
@@ -136,7 +136,7 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
         network, found = weights.find_classifier(name)
         models[name] = replace(found, name=name)
         classifier = TiledClassifier(network, classifier_tiles)
-        pairs += [Pair(name, method, classifier, procedure) for method, procedure in procedures.items()]
+        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
     job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
     suite.check(list(procedures.values()), denoiser)
     for pair in pairs[:: len(procedures)]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness import metrics, plugins, record
-from harness.record import RunRecord
+from harness.record import Rows, RunRecord
 from harness.types import HarnessError, Metric
 
 
@@ -180,18 +180,11 @@ class Comparison:
 
 
 def compare(a: RunRecord, b: RunRecord) -> Comparison:
-    """Paired comparison over the samples that both records have; the mean is over the suite's scored conditions.
+    """Paired accuracies on the samples that both records have; the mean is over the suite's scored conditions.
 
     Raises HarnessError when the records are of different suites, data or randomness, or share no sample.
     """
-    for what, x, y in [
-        ("suite", (a.suite.partition(":")[0], a.suite_version), (b.suite.partition(":")[0], b.suite_version)),
-        ("data", a.data_sha256, b.data_sha256),
-        ("conditions of", a.facts, b.facts),
-        ("seed", a.spec.seed, b.spec.seed),
-    ]:
-        if x != y:
-            raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
+    check_pairable(a, b)
     sides = [_correct(entry) for entry in (a, b)]
     common = sides[0].keys() & sides[1].keys()
     ids = sorted({sample for _, sample in common})
@@ -206,8 +199,32 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     return Comparison(a, b, per_condition, mean, len(ids), [c.name for c in conditions if not c.scored])
 
 
-def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> Comparison:
-    """The comparison of two texts as given on the command line: the first pair of records that fit together."""
+def check_pairable(a: RunRecord, b: RunRecord) -> None:
+    """Raise HarnessError when two records are of different suites, data or randomness."""
+    for what, x, y in [
+        ("suite", (a.suite.partition(":")[0], a.suite_version), (b.suite.partition(":")[0], b.suite_version)),
+        ("data", a.data_sha256, b.data_sha256),
+        ("conditions of", a.facts, b.facts),
+        ("seed", a.spec.seed, b.spec.seed),
+    ]:
+        if x != y:
+            raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
+
+
+def common_rows(a: RunRecord, b: RunRecord) -> tuple[Rows, Rows]:
+    """The rows of both records under the conditions and of the images that both have, in one order."""
+    sides = [entry.rows() for entry in (a, b)]
+    places = [{key: k for k, key in enumerate(zip(s["condition"], s["id"], strict=True))} for s in sides]
+    common = [key for key in places[0] if key in places[1]]
+    if not common:
+        raise HarnessError(f"{label(a)} and {label(b)} share no image. Run both on the same subset.")
+    picked = [np.array([place[key] for key in common]) for place in places]
+    left, right = ({name: values[k] for name, values in s.items()} for s, k in zip(sides, picked, strict=True))
+    return left, right
+
+
+def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
+    """The records that two texts on the command line mean: the first two that fit together."""
     left, right = resolve(a, records, suite), resolve(b, records, suite)
     suites = sorted({e.suite.partition(":")[0] for e in left} & {e.suite.partition(":")[0] for e in right})
     if len(suites) > 1:
@@ -215,8 +232,8 @@ def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None)
     for entry in left:
         same = [other for other in right if other.board == entry.board]
         if same:
-            return compare(_only(a, [e for e in left if e.board == entry.board]), _only(b, same))
-    return compare(left[0], right[0])
+            return _only(a, [e for e in left if e.board == entry.board]), _only(b, same)
+    return left[0], right[0]
 
 
 def _only(text: str, found: Sequence[RunRecord]) -> RunRecord:
@@ -248,7 +265,7 @@ def comparison_table(result: Comparison) -> Table:
             f"{100 * r.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
             str(r.a_only),
             str(r.b_only),
-            _p(p),
+            spell_p(p),
         ]
 
     rows = [row(name, r, r.p) for name, r in result.per_condition.items()]
@@ -257,13 +274,19 @@ def comparison_table(result: Comparison) -> Table:
         rows.append(row("mean", result.mean, result.mean.p))
         caption += (
             " The mean's interval and p take an image under all conditions for one observation (t, sign-flip); "
-            f"exact McNemar over all rows, which takes them for independent: p {_p(result.mean.p_rows)}."
+            f"exact McNemar over all rows, which takes them for independent: p {spell_p(result.mean.p_rows)}."
         )
     header = ["condition", "difference (points)", "only A right", "only B right", "p"]
-    return Table(f"B = {label(result.b)} against A = {label(result.a)} on {result.a.suite}", header, rows, caption)
+    return Table(versus(result.a, result.b), header, rows, caption)
 
 
-def _p(p: float) -> str:
+def versus(a: RunRecord, b: RunRecord) -> str:
+    """The title of a comparison."""
+    return f"B = {label(b)} against A = {label(a)} on {a.suite}"
+
+
+def spell_p(p: float) -> str:
+    """A p-value to four digits."""
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from harness.types import HarnessError, dtype_of
+from harness.types import FeatureClassifier, HarnessError, dtype_of
 
 
 def autocast(device: str, dtype: str) -> torch.autocast:
@@ -47,7 +48,10 @@ class Tiles:
     halved: int = field(default=0, init=False)
 
     def __call__(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        """`function` over (N, ...) tensors, (N, ...) float32 on the CPU; `function` must treat rows independently."""
+        """`function` over (N, ...) tensors: (N, ...) on the CPU, float32 or, if it returns that, float64.
+
+        It must treat rows independently.
+        """
         pieces, start = [], 0
         while start < len(rows[0]):
             try:
@@ -61,7 +65,8 @@ class Tiles:
         count = len(rows[0])
         padded = [self._send(torch.cat([r, r[-1:].expand(self.size - count, *r.shape[1:])])) for r in rows]
         with torch.no_grad(), autocast(self.device, self.dtype):
-            return function(*padded)[:count].float().cpu()
+            result = function(*padded)[:count]
+        return (result if result.dtype == torch.float64 else result.float()).cpu()
 
     def _send(self, rows: Tensor) -> Tensor:
         if rows.ndim == 4:
@@ -94,13 +99,37 @@ class TiledClassifier:
     """A classifier as methods see it: called in tiles, and never twice on the very same view."""
 
     def __init__(self, network: nn.Module, tiles: Tiles) -> None:
-        self._network = place(network, tiles.device)
-        self._tiles = tiles
+        self.network = place(network, tiles.device)
+        self.tiles = tiles
         self._seen = WeakTensorKeyDictionary()
+        self._responses = WeakTensorKeyDictionary()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) float32 on the CPU."""
         if images not in self._seen:
-            self._seen[images] = self._tiles(self._network, images)
+            self._seen[images] = self.tiles(self.network, images)
         logits: Tensor = self._seen[images]
         return logits
+
+    def respond(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Penultimate features (B, D) and the logits (B, K) that the head makes of them, in one pass.
+
+        A network that shows no features gives D = 0 and its logits.
+        """
+        if images not in self._responses:
+            width = 0
+
+            def both(x: Tensor) -> Tensor:
+                nonlocal width
+                features = network.features(x)
+                width = features.shape[1]
+                return torch.cat([features, network.head(features)], 1)
+
+            network: Any = self.network
+            if isinstance(network, FeatureClassifier):
+                values = self.tiles(both, images)
+                self._responses[images] = values[:, :width], values[:, width:]
+            else:
+                self._responses[images] = torch.empty(len(images), 0), self(images)
+        found: tuple[Tensor, Tensor] = self._responses[images]
+        return found

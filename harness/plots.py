@@ -71,6 +71,38 @@ def survival(panels: Mapping[str, Mapping[str, Sequence[float]]], total: int, xl
     return figure
 
 
+def scores(rows: Mapping[str, tuple[Any, Mapping[str, Mapping[str, Any]]]]) -> Any:
+    """Per row the distribution of its scores, and the ROC curve of each data set, outside being positive.
+
+    rows: by title, scores in distribution (N,) and outside, by group and data set.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+    from sklearn.metrics import roc_curve
+
+    figure = Figure(figsize=(8, 2.4 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), 2, squeeze=False)
+    for (title, (inside, groups)), (left, right) in zip(rows.items(), panels, strict=True):
+        kinds = {"in distribution": inside, **{g: np.concatenate(list(sets.values())) for g, sets in groups.items()}}
+        edges = np.histogram_bin_edges(np.concatenate(list(kinds.values())), bins=60)
+        for name, values in kinds.items():
+            left.hist(values, edges, density=True, histtype="step", label=name)
+        outside = {f"{group}/{name}": values for group, sets in groups.items() for name, values in sets.items()}
+        for name, values in outside.items():
+            label = np.r_[np.zeros(len(inside)), np.ones(len(values))]
+            flagged, found, _ = roc_curve(label, -np.r_[inside, values])
+            right.plot(100 * flagged, 100 * found, label=name)
+        left.set_title(title, fontsize=9)
+        left.set_yticks([])
+        right.plot([0, 100], [0, 100], color="0.8", linewidth=0.8, zorder=0)
+    panels[-1][0].set_xlabel("score (higher: in distribution)")
+    panels[-1][1].set_xlabel("in distribution and flagged (%)")
+    figure.supylabel("density; outside and flagged (%)", fontsize=9)
+    panels[0][0].legend(fontsize=7, frameon=False)
+    panels[0][1].legend(fontsize=7, frameon=False)
+    return figure
+
+
 def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     """The figure of one leaderboard as PNG and SVG, named after its suite; the same records make the same SVG."""
     import matplotlib as mpl

@@ -12,15 +12,19 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from harness.types import HarnessError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+TUNE = "tune"
+"""The value of a setting that is to be chosen on validation data."""
 
 
 def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
@@ -60,6 +64,11 @@ class Entry:
         return {f.name: hints[f.name] for f in fields(self.build) if f.init}
 
     @property
+    def sweep(self) -> Mapping[str, Sequence[Any]]:
+        """The settings that may be tuned, and their candidates; of several settings the first varies fastest."""
+        return getattr(self.build, "sweep", {})
+
+    @property
     def settings(self) -> str:
         """The plugin's settings and their defaults, as they are written on the command line."""
         if not is_dataclass(self.build):
@@ -68,12 +77,27 @@ class Entry:
         return "\n".join(f"{f.name}={_spell(f.default)}" for f in shown)
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A plugin some of whose settings are to be chosen on validation data: ``scale:percentile=tune``."""
+
+    base: Any
+    sweep: Mapping[str, Sequence[Any]]
+
+    def candidates(self) -> Iterator[Any]:
+        """The plugin under every combination of settings; the first setting varies fastest."""
+        keys = list(self.sweep)[::-1]
+        for values in product(*(self.sweep[key] for key in keys)):
+            yield replace(self.base, **dict(zip(keys, values, strict=True)))
+
+
 class Registry:
     """All plugins of one kind. Calling it is the decorator: ``@model("mine", dataset="digits")``."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
+        self._families: dict[str, Callable[[str], Entry]] = {}
 
     def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
         def register(build: F) -> F:
@@ -87,12 +111,29 @@ class Registry:
 
         return register
 
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds of plugin that a suite of this axis takes."""
+        return [self.kind]
+
+    def family(self, prefix: str, **facts: Any) -> Callable[[F], F]:
+        """Decorate a function from NAME to a plugin: another library's whole collection, as ``prefix/NAME``."""
+
+        def register(build: F) -> F:
+            self._families[prefix] = lambda name: Entry(self.kind, f"{prefix}/{name}", build(name), facts)
+            return build
+
+        return register
+
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
     def __getitem__(self, name: str) -> Entry:
+        prefix, _, rest = name.partition("/")
+        if name not in self._entries and prefix in self._families:
+            self._entries[name] = self._families[prefix](rest)
         if name not in self._entries:
-            raise suggest(self.kind, name, list(self._entries))
+            raise suggest(self.kind, name, list(self._entries) + [f"{prefix}/NAME" for prefix in self._families])
         return self._entries[name]
 
     def of(self, text: str) -> Entry:
@@ -112,13 +153,67 @@ class Registry:
         """
         name, _, rest = text.partition(":")
         entry = self[name]
-        values = _parse(text, rest, entry.parameters)
+        values = _parse(text, rest, entry)
+        tuned = [key for key in entry.sweep if values.get(key) == TUNE]
         try:
-            plugin = entry.build(**values)
+            plugin = entry.build(**{key: value for key, value in values.items() if key not in tuned})
         except (TypeError, ValueError) as error:
             raise HarnessError(f"{self.kind} {text!r}: {error}") from error
         changed = [f"{key}={_spell(getattr(plugin, key))}" for key in _changed(plugin)]
+        changed += [f"{key}={TUNE}" for key in tuned]
+        if tuned:
+            plugin = Tuned(plugin, {key: entry.sweep[key] for key in tuned})
         return ":".join([name, ",".join(changed)] if changed else [name]), plugin
+
+    def names(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[str]:
+        """Canonical names of what the command line gives for this kind, or of the suite's usual line-up."""
+        return [self.configure(text)[0] for text in given[self.kind] or usual]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One plugin under another: a detector on what a test-time method shows."""
+
+    outer: Any
+    inner: Any
+
+
+class Combined:
+    """Plugins of one kind under plugins of another, written ``outer+inner``; without ``outer+`` under its default.
+
+    It is looked up and configured like a `Registry`: ``de:0,100+scale`` is the detector `scale` under the test-time
+    method `de`.
+    """
+
+    def __init__(self, outer: Registry, inner: Registry, default: str) -> None:
+        self.kind, self._outer, self._inner, self._default = inner.kind, outer, inner, default
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """Both kinds."""
+        return [self._outer.kind, self._inner.kind]
+
+    def _split(self, text: str) -> tuple[str, str]:
+        outer, plus, inner = text.partition("+")
+        return (outer, inner) if plus else (self._default, text)
+
+    def of(self, text: str) -> Entry:
+        """Facts of the two together: those of the inner, and a denoiser if either needs one."""
+        outer, inner = (kind.of(part) for kind, part in zip((self._outer, self._inner), self._split(text), strict=True))
+        facts = {**inner.facts, "denoiser": any(entry.facts.get("denoiser") for entry in (outer, inner))}
+        return replace(inner, name=text, facts=facts, source=outer.source + inner.source)
+
+    def configure(self, text: str) -> tuple[str, Combination]:
+        """See `Registry.configure`; the object holds both."""
+        outer, inner = self._split(text)
+        (first, above), (second, below) = self._outer.configure(outer), self._inner.configure(inner)
+        name = second if first == self._default else f"{first}+{second}"
+        return name, Combination(above, below)
+
+    def names(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[str]:
+        """Every given outer plugin with every given inner one."""
+        outer, inner = given[self._outer.kind] or [self._default], given[self._inner.kind] or usual
+        return [self.configure(f"{first}+{second}")[0] for first in outer for second in inner]
 
 
 def _changed(plugin: Any) -> list[str]:
@@ -133,7 +228,8 @@ def _spell(value: Any) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _parse(text: str, rest: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _parse(text: str, rest: str, entry: Entry) -> dict[str, Any]:
+    parameters = entry.parameters
     raw: dict[str, str] = {}
     key = ""
     for token in filter(None, rest.split(",")):
@@ -153,7 +249,10 @@ def _parse(text: str, rest: str, parameters: Mapping[str, Any]) -> dict[str, Any
     for key in raw:
         if key not in parameters:
             raise suggest("setting", key, list(parameters), f" in {text!r}")
-    return {key: _convert(text, key, value, parameters[key]) for key, value in raw.items()}
+    return {
+        key: TUNE if value == TUNE and key in entry.sweep else _convert(text, key, value, parameters[key])
+        for key, value in raw.items()
+    }
 
 
 def _convert(text: str, key: str, value: str, hint: Any) -> Any:
@@ -175,11 +274,16 @@ model = Registry("model")
 method = Registry("test-time method")
 smoother = Registry("smoother")
 suite = Registry("suite")
+detector = Registry("detector")
 denoiser = Registry("denoiser")
 dataset = Registry("data set")
 architecture = Registry("architecture")
 
-AXES = {"method": method, "smoother": smoother}
+AXES: dict[str, Registry | Combined] = {
+    "method": method,
+    "smoother": smoother,
+    "detector": Combined(method, detector, "default"),
+}
 """What a suite may combine with classifiers, by the name of its `axis`."""
 
 _loading: list[str] = []

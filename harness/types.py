@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -210,6 +211,94 @@ class Smoother(Protocol):
         """
 
 
+class Response(Protocol):
+    """What a classifier makes of some images: what a detector looks at. All tensors are on the classifier's device.
+
+    images: (R, 3, H, W) in [0, 1]. features: penultimate layer (R, D); HarnessError where the network shows none.
+    logits: (R, K), what the head makes of the features. probabilities: (R, K), their softmax.
+    classify: the network itself, images to logits, differentiable.
+    head: features (R, D) to logits (R, K).
+    """
+
+    @property
+    def images(self) -> Tensor: ...
+
+    @property
+    def features(self) -> Tensor: ...
+
+    @property
+    def logits(self) -> Tensor: ...
+
+    @property
+    def probabilities(self) -> Tensor: ...
+
+    def classify(self, images: Tensor, /) -> Tensor: ...
+
+    def head(self, features: Tensor, /) -> Tensor: ...
+
+
+class Answer(Protocol):
+    """What a test-time method makes of a classifier: what a detector declared with ``whole=True`` looks at.
+
+    probabilities: (R, K), the method's. views: (V, R, K), those of each image that the method showed the classifier.
+    """
+
+    @property
+    def probabilities(self) -> Tensor: ...
+
+    @property
+    def views(self) -> Tensor: ...
+
+
+class FeatureSet(Protocol):
+    """Features of a labelled data set that need not fit into memory.
+
+    labels: (N,) int64. width: number of features D.
+    """
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def chunks(self) -> Iterator[Tensor]:
+        """Features (n, D) float32 on the CPU, in the order of `labels`, a few thousand rows at a time."""
+
+
+class Bank(Protocol):
+    """What a detector may learn from: the classifier's features of training and validation images.
+
+    train, validation: in-distribution, computed when first asked for and kept on disk.
+    """
+
+    @property
+    def train(self) -> FeatureSet: ...
+
+    @property
+    def validation(self) -> FeatureSet: ...
+
+    def head(self, features: Tensor, /) -> Tensor:
+        """Logits (n, K) of features (n, D), on the CPU."""
+
+    def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
+        """The tensors that `learn` makes, computed once per classifier, data and detector `of`, and kept on disk."""
+
+
+class Detector(Protocol):
+    """A score of how much an image looks like the training data: higher is more in-distribution.
+
+    A detector that learns from the classifier's own data has ``fit(bank)``, which returns the scoring function; one
+    that does not is the scoring function. It takes a `Response` and returns (R,); under a test-time method that shows
+    the classifier several images, the score is the mean over these. A detector declared ``@detector(name, whole=True)``
+    takes the method's `Answer` instead.
+
+    sweep: optional class variable, candidates of the settings that can be tuned.
+    """
+
+    def __call__(self, seen: Any, /) -> Tensor: ...
+
+
 class SuiteViews(Views, Protocol):
     """The images that a suite may look at: also those of randomized smoothing."""
 
@@ -220,18 +309,38 @@ class SuiteViews(Views, Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's numbers came from: what a record says about them."""
+
+    name: str
+    sha256: str
+    source: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """One classifier under one method: a row of a leaderboard.
 
     model, method: canonical names. classifier, procedure: what they stand for; the procedure is a `Method`, or whatever
-        else the suite's `axis` names.
+        else the suite's `axis` names. weights: the classifier's.
     """
 
     model: str
     method: str
     classifier: Classifier
     procedure: Any
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the preparation of a run: its name, and how many of its images are done."""
+
+    name: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -310,6 +419,18 @@ class Suite(Protocol):
     def check(self, procedures: Sequence[Any], denoiser: Any) -> None:
         """Raises HarnessError for procedures that cannot run under these settings; before any work is done."""
 
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Learn what must be known before the first image: the pairs as `observe` will get them.
+
+        look: views of a batch under the run's denoiser and seed. cache: folder for what is worth keeping.
+        """
+
     def observe(
         self,
         condition: Condition,
@@ -335,6 +456,9 @@ class Suite(Protocol):
 
     def figure(self, entries: Sequence[Any]) -> Any:
         """A matplotlib figure of one leaderboard's records."""
+
+    def compare(self, a: Any, b: Any) -> Any:
+        """A table of record b against record a, paired on the samples that both have."""
 
 
 @dataclass(frozen=True)
@@ -366,16 +490,6 @@ class RunSpec:
             raise HarnessError(
                 f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0."
             )
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a network's numbers came from: what a record says about them."""
-
-    name: str
-    sha256: str
-    source: str
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def dtype_of(name: str) -> torch.dtype:

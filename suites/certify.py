@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,11 +16,13 @@ from torch.nn.functional import one_hot
 from harness import certification, leaderboard, plots
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
+from harness.leaderboard import Table
 from harness.networks import finite
 from harness.plugins import suite
 from harness.record import RunRecord
 from harness.sequential import Sequential
 from harness.types import (
+    Batch,
     Columns,
     Condition,
     Dataset,
@@ -28,6 +31,7 @@ from harness.types import (
     Observation,
     Pair,
     Smoother,
+    Stage,
     SuiteViews,
     Tally,
 )
@@ -131,6 +135,16 @@ class Certification:
                 raise HarnessError(
                     f"{self.name}: {steps} reverse steps, but sigma={sigma:g} is only {time} steps away."
                 )
+
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Nothing to learn."""
+        return pairs
 
     def observe(
         self,
@@ -255,6 +269,10 @@ class Certification:
                 lines[f"{entry.model.name}, {method}"] = rows["radius"][right].tolist()
         total = len(set(rows["id"]))
         return plots.survival(panels, total, "l2 radius", "certified accuracy (%)")
+
+    def compare(self, a: RunRecord, b: RunRecord) -> Table:
+        """Paired differences of smoothed accuracy."""
+        return leaderboard.comparison_table(leaderboard.compare(a, b))
 
     def _envelope(self, found: Sequence[Metric], r: float) -> Metric:
         at_r = [m for m in found if m.name == "certified_accuracy" and m.condition.endswith(f" r={r:g}")]

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from harness import metrics, plots
+from harness import leaderboard, metrics, plots
+from harness.leaderboard import Table
 from harness.networks import finite
 from harness.record import RunRecord
 from harness.tally import tally
-from harness.types import Columns, Condition, HarnessError, Method, Metric, Observation, Pair, SuiteViews, Tally
+from harness.types import (
+    Batch,
+    Columns,
+    Condition,
+    HarnessError,
+    Method,
+    Metric,
+    Observation,
+    Pair,
+    Stage,
+    SuiteViews,
+    Tally,
+)
 
 
 class CovariateShift:
@@ -50,6 +64,16 @@ class CovariateShift:
     def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
         """Methods that cannot run say so when they are counted."""
 
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Nothing to learn."""
+        return pairs
+
     def observe(
         self,
         condition: Condition,
@@ -62,7 +86,7 @@ class CovariateShift:
         columns: list[Columns] = []
         for pair in pairs:
             probabilities = pair.procedure(views, pair.classifier)
-            _check(probabilities, pair, len(labels))
+            check_probabilities(probabilities, pair, len(labels))
             confidence, prediction = probabilities.max(1)
             columns.append({"prediction": prediction, "confidence": confidence})
         yield Observation(columns)
@@ -86,6 +110,10 @@ class CovariateShift:
         """The leaderboard as dots with intervals."""
         return plots.ranking(entries)
 
+    def compare(self, a: RunRecord, b: RunRecord) -> Table:
+        """Paired differences of accuracy."""
+        return leaderboard.comparison_table(leaderboard.compare(a, b))
+
     def _with_mce(
         self, found: list[Metric], errors: Any, scored: Sequence[Condition]
     ) -> tuple[list[Metric], list[str]]:
@@ -99,7 +127,8 @@ class CovariateShift:
             return found, [str(reason)]
 
 
-def _check(probabilities: Tensor, pair: Pair, images: int) -> None:
+def check_probabilities(probabilities: Tensor, pair: Pair, images: int) -> None:
+    """Raise HarnessError unless these are (images, K) class probabilities."""
     if probabilities.ndim != 2 or len(probabilities) != images:
         raise HarnessError(f"{pair.method} returned {tuple(probabilities.shape)} for {images} images, not (B, K).")
     finite(probabilities, f"{pair.model} with {pair.method}")

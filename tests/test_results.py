@@ -93,7 +93,9 @@ def test_subsets_are_never_ranked_beside_whole_sets(small_run: list[RunRecord]) 
 
 
 def test_comparison_agrees_with_the_two_records() -> None:
-    result = leaderboard.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
+    result = leaderboard.compare(
+        *leaderboard.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
+    )
     a, b = (r.metric("mean_accuracy", "mean") for r in (result.a, result.b))
     assert a and b and result.mean.difference == pytest.approx(b.value - a.value)
     assert result.images == 600 and len(result.per_condition) == 15
@@ -101,7 +103,9 @@ def test_comparison_agrees_with_the_two_records() -> None:
     assert low < result.mean.difference < high
     table = leaderboard.comparison_table(result)
     assert table.rows[-1][0] == "mean" and "McNemar" in table.caption
-    swapped = leaderboard.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
+    swapped = leaderboard.compare(
+        *leaderboard.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
+    )
     assert swapped.mean.difference == pytest.approx(-result.mean.difference)
 
 

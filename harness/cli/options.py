@@ -40,8 +40,12 @@ def usable_device(name: str) -> str:
     return name
 
 
-def precisions(choice: Dtype, device: str) -> dict[str, str]:
-    """The precisions of a `RunSpec`, for one choice on the command line."""
-    if choice is not Dtype.auto:
-        return {"dtype": choice.value, "denoiser_dtype": choice.value}
-    return {"dtype": "float32", "denoiser_dtype": "float16" if device.startswith("cuda") else "float32"}
+def precisions(choice: Dtype, denoiser: Dtype, device: str) -> dict[str, str]:
+    """The precisions of a `RunSpec`, for the choices on the command line; the denoiser's follows the other one."""
+    if denoiser is Dtype.auto:
+        denoiser = choice
+    usual = Dtype.float16 if device.startswith("cuda") else Dtype.float32
+    return {
+        "dtype": (Dtype.float32 if choice is Dtype.auto else choice).value,
+        "denoiser_dtype": (usual if denoiser is Dtype.auto else denoiser).value,
+    }

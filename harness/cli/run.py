@@ -40,6 +40,13 @@ def run(
             help="Smoother of certification: gaussian, denoise, denoise-vote:K. Repeatable. [default: denoise]"
         ),
     ] = [],  # noqa: B006
+    detector: Annotated[
+        list[str],
+        typer.Option(
+            help="Detector of out-of-distribution images: scale, knn:k=10, react:percentile=tune. Repeatable; "
+            "every --tta with every --detector. [default: the suite's]"
+        ),
+    ] = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="The whole test set also without --suite.")] = False,
     every: Annotated[
         int,
@@ -64,6 +71,9 @@ def run(
     dtype: Annotated[
         Dtype, typer.Option(help="auto: float32 on the CPU; on a GPU a float16 denoiser, float32 classifiers.")
     ] = Dtype.auto,
+    denoiser_dtype: Annotated[
+        Dtype, typer.Option(show_default=False, help="The denoiser's own arithmetic. [default: as --dtype]")
+    ] = (Dtype.auto),
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local",
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1",
     plugin: Plugin = [],  # noqa: B006
@@ -88,10 +98,10 @@ def run(
     device = usable_device(device)
     step = every or (1 if full else 0 if suite else QUICK)
     common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device}
-    common |= precisions(dtype, device)
+    common |= precisions(dtype, denoiser_dtype, device)
     options = {"severity": severity, "data": data, "sigma": sigma, "radii": radii}
     suites = _configured(suite or ["digits-c"], options)
-    procedures = {"method": tta, "smoother": smooth}
+    procedures = {plugins.method.kind: tta, plugins.smoother.kind: smooth, plugins.detector.kind: detector}
     _check_axes(suites, procedures)
     specs = [_spec(name, model, procedures, denoiser, tile, step, common) for name in suites]
     check_writable(out)
@@ -105,10 +115,12 @@ def run(
     written = []
     with console.progress() as bar:
         for job in jobs:
-            task = bar.begin(job.spec.suite, sum(len(p.indices) for p in job.parts[shares[0] :: shares[1]]))
+            tasks: dict[str, Any] = {}
 
-            def report(t: evaluate.Tick, task: Any = task) -> None:
-                bar.update(task, completed=t.done, computed=t.computed, info=t.condition)
+            def report(t: evaluate.Tick, job: Any = job, tasks: dict[str, Any] = tasks) -> None:
+                if t.stage not in tasks:
+                    tasks[t.stage] = bar.begin(t.stage or job.spec.suite, t.total)
+                bar.update(tasks[t.stage], completed=t.done, computed=t.computed, info=t.condition)
 
             written += evaluate.run(job, batch_size=batch_size, shard=shares, fresh=fresh, report=report)
     for entries in leaderboard.boards(record.load(path) for path in written).values():
@@ -139,12 +151,12 @@ def _check_axes(suites: list[str], given: dict[str, list[str]]) -> None:
     """Methods must be of a kind that one of the suites takes."""
     from harness import plugins
 
-    options = {"method": "--tta", "smoother": "--smooth"}
-    taken = {plugins.suite.configure(name)[1].axis for name in suites}
-    for axis, texts in given.items():
-        if texts and axis not in taken:
+    options = {plugins.method.kind: "--tta", plugins.smoother.kind: "--smooth", plugins.detector.kind: "--detector"}
+    taken = {kind for name in suites for kind in plugins.AXES[plugins.suite.configure(name)[1].axis].kinds}
+    for kind, texts in given.items():
+        if texts and kind not in taken:
             takes = " and ".join(sorted(options[name] for name in taken))
-            raise HarnessError(f"{options[axis]} {texts[0]}: {', '.join(suites)} takes {takes}. See: harness list.")
+            raise HarnessError(f"{options[kind]} {texts[0]}: {', '.join(suites)} takes {takes}. See: harness list.")
 
 
 def _spec(
@@ -162,7 +174,7 @@ def _spec(
             f"No model is registered for {bench.dataset!r}, the data of {suite!r}. Name one with --model."
         )
     axis = plugins.AXES[bench.axis]
-    names = [axis.configure(text)[0] for text in given[bench.axis] or bench.methods]
+    names = axis.names(given, bench.methods)
     needs_denoiser = any(axis.of(name).facts.get("denoiser") for name in names)
     return RunSpec(
         suite=suite,
@@ -170,7 +182,7 @@ def _spec(
         methods=tuple(dict.fromkeys(names)),
         denoiser=(denoiser or bench.denoiser) if needs_denoiser else None,
         every=every or bench.every,
-        tile=tile or (100 if plugins.dataset[bench.dataset].facts["image_size"] <= 64 else 16),
+        tile=tile or (100 if bench.open(bench.conditions()[0], common["seed"]).geometry.crop <= 64 else 16),
         **common,
     )
 

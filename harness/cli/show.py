@@ -18,6 +18,7 @@ class Kind(StrEnum):
     models = "models"
     tta = "tta"
     smoothers = "smoothers"
+    detectors = "detectors"
     suites = "suites"
     denoisers = "denoisers"
     datasets = "datasets"
@@ -34,6 +35,7 @@ def list_plugins(
     plugins.discover(*plugin)
     registries = {
         Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
+        Kind.detectors: plugins.detector,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
         Kind.architectures: plugins.architecture,
     }  # fmt: skip
@@ -60,8 +62,9 @@ def compare(
     if not results.is_dir():
         raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
     records = leaderboard.find(results)
-    result = leaderboard.pair(a, b, records, suite)
-    console.show(leaderboard.comparison_table(result))
+    left, right = leaderboard.pair(a, b, records, suite)
+    leaderboard.check_pairable(left, right)
+    console.show(plugins.suite.configure(left.suite)[1].compare(left, right))
 
 
 def leaderboard(

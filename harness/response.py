@@ -1,0 +1,94 @@
+"""What detectors look at: a classifier's response to the images that a test-time method shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from harness.networks import TiledClassifier, Tiles
+from harness.types import HarnessError
+
+
+class Listener:
+    """A classifier that remembers what a method shows it, each image batch once."""
+
+    def __init__(self, classifier: TiledClassifier) -> None:
+        self.shown: list[Tensor] = []
+        self._classifier = classifier
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (B, K)."""
+        if not any(images is seen for seen in self.shown):
+            self.shown.append(images)
+        return self._classifier.respond(images)[1]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkResponse:
+    """See `harness.types.Response`."""
+
+    images: Tensor
+    logits: Tensor
+    found: Tensor
+    network: Any
+
+    @property
+    def features(self) -> Tensor:
+        """Penultimate features (R, D)."""
+        if not self.found.shape[1]:
+            raise HarnessError(
+                "This detector needs the penultimate layer: give the model features(images) and head(features), "
+                "as harness.classifier.ImageClassifier has them."
+            )
+        return self.found
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Softmax of the logits (R, K)."""
+        return self.logits.softmax(-1)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Logits (R, K) of other images."""
+        return cast(Tensor, self.network(images))
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits (R, K) of other features."""
+        return cast(Tensor, self.network.head(features))
+
+
+@dataclass(frozen=True, eq=False)
+class MethodAnswer:
+    """See `harness.types.Answer`."""
+
+    probabilities: Tensor
+    views: Tensor
+
+
+def score(
+    detect: Callable[[Any], Tensor],
+    whole: bool,
+    classifier: TiledClassifier,
+    probabilities: Tensor,
+    shown: Sequence[Tensor],
+) -> Tensor:
+    """Scores (B,) of a fitted detector, in float32 and in tiles, so that batch-mates do not matter.
+
+    whole: the detector looks at the method's probabilities (B, K); otherwise at each of the images `shown`, and the
+        score is the mean.
+    """
+    tiles = Tiles(classifier.tiles.size, classifier.tiles.device)
+    if whole:
+        views = [classifier.respond(images)[1].softmax(-1) for images in shown]
+        return tiles(lambda p, *v: detect(MethodAnswer(p, torch.stack(v))), probabilities, *views)
+    # Term by term: a reduction's order, and so its last bit, would depend on the number of images beside this one.
+    total = torch.zeros(())
+    for images in shown:
+        features, logits = classifier.respond(images)
+        total = total + tiles(
+            lambda x, f, z: detect(NetworkResponse(x, z, f, classifier.network)), images, features, logits
+        )
+    return total / len(shown)

@@ -1,0 +1,41 @@
+"""Deep nearest neighbours (Sun et al., ICML 2022)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from harness.plugins import detector
+from harness.types import Bank, HarnessError, Response
+
+
+def normalised(features: Tensor) -> Tensor:
+    """Rows of length one, as OpenOOD normalises them."""
+    return features / (features.norm(dim=1, keepdim=True) + 1e-10)
+
+
+@detector("knn")
+@dataclass(frozen=True)
+class KNN:
+    """Minus the squared distance to the k-th nearest training image, in normalised features."""
+
+    k: int = 50
+    sweep: ClassVar[Mapping[str, Sequence[int]]] = {"k": (50, 100, 200, 500, 1000)}
+
+    def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
+        known = len(bank.train.labels)
+        if not 1 <= self.k <= known:
+            raise HarnessError(f"knn: k={self.k} must lie between 1 and the {known} training images.")
+
+        def score(seen: Response) -> Tensor:
+            query = normalised(seen.features)
+            near = query.new_empty(len(query), 0)
+            for chunk in bank.train.chunks():
+                distance = (2 - 2 * query @ normalised(chunk.to(query.device)).T).clamp(min=0)
+                near = torch.cat([near, distance], 1)
+                near = near.topk(min(self.k, near.shape[1]), dim=1, largest=False).values
+            return -near[:, -1]
+
+        return score

@@ -1,0 +1,61 @@
+"""Virtual-logit matching (Wang et al., CVPR 2022)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from harness.plugins import detector
+from harness.types import Bank, HarnessError, Response
+
+
+def linear(bank: Bank) -> tuple[Tensor, Tensor]:
+    """Weight (K, D) and bias (K,) of the head, read off from what it does; float64."""
+    width = bank.train.width
+    bias = bank.head(torch.zeros(1, width)).double()
+    weight = bank.head(torch.eye(width)).double() - bias
+    probe = torch.linspace(-1, 1, width)[None]
+    if not torch.allclose(bank.head(2 * probe).double(), 2 * probe.double() @ weight + bias, rtol=1e-3, atol=1e-3):
+        raise HarnessError("vim needs a linear head; this model's is not.")
+    return weight.T, bias[0]
+
+
+@detector("vim")
+@dataclass(frozen=True)
+class ViM:
+    """Energy minus the scaled length of the feature outside the training data's principal space.
+
+    The origin is where the head gives zero logits; the principal space has `dim` dimensions. OpenOOD's number, 256,
+    belongs to 2,048 features: where there are no more features than `dim`, half of them are taken, and at `dim` below
+    that the rest of the space is the residual.
+    """
+
+    dim: int = 256
+    sweep: ClassVar[Mapping[str, Sequence[int]]] = {"dim": (256, 1000)}
+
+    def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
+        def learn() -> dict[str, Tensor]:
+            weight, bias = linear(bank)
+            origin = -torch.linalg.pinv(weight) @ bias
+            scatter = torch.zeros(len(origin), len(origin), dtype=torch.float64)
+            for chunk in bank.train.chunks():
+                centred = chunk.double() - origin
+                scatter += centred.T @ centred
+            dim = self.dim if self.dim < len(origin) else len(origin) // 2
+            # Eigenvalues rise: the residual space belongs to the first ones.
+            residual = torch.linalg.eigh(scatter / len(bank.train.labels))[1][:, : len(origin) - dim]
+            lengths = [((chunk.double() - origin) @ residual).norm(dim=1) for chunk in bank.train.chunks()]
+            logits = [bank.head(chunk).double().amax(1) for chunk in bank.train.chunks()]
+            alpha = torch.cat(logits).mean() / torch.cat(lengths).mean()
+            return {"origin": origin, "residual": residual, "alpha": alpha}
+
+        found = bank.remember(learn, of=self)
+
+        def score(seen: Response) -> Tensor:
+            origin, residual, alpha = (found[name].to(seen.features.device) for name in ("origin", "residual", "alpha"))
+            outside = ((seen.features.double() - origin) @ residual).norm(dim=1)
+            return seen.logits.double().logsumexp(1) - alpha * outside
+
+        return score

@@ -1,0 +1,213 @@
+"""What the out-of-distribution suites have in common: OpenOOD v1.5's benchmark (Zhang et al., 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness import detection, leaderboard, metrics, plots
+from harness.features import FeatureBank
+from harness.leaderboard import Table
+from harness.networks import TiledClassifier, finite
+from harness.plugins import AXES, Combination, Tuned
+from harness.record import RunRecord
+from harness.response import Listener, score
+from harness.suites.shift import check_probabilities
+from harness.tally import tally
+from harness.types import (
+    Batch,
+    Columns,
+    Condition,
+    Dataset,
+    Method,
+    Metric,
+    Observation,
+    Pair,
+    Stage,
+    SuiteViews,
+    Tally,
+)
+
+ID, SHIFTED, NEAR, FAR = "id", "csid", "near", "far"
+"""Groups of conditions: test images in distribution, the same under covariate shift, and the two kinds outside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A detector, once it has learnt what it learns, under a test-time method.
+
+    detect: see `harness.types.Detector`. whole: it looks at the method's answer, not at each view.
+    chosen: settings that were tuned.
+    """
+
+    method: Method
+    detect: Callable[[Any], Tensor]
+    whole: bool
+    chosen: Mapping[str, float] = field(default_factory=dict)
+
+    def __call__(self, views: SuiteViews, pair: Pair) -> tuple[Tensor, Tensor]:
+        """Class probabilities (B, K) of the method, and scores (B,)."""
+        assert isinstance(pair.classifier, TiledClassifier)
+        listener = Listener(pair.classifier)
+        probabilities = self.method(views, listener)
+        check_probabilities(probabilities, pair, len(views.original()))
+        for images in listener.shown:
+            finite(pair.classifier.respond(images)[0], f"The penultimate layer of {pair.model}")
+        scores = score(self.detect, self.whole, pair.classifier, probabilities, listener.shown)
+        return probabilities, finite(scores[:, None], f"{pair.model} with {pair.method}")[:, 0]
+
+
+def _learnt(detector: Any, bank: FeatureBank) -> Callable[[Any], Tensor]:
+    detect: Callable[[Any], Tensor] = detector.fit(bank) if hasattr(detector, "fit") else detector
+    return detect
+
+
+class Detection:
+    """Base of the suites that ask whether an image is from the classifier's world.
+
+    A subclass gives name, version, dataset, denoiser, `conditions` (groups as above), `open`, `training` and
+    `validation`. A row is a detector on what a test-time method shows: see `harness.response.score`.
+    """
+
+    name: str
+    version: int
+    dataset: str
+    denoiser: str | None = None
+    axis: ClassVar[str] = "detector"
+    methods: ClassVar[Sequence[str]] = ("msp", "react", "ash-b", "scale")
+    every: ClassVar[int] = 1
+    part: ClassVar[int] = 200
+    columns: ClassVar[Sequence[tuple[str, str]]] = (
+        ("auroc", NEAR), ("auroc", FAR), ("fpr95_ood_pos", NEAR), ("fpr95_ood_pos", FAR), ("accuracy", ID),
+    )  # fmt: skip
+
+    def conditions(self) -> Sequence[Condition]:
+        """The data sets, test images in distribution first."""
+        raise NotImplementedError
+
+    def open(self, condition: Condition, seed: int) -> Dataset:
+        """The images of one condition."""
+        raise NotImplementedError
+
+    def training(self) -> Dataset:
+        """Labelled images in distribution that the classifier was trained on."""
+        raise NotImplementedError
+
+    def validation(self) -> tuple[Dataset, Dataset]:
+        """Images in and out of distribution for choosing settings: none of them is a test image."""
+        raise NotImplementedError
+
+    def facts(self) -> Mapping[str, str]:
+        """Nothing beyond the settings."""
+        return {}
+
+    def tally(self, procedures: Sequence[Combination], image: Tensor, classes: int) -> Tally:
+        """What the test-time methods ask for; what detectors learn from is not counted."""
+        return tally([p.outer for p in procedures], image, classes)
+
+    def check(self, procedures: Sequence[Combination], denoiser: Any) -> None:
+        """Methods that cannot run say so when they are counted."""
+
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Fit the detectors, and choose the settings that are to be tuned."""
+        (inside, outside), fitted = self.validation(), []
+        for pair in pairs:
+            entry = AXES["detector"].of(pair.method)
+            bank = FeatureBank(pair.classifier, pair.weights, self.training(), inside, entry.source, cache, report)
+            method, detector = pair.procedure.outer, pair.procedure.inner
+            tuned = isinstance(detector, Tuned)
+            candidates = list(detector.candidates()) if tuned else [detector]
+            options = [Fitted(method, _learnt(d, bank), bool(entry.facts.get("whole"))) for d in candidates]
+            if tuned:
+                scores = [self._score(options, pair, data, look, report) for data in (inside, outside)]
+                # Of equals the first, as OpenOOD chooses.
+                best = int(np.argmax([detection.auroc(*sides) for sides in zip(*scores, strict=True)]))
+                chosen = {key: float(getattr(candidates[best], key)) for key in detector.sweep}
+                options = [replace(options[best], chosen=chosen)]
+            fitted.append(replace(pair, procedure=options[0]))
+        return fitted
+
+    def _score(
+        self,
+        options: Sequence[Fitted],
+        pair: Pair,
+        data: Dataset,
+        look: Callable[[Batch], SuiteViews],
+        report: Callable[[Stage], None],
+    ) -> list[np.ndarray]:
+        """Validation scores (N,) of each option."""
+        found: list[list[Tensor]] = [[] for _ in options]
+        for start in range(0, len(data.ids), self.part):
+            picked = range(start, min(start + self.part, len(data.ids)))
+            views = look(data.read(picked))
+            for scores, option in zip(found, options, strict=True):
+                scores.append(option(views, pair)[1])
+            report(Stage(f"tuning {pair.method} of {pair.model}", picked.stop, len(data.ids)))
+        return [torch.cat(scores).numpy() for scores in found]
+
+    def observe(
+        self,
+        condition: Condition,
+        views: SuiteViews,
+        labels: Tensor,
+        pairs: Sequence[Pair],
+        known: Sequence[Columns | None],
+    ) -> Iterator[Observation]:
+        """Predicted class, its probability, and the detector's score, in one step."""
+        columns: list[Columns] = []
+        for pair in pairs:
+            probabilities, scores = pair.procedure(views, pair)
+            confidence, prediction = probabilities.max(1)
+            found = {"prediction": prediction, "confidence": confidence, "score": scores}
+            chosen = {f"chosen {key}": value for key, value in pair.procedure.chosen.items()}
+            columns.append({**found, **{key: torch.full_like(scores, value) for key, value in chosen.items()}})
+        yield Observation(columns)
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Accuracy in distribution; AUROC, FPR@95 and AUPR per data set and as near and far means."""
+        inside, outside = self._sides(rows)
+        clean = rows["condition"] == ID
+        found = [metrics.accuracy(rows["prediction"][clean] == rows["label"][clean], ID)]
+        chosen = [f"{k.removeprefix('chosen ')}={v[0]:g}" for k, v in rows.items() if k.startswith("chosen ")]
+        notes = [f"Chosen on the validation images: {', '.join(chosen)}."] if chosen else []
+        return found + detection.summary(inside, outside), notes
+
+    def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+        """Scores in distribution, and those outside by group and data set."""
+        inside = [rows["score"][rows["condition"] == c.name] for c in self.conditions() if c.group in (ID, SHIFTED)]
+        outside: dict[str, dict[str, np.ndarray]] = {}
+        for c in self.conditions():
+            if c.group in (NEAR, FAR):
+                name = c.name.removeprefix(f"{c.group}/")
+                outside.setdefault(c.group, {})[name] = rows["score"][rows["condition"] == c.name]
+        return np.concatenate(inside), outside
+
+    def figure(self, entries: Sequence[RunRecord]) -> Any:
+        """Score histograms and ROC curves: a row of panels per record."""
+        named = zip(entries, leaderboard.variants(entries), strict=True)
+        return plots.scores({f"{entry.model.name}, {method}": self._sides(entry.rows()) for entry, method in named})
+
+    def compare(self, a: RunRecord, b: RunRecord) -> Table:
+        """Paired DeLong tests per data set and group."""
+        leaderboard.check_pairable(a, b)
+        sides = leaderboard.common_rows(a, b)
+        (in_a, out_a), (in_b, out_b) = (self._sides(side) for side in sides)
+        rows = []
+        for name, r in detection.compare(in_a, out_a, in_b, out_b).items():
+            low, high = (100 * end for end in r.interval)
+            difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+            rows.append([name, difference, str(r.n), leaderboard.spell_p(r.p)])
+        caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
+        return Table(leaderboard.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
