@@ -85,8 +85,8 @@ class Job:
         return self.suite.tally(procedures, self.data.read([0]).images, self.data.num_classes)
 
     def uses_denoiser(self, pair: Pair) -> bool:
-        """Whether a pair's method is declared to look at denoised images."""
-        return bool(self.axis.of(pair.method).facts.get("denoiser"))
+        """Whether a pair's method is declared to look at denoised images, or the suite shows nothing else."""
+        return self.suite.diffuses or bool(self.axis.of(pair.method).facts.get("denoiser"))
 
     def halvings(self) -> int:
         """How often memory has forced a smaller tile so far."""

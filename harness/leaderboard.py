@@ -118,17 +118,17 @@ def title(entry: RunRecord) -> str:
 def heading(entry: RunRecord, name: str, condition: str) -> str:
     """A metric's name with its unit, for a column or an axis."""
     metric = entry.metric(name, condition)
-    unit = {"fraction": "%", "ratio": "% of reference", "l2": "l2"}.get(metric.unit if metric else "", "")
+    unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
     several = [n for n, _ in entry.columns].count(name) > 1
     return " ".join([name.replace("_", " "), *([condition] if several else []), *([f"({unit})"] if unit else [])])
 
 
 def spell(metric: Metric | None) -> str:
-    """A metric with its interval, fractions and ratios in percent: ``74.3 [72.1, 76.5]``."""
+    """A metric with its interval, fractions and ratios in percent, others in their unit: ``74.3 [72.1, 76.5]``."""
     if metric is None:
         return "undefined"
     low, high = metric.interval
-    if metric.unit == "l2":
+    if metric.unit not in ("fraction", "ratio"):
         return f"{metric.value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{100 * metric.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 

@@ -85,6 +85,19 @@ def mean_accuracy(correct: Bools | Floats, name: str = "mean_accuracy", conditio
     return Metric(name, condition, value, (max(0.0, low), min(1.0, high)), n, "fraction", True)
 
 
+def mean_value(values: Floats, name: str, condition: str, unit: str) -> Metric:
+    """Mean of one number >= 0 per source image, lower being better, with Student's t interval, cut at 0.
+
+    values: (n,) finite. Raises `Undefined` for fewer than two images.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        raise Undefined(f"{name}: one image has no sampling variation; an interval needs at least two.")
+    value = float(values.mean())
+    low, high = (value, value) if np.ptp(values) < TINY else _student(values)
+    return Metric(name, condition, value, (max(0.0, low), high), len(values), unit, False)
+
+
 def mean_error(correct: Bools | Floats, name: str = "mean_error", condition: str = "mean") -> Metric:
     """One minus `mean_accuracy` of the same matrix of *correct* answers: the unnormalised cousin of `mce`."""
     mean = mean_accuracy(correct, name, condition)

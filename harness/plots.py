@@ -71,6 +71,24 @@ def survival(panels: Mapping[str, Mapping[str, Sequence[float]]], total: int, xl
     return figure
 
 
+def lines(points: Mapping[str, Sequence[tuple[float, float, float, float]]], xlabel: str, ylabel: str) -> Any:
+    """Curves with 95 % bands. points: by line, (x, y, low, high) with x rising."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for name, values in points.items():
+        x, y, low, high = zip(*values, strict=True)
+        (line,) = axes.plot(x, y, marker=".", label=name)
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def scores(rows: Mapping[str, tuple[Any, Mapping[str, Mapping[str, Any]]]]) -> Any:
     """Per row the distribution of its scores, and the ROC curve of each data set, outside being positive.
 

@@ -389,6 +389,7 @@ class Suite(Protocol):
     methods: the default line-up of that kind.
     every: the protocol's stride through the test set, unless the user gives another.
     part: samples that are computed and written in one piece; what shards share out, a multiple of 4.
+    diffuses: its images themselves come from the denoiser, whatever the method.
     """
 
     name: str
@@ -400,6 +401,7 @@ class Suite(Protocol):
     methods: Sequence[str]
     every: int
     part: int
+    diffuses: bool
 
     def facts(self) -> Mapping[str, str]:
         """What else decides its numbers and is not in its settings, such as a hash of files it reads."""

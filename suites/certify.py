@@ -57,6 +57,7 @@ class Certification:
     axis: ClassVar[str] = "smoother"
     every: ClassVar[int] = 1
     part: ClassVar[int] = 4
+    diffuses: ClassVar[bool] = False
     sigma: tuple[float, ...] = (0.25, 0.5, 1.0)
     n: int = 10_000
     n0: int = 100

@@ -83,6 +83,7 @@ class Detection:
     methods: ClassVar[Sequence[str]] = ("msp", "react", "ash-b", "scale")
     every: ClassVar[int] = 1
     part: ClassVar[int] = 200
+    diffuses: ClassVar[bool] = False
     columns: ClassVar[Sequence[tuple[str, str]]] = (
         ("auroc", NEAR), ("auroc", FAR), ("fpr95_ood_pos", NEAR), ("fpr95_ood_pos", FAR), ("accuracy", ID),
     )  # fmt: skip

@@ -44,6 +44,7 @@ class CovariateShift:
     methods: ClassVar[Sequence[str]] = ("default", "de")
     every: ClassVar[int] = 1
     part: ClassVar[int] = 200
+    diffuses: ClassVar[bool] = False
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables."""

@@ -175,7 +175,7 @@ def _spec(
         )
     axis = plugins.AXES[bench.axis]
     names = axis.names(given, bench.methods)
-    needs_denoiser = any(axis.of(name).facts.get("denoiser") for name in names)
+    needs_denoiser = bench.diffuses or any(axis.of(name).facts.get("denoiser") for name in names)
     return RunSpec(
         suite=suite,
         models=tuple(dict.fromkeys(line_up)),
