@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.files import writing
 from harness.networks import TiledClassifier, finite
 from harness.record import key_of
-from harness.types import Dataset, HarnessError, Stage, Weights
+from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Weights
 
 PIECE = 4096
 """Rows per file: what is computed and written at once, and searched at once."""
@@ -39,6 +39,39 @@ class StoredFeatures:
             yield torch.from_numpy(np.load(file, mmap_mode="r").astype(np.float32))
 
 
+def linear_head(bank: Bank) -> nn.Linear:
+    """The head as a layer, read off from what it does; on the CPU. Raises HarnessError where it is not linear."""
+    width = bank.train.width
+    bias = bank.head(torch.zeros(1, width))
+    weight = bank.head(torch.eye(width)) - bias
+    probe = torch.linspace(-2, 2, width)[None]
+    if not torch.allclose(bank.head(probe), probe @ weight + bias, rtol=1e-3, atol=1e-3):
+        raise HarnessError("This detector takes a linear head apart; the model's is not linear.")
+    layer = nn.Linear(width, weight.shape[1]).requires_grad_(False)
+    layer.weight.copy_(weight.T)
+    layer.bias.copy_(bias[0])
+    return layer
+
+
+class Loader:
+    """Batches in the shape that another library's loaders have.
+
+    shape: what becomes of a batch.
+    """
+
+    def __init__(self, data: Dataset, shape: Callable[[Batch], Any], batch_size: int = 128) -> None:
+        self.batch_size = batch_size
+        self._data, self._shape = data, shape
+
+    def __len__(self) -> int:
+        return -(-len(self._data.ids) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self._data.ids), self.batch_size):
+            picked = range(start, min(start + self.batch_size, len(self._data.ids)))
+            yield self._shape(self._data.read(picked))
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureBank:
     """See `harness.types.Bank`.
@@ -55,6 +88,11 @@ class FeatureBank:
     cache: Path
     report: Callable[[Stage], None] = field(default=lambda stage: None)
 
+    @property
+    def network(self) -> Any:
+        """The classifier itself, on its device."""
+        return self.classifier.network
+
     @cached_property
     def train(self) -> StoredFeatures:
         """Of the training images."""
@@ -68,8 +106,7 @@ class FeatureBank:
     def head(self, features: Tensor) -> Tensor:
         """Logits (n, K) of features (n, D), float32 on the CPU."""
         with torch.no_grad():
-            network: Any = self.classifier.network
-            logits: Tensor = network.head(features.to(self.classifier.tiles.device))
+            logits: Tensor = self.network.head(features.to(self.classifier.tiles.device))
         return logits.float().cpu()
 
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:

@@ -89,35 +89,43 @@ def lines(points: Mapping[str, Sequence[tuple[float, float, float, float]]], xla
     return figure
 
 
-def scores(rows: Mapping[str, tuple[Any, Mapping[str, Mapping[str, Any]]]]) -> Any:
-    """Per row the distribution of its scores, and the ROC curve of each data set, outside being positive.
+def scores(cells: Mapping[tuple[str, str], tuple[Any, Mapping[str, Mapping[str, Any]]]]) -> Any:
+    """A grid, models across and methods down: the distribution of scores, and the ROC curve of each data set.
 
-    rows: by title, scores in distribution (N,) and outside, by group and data set.
+    cells: by model and method, scores in distribution (N,) and outside, by group and data set; outside is positive.
     """
     import numpy as np
     from matplotlib.figure import Figure
     from sklearn.metrics import roc_curve
 
-    figure = Figure(figsize=(8, 2.4 * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), 2, squeeze=False)
-    for (title, (inside, groups)), (left, right) in zip(rows.items(), panels, strict=True):
+    models, methods = (list(dict.fromkeys(key[k] for key in cells)) for k in (0, 1))
+    figure = Figure(figsize=(4 * len(models), 0.8 + 2 * len(methods)), layout="constrained")
+    panels = figure.subplots(len(methods), 2 * len(models), squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for (model, method), (inside, groups) in cells.items():
+        row, column = panels[methods.index(method)], 2 * models.index(model)
+        left, right = row[column : column + 2]
         kinds = {"in distribution": inside, **{g: np.concatenate(list(sets.values())) for g, sets in groups.items()}}
-        edges = np.histogram_bin_edges(np.concatenate(list(kinds.values())), bins=60)
+        edges = np.histogram_bin_edges(np.concatenate(list(kinds.values())), bins=50)
         for name, values in kinds.items():
             left.hist(values, edges, density=True, histtype="step", label=name)
         outside = {f"{group}/{name}": values for group, sets in groups.items() for name, values in sets.items()}
         for name, values in outside.items():
             label = np.r_[np.zeros(len(inside)), np.ones(len(values))]
             flagged, found, _ = roc_curve(label, -np.r_[inside, values])
-            right.plot(100 * flagged, 100 * found, label=name)
-        left.set_title(title, fontsize=9)
-        left.set_yticks([])
+            right.plot(100 * flagged, 100 * found, label=name, linewidth=1)
         right.plot([0, 100], [0, 100], color="0.8", linewidth=0.8, zorder=0)
-    panels[-1][0].set_xlabel("score (higher: in distribution)")
-    panels[-1][1].set_xlabel("in distribution and flagged (%)")
-    figure.supylabel("density; outside and flagged (%)", fontsize=9)
-    panels[0][0].legend(fontsize=7, frameon=False)
-    panels[0][1].legend(fontsize=7, frameon=False)
+        for axes in (left, right):
+            axes.set_axis_on()
+            axes.tick_params(labelsize=6)
+        left.set_yticks([])
+        left.set_title(f"{model}\n{method}", fontsize=8)
+        right.set_title("% outside flagged\nagainst % inside flagged", fontsize=6)
+    first = panels[0]
+    for axes in first[:2]:
+        axes.legend(fontsize=5, frameon=False)
+    figure.supxlabel("score (higher: in distribution)  |  in distribution and flagged (%)", fontsize=8)
     return figure
 
 

@@ -270,7 +270,17 @@ class Bank(Protocol):
     """What a detector may learn from: the classifier's features of training and validation images.
 
     train, validation: in-distribution, computed when first asked for and kept on disk.
+    training, validating: the images themselves. network: the classifier, an nn.Module on its device.
     """
+
+    @property
+    def training(self) -> Dataset: ...
+
+    @property
+    def validating(self) -> Dataset: ...
+
+    @property
+    def network(self) -> Any: ...
 
     @property
     def train(self) -> FeatureSet: ...
@@ -291,7 +301,8 @@ class Detector(Protocol):
     A detector that learns from the classifier's own data has ``fit(bank)``, which returns the scoring function; one
     that does not is the scoring function. It takes a `Response` and returns (R,); under a test-time method that shows
     the classifier several images, the score is the mean over these. A detector declared ``@detector(name, whole=True)``
-    takes the method's `Answer` instead.
+    takes the method's `Answer` instead; one declared with ``rectified=True`` was made for features >= 0, and records say
+    where they are not.
 
     sweep: optional class variable, candidates of the settings that can be tuned.
     """

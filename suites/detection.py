@@ -43,12 +43,14 @@ class Fitted:
     """A detector, once it has learnt what it learns, under a test-time method.
 
     detect: see `harness.types.Detector`. whole: it looks at the method's answer, not at each view.
+    rectified: it was made for features after a ReLU.
     chosen: settings that were tuned.
     """
 
     method: Method
     detect: Callable[[Any], Tensor]
     whole: bool
+    rectified: bool
     chosen: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, views: SuiteViews, pair: Pair) -> tuple[Tensor, Tensor]:
@@ -130,7 +132,8 @@ class Detection:
             method, detector = pair.procedure.outer, pair.procedure.inner
             tuned = isinstance(detector, Tuned)
             candidates = list(detector.candidates()) if tuned else [detector]
-            options = [Fitted(method, _learnt(d, bank), bool(entry.facts.get("whole"))) for d in candidates]
+            whole, rectified = (bool(entry.facts.get(fact)) for fact in ("whole", "rectified"))
+            options = [Fitted(method, _learnt(d, bank), whole, rectified) for d in candidates]
             if tuned:
                 scores = [self._score(options, pair, data, look, report) for data in (inside, outside)]
                 # Of equals the first, as OpenOOD chooses.
@@ -172,6 +175,8 @@ class Detection:
             probabilities, scores = pair.procedure(views, pair)
             confidence, prediction = probabilities.max(1)
             found = {"prediction": prediction, "confidence": confidence, "score": scores}
+            if pair.procedure.rectified:
+                found["signed"] = (pair.classifier.respond(views.original())[0] < 0).any(1)
             chosen = {f"chosen {key}": value for key, value in pair.procedure.chosen.items()}
             columns.append({**found, **{key: torch.full_like(scores, value) for key, value in chosen.items()}})
         yield Observation(columns)
@@ -183,6 +188,9 @@ class Detection:
         found = [metrics.accuracy(rows["prediction"][clean] == rows["label"][clean], ID)]
         chosen = [f"{k.removeprefix('chosen ')}={v[0]:g}" for k, v in rows.items() if k.startswith("chosen ")]
         notes = [f"Chosen on the validation images: {', '.join(chosen)}."] if chosen else []
+        if rows.get("signed", clean[:0]).any():
+            share = f"{rows['signed'].sum()} of {len(rows['signed'])}"
+            notes.append(f"Negative features in {share} images: ash and scale are defined for features after a ReLU.")
         return found + detection.summary(inside, outside), notes
 
     def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
@@ -196,9 +204,9 @@ class Detection:
         return np.concatenate(inside), outside
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
-        """Score histograms and ROC curves: a row of panels per record."""
+        """Score histograms and ROC curves: models across, methods down."""
         named = zip(entries, leaderboard.variants(entries), strict=True)
-        return plots.scores({f"{entry.model.name}, {method}": self._sides(entry.rows()) for entry, method in named})
+        return plots.scores({(entry.model.name, method): self._sides(entry.rows()) for entry, method in named})
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired DeLong tests per data set and group."""

@@ -43,7 +43,7 @@ class _Shaped:
         return seen.head(shaped).logsumexp(1)
 
 
-@detector("ash-b")
+@detector("ash-b", rectified=True)
 @dataclass(frozen=True)
 class AshB(_Shaped):
     """Energy after the largest features have shared the sum of all evenly: OpenOOD's `ash`."""
@@ -52,7 +52,7 @@ class AshB(_Shaped):
         return (features.sum(1, keepdim=True) / values.shape[1]).expand_as(values)
 
 
-@detector("ash-p")
+@detector("ash-p", rectified=True)
 @dataclass(frozen=True)
 class AshP(_Shaped):
     """Energy of the largest features alone."""
@@ -61,7 +61,7 @@ class AshP(_Shaped):
         return values
 
 
-@detector("ash-s")
+@detector("ash-s", rectified=True)
 @dataclass(frozen=True)
 class AshS(_Shaped):
     """Energy of the largest features, scaled by exp(sum of all / sum of the largest)."""

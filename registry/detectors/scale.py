@@ -11,7 +11,7 @@ from harness.registry.detectors.ash import SWEEP, check, top
 from harness.types import Response
 
 
-@detector("scale")
+@detector("scale", rectified=True)
 @dataclass(frozen=True)
 class Scale:
     """Energy of the features scaled by exp(sum of all / sum of the largest), none removed."""

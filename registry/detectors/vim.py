@@ -7,19 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from harness.features import linear_head
 from harness.plugins import detector
-from harness.types import Bank, HarnessError, Response
-
-
-def linear(bank: Bank) -> tuple[Tensor, Tensor]:
-    """Weight (K, D) and bias (K,) of the head, read off from what it does; float64."""
-    width = bank.train.width
-    bias = bank.head(torch.zeros(1, width)).double()
-    weight = bank.head(torch.eye(width)).double() - bias
-    probe = torch.linspace(-1, 1, width)[None]
-    if not torch.allclose(bank.head(2 * probe).double(), 2 * probe.double() @ weight + bias, rtol=1e-3, atol=1e-3):
-        raise HarnessError("vim needs a linear head; this model's is not.")
-    return weight.T, bias[0]
+from harness.types import Bank, Response
 
 
 @detector("vim")
@@ -37,8 +27,8 @@ class ViM:
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
         def learn() -> dict[str, Tensor]:
-            weight, bias = linear(bank)
-            origin = -torch.linalg.pinv(weight) @ bias
+            head = linear_head(bank).double()
+            origin = -torch.linalg.pinv(head.weight) @ head.bias
             scatter = torch.zeros(len(origin), len(origin), dtype=torch.float64)
             for chunk in bank.train.chunks():
                 centred = chunk.double() - origin

@@ -1,0 +1,131 @@
+"""Every post-processor of an installed OpenOOD package, as ``openood/NAME``: https://github.com/Jingkang50/OpenOOD."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from harness.features import Loader, linear_head
+from harness.plugins import detector, suggest
+from harness.types import Bank, Dataset, HarnessError, Response
+
+CONFIGS = Path("~/.cache/harness/openood").expanduser()
+"""Where its settings are looked for, as postprocessors/NAME.yml; OpenOOD fetches missing ones from its repository."""
+
+
+@detector.family("openood")
+def openood(name: str) -> Callable[[], "PostProcessor"]:
+    """Post-processor NAME of OpenOOD with the settings of its own configuration file."""
+    return partial(PostProcessor, name)
+
+
+@dataclass(frozen=True)
+class PostProcessor:
+    """A post-processor: its `setup` on training and validation images, then its confidence."""
+
+    name: str
+
+    def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
+        inner = self._build(bank.training)
+        net, device = _Net(bank), next(bank.network.parameters(), torch.empty(0)).device
+        try:
+            with _on(device):
+                inner.setup(net, {"train": _loader(bank.training), "val": _loader(bank.validating)}, {})
+        except Exception as error:
+            raise HarnessError(
+                f"openood/{self.name} cannot be set up with this model and its training and validation images "
+                f"({type(error).__name__}: {error})."
+            ) from error
+
+        def score(seen: Response) -> Tensor:
+            try:
+                with _on(device), torch.enable_grad():
+                    _, confidence = inner.postprocess(net, seen.images.clone())
+            except (RuntimeError, TypeError, ValueError, LookupError, AssertionError, AttributeError) as error:
+                raise HarnessError(
+                    f"openood/{self.name} cannot score this model's images ({type(error).__name__}: {error})."
+                ) from error
+            return torch.as_tensor(confidence, device=seen.images.device).detach().double()
+
+        return score
+
+    def _build(self, data: Dataset) -> Any:
+        try:
+            api, num_classes_dict = _api()
+        except Exception as error:
+            raise HarnessError(
+                f"openood/{self.name}: the package openood cannot be imported ({error}). "
+                "Install it: pip install git+https://github.com/Jingkang50/OpenOOD"
+            ) from error
+        if self.name not in api.postprocessors:
+            raise suggest("post-processor of openood", self.name, list(api.postprocessors))
+        known = [name for name, classes in num_classes_dict.items() if classes == data.num_classes]
+        try:
+            return api.get_postprocessor(str(CONFIGS), self.name, (known or [data.name])[0])
+        except OSError as error:
+            raise HarnessError(
+                f"openood/{self.name}: its settings could not be fetched ({error}). "
+                f"Put OpenOOD's configs/postprocessors/{self.name}.yml into {CONFIGS / 'postprocessors'}."
+            ) from error
+
+
+def _api() -> tuple[Any, Mapping[str, int]]:
+    """OpenOOD's table of post-processors and its class counts, without the rest of its evaluation package.
+
+    The package around that table imports attack libraries which no post-processor needs.
+    """
+    from openood.postprocessors.info import num_classes_dict
+
+    name = "openood_postprocessor_table"
+    if name not in sys.modules:
+        import openood
+
+        file = Path(next(iter(openood.__path__)), "evaluation_api", "postprocessor.py")
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name], num_classes_dict
+
+
+class _Net(nn.Module):
+    """A classifier with the methods that OpenOOD calls."""
+
+    def __init__(self, bank: Bank) -> None:
+        super().__init__()
+        self.inner, self.fc = bank.network, linear_head(bank)
+
+    def forward(self, images: Tensor, return_feature: bool = False) -> Any:
+        if not return_feature:
+            return self.inner(images)
+        features = self.inner.features(images)
+        return self.inner.head(features), features
+
+    def get_fc_layer(self) -> Callable[[Tensor], Tensor]:
+        head: Callable[[Tensor], Tensor] = self.inner.head
+        return head
+
+    def get_fc(self) -> tuple[Any, Any]:
+        return self.fc.weight.numpy(), self.fc.bias.numpy()
+
+
+def _loader(data: Dataset) -> Loader:
+    return Loader(data, lambda batch: {"data": batch.images, "label": batch.labels})
+
+
+@contextmanager
+def _on(device: torch.device) -> Iterator[None]:
+    """OpenOOD sends everything to the default GPU: send it where the network is."""
+    with ExitStack() as stack:
+        for kind in (Tensor, nn.Module):
+            stack.enter_context(mock.patch.object(kind, "cuda", lambda x, *_, **__: x.to(device)))
+        yield

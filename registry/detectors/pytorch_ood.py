@@ -1,0 +1,90 @@
+"""Every detector of an installed pytorch-ood, as ``pytorch-ood/NAME``: https://pytorch-ood.readthedocs.io."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.features import Loader, linear_head
+from harness.plugins import detector, suggest
+from harness.types import Bank, HarnessError, Response
+
+
+@detector.family("pytorch-ood")
+def pytorch_ood(name: str) -> Callable[[], "TheirDetector"]:
+    """Detector NAME of pytorch-ood with its default settings."""
+    return partial(TheirDetector, name)
+
+
+@dataclass(frozen=True)
+class TheirDetector:
+    """A detector of pytorch-ood, fitted on training features or logits; its score, an outlier's, is negated."""
+
+    name: str
+
+    def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
+        inner = self._build(bank)
+        try:
+            self._fit(inner, bank)
+        except Exception as error:
+            raise HarnessError(
+                f"pytorch-ood/{self.name} cannot be fitted to this model ({type(error).__name__}: {error})."
+            ) from error
+
+        def score(seen: Response) -> Tensor:
+            try:
+                if hasattr(inner, "predict_features"):
+                    outlier = inner.predict_features(seen.features.cpu())
+                elif hasattr(inner, "predict_logits"):
+                    outlier = inner.predict_logits(seen.logits.cpu())
+                else:
+                    with torch.enable_grad():
+                        outlier = inner.predict(seen.images.clone())
+            except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, AttributeError) as error:
+                raise HarnessError(
+                    f"pytorch-ood/{self.name} cannot score this model's images ({type(error).__name__}: {error})."
+                ) from error
+            return -torch.as_tensor(outlier, device=seen.images.device).detach().double()
+
+        return score
+
+    def _fit(self, inner: Any, bank: Bank) -> None:
+        for kind in ("features", "logits"):
+            if hasattr(inner, f"fit_{kind}"):
+                found = torch.cat([c if kind == "features" else bank.head(c) for c in bank.train.chunks()])
+                getattr(inner, f"fit_{kind}")(found, bank.train.labels)
+                return
+        inner.fit(Loader(bank.training, lambda batch: (batch.images, batch.labels)))
+
+    def _build(self, bank: Bank) -> Any:
+        try:
+            from pytorch_ood import detector as theirs
+        except ImportError as error:
+            raise HarnessError(
+                f"pytorch-ood/{self.name}: the package cannot be imported ({error}). pip install pytorch-ood"
+            ) from error
+        known = [name for name, kind in vars(theirs).items() if inspect.isclass(kind) and hasattr(kind, "predict")]
+        if self.name not in known:
+            raise suggest("detector of pytorch-ood", self.name, known)
+        kind = getattr(theirs, self.name)
+        given: dict[str, Callable[[], Any]] = {
+            "model": lambda: bank.network,
+            "encoder": lambda: bank.network.features,
+            "backbone": lambda: bank.network.features,
+            "head": lambda: linear_head(bank),
+            "w": lambda: linear_head(bank).weight,
+            "b": lambda: linear_head(bank).bias,
+            "d": lambda: bank.train.width // 2,
+            "p": lambda: 0.9,
+        }
+        settings = {}
+        for key, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
+            if key in given:
+                settings[key] = given[key]()
+            elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                raise HarnessError(f"pytorch-ood/{self.name} needs {key!r}, which this harness cannot give it.")
+        return kind(**settings)
