@@ -29,9 +29,8 @@ def table(root: Path) -> Table:
         if (trained := found.get((f"{model}+diffaug", method))) is None:
             continue
         results = {row[0]: row for row in suite.compare(plain, trained).rows}
-        rows.append(
-            [model, method, *(cell for group in ("near", "far") for cell in (results[group][1], results[group][3]))]
-        )
+        near, far = results["near"], results["far"]
+        rows.append([model, method, near[1], near[3], far[1], far[3]])
     header = ["model", "detector", "near: difference (points)", "p", "far: difference (points)", "p"]
     caption = "AUROC of +DiffAug minus plain, mean of the data sets; 95 % intervals and p by DeLong's paired test."
     return Table(f"+DiffAug against plain on {SUITE} v{suite.version}", header, rows, caption)

@@ -301,8 +301,8 @@ class Detector(Protocol):
     A detector that learns from the classifier's own data has ``fit(bank)``, which returns the scoring function; one
     that does not is the scoring function. It takes a `Response` and returns (R,); under a test-time method that shows
     the classifier several images, the score is the mean over these. A detector declared ``@detector(name, whole=True)``
-    takes the method's `Answer` instead; one declared with ``rectified=True`` was made for features >= 0, and records say
-    where they are not.
+    takes the method's `Answer` instead; one declared with ``rectified=True`` was made for features >= 0, and records
+    say where they are not.
 
     sweep: optional class variable, candidates of the settings that can be tuned.
     """
