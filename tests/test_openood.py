@@ -470,3 +470,91 @@ def test_a_missing_folder_is_asked_for() -> None:
     for name in ("openood-cifar10", "openood-imagenet"):
         with pytest.raises(HarnessError, match="--data"):
             plugins.suite.configure(name)
+
+
+def test_pytorch_oods_detectors(tmp_path: Path) -> None:
+    """Theirs and ours agree where both have the same detector; the sign is turned."""
+    images = recorded("far").read(range(60)).images
+    for theirs, ours in {"MaxSoftmax": "msp", "EnergyBased": "energy", "KNN": "knn", "ViM": "vim:dim=32"}.items():
+        a, b = (scores(name, images, tmp_path) for name in (f"pytorch-ood/{theirs}", ours))
+        # KNN is a distance there, its square here.
+        assert np.argsort(a)[::6].tolist() == np.argsort(b)[::6].tolist(), theirs
+    with pytest.raises(HarnessError, match="Did you mean MaxSoftmax"):
+        scores("pytorch-ood/MaxSoftmaxx", images, tmp_path)
+    with pytest.raises(HarnessError, match="needs 'feature_layers'"):
+        scores("pytorch-ood/Gram", images, tmp_path)
+
+
+def test_openoods_post_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in with OpenOOD's interface: setup on loaders of dictionaries, everything sent to a GPU by name."""
+    pytest.importorskip("torch")
+
+    class Distance:
+        def setup(self, net: Any, id_loaders: Any, ood_loaders: Any) -> None:
+            with torch.no_grad():
+                features = [net(batch["data"].cuda(), return_feature=True)[1] for batch in id_loaders["train"]]
+            self.mean = torch.cat(features).mean(0).cuda()
+            assert sum(len(batch["label"]) for batch in id_loaders["val"]) == 500
+
+        def postprocess(self, net: Any, data: Tensor) -> tuple[Tensor, Tensor]:
+            data.requires_grad = True
+            logits, features = net(data, return_feature=True)
+            weight, bias = net.get_fc()
+            assert np.allclose(features.detach().numpy() @ weight.T + bias, logits.detach().numpy(), atol=1e-3)
+            return logits.argmax(1), -(features - self.mean).norm(dim=1)
+
+    class Api:
+        postprocessors: ClassVar[dict[str, Any]] = {"distance": Distance, "offline": None}
+
+        @staticmethod
+        def get_postprocessor(root: str, name: str, data: str) -> Any:
+            assert data == "cifar10", "the data set of OpenOOD's with as many classes"
+            if name == "offline":
+                raise OSError("no network")
+            return Distance()
+
+    images = recorded("far").read(range(30)).images
+    with pytest.raises(HarnessError, match="pip install git"):
+        scores("openood/distance", images, tmp_path)
+    monkeypatch.setattr("harness.registry.detectors.openood._api", lambda: (Api, {"cifar10": 10, "imagenet": 1000}))
+    mean = torch.from_numpy(RECORDED["in/train_feat"]).mean(0)
+    found = scores("openood/distance", images, tmp_path)
+    assert found == pytest.approx(-(images.flatten(1) - mean).norm(dim=1).numpy(), rel=1e-4)
+    with pytest.raises(HarnessError, match=r"offline\.yml"):
+        scores("openood/offline", images, tmp_path)
+    with pytest.raises(HarnessError, match="Did you mean distance"):
+        scores("openood/distanc", images, tmp_path)
+
+
+def test_entropy_against_time(tmp_path: Path) -> None:
+    changes = {"suite": "entropy-vs-t:times=0,900", "methods": ("default",), "models": ("digits/resnet",)}
+    (entry,) = run(tmp_path, changes)
+    network, _ = weights.find_classifier("digits/resnet")
+    denoiser, _ = weights.find_denoiser("digits")
+    batch = open_dataset("digits", "test").read(range(9))
+    clean, noisy = BatchViews(batch, denoiser, Tiles(20), 0).denoised((0, 900))
+    for time, images in ((0, clean), (900, noisy)):
+        with torch.no_grad():
+            log = network(images).log_softmax(1)
+        expected = -(log.exp() * log).sum(1)
+        rows = entry.rows()
+        assert rows["entropy"][rows["condition"] == f"t={time}"] == pytest.approx(expected.numpy(), abs=1e-4)
+        metric = entry.metric("mean_entropy", f"t={time}")
+        assert metric and metric.value == pytest.approx(float(expected.mean()), abs=1e-4) and metric.unit == "nats"
+    assert entry.denoiser and entry.cost.denoiser_calls == 9
+    with pytest.raises(HarnessError, match="--tta"):
+        run(tmp_path, {**changes, "methods": ("de",)})
+
+
+def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
+    for text, message in {
+        "scal": "Did you mean scale",
+        "scale:percentile=100": "percentile=100",
+        "msp:percentile=tune": "percentile",
+        "knn:k=0": "k=0",
+        "odin:temperature=0": "temperature",
+        "d+scale": "test-time method 'd'",
+        "openoo/dice": "Available",
+    }.items():
+        with pytest.raises(HarnessError, match=message):
+            run(tmp_path, {"methods": (text,), "denoiser": None})
