@@ -56,11 +56,12 @@ def linear_head(bank: Bank) -> nn.Linear:
 class Loader:
     """Batches in the shape that another library's loaders have.
 
-    shape: what becomes of a batch.
+    shape: what becomes of a batch. dataset: the images' ids, for those who ask how many there are.
     """
 
     def __init__(self, data: Dataset, shape: Callable[[Batch], Any], batch_size: int = 128) -> None:
         self.batch_size = batch_size
+        self.dataset = data.ids
         self._data, self._shape = data, shape
 
     def __len__(self) -> int:

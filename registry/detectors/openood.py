@@ -38,7 +38,8 @@ class PostProcessor:
         net, device = _Net(bank), next(bank.network.parameters(), torch.empty(0)).device
         try:
             with _on(device):
-                inner.setup(net, {"train": _loader(bank.training), "val": _loader(bank.validating)}, {})
+                held_out = _loader(bank.validating)
+                inner.setup(net, {"train": _loader(bank.training), "val": held_out, "test": held_out}, {})
         except Exception as error:
             raise HarnessError(
                 f"openood/{self.name} cannot be set up with this model and its training and validation images "
@@ -48,12 +49,12 @@ class PostProcessor:
         def score(seen: Response) -> Tensor:
             try:
                 with _on(device), torch.enable_grad():
-                    _, confidence = inner.postprocess(net, seen.images.clone())
+                    _, confidence = inner.postprocess(net, seen.images.clone(memory_format=torch.contiguous_format))
             except (RuntimeError, TypeError, ValueError, LookupError, AssertionError, AttributeError) as error:
                 raise HarnessError(
                     f"openood/{self.name} cannot score this model's images ({type(error).__name__}: {error})."
                 ) from error
-            return torch.as_tensor(confidence, device=seen.images.device).detach().double()
+            return torch.as_tensor(confidence, device=seen.images.device).detach().double().reshape(-1)
 
         return score
 
@@ -74,6 +75,10 @@ class PostProcessor:
             raise HarnessError(
                 f"openood/{self.name}: its settings could not be fetched ({error}). "
                 f"Put OpenOOD's configs/postprocessors/{self.name}.yml into {CONFIGS / 'postprocessors'}."
+            ) from error
+        except Exception as error:
+            raise HarnessError(
+                f"openood/{self.name} wants more than a trained classifier ({type(error).__name__}: {error})."
             ) from error
 
 
