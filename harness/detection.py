@@ -3,8 +3,9 @@
 A score is higher the more an image looks in-distribution (ID). Values follow OpenOOD's main branch: tied scores share
 one threshold, FPR@95 is read at a corner of the ROC curve, and AUPR joins the points of its curve by straight lines.
 
-Sampling unit: the image. ID and OOD images are independent samples of fixed sizes, and the data sets of a suite share
-one ID sample, so their metrics are correlated: means over data sets take that into account. Intervals are two-sided at
+Sampling unit: the source image. ID and OOD images are independent samples of fixed sizes, and the data sets of a suite
+share one ID sample, so their metrics are correlated: means over data sets take that into account. Where one ID image
+comes in several versions, `images` says which rows are the same one. Intervals are two-sided at
 95 %: DeLong's for AUROC, the percentile bootstrap's for the others. Where one would shrink to a point, as at perfect
 separation, it is Wilson's on as many samples as the smallest sample has images. Where a sample has a single image,
 which says nothing about others, it is [0, 1].
@@ -26,6 +27,7 @@ from harness.types import HarnessError, Metric
 
 Ints = NDArray[np.integer[Any]]
 Groups = Mapping[str, Mapping[str, ArrayLike]]
+Names = Sequence[str] | NDArray[Any]
 
 RECALL = 0.95
 REPLICATES = 1_000
@@ -80,7 +82,9 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["in", "o
     return _rate(id_scores, ood_scores, f"aupr_{positive}")
 
 
-def auroc_metric(id_scores: ArrayLike, ood: Mapping[str, ArrayLike], condition: str) -> Metric:
+def auroc_metric(
+    id_scores: ArrayLike, ood: Mapping[str, ArrayLike], condition: str, images: Names | None = None
+) -> Metric:
     """AUROC, or the unweighted mean of the AUROCs of several data sets, with DeLong's interval.
 
     The mean A of D areas A_d that share the ID images x. To first order, A_d sums independent contributions of images,
@@ -94,12 +98,18 @@ def auroc_metric(id_scores: ArrayLike, ood: Mapping[str, ArrayLike], condition: 
     ranks (Sun & Xu 2014), so one sort is all it takes. The interval is Wald's, cut to [0, 1].
 
     id_scores: (n_id,). ood: (n_d,) scores by data set, no image in two of them. Finite; raises `Undefined` when empty.
+    images: (n_id,) names of the source images, where several rows belong to one; the first variance is then that of a
+        sum over images (Obuchowski 1997).
     """
-    return _auroc_metric(_rank_all(id_scores, ood), condition)
+    return _auroc_metric(_rank_all(id_scores, ood, images), condition)
 
 
 def compare_auroc(
-    a_id: ArrayLike, a_ood: Mapping[str, ArrayLike], b_id: ArrayLike, b_ood: Mapping[str, ArrayLike]
+    a_id: ArrayLike,
+    a_ood: Mapping[str, ArrayLike],
+    b_id: ArrayLike,
+    b_ood: Mapping[str, ArrayLike],
+    images: Names | None = None,
 ) -> PairedAUROC:
     """Two models or detectors on the same images: difference of their AUROCs, or of the means over several data sets.
 
@@ -110,14 +120,14 @@ def compare_auroc(
     smallest sample has images: identical scores have p = 1. Where a sample has a single image, the interval is [-1, 1]
     and p = 1.
 
-    a_id, b_id: (n_id,), a_ood, b_ood: (n_d,) by data set; row by row the same images. Raises `HarnessError` when their
-    numbers differ, otherwise as `auroc_metric`.
+    a_id, b_id: (n_id,), a_ood, b_ood: (n_d,) by data set; row by row the same images. images: as in `auroc_metric`.
+    Raises `HarnessError` when the numbers of images differ, otherwise as `auroc_metric`.
     """
     a_images, b_images = ({name: np.size(x) for name, x in ood.items()} for ood in (a_ood, b_ood))
     if (np.size(a_id), a_images) != (np.size(b_id), b_images):
         found = f"{np.size(a_id)} ID and {a_images} OOD images of a, {np.size(b_id)} and {b_images} of b"
         raise HarnessError(f"A paired comparison needs the same images, but there are {found}.")
-    a, b = _rank_all(a_id, a_ood), _rank_all(b_id, {name: b_ood[name] for name in a_ood})
+    a, b = _rank_all(a_id, a_ood, images), _rank_all(b_id, {name: b_ood[name] for name in a_ood}, images)
     net = _Components.of(b) - _Components.of(a)
     difference, error, n, fewest = net.value, net.standard_error, sum(net.sizes), min(net.sizes)
     if fewest < 2:
@@ -129,7 +139,7 @@ def compare_auroc(
     return PairedAUROC(difference, interval, n, float(2 * stats.norm.sf(abs(difference) / error)))
 
 
-def summary(id_scores: ArrayLike, ood: Groups) -> list[Metric]:
+def summary(id_scores: ArrayLike, ood: Groups, images: Names | None = None) -> list[Metric]:
     """All metrics of one detector: AUROC, FPR@95 in both conventions and both AUPRs.
 
     A group has those of its data sets under the conditions "group/data set", then their unweighted means under "group".
@@ -137,11 +147,12 @@ def summary(id_scores: ArrayLike, ood: Groups) -> list[Metric]:
     OOD images of each. No interval depends on which other data sets there are, except a mean's.
 
     id_scores: (n_id,). ood: group to data set to (n_d,) scores, such as {"near": {"ssb_hard": ...}, "far": ...}.
+    images: as in `auroc_metric`; resampled as a whole.
     Finite; raises `Undefined` when any of it is empty, because a mean over fewer data sets is a mean of something else.
     """
     parts = _parts(ood)
     named = {name: scores for part in parts.values() for name, scores in part.items()}
-    ranked = dict(zip(named, _rank_all(id_scores, named), strict=True))
+    ranked = dict(zip(named, _rank_all(id_scores, named, images), strict=True))
     replicates = _bootstrap(ranked)
     found = []
     for condition, part in parts.items():
@@ -150,10 +161,12 @@ def summary(id_scores: ArrayLike, ood: Groups) -> list[Metric]:
     return found
 
 
-def compare(a_id: ArrayLike, a_ood: Groups, b_id: ArrayLike, b_ood: Groups) -> dict[str, PairedAUROC]:
+def compare(
+    a_id: ArrayLike, a_ood: Groups, b_id: ArrayLike, b_ood: Groups, images: Names | None = None
+) -> dict[str, PairedAUROC]:
     """`compare_auroc` under each condition of `summary`, whose arguments these are: model a's, then model b's."""
     a, b = _parts(a_ood), _parts(b_ood)
-    return {name: compare_auroc(a_id, a.get(name, {}), b_id, b.get(name, {})) for name in a | b}
+    return {name: compare_auroc(a_id, a.get(name, {}), b_id, b.get(name, {}), images) for name in a | b}
 
 
 def _parts(ood: Groups) -> dict[str, dict[str, ArrayLike]]:
@@ -171,35 +184,50 @@ def _parts(ood: Groups) -> dict[str, dict[str, ArrayLike]]:
 class _Ranked:
     """ID and OOD images by the rank of their score among all different scores, from 0, lowest first.
 
-    id: (n_id,), ood: (n_ood,) ints below `levels`.
+    id: (n_id,), ood: (n_ood,) ints below `levels`. image: (n_id,) ints, equal for versions of one ID image; None where
+    there is one of each.
     """
 
     id: Ints
     ood: Ints
     levels: int
+    image: Ints | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
-        return len(self.id), len(self.ood)
+        return len(self.id) if self.image is None else int(self.image.max()) + 1, len(self.ood)
 
-    def counts(self, id_rows: Ints | None = None, ood_rows: Ints | None = None) -> tuple[Ints, Ints]:
-        """ID and OOD images at each score that occurs, (K,) each, lowest first; of a resample, if rows are given."""
-        inside = np.bincount(self.id if id_rows is None else self.id[id_rows], minlength=self.levels)
+    def counts(self, id_images: Ints | None = None, ood_rows: Ints | None = None) -> tuple[Ints, Ints]:
+        """Rows in and out of distribution at each score that occurs, (K,) each, lowest first; or those of a resample.
+
+        id_images, ood_rows: the images drawn, (m,) ints each.
+        """
+        if id_images is None:
+            inside = np.bincount(self.id, minlength=self.levels)
+        elif self.image is None:
+            inside = np.bincount(self.id[id_images], minlength=self.levels)
+        else:
+            drawn = np.bincount(id_images, minlength=self.sizes[0])[self.image]
+            inside = np.bincount(self.id, drawn, minlength=self.levels).astype(np.int64)
         outside = np.bincount(self.ood if ood_rows is None else self.ood[ood_rows], minlength=self.levels)
         occurs = np.flatnonzero(inside + outside)
         return inside[occurs], outside[occurs]
 
 
-def _rank(id_scores: ArrayLike, ood_scores: ArrayLike, name: str = "OOD") -> _Ranked:
+def _rank(id_scores: ArrayLike, ood_scores: ArrayLike, name: str = "OOD", image: Ints | None = None) -> _Ranked:
     inside, outside = _finite(id_scores, "ID"), _finite(ood_scores, name)
     different, ranks = np.unique(np.concatenate((inside, outside)), return_inverse=True)
-    return _Ranked(ranks[: len(inside)], ranks[len(inside) :], len(different))
+    return _Ranked(ranks[: len(inside)], ranks[len(inside) :], len(different), image)
 
 
-def _rank_all(id_scores: ArrayLike, ood: Mapping[str, ArrayLike]) -> list[_Ranked]:
+def _rank_all(id_scores: ArrayLike, ood: Mapping[str, ArrayLike], images: Names | None) -> list[_Ranked]:
     if not ood:
         raise Undefined("No OOD data sets: there is nothing to tell ID images from.")
-    return [_rank(id_scores, scores, name) for name, scores in ood.items()]
+    names, image = np.unique(np.asarray([] if images is None else images), return_inverse=True)
+    if images is not None and len(image) != np.size(id_scores):
+        raise ValueError(f"{len(image)} images for {np.size(id_scores)} ID scores")
+    several = image if len(names) < len(image) else None
+    return [_rank(id_scores, scores, name, several) for name, scores in ood.items()]
 
 
 def _finite(scores: ArrayLike, name: str) -> Floats:
@@ -218,22 +246,27 @@ class _Components:
     """What each image contributes to a mean of D AUROCs, or to a difference of two; see `auroc_metric`.
 
     id: (n_id,) mean placements of the ID images over data sets. ood: (n_d,) placements of each data set's images.
+    image: as in `_Ranked`.
     """
 
     id: Floats
     ood: tuple[Floats, ...]
+    image: Ints | None = None
 
     @classmethod
     def of(cls, ranked: Sequence[_Ranked]) -> _Components:
         placements = [_placements(data) for data in ranked]
-        return cls(np.mean([inside for inside, _ in placements], axis=0), tuple(outside for _, outside in placements))
+        inside = np.mean([inside for inside, _ in placements], axis=0)
+        return cls(inside, tuple(outside for _, outside in placements), ranked[0].image)
 
     def __sub__(self, other: _Components) -> _Components:
-        return _Components(self.id - other.id, tuple(b - a for b, a in zip(self.ood, other.ood, strict=True)))
+        return _Components(
+            self.id - other.id, tuple(b - a for b, a in zip(self.ood, other.ood, strict=True)), self.image
+        )
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        return len(self.id), *map(len, self.ood)
+        return len(self.id) if self.image is None else int(self.image.max()) + 1, *map(len, self.ood)
 
     @property
     def value(self) -> float:
@@ -242,19 +275,24 @@ class _Components:
     @property
     def standard_error(self) -> float:
         outside = sum(map(_variance_of_mean, self.ood)) / len(self.ood) ** 2
-        return float(np.sqrt(_variance_of_mean(self.id) + outside))
+        return float(np.sqrt(_variance_of_mean(self.id, self.image) + outside))
 
 
 def _placements(ranked: _Ranked) -> tuple[Floats, Floats]:
-    (n_id, n_ood), levels = ranked.sizes, ranked.levels
+    n_id, n_ood, levels = len(ranked.id), len(ranked.ood), ranked.levels
     inside, outside = np.bincount(ranked.id, minlength=levels), np.bincount(ranked.ood, minlength=levels)
     id_below, ood_below = np.cumsum(inside) - inside / 2, np.cumsum(outside) - outside / 2
     return ood_below[ranked.id] / n_ood, 1 - id_below[ranked.ood] / n_id
 
 
-def _variance_of_mean(values: Floats) -> float:
+def _variance_of_mean(values: Floats, image: Ints | None = None) -> float:
     # Equal values must have no variance at all, whatever the rounding of their mean.
-    return float(values.var(ddof=1) / len(values)) if np.ptp(values) > TINY else 0.0
+    if np.ptp(values) < TINY:
+        return 0.0
+    if image is None:
+        return float(values.var(ddof=1) / len(values))
+    sums = np.bincount(image, values - values.mean())
+    return float(sums @ sums) * len(sums) / (len(sums) - 1) / len(values) ** 2 if len(sums) > 1 else 0.0
 
 
 def _auroc_metric(ranked: Sequence[_Ranked], condition: str) -> Metric:
@@ -294,10 +332,10 @@ def _bootstrap(ranked: Mapping[str, _Ranked]) -> dict[str, Floats]:
     ood_rngs = {name: generator(0, "detection/ood", name) for name in ranked}
     replicates: dict[str, Floats] = {name: np.empty((REPLICATES, len(RATES))) for name in ranked}
     for replicate in range(REPLICATES):
-        id_rows = id_rng.integers(n_id, size=n_id)
+        id_images = id_rng.integers(n_id, size=n_id)
         for name, data in ranked.items():
             ood_rows = ood_rngs[name].integers(data.sizes[1], size=data.sizes[1])
-            replicates[name][replicate] = _rates(*data.counts(id_rows, ood_rows))
+            replicates[name][replicate] = _rates(*data.counts(id_images, ood_rows))
     return replicates
 
 

@@ -183,7 +183,7 @@ class Detection:
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy in distribution; AUROC, FPR@95 and AUPR per data set and as near and far means."""
-        inside, outside = self._sides(rows)
+        inside, outside, images = self._sides(rows)
         clean = rows["condition"] == ID
         found = [metrics.accuracy(rows["prediction"][clean] == rows["label"][clean], ID)]
         chosen = [f"{k.removeprefix('chosen ')}={v[0]:g}" for k, v in rows.items() if k.startswith("chosen ")]
@@ -191,30 +191,31 @@ class Detection:
         if rows.get("signed", clean[:0]).any():
             share = f"{rows['signed'].sum()} of {len(rows['signed'])}"
             notes.append(f"Negative features in {share} images: ash and scale are defined for features after a ReLU.")
-        return found + detection.summary(inside, outside), notes
+        return found + detection.summary(inside, outside, images), notes
 
-    def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
-        """Scores in distribution, and those outside by group and data set."""
-        inside = [rows["score"][rows["condition"] == c.name] for c in self.conditions() if c.group in (ID, SHIFTED)]
+    def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]], np.ndarray]:
+        """Scores in distribution, those outside by group and data set, and the source images of the first."""
+        known = [rows["condition"] == c.name for c in self.conditions() if c.group in (ID, SHIFTED)]
         outside: dict[str, dict[str, np.ndarray]] = {}
         for c in self.conditions():
             if c.group in (NEAR, FAR):
                 name = c.name.removeprefix(f"{c.group}/")
                 outside.setdefault(c.group, {})[name] = rows["score"][rows["condition"] == c.name]
-        return np.concatenate(inside), outside
+        inside, images = (np.concatenate([rows[name][here] for here in known]) for name in ("score", "id"))
+        return inside, outside, images
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Score histograms and ROC curves: models across, methods down."""
         named = zip(entries, leaderboard.variants(entries), strict=True)
-        return plots.scores({(entry.model.name, method): self._sides(entry.rows()) for entry, method in named})
+        return plots.scores({(entry.model.name, method): self._sides(entry.rows())[:2] for entry, method in named})
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired DeLong tests per data set and group."""
         leaderboard.check_pairable(a, b)
         sides = leaderboard.common_rows(a, b)
-        (in_a, out_a), (in_b, out_b) = (self._sides(side) for side in sides)
+        (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
         rows = []
-        for name, r in detection.compare(in_a, out_a, in_b, out_b).items():
+        for name, r in detection.compare(in_a, out_a, in_b, out_b, images).items():
             low, high = (100 * end for end in r.interval)
             difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
             rows.append([name, difference, str(r.n), leaderboard.spell_p(r.p)])

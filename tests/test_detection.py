@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as reference
 
+from harness import detection
 from harness.detection import (
     RATES,
     PairedAUROC,
@@ -307,3 +308,29 @@ def test_unusable_scores_are_refused() -> None:
         compare_auroc(good, {"a": good}, good, {"b": good})
     with pytest.raises(ValueError, match="one dimension"):
         aupr(good[:, None], good)
+
+
+def test_versions_of_one_image_are_one_image() -> None:
+    """Copies tell nothing new, independent versions tell as much as images; both by DeLong and by the bootstrap."""
+    rng = np.random.default_rng(11)
+    inside, outside = rng.normal(1, 1, 80), {"near": {"a": rng.normal(0, 1, 300), "b": rng.normal(0.3, 1, 200)}}
+    names = [f"image {i:02d}" for i in range(80)]
+    alone = {m.name + m.condition: m for m in detection.summary(inside, outside)}
+    assert {m.name + m.condition: m for m in detection.summary(inside, outside, names)} == alone
+    for found in detection.summary(np.tile(inside, 4), outside, names * 4):
+        once = alone[found.name + found.condition]
+        assert found.n == once.n
+        if found.name == "auroc":
+            assert (found.value, *found.interval) == pytest.approx((once.value, *once.interval), rel=1e-9)
+        elif found.name == "fpr95_ood_pos":
+            assert (found.value, *found.interval) == pytest.approx((once.value, *once.interval), abs=1e-9)
+    other = rng.normal(1.2, 1, 80)
+    pair = [{**outside["near"]}, {k: v + rng.normal(0, 1, len(v)) for k, v in outside["near"].items()}]
+    once_pair = detection.compare_auroc(inside, pair[0], other, pair[1])
+    copies = detection.compare_auroc(np.tile(inside, 3), pair[0], np.tile(other, 3), pair[1], names * 3)
+    assert copies.p == pytest.approx(once_pair.p, rel=1e-6) and copies.interval == pytest.approx(once_pair.interval)
+    # Pairs of independent rows: the clustered variance estimates the usual one.
+    many = rng.normal(1, 1, 4000)
+    usual = detection.auroc_metric(many, outside["near"], "near").interval
+    paired = detection.auroc_metric(many, outside["near"], "near", [f"{i // 2}" for i in range(4000)]).interval
+    assert paired == pytest.approx(usual, abs=0.002)
