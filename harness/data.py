@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,7 +130,7 @@ class Subset:
 class ImageList:
     """Images named by a text file with a line "path label" each: OpenOOD's ``benchmark_imglist``.
 
-    file: the list. root: folder that its paths start from; a path is its image's id.
+    file: the list. root: folder that its paths start from; a path is its image's id, numbered if it is listed again.
     outside: all labels are -1, whatever the list says.
     """
 
@@ -155,13 +156,21 @@ class ImageList:
         if wrong or not found:
             what = f"the label of {wrong[0]} is none of the {self.num_classes} classes" if wrong else "it is empty"
             raise HarnessError(f"{self.file}: {what}. Restore the list from OpenOOD's benchmark_imglist.")
-        if len({path for path, _ in found}) < len(found):
-            raise HarnessError(f"{self.file} names an image twice. Restore the list from OpenOOD's benchmark_imglist.")
         return found
 
     @cached_property
-    def ids(self) -> Sequence[str]:
+    def paths(self) -> Sequence[str]:
+        """Where the images lie below `root`, in the order of the list."""
         return tuple(path for path, _ in self._lines)
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        seen: Counter[str] = Counter()
+        names = []
+        for path in self.paths:
+            seen[path] += 1
+            names.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
+        return tuple(names)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -174,7 +183,7 @@ class ImageList:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def read(self, indices: Sequence[int]) -> Batch:
-        pixels = np.stack([read_image(self.root / self.ids[i], self.geometry) for i in indices])
+        pixels = np.stack([read_image(self.root / self.paths[i], self.geometry) for i in indices])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         return Batch(tuple(self.ids[i] for i in indices), images, self.labels[list(indices)])
 

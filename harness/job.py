@@ -12,7 +12,7 @@ from typing import Any
 from harness import plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import TiledClassifier, Tiles, place
-from harness.record import SCHEMA, Journal, key_of
+from harness.record import SCHEMA, Journal, benchmark, key_of
 from harness.types import Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
 
 
@@ -108,7 +108,7 @@ class Job:
         spec = self.spec_of(pair)
         identity: dict[str, Any] = {
             "schema": SCHEMA,
-            "spec": asdict(spec),
+            "spec": asdict(replace(spec, suite=benchmark(spec.suite))),
             "version": self.suite.version,
             "facts": dict(self.suite.facts()),
             "suite": plugins.suite.of(spec.suite).source,

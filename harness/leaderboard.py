@@ -112,7 +112,7 @@ def _facts(entry: RunRecord) -> dict[str, str]:
 def title(entry: RunRecord) -> str:
     """What a board's rows have in common, in words."""
     subset = "" if entry.status == "complete" else " (subset)"
-    return f"{entry.suite} v{entry.suite_version}, {entry.coverage}{subset}"
+    return f"{record.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
 
 
 def heading(entry: RunRecord, name: str, condition: str) -> str:

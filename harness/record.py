@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,7 @@ class RunRecord:
         """Records with the same board may be ranked together: same suite, data, samples and randomness."""
         spec = self.spec
         facts = ",".join(f"{k}={v}" for k, v in sorted(self.facts.items()))
-        return (self.suite, str(self.suite_version), facts, self.data_sha256, self.coverage, str(spec.seed))
+        return (benchmark(self.suite), str(self.suite_version), facts, self.data_sha256, self.coverage, str(spec.seed))
 
     @property
     def variant(self) -> str:
@@ -146,6 +147,13 @@ def table_of(rows: Mapping[str, Any]) -> pa.Table:
         flat = pa.array(array.reshape(-1))
         arrays[name] = flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
     return pa.table(arrays)
+
+
+def benchmark(suite: str) -> str:
+    """A suite's canonical text without the folder its data lie in, which decides no number: a hash of the data does."""
+    name, _, settings = suite.partition(":")
+    kept = [part for part in re.split(r",(?=\w+=)", settings) if part and not part.startswith("data=")]
+    return ":".join([name, ",".join(kept)] if kept else [name])
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

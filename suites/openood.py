@@ -102,10 +102,7 @@ class FromLists(Detection):
         if condition.group == ID:
             return self._list(f"test_{self.dataset}")
         name = condition.name.partition("/")[2]
-        found = self._list(f"test_{name}", outside=condition.group != SHIFTED)
-        if condition.group != SHIFTED:
-            self._check_outside(found)
-        return found
+        return self._list(f"test_{name}", outside=condition.group != SHIFTED)
 
     def training(self) -> Dataset:
         """The training list."""
@@ -121,6 +118,18 @@ class FromLists(Detection):
         return {"lists": hashlib.sha256("".join(d.sha256 for d in lists).encode()).hexdigest()[:12]}
 
     def _list(self, stem: str, outside: bool = False) -> ImageList:
+        if stem not in self._lists:
+            self._lists[stem] = self._open_list(stem, outside)
+            if outside:
+                self._check_outside(self._lists[stem])
+        return self._lists[stem]
+
+    @cached_property
+    def _lists(self) -> dict[str, ImageList]:
+        """Those that were read: ImageNet's have a million lines."""
+        return {}
+
+    def _open_list(self, stem: str, outside: bool) -> ImageList:
         name = stem.partition("_")[2]
         geometry = self.geometry
         if name == "imagenet_c":
@@ -139,13 +148,12 @@ class FromLists(Detection):
     @cached_property
     def _known(self) -> tuple[set[str], set[str]]:
         """Images in distribution, and the training data's class folders."""
-        training = self.training().ids
-        images = {*training, *self._list(f"val_{self.dataset}").ids, *self._list(f"test_{self.dataset}").ids}
-        return images, {Path(i).parent.name for i in training}
+        lists = [self.training(), *(self._list(f"{split}_{self.dataset}") for split in ("val", "test"))]
+        return {path for found in lists for path in found.paths}, {Path(path).parent.name for path in lists[0].paths}
 
     def _check_outside(self, data: ImageList) -> None:
         images, classes = self._known
-        for path in data.ids:
+        for path in data.paths:
             if path in images or Path(path).parent.name in classes:
                 raise HarnessError(
                     f"{data.file} is meant to lie outside {self.dataset}, but {path} is one of its images or classes. "
