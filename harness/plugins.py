@@ -98,6 +98,7 @@ class Registry:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
         self._families: dict[str, Callable[[str], Entry]] = {}
+        self.families: dict[str, str] = {}
 
     def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
         def register(build: F) -> F:
@@ -121,6 +122,7 @@ class Registry:
 
         def register(build: F) -> F:
             self._families[prefix] = lambda name: Entry(self.kind, f"{prefix}/{name}", build(name), facts)
+            self.families[f"{prefix}/NAME"] = (build.__doc__ or "").strip().split("\n")[0]
             return build
 
         return register
@@ -133,7 +135,7 @@ class Registry:
         if name not in self._entries and prefix in self._families:
             self._entries[name] = self._families[prefix](rest)
         if name not in self._entries:
-            raise suggest(self.kind, name, list(self._entries) + [f"{prefix}/NAME" for prefix in self._families])
+            raise suggest(self.kind, name, [*self._entries, *self.families])
         return self._entries[name]
 
     def of(self, text: str) -> Entry:
@@ -159,7 +161,7 @@ class Registry:
             plugin = entry.build(**{key: value for key, value in values.items() if key not in tuned})
         except (TypeError, ValueError) as error:
             raise HarnessError(f"{self.kind} {text!r}: {error}") from error
-        changed = [f"{key}={_spell(getattr(plugin, key))}" for key in _changed(plugin)]
+        changed = [f"{key}={_spell(getattr(plugin, key))}" for key in _changed(plugin) if key in entry.parameters]
         changed += [f"{key}={TUNE}" for key in tuned]
         if tuned:
             plugin = Tuned(plugin, {key: entry.sweep[key] for key in tuned})

@@ -485,6 +485,8 @@ def test_pytorch_oods_detectors(tmp_path: Path) -> None:
         a, b = (scores(name, images, tmp_path) for name in (f"pytorch-ood/{theirs}", ours))
         # KNN is a distance there, its square here.
         assert np.argsort(a)[::6].tolist() == np.argsort(b)[::6].tolist(), theirs
+    (entry,) = run(tmp_path, {"models": ("digits/resnet",), "methods": ("pytorch-ood/EnergyBased",), "denoiser": None})
+    assert entry.method == plugins.AXES["detector"].configure("pytorch-ood/EnergyBased")[0] == "pytorch-ood/EnergyBased"
     with pytest.raises(HarnessError, match="Did you mean MaxSoftmax"):
         scores("pytorch-ood/MaxSoftmaxx", images, tmp_path)
     with pytest.raises(HarnessError, match="needs 'feature_layers'"):

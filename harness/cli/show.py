@@ -42,6 +42,7 @@ def list_plugins(
     for name, registry in registries.items():
         if kind in (None, name):
             rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
+            rows += [[prefix, summary, ""] for prefix, summary in registry.families.items()]
             console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows))
 
 
