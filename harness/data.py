@@ -17,6 +17,9 @@ from torch import Tensor
 from harness import corruptions, plugins
 from harness.types import Batch, Dataset, Geometry, HarnessError
 
+SAMPLED = 1000
+"""Files of a list whose sizes identify its images."""
+
 
 @dataclass(frozen=True)
 class ArrayDataset:
@@ -152,7 +155,7 @@ class ImageList:
             ) from error
         except ValueError as error:
             raise HarnessError(f"{self.file}: every line must read 'path label' ({error}).") from error
-        wrong = [path for path, label in found if not -1 <= label < self.num_classes]
+        wrong = [path for path, label in found if not self.outside and not 0 <= label < self.num_classes]
         if wrong or not found:
             what = f"the label of {wrong[0]} is none of the {self.num_classes} classes" if wrong else "it is empty"
             raise HarnessError(f"{self.file}: {what}. Restore the list from OpenOOD's benchmark_imglist.")
@@ -177,10 +180,20 @@ class ImageList:
         return torch.tensor([label for _, label in self._lines])
 
     @cached_property
-    def sha256(self) -> str:
-        """Of the list's names and labels and of the geometry, not of the pixels."""
+    def list_sha256(self) -> str:
+        """Of the list's names and labels, and of the geometry."""
         text = "\n".join([str(self.geometry), *(f"{path} {label}" for path, label in self._lines)])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the list and of the files' sizes, for `SAMPLED` images spread over it: reading all pixels takes hours."""
+        sampled = self.paths[:: max(1, len(self.paths) // SAMPLED)]
+        try:
+            sizes = [str((self.root / path).stat().st_size) for path in sampled]
+        except OSError as error:
+            raise HarnessError(f"{error.filename} is not a readable image ({error.strerror}). Restore it.") from error
+        return hashlib.sha256("\n".join([self.list_sha256, *sizes]).encode()).hexdigest()
 
     def read(self, indices: Sequence[int]) -> Batch:
         pixels = np.stack([read_image(self.root / self.paths[i], self.geometry) for i in indices])

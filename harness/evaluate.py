@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from harness.views import BatchViews
 
 KEEP_EVERY = 20.0
 """Seconds between two interim states on disk, within a part of a suite that takes long per image."""
+
+
+LEARNT = ".learnt"
+"""Folder in the results folder for what suites learn before the first image."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def run(
     if fresh:
         for journal in job.journals:
             journal.clear()
+        shutil.rmtree(job.out / LEARNT, ignore_errors=True)
     mine = job.parts[shard[0] :: shard[1]]
     pairs = _prepared(job, mine, report)
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
@@ -88,7 +94,7 @@ def _prepared(job: Job, parts: Sequence[Part], report: Report) -> dict[int, Pair
     ready = job.suite.prepare(
         [job.pairs[i] for i in needed],
         look,
-        job.out / ".learnt",
+        job.out / LEARNT,
         lambda stage: report(Tick(stage.done, stage.done, stage.total, "", stage.name)),
     )
     return dict(zip(needed, ready, strict=True))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -36,7 +41,11 @@ class StoredFeatures:
     def chunks(self) -> Iterator[Tensor]:
         """(n, D) float32, n <= `PIECE`."""
         for file in self.files:
-            yield torch.from_numpy(np.load(file, mmap_mode="r").astype(np.float32))
+            try:
+                piece = np.load(file, mmap_mode="r").astype(np.float32)
+            except (ValueError, OSError, EOFError) as error:
+                raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
+            yield torch.from_numpy(piece)
 
 
 def linear_head(bank: Bank) -> nn.Linear:
@@ -113,19 +122,24 @@ class FeatureBank:
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
         """What `learn` makes, or what it made before for the same detector, weights and data."""
         data = [self.training.sha256, self.validating.sha256]
-        key = key_of({**self._identity, "data": data, "of": f"{type(of).__module__}.{of!r}", "source": self.source})
+        code = hashlib.sha256(inspect.getsource(sys.modules[type(of).__module__]).encode()).hexdigest()
+        key = key_of({**self._identity, "data": data, "of": repr(of), "code": code, "source": self.source})
         file = self.cache / f"{key}.safetensors"
         if not file.is_file():
             made = {name: tensor.contiguous() for name, tensor in learn().items()}
             with writing(file) as partial:
                 save_file(made, partial)
-        found: dict[str, Tensor] = load_file(file)
+        try:
+            found: dict[str, Tensor] = load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
         return found
 
     @property
     def _identity(self) -> dict[str, Any]:
         tiles = self.classifier.tiles
-        return {"model": self.weights.sha256, "name": self.weights.name, "dtype": tiles.dtype, "tile": tiles.size}
+        called = {"device": tiles.device, "dtype": tiles.dtype, "tile": tiles.asked}
+        return {"model": self.weights.sha256, "name": self.weights.name, **called}
 
     def _stored(self, data: Dataset, what: str) -> StoredFeatures:
         """Computes the pieces that are missing: a run that was stopped, or another shard, may have left some."""
@@ -139,7 +153,9 @@ class FeatureBank:
                 "give it features(images) and head(features)."
             )
         small = np.float32 if 4 * count * width <= FLOAT32_UP_TO else np.float16
-        for piece, file in enumerate(files):
+        # Shards that start at different places share the work.
+        first = os.getpid() % len(files)
+        for piece, file in [*enumerate(files)][first:] + [*enumerate(files)][:first]:
             if file.is_file():
                 continue
             rows = range(piece * PIECE, min((piece + 1) * PIECE, count))

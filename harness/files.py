@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from harness.errors import HarnessError
 @contextlib.contextmanager
 def writing(file: Path) -> Iterator[Path]:
     """A temporary path that becomes `file` if all goes well; a full disk or a locked folder is a clear error."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    # Processes on several machines may have one number.
+    partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,9 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
         ]
         for place, (entry, method) in enumerate(zip(entries, variants(entries), strict=True), 1)
     ]
-    notes = sorted({note for entry in entries for note in entry.notes})
+    shared = set.intersection(*(set(entry.notes) for entry in entries))
+    own = [f"{label(entry)}: {note}" for entry in entries for note in entry.notes if note not in shared]
+    notes = [*sorted(shared), *own]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
@@ -290,15 +293,29 @@ def spell_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
+def _plain(name: str) -> str:
+    """A suite's or method's name without settings: ``de+scale`` of ``de:times=0,50+scale:percentile=90``."""
+    return "+".join(part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z])", name))
+
+
+def _canonical(suite: str | None) -> str | None:
+    """A suite's name as records have it, if it can be told."""
+    try:
+        return record.benchmark(plugins.suite.configure(suite)[0]) if suite else None
+    except HarnessError:
+        return suite
+
+
 def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -> list[RunRecord]:
     """The records that `text` means: a record file, or ``model:method`` among `records`, the whole test set first."""
     if text.endswith(".json") or Path(text).is_file():
         return [record.load(Path(text))]
     model, _, method = text.partition(":")
     method = method or "default"
-    of_suite = [r for r in records if suite in (None, r.suite, r.suite.partition(":")[0])]
+    names = {None, suite, _canonical(suite)}
+    of_suite = [r for r in records if suite is None or names & {r.suite, record.benchmark(r.suite), _plain(r.suite)}]
     exact = [r for r in of_suite if r.model.name == model and r.method == method]
-    loose = [r for r in of_suite if r.model.name == model and r.method.partition(":")[0] == method]
+    loose = [r for r in of_suite if r.model.name == model and _plain(r.method) == method and "=tune" not in r.method]
     found = exact or loose
     if not found:
         raise plugins.suggest("record", f"{model}:{method}", sorted({label(r) for r in of_suite}))

@@ -39,6 +39,7 @@ class Tiles:
     size: rows per call.
     multiple: the tile stays a multiple of this when memory forces it down.
     halved: how often the tile was halved; a record with halvings says so.
+    asked: the size before that.
     """
 
     size: int
@@ -46,6 +47,10 @@ class Tiles:
     dtype: str = "float32"
     multiple: int = 1
     halved: int = field(default=0, init=False)
+    asked: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.asked = self.size
 
     def __call__(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
         """`function` over (N, ...) tensors: (N, ...) on the CPU, float32 or, if it returns that, float64.
@@ -103,6 +108,7 @@ class TiledClassifier:
         self.tiles = tiles
         self._seen = WeakTensorKeyDictionary()
         self._responses = WeakTensorKeyDictionary()
+        self._halves: bool | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) float32 on the CPU."""
@@ -126,10 +132,28 @@ class TiledClassifier:
                 return torch.cat([features, network.head(features)], 1)
 
             network: Any = self.network
-            if isinstance(network, FeatureClassifier):
+            if self._shows_features(images):
                 values = self.tiles(both, images)
                 self._responses[images] = values[:, :width], values[:, width:]
             else:
                 self._responses[images] = torch.empty(len(images), 0), self(images)
         found: tuple[Tensor, Tensor] = self._responses[images]
         return found
+
+    def _shows_features(self, images: Tensor) -> bool:
+        """Whether `features` and `head` are the two halves of the network; found out once, on a few images.
+
+        Raises HarnessError where they fit together but give other logits than the network.
+        """
+        network: Any = self.network
+        if self._halves is None and isinstance(network, FeatureClassifier):
+            few = images[:2]
+            try:
+                logits = self.tiles(lambda x: network.head(network.features(x)), few)
+                self._halves = logits.shape == self(few).shape
+            except (RuntimeError, TypeError, ValueError, IndexError):
+                # Some networks have attributes of these names that mean something else.
+                self._halves = False
+            if self._halves and not torch.allclose(logits, self(few), rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
+                raise HarnessError("head(features(images)) gives other logits than the model itself. Mend the model.")
+        return bool(self._halves)

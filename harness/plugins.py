@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -91,14 +92,27 @@ class Tuned:
             yield replace(self.base, **dict(zip(keys, values, strict=True)))
 
 
+@dataclass(frozen=True)
+class Family:
+    """Another library's collection of plugins: see `Registry.family`."""
+
+    build: Callable[[str], Callable[..., Any]]
+    source: Callable[[str], str]
+    facts: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (self.build.__doc__ or "").strip().split("\n")[0]
+
+
 class Registry:
     """All plugins of one kind. Calling it is the decorator: ``@model("mine", dataset="digits")``."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
-        self._families: dict[str, Callable[[str], Entry]] = {}
-        self.families: dict[str, str] = {}
+        self.families: dict[str, Family] = {}
 
     def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
         def register(build: F) -> F:
@@ -117,12 +131,14 @@ class Registry:
         """The kinds of plugin that a suite of this axis takes."""
         return [self.kind]
 
-    def family(self, prefix: str, **facts: Any) -> Callable[[F], F]:
-        """Decorate a function from NAME to a plugin: another library's whole collection, as ``prefix/NAME``."""
+    def family(self, prefix: str, source: Callable[[str], str], **facts: Any) -> Callable[[F], F]:
+        """Decorate a function from NAME to a plugin: another library's whole collection, as ``prefix/NAME``.
+
+        source: from NAME to what identifies the plugin, such as the library's version.
+        """
 
         def register(build: F) -> F:
-            self._families[prefix] = lambda name: Entry(self.kind, f"{prefix}/{name}", build(name), facts)
-            self.families[f"{prefix}/NAME"] = (build.__doc__ or "").strip().split("\n")[0]
+            self.families[f"{prefix}/NAME"] = Family(build, source, facts)
             return build
 
         return register
@@ -132,8 +148,8 @@ class Registry:
 
     def __getitem__(self, name: str) -> Entry:
         prefix, _, rest = name.partition("/")
-        if name not in self._entries and prefix in self._families:
-            self._entries[name] = self._families[prefix](rest)
+        if name not in self._entries and (family := self.families.get(f"{prefix}/NAME")):
+            self._entries[name] = Entry(self.kind, name, family.build(rest), family.facts, family.source(rest))
         if name not in self._entries:
             raise suggest(self.kind, name, [*self._entries, *self.families])
         return self._entries[name]
@@ -179,6 +195,11 @@ class Combination:
     outer: Any
     inner: Any
 
+    @property
+    def group(self) -> int:
+        """How many consecutive samples belong together: see `harness.types.Adaptation.group`."""
+        return int(getattr(self.outer, "group", 1))
+
 
 class Combined:
     """Plugins of one kind under plugins of another, written ``outer+inner``; without ``outer+`` under its default.
@@ -196,8 +217,9 @@ class Combined:
         return [self._outer.kind, self._inner.kind]
 
     def _split(self, text: str) -> tuple[str, str]:
-        outer, plus, inner = text.partition("+")
-        return (outer, inner) if plus else (self._default, text)
+        # A plus sign before a digit belongs to a number: odin:temperature=1e+3.
+        parts = re.split(r"\+(?=[A-Za-z])", text, maxsplit=1)
+        return (parts[0], parts[1]) if len(parts) > 1 else (self._default, text)
 
     def of(self, text: str) -> Entry:
         """Facts of the two together: those of the inner, and a denoiser if either needs one."""
@@ -215,7 +237,10 @@ class Combined:
     def names(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[str]:
         """Every given outer plugin with every given inner one."""
         outer, inner = given[self._outer.kind] or [self._default], given[self._inner.kind] or usual
-        return [self.configure(f"{first}+{second}")[0] for first in outer for second in inner]
+        # Names as tables print them, de+scale, already say their outer plugin.
+        whole = [text for text in inner if self._split(text)[1] != text]
+        names = [*whole, *(f"{first}+{second}" for first in outer for second in inner if second not in whole)]
+        return [self.configure(name)[0] for name in names]
 
 
 def _changed(plugin: Any) -> list[str]:

@@ -68,6 +68,29 @@ class MethodAnswer:
     views: Tensor
 
 
+def check_independent(
+    detect: Callable[[Any], Tensor], whole: bool, classifier: TiledClassifier, images: Tensor
+) -> None:
+    """Raise HarnessError for a detector whose scores depend on the images beside, or on chance.
+
+    images: (B, 3, H, W), B > 1.
+    """
+    shown = [images, images.flip(-1)]
+
+    def scores(rows: slice) -> Tensor:
+        views = [view[rows] for view in shown]
+        probabilities = classifier.respond(views[0])[1].softmax(-1)
+        return score(detect, whole, classifier, probabilities, views if whole else views[:1])
+
+    together, again, first = scores(slice(None)), scores(slice(None)), scores(slice(1))
+    pairs = (together, again), (together[:1], first)
+    if not all(torch.allclose(a, b, rtol=1e-5, equal_nan=True) for a, b in pairs):
+        raise HarnessError(
+            "This detector scores an image differently beside other images, or the second time: "
+            "its numbers would depend on the batch size. It cannot be used here."
+        )
+
+
 def score(
     detect: Callable[[Any], Tensor],
     whole: bool,

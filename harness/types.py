@@ -396,7 +396,7 @@ class Suite(Protocol):
     dataset: name of the data set; models that declare it are the suite's default line-up.
     denoiser: the diffusion model that test-time methods use unless the user names another.
     columns: (metric, condition) pairs that its leaderboard shows; the first one ranks.
-    axis: the kind of plugin that a row combines with a classifier: "method" or "smoother".
+    axis: what a row combines with a classifier, a key of `harness.plugins.AXES`: "method", "smoother", "detector".
     methods: the default line-up of that kind.
     every: the protocol's stride through the test set, unless the user gives another.
     part: samples that are computed and written in one piece; what shards share out, a multiple of 4.

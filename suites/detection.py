@@ -15,9 +15,9 @@ from harness import detection, leaderboard, metrics, plots
 from harness.features import FeatureBank
 from harness.leaderboard import Table
 from harness.networks import TiledClassifier, finite
-from harness.plugins import AXES, Combination, Tuned
-from harness.record import RunRecord
-from harness.response import Listener, score
+from harness.plugins import AXES, Combination, Entry, Tuned
+from harness.record import RunRecord, benchmark
+from harness.response import Listener, check_independent, score
 from harness.suites.shift import check_probabilities
 from harness.tally import tally
 from harness.types import (
@@ -25,6 +25,7 @@ from harness.types import (
     Columns,
     Condition,
     Dataset,
+    HarnessError,
     Method,
     Metric,
     Observation,
@@ -65,9 +66,17 @@ class Fitted:
         return probabilities, finite(scores[:, None], f"{pair.model} with {pair.method}")[:, 0]
 
 
-def _learnt(detector: Any, bank: FeatureBank) -> Callable[[Any], Tensor]:
-    detect: Callable[[Any], Tensor] = detector.fit(bank) if hasattr(detector, "fit") else detector
-    return detect
+def _options(pair: Pair, entry: Entry, bank: FeatureBank) -> list[Fitted]:
+    """The detector of a pair, fitted; one for each combination of the settings that are to be tuned."""
+    method, detector = pair.procedure.outer, pair.procedure.inner
+    tuned = isinstance(detector, Tuned)
+    options = []
+    for candidate in detector.candidates() if tuned else [detector]:
+        detect = candidate.fit(bank) if hasattr(candidate, "fit") else candidate
+        chosen = {key: float(getattr(candidate, key)) for key in detector.sweep} if tuned else {}
+        facts = (bool(entry.facts.get(fact)) for fact in ("whole", "rectified"))
+        options.append(Fitted(method, detect, *facts, chosen))
+    return options
 
 
 class Detection:
@@ -124,42 +133,50 @@ class Detection:
         cache: Path,
         report: Callable[[Stage], None],
     ) -> Sequence[Pair]:
-        """Fit the detectors, and choose the settings that are to be tuned."""
-        (inside, outside), fitted = self.validation(), []
+        """Fit the detectors; choose settings that are to be tuned, for all in one pass over the validation images."""
+        (inside, outside), options = self.validation(), []
+        few = inside.read(range(min(4, len(inside.ids)))).images
         for pair in pairs:
             entry = AXES["detector"].of(pair.method)
             bank = FeatureBank(pair.classifier, pair.weights, self.training(), inside, entry.source, cache, report)
-            method, detector = pair.procedure.outer, pair.procedure.inner
-            tuned = isinstance(detector, Tuned)
-            candidates = list(detector.candidates()) if tuned else [detector]
-            whole, rectified = (bool(entry.facts.get(fact)) for fact in ("whole", "rectified"))
-            options = [Fitted(method, _learnt(d, bank), whole, rectified) for d in candidates]
-            if tuned:
-                scores = [self._score(options, pair, data, look, report) for data in (inside, outside)]
-                # Of equals the first, as OpenOOD chooses.
-                best = int(np.argmax([detection.auroc(*sides) for sides in zip(*scores, strict=True)]))
-                chosen = {key: float(getattr(candidates[best], key)) for key in detector.sweep}
-                options = [replace(options[best], chosen=chosen)]
-            fitted.append(replace(pair, procedure=options[0]))
-        return fitted
+            options.append(_options(pair, entry, bank))
+            for option in options[-1]:
+                check_independent(option.detect, option.whole, pair.classifier, few)
+        undecided = {k: found for k, found in enumerate(options) if len(found) > 1}
+        if undecided:
+            chosen = self._choose({pairs[k]: found for k, found in undecided.items()}, (inside, outside), look, report)
+            options = [[chosen.get(pair, found[0])] for pair, found in zip(pairs, options, strict=True)]
+        return [replace(pair, procedure=found[0]) for pair, found in zip(pairs, options, strict=True)]
 
-    def _score(
+    def _choose(
         self,
-        options: Sequence[Fitted],
-        pair: Pair,
-        data: Dataset,
+        undecided: Mapping[Pair, Sequence[Fitted]],
+        sides: Sequence[Dataset],
         look: Callable[[Batch], SuiteViews],
         report: Callable[[Stage], None],
-    ) -> list[np.ndarray]:
-        """Validation scores (N,) of each option."""
-        found: list[list[Tensor]] = [[] for _ in options]
-        for start in range(0, len(data.ids), self.part):
-            picked = range(start, min(start + self.part, len(data.ids)))
-            views = look(data.read(picked))
-            for scores, option in zip(found, options, strict=True):
-                scores.append(option(views, pair)[1])
-            report(Stage(f"tuning {pair.method} of {pair.model}", picked.stop, len(data.ids)))
-        return [torch.cat(scores).numpy() for scores in found]
+    ) -> dict[Pair, Fitted]:
+        """Per pair the option of largest AUROC on the validation images; of equals the first, as OpenOOD chooses."""
+        found: list[dict[Pair, list[list[Tensor]]]] = []
+        for data, where in zip(sides, ("in", "out of"), strict=True):
+            scores: dict[Pair, list[list[Tensor]]] = {
+                pair: [[] for _ in options] for pair, options in undecided.items()
+            }
+            for start in range(0, len(data.ids), self.part):
+                picked = range(start, min(start + self.part, len(data.ids)))
+                views = look(data.read(picked))
+                for pair, options in undecided.items():
+                    for column, option in zip(scores[pair], options, strict=True):
+                        column.append(option(views, pair)[1])
+                report(Stage(f"tuning, {where} distribution", picked.stop, len(data.ids)))
+            found.append(scores)
+        reached = {
+            pair: [
+                detection.auroc(torch.cat(i).numpy(), torch.cat(o).numpy())
+                for i, o in zip(found[0][pair], found[1][pair], strict=True)
+            ]
+            for pair in undecided
+        }
+        return {pair: undecided[pair][int(np.argmax(values))] for pair, values in reached.items()}
 
     def observe(
         self,
@@ -201,8 +218,8 @@ class Detection:
             if c.group in (NEAR, FAR):
                 name = c.name.removeprefix(f"{c.group}/")
                 outside.setdefault(c.group, {})[name] = rows["score"][rows["condition"] == c.name]
-        inside, images = (np.concatenate([rows[name][here] for here in known]) for name in ("score", "id"))
-        return inside, outside, images
+        inside, ids = (np.concatenate([rows[name][here] for here in known]) for name in ("score", "id"))
+        return inside, outside, _sources(rows["id"][known[0]], ids)
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Score histograms and ROC curves: models across, methods down."""
@@ -212,6 +229,8 @@ class Detection:
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired DeLong tests per data set and group."""
         leaderboard.check_pairable(a, b)
+        if benchmark(a.suite) != benchmark(b.suite):
+            raise HarnessError(f"{a.suite} and {b.suite} differ in what lies in distribution.")
         sides = leaderboard.common_rows(a, b)
         (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
         rows = []
@@ -221,3 +240,12 @@ class Detection:
             rows.append([name, difference, str(r.n), leaderboard.spell_p(r.p)])
         caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
         return Table(leaderboard.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
+
+
+def _sources(clean: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The source images of rows: their ids, or the file names where these tell the clean images apart.
+
+    OpenOOD's lists of corrupted images keep the file names of the clean ones in other folders.
+    """
+    names = np.array([Path(name).name for name in ids])
+    return names if len({Path(name).name for name in clean}) == len(clean) else ids

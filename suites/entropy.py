@@ -93,12 +93,16 @@ class EntropyVersusTime(CovariateShift):
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Mean entropy and accuracy by time."""
-        found = []
+        found: list[Metric] = []
+        notes: dict[str, None] = {}
         for c in self.conditions():
             here = rows["condition"] == c.name
-            found.append(metrics.mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats"))
             found.append(metrics.accuracy(rows["prediction"][here] == rows["label"][here], c.name))
-        return found, []
+            try:
+                found.append(metrics.mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats"))
+            except metrics.Undefined as reason:
+                notes[str(reason)] = None
+        return found, list(notes)
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Entropy against time, a line per classifier."""

@@ -60,6 +60,11 @@ class OpenOODDigits(Detection):
         """A sixth of the test split, and Greek letters."""
         return self._digits(validation=True), open_dataset("digits-greek", "val")
 
+    def facts(self) -> Mapping[str, str]:
+        """A hash of what detectors learn from and are tuned on."""
+        data = [self.training(), *self.validation()]
+        return {"learnt from": hashlib.sha256("".join(d.sha256 for d in data).encode()).hexdigest()[:12]}
+
     def _digits(self, validation: bool) -> Dataset:
         test = open_dataset("digits", "test")
         return Subset(test, tuple(i for i in range(len(test.ids)) if (i % 6 == 0) == validation))
@@ -97,25 +102,25 @@ class FromLists(Detection):
             *(Condition(f"{FAR}/{name}", FAR) for name in self.far),
         ]
 
-    def open(self, condition: Condition, seed: int) -> Dataset:
+    def open(self, condition: Condition, seed: int) -> ImageList:
         """One list; one outside distribution must not hold images or classes of the training data."""
         if condition.group == ID:
             return self._list(f"test_{self.dataset}")
         name = condition.name.partition("/")[2]
         return self._list(f"test_{name}", outside=condition.group != SHIFTED)
 
-    def training(self) -> Dataset:
+    def training(self) -> ImageList:
         """The training list."""
         return self._list(f"train_{self.dataset}")
 
-    def validation(self) -> tuple[Dataset, Dataset]:
+    def validation(self) -> tuple[ImageList, ImageList]:
         """The validation lists."""
         return self._list(f"val_{self.dataset}"), self._list(self.outside_validation, outside=True)
 
     def facts(self) -> Mapping[str, str]:
         """A hash of all the lists."""
         lists = [self.open(c, 0) for c in self.conditions()] + [self.training(), *self.validation()]
-        return {"lists": hashlib.sha256("".join(d.sha256 for d in lists).encode()).hexdigest()[:12]}
+        return {"lists": hashlib.sha256("".join(d.list_sha256 for d in lists).encode()).hexdigest()[:12]}
 
     def _list(self, stem: str, outside: bool = False) -> ImageList:
         if stem not in self._lists:

@@ -19,7 +19,7 @@ from harness.evaluate import Tick
 from harness.features import FeatureBank
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
-from harness.response import score
+from harness.response import check_independent, score
 from harness.suites.detection import Detection
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Weights
 from harness.views import BatchViews
@@ -338,6 +338,58 @@ def test_full_spectrum_counts_shifted_digits_as_digits(tmp_path: Path) -> None:
     assert metric.value == pytest.approx(detection.auroc(inside, rows["score"][rows["condition"] == "far/patches"]))
 
 
+def test_records_with_other_images_in_distribution_are_not_paired(undisturbed: list[RunRecord], tmp_path: Path) -> None:
+    suite = "openood-digits:full_spectrum=true"
+    (full,) = run(tmp_path, {"suite": suite, "models": ("digits/resnet",), "methods": ("msp",), "denoiser": None})
+    plain = next(r for r in undisturbed if r.method == "msp")
+    with pytest.raises(HarnessError, match="in distribution"):
+        plugins.suite.configure(suite)[1].compare(plain, full)
+
+
+def test_a_method_with_groups_takes_a_detector(tmp_path: Path) -> None:
+    """Four consecutive images share one norm there: tiles and batches stay multiples of four."""
+    changes = {"models": ("digits/resnet",), "methods": ("dda:steps=20,start=2,norm=batch4+msp",), "tile": 10}
+    assert outcome(run(tmp_path / "a", changes)) == outcome(run(tmp_path / "b", changes, batch_size=5))
+
+
+def test_a_detector_that_looks_at_batch_mates_is_refused() -> None:
+    classifier = TiledClassifier(Given(), Tiles(10))
+    images = recorded("val").read(range(4)).images
+    with pytest.raises(HarnessError, match="beside other images"):
+        check_independent(lambda seen: seen.logits.amax(1) - seen.logits.mean(), False, classifier, images)
+    with pytest.raises(HarnessError, match="second time"):
+        check_independent(lambda seen: torch.rand(len(seen.logits)), False, classifier, images)
+    check_independent(lambda seen: seen.logits.amax(1), False, classifier, images)
+
+
+def test_halves_that_do_not_make_the_model_are_refused() -> None:
+    class Auxiliary(Given):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).flip(1)
+
+    class Other(Given):
+        def features(self, images: Tensor) -> Tensor:
+            raise RuntimeError("these are feature maps")
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(images.flatten(1))
+
+    images = recorded("val").read(range(4)).images
+    with pytest.raises(HarnessError, match="other logits"):
+        TiledClassifier(Auxiliary(), Tiles(10)).respond(images)
+    assert TiledClassifier(Other(), Tiles(10)).respond(images)[0].shape == (4, 0)
+
+
+def test_damaged_features_are_named(tmp_path: Path) -> None:
+    changes = {"models": ("digits/resnet",), "methods": ("knn",), "denoiser": None}
+    run(tmp_path, changes)
+    (file,) = tmp_path.rglob("*.npy")
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(HarnessError, match=f"{file.name} is damaged"):
+        run(tmp_path, {**changes, "limit": 5})
+    assert run(tmp_path, changes, fresh=True)
+
+
 def test_disagreement_needs_several_views(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="--tta de"):
         run(tmp_path, {"methods": ("gen-views",), "denoiser": None})
@@ -370,7 +422,7 @@ def test_features_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
 
         return Broken()
 
-    for method in ("react", "knn", "mahalanobis", "scale"):
+    for method in ("react", "knn", "mahalanobis", "scale:percentile=50"):
         with pytest.raises(HarnessError, match="NaN"):
             run(tmp_path / method, {"models": ("test/nan",), "methods": (method,), "denoiser": None})
 
@@ -495,7 +547,6 @@ def test_pytorch_oods_detectors(tmp_path: Path) -> None:
 
 def test_openoods_post_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in with OpenOOD's interface: setup on loaders of dictionaries, everything sent to a GPU by name."""
-    pytest.importorskip("torch")
 
     class Distance:
         def setup(self, net: Any, id_loaders: Any, ood_loaders: Any) -> None:
@@ -563,6 +614,27 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
         "odin:temperature=0": "temperature",
         "d+scale": "test-time method 'd'",
         "openoo/dice": "Available",
+        "vim:dim=0": "dim=0",
+        "gen:gamma=inf": "gamma=inf",
+        "scale:percentile=99.9": "leaves none",
     }.items():
         with pytest.raises(HarnessError, match=message):
             run(tmp_path, {"methods": (text,), "denoiser": None})
+
+
+def test_names_of_methods_and_detectors_combine() -> None:
+    axis = plugins.AXES["detector"]
+    given = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
+    assert axis.names(given, []) == ["dda+scale:percentile=90", "de+knn", "knn"]
+    assert axis.configure("dda:scale=1e+1+odin:temperature=1e+3")[0] == "dda:scale=10+odin"
+    assert axis.configure("odin:temperature=1e16")[0] == "odin:temperature=1e+16"
+    again = axis.configure("odin:temperature=1e+16")[1].inner
+    assert again.temperature == 1e16
+
+
+def test_compare_finds_records_by_plain_names(undisturbed: list[RunRecord]) -> None:
+    for text in ("digits/resnet:de+gen", "digits/resnet:de:times=0,100+gen"):
+        (found,) = leaderboard.resolve(text, undisturbed)
+        assert found.method == "de:times=0,100+gen"
+    with pytest.raises(HarnessError, match="Unknown record"):
+        leaderboard.resolve("digits/resnet:de", undisturbed)

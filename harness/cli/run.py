@@ -188,6 +188,7 @@ def _spec(
 
 
 def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
+    from harness import plugins
     from harness.estimate import Estimate, estimate
     from harness.leaderboard import Table
 
@@ -205,7 +206,9 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
         ["denoiser calls", *(f"{most(e)}{e.denoiser_calls:,}" for _, e in found)],
         ["time", *(f"{most(e)}{e.seconds / 60:.1f} min" for _, e in found)],
     ]
-    caption = "Calls are of single images. Time from a short measurement on this machine."
+    caption = "Calls are of single images. Time from a short measurement on this machine"
+    learns = any(plugins.detector.kind in plugins.AXES[job.suite.axis].kinds for job, _ in found)
+    caption += ", without what detectors learn and are tuned on first." if learns else "."
     return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption)
 
 

@@ -29,7 +29,7 @@ def list_plugins(
     kind: Annotated[Kind | None, typer.Argument(help="Leave out for everything.")] = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """List what is there: models, test-time methods, suites, denoisers, data sets, architectures."""
+    """List what is there: models, test-time methods, smoothers, detectors, suites and what they are made of."""
     from harness import console, leaderboard, plugins
 
     plugins.discover(*plugin)
@@ -42,7 +42,7 @@ def list_plugins(
     for name, registry in registries.items():
         if kind in (None, name):
             rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
-            rows += [[prefix, summary, ""] for prefix, summary in registry.families.items()]
+            rows += [[name, family.summary, ""] for name, family in registry.families.items()]
             console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows))
 
 
@@ -53,7 +53,7 @@ def compare(
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """Compare two records on the same samples: difference, interval, exact McNemar p.
+    """Compare two records on the same samples: difference, interval, p (exact McNemar; DeLong for detectors).
 
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """

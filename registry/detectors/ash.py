@@ -15,12 +15,15 @@ SWEEP: Mapping[str, Sequence[float]] = {"percentile": (65.0, 70.0, 75.0, 80.0, 8
 def top(features: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
     """The k = n - round(n percentile / 100) largest of the n features of each row, (R, k), and where they are."""
     n = features.shape[1]
-    found = features.topk(n - round(n * percentile / 100), dim=1)
+    k = n - round(n * percentile / 100)
+    if k < 1:
+        raise HarnessError(f"percentile={percentile:g} leaves none of {n} features. Give a smaller one.")
+    found = features.topk(k, dim=1)
     return found.values, found.indices
 
 
 def check(name: str, percentile: float) -> None:
-    """A percentile below 100 leaves something."""
+    """Raise HarnessError for what is no percentile."""
     if not 0 <= percentile < 100:
         raise HarnessError(f"{name}: percentile={percentile:g} must lie in [0, 100).")
 

@@ -29,7 +29,7 @@ class GEN:
     }
 
     def __post_init__(self) -> None:
-        if not self.gamma > 0 or self.top < 1:
+        if not 0 < self.gamma < float("inf") or self.top < 1:
             raise HarnessError(f"gen: gamma={self.gamma:g} must be positive and top={self.top} at least 1.")
 
     def __call__(self, seen: Answer) -> Tensor:

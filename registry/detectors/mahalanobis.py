@@ -1,5 +1,7 @@
 """Mahalanobis distance (Lee et al., NeurIPS 2018) and its relative form (Ren et al., 2021), on penultimate features."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,12 +35,21 @@ def _pieces(bank: Bank) -> list[Tensor]:
     return list(bank.train.labels.split(lengths))
 
 
-def distances(features: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Squared Mahalanobis distances (R, K) of features (R, D) to means (K, D)."""
-    f, known = features.double(), means.isfinite().all(1)
-    m = torch.where(known[:, None], means, 0.0)
-    squares = ((f @ precision) * f).sum(1)[:, None] + ((m @ precision) * m).sum(1) - 2 * f @ precision @ m.T
-    return torch.where(known, squares, torch.inf)
+class Gaussian:
+    """Squared Mahalanobis distances to means (K, D) under one precision (D, D)."""
+
+    def __init__(self, means: Tensor, precision: Tensor) -> None:
+        self._known = means.isfinite().all(1)
+        self._precision = precision
+        means = torch.where(self._known[:, None], means, 0.0)
+        self._turned = precision @ means.T
+        self._squares = (means.T * self._turned).sum(0)
+
+    def distances(self, features: Tensor) -> Tensor:
+        """(R, K) float64 of features (R, D); infinite for a class without a mean."""
+        f = features.double()
+        squares = ((f @ self._precision) * f).sum(1)[:, None] + self._squares - 2 * f @ self._turned
+        return torch.where(self._known, squares, torch.inf)
 
 
 @detector("mahalanobis")
@@ -47,17 +58,17 @@ class Mahalanobis:
     """Minus the squared distance to the nearest class mean, under one covariance: OpenOOD's `mds`."""
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
-        found = bank.remember(lambda: gaussians(bank), of=self)
+        found = bank.remember(lambda: gaussians(bank), of=Mahalanobis())
+        device = next(bank.network.parameters(), torch.empty(0)).device
+        near, common = (
+            Gaussian(found[means].to(device), found[precision].to(device))
+            for means, precision in (("means", "precision"), ("mean", "background"))
+        )
+        return lambda seen: self.measure(seen.features, near, common)
 
-        def score(seen: Response) -> Tensor:
-            learnt = {name: tensor.to(seen.features.device) for name, tensor in found.items()}
-            return self.measure(seen.features, learnt)
-
-        return score
-
-    def measure(self, features: Tensor, learnt: dict[str, Tensor]) -> Tensor:
+    def measure(self, features: Tensor, near: Gaussian, common: Gaussian) -> Tensor:
         """Scores (R,) of features (R, D)."""
-        return -distances(features, learnt["means"], learnt["precision"]).amin(1)
+        return -near.distances(features).amin(1)
 
 
 @detector("relative-mahalanobis")
@@ -65,6 +76,5 @@ class Mahalanobis:
 class RelativeMahalanobis(Mahalanobis):
     """The same, less the distance to the mean of all images under their common covariance: OpenOOD's `rmds`."""
 
-    def measure(self, features: Tensor, learnt: dict[str, Tensor]) -> Tensor:
-        background = distances(features, learnt["mean"], learnt["background"])[:, 0]
-        return super().measure(features, learnt) + background
+    def measure(self, features: Tensor, near: Gaussian, common: Gaussian) -> Tensor:
+        return super().measure(features, near, common) + common.distances(features)[:, 0]

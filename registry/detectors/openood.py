@@ -1,11 +1,13 @@
 """Every post-processor of an installed OpenOOD package, as ``openood/NAME``: https://github.com/Jingkang50/OpenOOD."""
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +23,17 @@ CONFIGS = Path("~/.cache/harness/openood").expanduser()
 """Where its settings are looked for, as postprocessors/NAME.yml; OpenOOD fetches missing ones from its repository."""
 
 
-@detector.family("openood")
+def _source(name: str) -> str:
+    """The package's version and the post-processor's settings, as far as they are there."""
+    settings = CONFIGS / "postprocessors" / f"{name}.yml"
+    digest = hashlib.sha256(settings.read_bytes()).hexdigest()[:12] if settings.is_file() else "its own settings"
+    try:
+        return f"openood {version('openood')}, {digest}"
+    except PackageNotFoundError:
+        return digest
+
+
+@detector.family("openood", _source)
 def openood(name: str) -> Callable[[], "PostProcessor"]:
     """Post-processor NAME of OpenOOD with the settings of its own configuration file."""
     return partial(PostProcessor, name)
@@ -64,13 +76,13 @@ class PostProcessor:
         except Exception as error:
             raise HarnessError(
                 f"openood/{self.name}: the package openood cannot be imported ({error}). "
-                "Install it: pip install git+https://github.com/Jingkang50/OpenOOD"
+                "Install or repair it: pip install git+https://github.com/Jingkang50/OpenOOD"
             ) from error
         if self.name not in api.postprocessors:
             raise suggest("post-processor of openood", self.name, list(api.postprocessors))
         known = [name for name, classes in num_classes_dict.items() if classes == data.num_classes]
         try:
-            return api.get_postprocessor(str(CONFIGS), self.name, (known or [data.name])[0])
+            inner = api.get_postprocessor(str(CONFIGS), self.name, (known or [data.name])[0])
         except OSError as error:
             raise HarnessError(
                 f"openood/{self.name}: its settings could not be fetched ({error}). "
@@ -80,6 +92,10 @@ class PostProcessor:
             raise HarnessError(
                 f"openood/{self.name} wants more than a trained classifier ({type(error).__name__}: {error})."
             ) from error
+        # Its networks take normalised images, and steps are divided by the normalisation; ours take [0, 1].
+        if hasattr(inner, "input_std"):
+            inner.input_std = [1.0, 1.0, 1.0]
+        return inner
 
 
 def _api() -> tuple[Any, Mapping[str, int]]:

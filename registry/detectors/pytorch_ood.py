@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -13,8 +14,19 @@ from harness.features import Loader, linear_head
 from harness.plugins import detector, suggest
 from harness.types import Bank, HarnessError, Response
 
+BYTES = 2**31
+"""Training features that pytorch-ood is given at most: it wants them all in memory."""
 
-@detector.family("pytorch-ood")
+
+def _source(name: str) -> str:
+    """The package's version."""
+    try:
+        return f"pytorch-ood {version('pytorch-ood')}"
+    except PackageNotFoundError:
+        return ""
+
+
+@detector.family("pytorch-ood", _source)
 def pytorch_ood(name: str) -> Callable[[], "TheirDetector"]:
     """Detector NAME of pytorch-ood with its default settings."""
     return partial(TheirDetector, name)
@@ -38,9 +50,9 @@ class TheirDetector:
         def score(seen: Response) -> Tensor:
             try:
                 if hasattr(inner, "predict_features"):
-                    outlier = inner.predict_features(seen.features.cpu())
+                    outlier = inner.predict_features(seen.features)
                 elif hasattr(inner, "predict_logits"):
-                    outlier = inner.predict_logits(seen.logits.cpu())
+                    outlier = inner.predict_logits(seen.logits)
                 else:
                     with torch.enable_grad():
                         outlier = inner.predict(seen.images.clone())
@@ -55,6 +67,8 @@ class TheirDetector:
     def _fit(self, inner: Any, bank: Bank) -> None:
         for kind in ("features", "logits"):
             if hasattr(inner, f"fit_{kind}"):
+                if 4 * len(bank.train.labels) * bank.train.width > BYTES:
+                    raise MemoryError("it wants all training features at once, more than 2 GiB")
                 found = torch.cat([c if kind == "features" else bank.head(c) for c in bank.train.chunks()])
                 getattr(inner, f"fit_{kind}")(found, bank.train.labels)
                 return
@@ -83,8 +97,14 @@ class TheirDetector:
         }
         settings = {}
         for key, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
-            if key in given:
+            if key in given and (parameter.default is inspect.Parameter.empty or key not in ("p", "d")):
                 settings[key] = given[key]()
             elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
                 raise HarnessError(f"pytorch-ood/{self.name} needs {key!r}, which this harness cannot give it.")
-        return kind(**settings)
+        try:
+            inner = kind(**settings)
+        except Exception as error:
+            raise HarnessError(
+                f"pytorch-ood/{self.name} cannot be made for this model ({type(error).__name__}: {error})."
+            ) from error
+        return inner.to(next(bank.network.parameters(), torch.empty(0)).device)

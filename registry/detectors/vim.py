@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.features import linear_head
 from harness.plugins import detector
-from harness.types import Bank, Response
+from harness.types import Bank, HarnessError, Response
 
 
 @detector("vim")
@@ -24,6 +24,10 @@ class ViM:
 
     dim: int = 256
     sweep: ClassVar[Mapping[str, Sequence[int]]] = {"dim": (256, 1000)}
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise HarnessError(f"vim: dim={self.dim} must be at least 1.")
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
         def learn() -> dict[str, Tensor]:
