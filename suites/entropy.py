@@ -97,11 +97,11 @@ class EntropyVersusTime(CovariateShift):
         notes: dict[str, None] = {}
         for c in self.conditions():
             here = rows["condition"] == c.name
-            found.append(metrics.accuracy(rows["prediction"][here] == rows["label"][here], c.name))
             try:
                 found.append(metrics.mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats"))
             except metrics.Undefined as reason:
                 notes[str(reason)] = None
+            found.append(metrics.accuracy(rows["prediction"][here] == rows["label"][here], c.name))
         return found, list(notes)
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:

@@ -55,7 +55,10 @@ def test_the_table_is_whole() -> None:
 
 
 def test_shipped_records_are_rescorable() -> None:
-    for entry in shipped():
+    """Of the many of one suite every eighth: their bootstraps take half a second each."""
+    entries = shipped()
+    detected = [r for r in entries if r.suite == "openood-digits"]
+    for entry in [r for r in entries if r not in detected] + detected[::8]:
         again, notes = plugins.suite.configure(entry.suite)[1].summarise(entry.rows())
         assert tuple(again) == tuple(entry.metrics) and tuple(notes) == tuple(entry.notes), entry.path
 
@@ -103,7 +106,7 @@ def test_subsets_are_never_ranked_beside_whole_sets(small_run: list[RunRecord]) 
     small = small_run[0].board
     partial = groups[small]
     assert {e.status for e in partial} == {"partial"}
-    assert "subset" in leaderboard.title(partial[0]) and "9 of 600" in leaderboard.title(partial[0])
+    assert "subset" in leaderboard.title(partial[0]) and "5 of 600" in leaderboard.title(partial[0])
     best = [r.metric("mean_accuracy") for r in partial]
     values = [m.value for m in best if m]
     assert values == sorted(values, reverse=True)
