@@ -15,10 +15,10 @@ SMALL = RunSpec(
     models=("digits/resnet", "digits/vit+diffaug"),
     methods=("default", "de:times=0,50,100,200,300", "dda:steps=20,start=3,scale=1"),
     denoiser="digits",
-    limit=5,
+    limit=9,
     tile=4,
 )
-"""Five images under fifteen corruptions; five is no multiple of the tile, of four, or of the batches that tests use."""
+"""Nine images under fifteen corruptions; nine is no multiple of the tile, of four, or of the batches that tests use."""
 
 
 def run_small(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
