@@ -19,6 +19,14 @@ def discovered() -> None:
     plugins.discover()
 
 
+@pytest.fixture(autouse=True)
+def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it: tests may run in any order, in any process."""
+    for registry in vars(plugins).values():
+        if isinstance(registry, plugins.Registry):
+            monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
     """The records of an undisturbed run of `SMALL`, in one process and one batch."""
