@@ -305,6 +305,8 @@ detector = Registry("detector")
 denoiser = Registry("denoiser")
 dataset = Registry("data set")
 architecture = Registry("architecture")
+augmentation = Registry("augmentation")
+distorter = Registry("DeepAugment network")
 
 AXES: dict[str, Registry | Combined] = {
     "method": method,

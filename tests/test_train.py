@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,15 @@ from PIL import Image
 from harness import cli, noise, plugins, weights
 from harness.data import ArrayDataset
 from harness.train import run as training
-from harness.train.loop import Progress, learning_rate, train
-from harness.train.objectives import Classification, CrossEntropy, DiffAug, NoisePrediction, Step
+from harness.train.build import build, default_denoiser, resolve
+from harness.train.loop import Conduct, Progress, Trained, train
+from harness.train.objectives import Classification, Clean, DiffAug, NoisePrediction
+from harness.train.optimize import learning_rate
+from harness.train.parallel import World
+from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec
-from harness.types import HarnessError, Weights
+from harness.train.step import Step
+from harness.types import Dataset, HarnessError, Weights
 
 CARDS = Path(__file__).resolve().parents[1] / "registry" / "checkpoints"
 
@@ -35,7 +40,23 @@ def few() -> ArrayDataset:
 
 
 def spec(**changes: Any) -> TrainSpec:
-    return TrainSpec(**{"model": "vit", "epochs": 3, "batch_size": 8, "lr": 1e-3, "warmup": 1, **changes})
+    return resolve(TrainSpec(**{"model": "vit", "epochs": 3, "batch_size": 8, "lr": 1e-3, "warmup": 1, **changes}))
+
+
+def go(
+    settings: TrainSpec, data: Dataset, out: Path, stop_at: int = 0, report: Callable[[Progress], None] | None = None
+) -> Trained:
+    """Train; killed after `stop_at` steps, if that is given."""
+
+    def stopping(progress: Progress) -> None:
+        if report:
+            report(progress)
+        if progress.step == stop_at:
+            raise KeyboardInterrupt
+
+    out.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    return train(build(settings, data, World())[0], out, Conduct(report=stopping))
 
 
 @pytest.mark.parametrize(
@@ -44,22 +65,11 @@ def spec(**changes: Any) -> TrainSpec:
 def test_a_killed_training_ends_like_an_undisturbed_one(
     settings: dict[str, Any], few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.train.loop.SAVE_EVERY_SECONDS", 0.0)
-
-    def go(name: str, stop_at: int = 0) -> Any:
-        torch.manual_seed(0)
-        network, objective, _ = training._task(spec(**settings), few)
-
-        def report(progress: Progress) -> None:
-            if progress.step == stop_at:
-                raise KeyboardInterrupt
-
-        return train(spec(**settings), network, objective, few, tmp_path / name, report)
-
-    undisturbed = go("undisturbed.pt")
+    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
+    undisturbed = go(spec(**settings), few, tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
-        go("killed.pt", stop_at=8)
-    resumed = go("killed.pt")
+        go(spec(**settings), few, tmp_path / "killed", stop_at=8)
+    resumed = go(spec(**settings), few, tmp_path / "killed")
     assert undisturbed.steps == resumed.steps == 15
     for (name, a), b in zip(
         undisturbed.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
@@ -68,20 +78,18 @@ def test_a_killed_training_ends_like_an_undisturbed_one(
 
 
 def test_state_of_another_run_is_refused(few: ArrayDataset, tmp_path: Path) -> None:
-    network, objective, _ = training._task(spec(epochs=1), few)
-    train(spec(epochs=1), network, objective, few, tmp_path / "state.pt")
+    go(spec(epochs=1), few, tmp_path)
     with pytest.raises(HarnessError, match="lr"):
-        train(spec(epochs=1, lr=1e-2), network, objective, few, tmp_path / "state.pt")
+        go(spec(epochs=1, lr=1e-2), few, tmp_path)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"x" * 100, lambda data: b""])
 def test_a_damaged_state_is_named_with_its_remedy(damage: Any, few: ArrayDataset, tmp_path: Path) -> None:
-    network, objective, _ = training._task(spec(epochs=1), few)
     state = tmp_path / "state.pt"
-    train(spec(epochs=1), network, objective, few, state)
+    go(spec(epochs=1), few, tmp_path)
     state.write_bytes(damage(state.read_bytes()))
     with pytest.raises(HarnessError, match=rf"{state} .*--fresh"):
-        train(spec(epochs=1), network, objective, few, state)
+        go(spec(epochs=1), few, tmp_path)
 
 
 @contextmanager
@@ -96,26 +104,19 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 def test_a_full_disk_keeps_the_last_state(few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.train.loop.SAVE_EVERY_SECONDS", 0.0)
-    state, seen, saved = tmp_path / "state.pt", [], []
+    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
+    state, seen = tmp_path / "state.pt", []
 
-    def go(until: int = 0) -> None:
-        network, objective, _ = training._task(spec(), few)
-
-        def report(progress: Progress) -> None:
-            seen.append((progress.start, progress.step))
-            if progress.step == until:
-                raise KeyboardInterrupt
-
-        train(spec(), network, objective, few, state, report)
+    def note(progress: Progress) -> None:
+        seen.append((progress.start, progress.step))
 
     with pytest.raises(KeyboardInterrupt):
-        go(until=3)
-    saved = [state.read_bytes()]
+        go(spec(), few, tmp_path, stop_at=3, report=note)
+    saved = state.read_bytes()
     with pytest.raises(HarnessError, match="Cannot write"), file_size_limit(1_000_000):
-        go()
-    assert [state.read_bytes()] == saved and [p.name for p in tmp_path.iterdir()] == ["state.pt"]
-    go()
+        go(spec(), few, tmp_path, report=note)
+    assert state.read_bytes() == saved and {p.name for p in tmp_path.iterdir()} == {"state.pt", "log.jsonl"}
+    go(spec(), few, tmp_path, report=note)
     assert seen == [(0, 1), (0, 2), (0, 3), (2, 3), *[(2, step) for step in range(3, 16)]]
 
 
@@ -126,10 +127,10 @@ def test_what_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
 
 
 def test_diffaug_takes_the_denoiser_of_its_data_set() -> None:
-    assert training.resolve(TrainSpec("resnet", diffaug=True)).diffusion == "digits"
-    assert training.resolve(TrainSpec("resnet", dataset="folder", diffaug=True, diffusion="digits")).diffusion
+    assert resolve(TrainSpec("resnet", diffaug=True)).diffusion == "digits"
+    assert resolve(TrainSpec("resnet", dataset="folder", diffaug=True, diffusion="digits")).diffusion
     with pytest.raises(HarnessError, match=r"'folder', and none is registered.*--diffusion"):
-        training.resolve(TrainSpec("resnet", dataset="folder", diffaug=True))
+        resolve(TrainSpec("resnet", dataset="folder", diffaug=True))
 
 
 def test_diffaug_refuses_a_denoiser_that_does_not_fit(
@@ -142,18 +143,18 @@ def test_diffaug_refuses_a_denoiser_that_does_not_fit(
     header = {"kind": "denoiser", "architecture": "large", "arguments": {}, "schedule": "linear", "steps": 1000}
     weights.write(tmp_path / "large.safetensors", denoiser.network, header)
     with pytest.raises(HarnessError, match=r"large.*64 pixels, 'digits' has 32"):
-        training._task(spec(diffaug=True, diffusion=str(tmp_path / "large.safetensors")), few)
+        build(spec(diffaug=True, diffusion=str(tmp_path / "large.safetensors")), few, World())
     broken = replace(denoiser, network=torch.nn.Linear(3, 3))
     monkeypatch.setattr(weights, "find_denoiser", lambda name: (broken, Weights(name, "", "plugin")))
     with pytest.raises(HarnessError, match="'digits' fails on images of 32 pixels"):
-        training._task(spec(diffaug=True, diffusion="digits"), few)
+        build(spec(diffaug=True, diffusion="digits"), few, World())
 
 
 @pytest.mark.parametrize("card", sorted(CARDS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_command_of_a_shipped_card_means_its_settings(card: Path) -> None:
     told = json.loads(card.read_text())
     assert TrainSpec(**told["spec"]).command() == told["command"]
-    assert training.resolve(TrainSpec(**told["spec"])) == TrainSpec(**told["spec"])
+    assert resolve(TrainSpec(**told["spec"])) == TrainSpec(**told["spec"])
 
 
 class Tiny(torch.nn.Module):
@@ -179,7 +180,7 @@ def test_any_denoiser_architecture_can_be_trained(
 ) -> None:
     monkeypatch.setattr(plugins.architecture, "_entries", dict(plugins.architecture._entries))
     plugins.architecture("tiny", kind="denoiser", image_size=32)(Tiny)
-    assert training.default_denoiser() == "unet"
+    assert default_denoiser() == "unet"
     settings = ["--epochs", "1", "--batch-size", "399", "--lr", "0.001", "--device", "cpu"]
     harness(monkeypatch, "train", "--model", "tiny", *settings, "--out", str(tmp_path))
     shown = " ".join(capsys.readouterr().out.split())
@@ -189,10 +190,10 @@ def test_any_denoiser_architecture_can_be_trained(
     )
     assert isinstance(weights.find_denoiser(str(tmp_path))[0].network, Tiny)
     with pytest.raises(HarnessError, match=r"tiny.*--epochs"):
-        training.resolve(TrainSpec("tiny"))
+        resolve(TrainSpec("tiny"))
     plugins.architecture("other", kind="denoiser", default=True, image_size=32)(Tiny)
     with pytest.raises(HarnessError, match=r"other, unet.*--model"):
-        training.default_denoiser()
+        default_denoiser()
 
 
 def test_a_classifier_is_no_denoiser(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,7 +221,7 @@ def test_diffaug_is_cross_entropy_on_the_one_step_denoised_image(few: ArrayDatas
     denoiser, _ = weights.find_denoiser("digits")
     network, _ = weights.find_classifier("digits/resnet")
     batch = few.read(range(6))
-    terms = Classification([CrossEntropy(), DiffAug(denoiser)])(network.eval(), Step(batch, batch, seed=3, epoch=7))
+    terms = Classification([Clean(), DiffAug(Reverse(denoiser))])(network.eval(), Step(batch, batch, seed=3, epoch=7))
     losses, ce = [], []
     for image, label, sample in zip(batch.images, batch.labels, batch.ids, strict=True):
         key = {"seed": 3, "samples": [sample], "draw": 7}
@@ -248,7 +249,7 @@ def test_diffaug_times_are_uniform_over_the_schedule() -> None:
 def test_the_denoiser_gets_no_gradient_from_diffaug(few: ArrayDataset) -> None:
     denoiser, _ = weights.find_denoiser("digits")
     denoiser.network.requires_grad_(True)
-    images = DiffAug(denoiser).images(Step(few.read([0, 1]), few.read([0, 1]), 0, 0))
+    images = DiffAug(Reverse(denoiser)).images(Step(few.read([0, 1]), few.read([0, 1]), 0, 0))
     assert not images.requires_grad
     assert float(images.min()) >= 0 and float(images.max()) <= 1
 
@@ -272,7 +273,7 @@ def test_noise_prediction_is_zero_for_the_true_noise(few: ArrayDataset) -> None:
 
 
 def test_learning_rate_warms_up_and_ends_at_zero() -> None:
-    rates = [learning_rate(e / 10, 5, 50) for e in range(501)]
+    rates = [learning_rate(spec(epochs=50, warmup=5), e / 10) for e in range(501)]
     assert rates[0] < 0.01 and rates[-1] == pytest.approx(0, abs=1e-12)
     assert max(rates) == pytest.approx(1, abs=0.01) and rates.index(max(rates)) in (49, 50)
 

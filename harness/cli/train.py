@@ -2,74 +2,106 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import Field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from harness.cli.options import Device, Dtype, Plugin, Seed, usable_device
+from harness.cli.options import Device, Plugin, usable_device
 from harness.errors import HarnessError
+from harness.train.spec import TASK, TrainSpec, flag, options
 
 if TYPE_CHECKING:
     from harness.train.loop import Progress
 
 
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for every setting of `TrainSpec` in place of its ``**settings``."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        p.replace(annotation=hints[p.name])
+        for p in inspect.signature(command).parameters.values()
+        if p.kind is not p.VAR_KEYWORD
+    ]
+    types = get_type_hints(TrainSpec)
+    added = [_parameter(name, found, types[name]) for name, found in options().items()]
+    command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *added]}
+    return command
+
+
+def _parameter(name: str, setting: Field[Any], kind: Any) -> inspect.Parameter:
+    told = setting.metadata
+    several = kind == tuple[str, ...]
+    default = setting.default if not isinstance(setting.default, tuple) else ",".join(map(str, setting.default))
+    option = typer.Option(
+        flag(name), help=told["help"], rich_help_panel=told["panel"], show_default=bool(default),
+        **{limit: told[limit] for limit in ("min", "max") if limit in told},
+    )  # fmt: skip
+    plain: Any = list[str] if several else str if isinstance(setting.default, tuple) else kind
+    annotation = Annotated[plain, option]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=[] if several else default, annotation=annotation
+    )
+
+
+def _value(name: str, given: Any) -> Any:
+    """A setting as the specification wants it."""
+    default = options()[name].default
+    if isinstance(default, tuple) and isinstance(given, str):
+        try:
+            return tuple(int(part) for part in given.split(","))
+        except ValueError:
+            raise HarnessError(f"{flag(name)} {given!r}: give whole numbers with a comma, such as 0,500.") from None
+    return tuple(given) if isinstance(given, list) else given
+
+
+@with_settings
 def train(
-    model: Annotated[str | None, typer.Option(help="Architecture: see harness list architectures.")] = None,
-    denoiser: Annotated[
-        bool, typer.Option("--denoiser", help="Train a diffusion model; without --model of the default architecture.")
-    ] = False,
-    diffaug: Annotated[bool, typer.Option("--diffaug", help="Add cross-entropy on one-step denoised images.")] = False,
-    diffusion: Annotated[
+    context: typer.Context,
+    model: Annotated[
         str,
-        typer.Option(show_default=False, help="Denoiser for --diffaug, by name or path. [default: the data set's]"),
+        typer.Option(show_default=False, help="Architecture: see harness list architectures.", rich_help_panel=TASK),
     ] = "",
-    dataset: Annotated[str, typer.Option(help="What to train on: see harness list datasets.")] = "digits",
-    data: Annotated[Path | None, typer.Option(help="Folder of the data, for data sets that read one.")] = None,
-    epochs: Annotated[
-        int, typer.Option(min=0, show_default=False, help="0, here and below: the architecture's recipe.")
-    ] = 0,
-    batch_size: Annotated[int, typer.Option(min=0, show_default=False)] = 0,
-    lr: Annotated[float, typer.Option(min=0, show_default=False, help="Peak learning rate of AdamW.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(min=0, show_default=False)] = 0.0,
-    warmup: Annotated[int, typer.Option(min=0, show_default=False, help="Epochs of linear warm-up.")] = 0,
-    smoothing: Annotated[float, typer.Option(min=0, max=1, show_default=False, help="Label smoothing.")] = 0.0,
-    ema: Annotated[
-        float,
+    denoiser: Annotated[
+        bool,
         typer.Option(
-            min=0, max=1, show_default=False, help="Decay of the averaged weights; 0 for none or the recipe's."
+            "--denoiser",
+            help="Train a diffusion model; without --model of the default architecture.",
+            rich_help_panel=TASK,
         ),
-    ] = 0.0,
-    seed: Seed = 0,
+    ] = False,
     device: Device = "auto",
-    dtype: Annotated[Dtype, typer.Option(help="auto is float32.")] = Dtype.auto,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read and augment ahead of time.")] = 0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard scalars too.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for state, checkpoint and card. [default: runs/NAME]")
+        Path | None, typer.Option(help="Folder for state, checkpoint, card and log. [default: runs/NAME]")
     ] = None,
     plugin: Plugin = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+    **settings: Any,
 ) -> None:
     """Train a classifier or a diffusion model; the result runs at once with `harness run --model PATH`.
 
-    A killed run goes on from its last saved state and ends with the weights of an undisturbed one.
+    A killed run goes on from its last saved state and ends with the weights of an undisturbed one. Several GPUs or
+    processes train together under torchrun: `torchrun --nproc-per-node 8 -m harness train ...`.
 
-    Examples: `harness train --model vit --diffaug`, `harness train --denoiser`.
+    Examples: `harness train --model vit --diffaug`, `harness train --model resnet --augmix --deepaugment autoencoder
+    --diffaug`, `harness train --denoiser`.
     """
     from harness import console, plugins
+    from harness.train import build
     from harness.train import run as training
-    from harness.train.spec import TrainSpec
 
     plugins.discover(*plugin)
     if not model and not denoiser:
         raise HarnessError("Say what to train: --model NAME, or --denoiser for the default diffusion model.")
-    spec = training.resolve(
-        TrainSpec(
-            model=model or training.default_denoiser(), dataset=dataset, data=str(data or ""), diffaug=diffaug,
-            diffusion=diffusion, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, warmup=warmup,
-            smoothing=smoothing, ema=ema, seed=seed, dtype="float32" if dtype is Dtype.auto else dtype.value,
-            device=usable_device(device),
-        )
-    )  # fmt: skip
+    given = {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
+    device = usable_device(device)
+    spec = build.resolve(TrainSpec(model or build.default_denoiser(), device=device, **given), given)
     if denoiser and spec.kind != "denoiser":
         raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
     out = out or Path("runs") / spec.name
@@ -78,23 +110,31 @@ def train(
         task = bar.begin(spec.name)
 
         def report(step: Progress) -> None:
+            shares = (f"{name} {share:.0%}" for name, share in step.shares.items() if share >= 0.01)
             bar.update(
                 task,
                 total=step.steps * step.images,
                 completed=step.step * step.images,
                 computed=(step.step - step.start) * step.images,
-                info=" ".join(f"{name} {value:.3f}" for name, value in step.losses.items()),
+                info=" ".join([*(f"{name} {value:.3f}" for name, value in step.losses.items()), *shares]),
             )
 
-        card = training.run(spec, out, report, fresh=fresh)
-    quality = card.get("clean_accuracy")
-    if quality:
+        card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard)
+    if card:
+        console.out.print(_outcome(card))
+        option = "--denoiser" if spec.kind == "denoiser" else "--model"
+        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {option} {out}")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _outcome(card: dict[str, Any]) -> str:
+    """What the card says of the network's quality."""
+    if quality := card.get("clean_accuracy"):
         low, high = quality["interval"]
-        console.out.print(
-            f"Clean accuracy {100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."
-        )
-    else:
-        errors = ", ".join(f"t={t}: {e:.3f}" for t, e in card["heldout_denoising_rmse"].items())
-        console.out.print(f"Held-out one-step denoising RMSE: {errors}.")
-    option = "--denoiser" if spec.kind == "denoiser" else "--model"
-    console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {option} {out}")
+        return f"Clean accuracy {100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."
+    errors = ", ".join(f"t={t}: {e:.3f}" for t, e in card["heldout_denoising_rmse"].items())
+    return f"Held-out one-step denoising RMSE: {errors}."

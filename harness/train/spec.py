@@ -1,82 +1,168 @@
-"""What decides a training run, and what it writes about itself."""
+"""What decides a training run: one dataclass, whose fields are also the options of ``harness train``."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
 
-from harness import plugins
-from harness.types import HarnessError
+from harness.errors import HarnessError
 
 
 def default_denoisers() -> list[str]:
     """The architectures that ``--denoiser`` alone may mean: those marked as the default, or else all; hopefully one."""
+    from harness import plugins
+
     known = [entry for entry in plugins.architecture.entries() if entry.facts.get("kind") == "denoiser"]
     return [entry.name for entry in known if entry.facts.get("default")] or [entry.name for entry in known]
 
 
 def denoisers_of(dataset: str) -> list[str]:
     """The trained denoisers that are registered for a data set, by name."""
+    from harness import plugins
+
     return [entry.name for entry in plugins.denoiser.entries() if entry.facts.get("dataset") == dataset]
+
+
+def option(default: Any, help: str, panel: str, **limits: Any) -> Any:
+    """A field that is also an option: its help, the panel of ``--help`` it stands in, its least and greatest value."""
+    return field(default=default, metadata={"help": help, "panel": panel, **limits})
+
+
+TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
+    "What to train", "Loss terms", "DiffAug", "Augmentation", "Optimisation", "Machine",
+)  # fmt: skip
+
+
+CHOICES = {"extra_as": ("union", "terms"), "loss": ("ce", "bce"), "decay": ("matrices", "all", "timm")}
 
 
 @dataclass(frozen=True)
 class TrainSpec:
     """Everything that decides the weights. `harness.train.run.resolve` fills in what is zero or empty.
 
-    model: architecture; whether that makes a classifier or a denoiser is a fact of the architecture.
-    data: folder of the data, for data sets that read one.
-    diffaug: add the DiffAug term, with `diffusion` as its denoiser (a registered name or a path; empty for the one of
-        the data set).
-    epochs, batch_size, lr, weight_decay, warmup, ema: zero for the number in the architecture's recipe.
-    smoothing: label smoothing of the cross-entropy terms.
-    ema: decay of the exponential moving average that is kept as the result; 0 keeps the last weights.
+    What comes out, a classifier or a denoiser, is a fact of the architecture.
     """
 
     model: str
-    dataset: str = "digits"
-    data: str = ""
-    diffaug: bool = False
-    diffusion: str = ""
-    epochs: int = 0
-    batch_size: int = 0
-    lr: float = 0.0
-    weight_decay: float = 0.0
-    warmup: int = 0
-    smoothing: float = 0.0
-    ema: float = 0.0
-    seed: int = 0
-    dtype: str = "float32"
+    dataset: str = option("digits", "What to train on: see harness list datasets.", TASK)
+    data: str = option("", "Folder of the data, for data sets that read one.", TASK)
+    init: str = option("", "Checkpoint to start from, by name or path, instead of random weights.", TASK)
+    data_extra: tuple[str, ...] = option(
+        (), "Folder with a copy of the training images, CLASS/IMAGE, such as harness augment makes. Repeatable.", TASK
+    )
+    extra_as: str = option("union", "union: copies are more samples; terms: a loss term for each copy.", TASK)
+    labels: float = option(1.0, "Share of the training images whose labels may be used.", TASK, min=0, max=1)
+
+    loss: str = option("ce", "ce: softmax cross-entropy; bce: one sigmoid per class.", TERMS)
+    smoothing: float = option(0.0, "Label smoothing.", TERMS, min=0, max=1)
+    augmix: bool = option(False, "AugMix: two mixed views and Jensen-Shannon consistency.", TERMS)
+    augmix_severity: float = option(3.0, "Strength of its operations: 3 for small images, 1 for ImageNet.", TERMS)
+    jsd: float = option(12.0, "Weight of the consistency term.", TERMS, min=0)
+    deepaugment: str = option("", "DeepAugment on the fly through NETWORK: see harness list distorters.", TERMS)
+    deepaugment_share: float = option(0.5, "Share of the images that it distorts.", TERMS, min=0, max=1)
+    objective: str = option("", "Of time-conditioned classifiers. noisy: sees x_t; da: and its denoised image.", TERMS)
+    consistency_radius: int = option(0, "Their consistency between times at most this far apart; 0: none.", TERMS)
+
+    diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)
+    diffusion: str = option("", "Denoiser, by name or path. [default: the data set's]", DIFFAUG)
+    diffaug_times: tuple[int, int] = option(
+        (0, 1000), "First time, and the time before which the last one is.", DIFFAUG
+    )
+    diffaug_sampler: str = option("ddim", "Reverse step: ddim, or dpm2 for DPM-Solver-2.", DIFFAUG)
+    conditional: str = option("", "Class-conditional denoiser to mix in, by name or path.", DIFFAUG)
+    conditional_weight: float = option(0.0, "Its weight lambda in the noise prediction.", DIFFAUG, min=0, max=1)
+
+    augment: str = option("", "Augmentation of every image: see harness list augmentations.", AUGMENT)
+    mixup: float = option(0.0, "Mixup alpha; 0: none.", AUGMENT, min=0)
+    cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
+    repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
+
+    epochs: int = option(0, "0, here and below: the recipe's, or the architecture's.", OPTIMISER, min=0)
+    batch_size: int = option(0, "Of a whole step, in all processes.", OPTIMISER, min=0)
+    accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
+    optimizer: str = option("adamw", "Any of timm's: adamw, sgd, lamb, ...", OPTIMISER)
+    lr: float = option(0.0, "Peak learning rate.", OPTIMISER, min=0)
+    schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
+    momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
+    beta2: float = option(0.99, "Second beta of Adam and its kind.", OPTIMISER, min=0, max=1)
+    weight_decay: float = option(0.0, "Of matrices and kernels.", OPTIMISER, min=0)
+    decay: str = option("matrices", "What decays: matrices; all; or timm, matrices but for embeddings.", OPTIMISER)
+    warmup: int = option(0, "Epochs of linear warm-up.", OPTIMISER, min=0)
+    clip: float = option(1.0, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
+    drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)
+    ema: float = option(0.0, "Decay of the averaged weights; 0 for none or the recipe's.", OPTIMISER, min=0, max=1)
+
+    seed: int = option(0, "Seed of everything random.", MACHINE, min=0)
+    dtype: str = option("float32", "Arithmetic: float32 or bfloat16.", MACHINE)
+    compile: bool = option(False, "Compile the network (torch.compile).", MACHINE)
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "weight_decay", "warmup", "smoothing", "ema"):
-            if getattr(self, name) < 0:
-                raise HarnessError(f"--{name.replace('_', '-')} {getattr(self, name)} is negative.")
-
-        if self.dtype == "float16":
-            raise HarnessError("--dtype float16 needs loss scaling, which this trainer does not do. Use bfloat16.")
+        for name in ("diffaug_times", "data_extra"):  # lists, where a card was read from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for f in fields(self):
+            value, least, most = getattr(self, f.name), f.metadata.get("min", 0), f.metadata.get("max", float("inf"))
+            if isinstance(value, int | float) and not least <= value <= most:
+                raise HarnessError(
+                    f"{flag(f.name)} {value} must be {f'at most {most}' if value > most else f'at least {least}'}."
+                )
+        if self.dtype not in ("float32", "bfloat16"):
+            raise HarnessError(f"--dtype {self.dtype}: this trainer computes in float32 or bfloat16.")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise HarnessError(f"{flag(name)} {getattr(self, name)!r} is none of {', '.join(known)}.")
 
     @property
     def kind(self) -> str:
-        """What comes out: "denoiser" where the architecture's decorator says so, else "classifier"."""
-        return str(plugins.architecture[self.model].facts.get("kind", "classifier"))
+        """What comes out: a fact of the architecture's decorator, "classifier" where it says nothing."""
+        return str(self.architecture.get("kind", "classifier"))
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """The facts of the architecture; raises HarnessError for one that does not exist."""
+        from harness import plugins  # torch stands behind it, and ``harness train --help`` need not wait for that
+
+        return plugins.architecture[self.model].facts
 
     @property
     def name(self) -> str:
-        """Default name of the result: digits-vit+diffaug."""
-        return f"{self.dataset}-{self.model}{'+diffaug' if self.diffaug else ''}"
+        """Default name of the result: digits-resnet+augmix+diffaug."""
+        parts = [f"{self.dataset}-{self.model}"]
+        parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
+        return "+".join([*parts, *filter(None, [self.objective])])
 
     def command(self) -> str:
         """The command that makes these weights again, every number and the device spelled out."""
         short = default_denoisers() == [self.model]
         words = ["harness", "train", *(["--denoiser"] if short else ["--model", self.model])]
-        implied = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
+        implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
         if not self.diffaug or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion
+        implied["augment"] = self.architecture.get("recipe", {}).get("augment", "none")
         for f in fields(self):
             value = getattr(self, f.name)
-            if value == implied[f.name]:
-                continue
-            words += [f"--{f.name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+            if value != implied[f.name]:
+                words += _words(f, value)
         return shlex.join(words)
+
+
+def options() -> Mapping[str, Field[Any]]:
+    """The fields that are options of the command line as they stand, by name."""
+    return {f.name: f for f in fields(TrainSpec) if f.default is not MISSING and f.metadata}
+
+
+def flag(name: str) -> str:
+    """A field's name as an option."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _words(f: Field[Any], value: Any) -> list[str]:
+    if value is True:
+        return [flag(f.name)]
+    if not isinstance(value, tuple):
+        return [flag(f.name), str(value)]
+    if f.default:  # of fixed length: one option with commas
+        return [flag(f.name), ",".join(map(str, value))]
+    return [word for item in value for word in (flag(f.name), str(item))]

@@ -13,10 +13,12 @@ from torch import nn
 
 from harness.plugins import architecture
 
+COMMON = {"batch_size": 64, "lr": 2e-3, "augment": "affine"}
+CLASSIFIER = {**COMMON, "weight_decay": 0.05}
+DENOISER = {**COMMON, "epochs": 110, "weight_decay": 0.01, "warmup": 3, "ema": 0.995}
 
-@architecture(
-    "resnet", image_size=32, recipe={"epochs": 60, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.05, "warmup": 5}
-)
+
+@architecture("resnet", image_size=32, recipe={"epochs": 60, "warmup": 5, **CLASSIFIER})
 def compact_resnet(num_classes: int) -> nn.Module:
     """ResNet-10 of width 24 to 192 with the CIFAR stem (He et al., CVPR 2016, section 4.2): 3x3, stride 1."""
     from timm.models.resnet import BasicBlock, ResNet
@@ -28,9 +30,7 @@ def compact_resnet(num_classes: int) -> nn.Module:
     return network
 
 
-@architecture(
-    "vit", image_size=32, recipe={"epochs": 100, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.05, "warmup": 10}
-)
+@architecture("vit", image_size=32, recipe={"epochs": 100, "warmup": 10, **CLASSIFIER})
 def compact_vit(num_classes: int) -> nn.Module:
     """ViT with 64 patches of 4x4, width 96, depth 6 (Dosovitskiy et al., ICLR 2021)."""
     from timm.models.vision_transformer import VisionTransformer
@@ -40,18 +40,12 @@ def compact_vit(num_classes: int) -> nn.Module:
     )
 
 
-@architecture(
-    "unet",
-    kind="denoiser",
-    default=True,
-    image_size=32,
-    recipe={"epochs": 110, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.01, "warmup": 3, "ema": 0.995},
-)
-def compact_unet() -> nn.Module:
+@architecture("unet", kind="denoiser", default=True, image_size=32, recipe=DENOISER)
+def compact_unet(**settings: Any) -> nn.Module:
     """Unconditional noise-prediction UNet (Ho et al., NeurIPS 2020), 16 to 64 channels, attention at 8x8."""
     from diffusers import UNet2DModel
 
-    settings: dict[str, Any] = {
+    blocks: dict[str, Any] = {
         "sample_size": 32,
         "block_out_channels": (16, 32, 64, 64),
         "layers_per_block": 1,
@@ -60,4 +54,10 @@ def compact_unet() -> nn.Module:
         "norm_num_groups": 8,
         "attention_head_dim": 16,
     }
-    return UNet2DModel(in_channels=3, out_channels=3, **settings)
+    return UNet2DModel(in_channels=3, out_channels=3, **blocks, **settings)
+
+
+@architecture("unet-conditional", kind="denoiser", conditional=True, image_size=32, recipe=DENOISER)
+def conditional_unet(num_classes: int) -> nn.Module:
+    """The same network with the class as a second input, for class-conditional DiffAug."""
+    return compact_unet(num_class_embeds=num_classes)

@@ -1,0 +1,210 @@
+"""From a specification to what the loop needs: every name resolved, every part checked before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness import plugins, weights
+from harness.classifier import ImageClassifier
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.schedule import SCHEDULES
+from harness.networks import Tiles, place
+from harness.train.augment import Distortion, Mixing, Mixtures
+from harness.train.augmix import AugMix
+from harness.train.loop import Task
+from harness.train.objectives import (
+    BinaryCrossEntropy,
+    Classification,
+    Clean,
+    Consistency,
+    CrossEntropy,
+    DiffAug,
+    Loss,
+    NoisePrediction,
+    Objective,
+    Term,
+)
+from harness.train.parallel import World
+from harness.train.reverse import Reverse
+from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
+from harness.train.step import Feed, Plan, Stage
+from harness.types import Dataset, HarnessError
+
+DENOISER_SCHEDULE: dict[str, Any] = {"schedule": "linear", "steps": 1000}
+CLASSIFIER_ONLY = ("augmix", "deepaugment", "diffaug", "mixup", "cutmix", "data_extra", "objective")
+
+
+def default_denoiser() -> str:
+    """The architecture that ``--denoiser`` alone means; raises HarnessError where that is not one."""
+    names = default_denoisers()
+    if len(names) != 1:
+        raise HarnessError(
+            f"--denoiser does not say which architecture ({', '.join(names) or 'none is registered'}). "
+            "Name one with --model."
+        )
+    return names[0]
+
+
+def resolve(spec: TrainSpec, given: Container[str] = ()) -> TrainSpec:
+    """The specification with all that is left to the recipe and the data set filled in.
+
+    given: settings that stay as they are even where they are zero.
+    Raises HarnessError for what cannot be trained.
+    """
+    _check_size(repr(spec.model), spec.model, spec.dataset)
+    odd = [name for name in CLASSIFIER_ONLY if getattr(spec, name)]
+    if spec.kind not in ("classifier", "time-conditioned") and odd:
+        raise HarnessError(f"{flag(odd[0])} trains a classifier; {spec.model!r} makes a {spec.kind}. Leave it out.")
+    recipe = plugins.architecture[spec.model].facts.get("recipe", {})
+    filled = {k: v for k, v in recipe.items() if not getattr(spec, k) and k not in given}
+    if "warmup" in filled and spec.epochs:
+        # A recipe's warm-up belongs to its own number of epochs: in a short run it may take half at most.
+        filled["warmup"] = min(filled["warmup"], spec.epochs // 2)
+    spec = replace(spec, **filled)
+    for name in ("epochs", "batch_size", "lr"):
+        if not getattr(spec, name):
+            raise HarnessError(f"The recipe of {spec.model!r} leaves {flag(name)} open. Give a number.")
+    spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
+    if spec.deepaugment:
+        spec = replace(spec, deepaugment=plugins.distorter.configure(spec.deepaugment)[0])
+    return replace(spec, diffusion=_diffusion(spec.dataset)) if spec.diffaug and not spec.diffusion else spec
+
+
+def _diffusion(dataset: str) -> str:
+    """The one denoiser of a data set."""
+    names = denoisers_of(dataset)
+    if len(names) != 1:
+        raise HarnessError(
+            f"--diffaug needs a diffusion model of {dataset!r}, and {', '.join(names) or 'none'} is registered. "
+            "Name one with --diffusion, or train one with --denoiser and give its folder."
+        )
+    return names[0]
+
+
+def _check_size(what: str, architecture: str, dataset: str) -> None:
+    """Raises HarnessError where an architecture says that it is for images of another size than the data set's."""
+    side = plugins.dataset[dataset].facts["image_size"]
+    built_for = plugins.architecture[architecture].facts.get("image_size", side)
+    if built_for != side:
+        raise HarnessError(f"{what} is built for images of {built_for} pixels, {dataset!r} has {side}.")
+
+
+def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str, Any]]:
+    """The task of a resolved specification, and the header of the checkpoint that it will make."""
+    header: dict[str, Any] = {"architecture": spec.model, "dataset": spec.dataset, "kind": spec.kind}
+    network, objective = KINDS[spec.kind](spec, data, header)
+    if spec.init:
+        header["init_sha256"] = start_from(network, spec)
+    host, device = _stages(spec, data)
+    plan = Plan(
+        len(data.ids), spec.dataset, spec.seed, spec.batch_size, spec.epochs, spec.repeats, spec.accumulate,
+        world.rank, world.size,
+    )  # fmt: skip
+    augment = plugins.augmentation.configure(spec.augment)[1]
+    return Task(spec, network, objective, Feed(plan, data, augment, host), device), header
+
+
+def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+    entry = plugins.architecture[spec.model]
+    conditional = bool(entry.facts.get("conditional"))
+    arguments = {"num_classes": data.num_classes} if conditional else {}
+    network = entry.build(**arguments)
+    header |= {"arguments": arguments, **DENOISER_SCHEDULE}
+    return network, NoisePrediction(Denoiser(network, schedule()), conditional)
+
+
+def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+    arguments: dict[str, Any] = {"num_classes": data.num_classes}
+    if spec.drop_path:
+        arguments["drop_path_rate"] = spec.drop_path
+    header["arguments"] = arguments
+    network = ImageClassifier(plugins.architecture[spec.model].build(**arguments))
+    criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
+    terms: list[Term] = [Clean(criterion)]
+    if spec.augmix:
+        terms.append(Consistency(spec.jsd))
+    if spec.diffaug:
+        terms.append(_diffaug(spec, criterion, header))
+    return network, Classification(terms)
+
+
+KINDS: Mapping[str, Callable[[TrainSpec, Dataset, dict[str, Any]], tuple[nn.Module, Objective]]] = {
+    "classifier": _classifying,
+    "denoiser": _denoising,
+}
+"""How the network and the objective of each kind of architecture are made."""
+
+
+def schedule() -> Any:
+    """The noise schedule that denoisers are trained with."""
+    return SCHEDULES[DENOISER_SCHEDULE["schedule"]](DENOISER_SCHEDULE["steps"])
+
+
+def alone(denoiser: Denoiser, spec: TrainSpec) -> Reverse:
+    """The one-step reverse process of a denoiser by itself, class-conditional or not."""
+    conditional = bool(spec.architecture.get("conditional"))
+    return Reverse(denoiser, conditional=denoiser, weight=1.0) if conditional else Reverse(denoiser)
+
+
+def _stages(spec: TrainSpec, data: Dataset) -> tuple[list[Stage], list[Stage]]:
+    """The stages after the augmentation: those of the host, up to the last that needs it, and those of the device."""
+    distorting: list[Stage] = []
+    if spec.deepaugment:
+        distorting = [Distortion(plugins.distorter.configure(spec.deepaugment)[1], spec.deepaugment_share)]
+    mixing: list[Stage] = [Mixing(data.num_classes, spec.mixup, spec.cutmix)] if spec.mixup or spec.cutmix else []
+    if spec.augmix:
+        return [*distorting, Mixtures(AugMix(spec.augmix_severity))], mixing
+    return [], [*distorting, *mixing]
+
+
+def start_from(network: nn.Module, spec: TrainSpec) -> str:
+    """Load the weights of ``--init`` into the network; their SHA-256."""
+    found, info = weights.find_denoiser(spec.init) if spec.kind == "denoiser" else weights.find_classifier(spec.init)
+    source = found.network if isinstance(found, Denoiser) else found
+    try:
+        network.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise HarnessError(f"--init {spec.init}: not a checkpoint of {spec.model!r} ({reason[:200]}).") from error
+    return info.sha256
+
+
+def _diffaug(spec: TrainSpec, criterion: Loss, header: dict[str, Any]) -> DiffAug:
+    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, spec.diffusion)
+    conditional = None
+    if spec.conditional:
+        conditional, header["conditional_sha256"] = _find_denoiser(spec, spec.conditional)
+    low, high = spec.diffaug_times
+    last = len(denoiser.schedule.betas)
+    if not 0 <= low < high <= last:
+        raise HarnessError(f"--diffaug-times {low},{high}: give two numbers with 0 <= first < second <= {last}.")
+    reverse = Reverse(denoiser, spec.diffaug_sampler, conditional, spec.conditional_weight)
+    _prove(reverse, spec)
+    return DiffAug(reverse, spec.diffaug_times, criterion, spec.device, spec.dtype)
+
+
+def _find_denoiser(spec: TrainSpec, name: str) -> tuple[Denoiser, str]:
+    """A denoiser on its device, and its SHA-256."""
+    denoiser, info = weights.find_denoiser(name)
+    if "architecture" in info.details:  # a harness checkpoint, not a plugin's own network
+        _check_size(f"The denoiser {name!r}", info.details["architecture"], spec.dataset)
+    place(denoiser.network, spec.device)
+    return denoiser, info.sha256
+
+
+def _prove(reverse: Reverse, spec: TrainSpec) -> None:
+    """Raises HarnessError where the reverse step fails on images of the data set's size."""
+    side = plugins.dataset[spec.dataset].facts["image_size"]
+    blank, zero = torch.zeros(1, 3, side, side), torch.zeros(1, dtype=torch.int64)
+    try:
+        Tiles(1, spec.device, spec.dtype)(reverse, blank, zero, blank, zero)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise HarnessError(
+            f"The denoiser {spec.diffusion!r} fails on images of {side} pixels ({type(error).__name__}: {error}). "
+            "Choose another with --diffusion."
+        ) from error

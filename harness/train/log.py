@@ -1,0 +1,148 @@
+"""What a training run tells about itself while it goes: one JSON line per group of steps, and where its time goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.train.parallel import World
+from harness.train.step import Plan
+from harness.types import HarnessError
+
+EVERY = 20
+"""Steps per line."""
+
+
+class Stopwatch:
+    """Seconds by name. A GPU works behind the host's back: where asked to watch closely, it is waited for."""
+
+    def __init__(self, device: str) -> None:
+        self._gpu = device.startswith("cuda")
+        self._seconds: dict[str, float] = defaultdict(float)
+        self.closely = True
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time what happens in the context."""
+        start = self._now()
+        try:
+            yield
+        finally:
+            self._seconds[name] += self._now() - start
+
+    def _now(self) -> float:
+        if self._gpu and self.closely:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def shares(self, whole: str) -> dict[str, float]:
+        """The other names' shares of the time of `whole`, and forget all."""
+        total = self._seconds.pop(whole)
+        found = {name: round(seconds / total, 4) for name, seconds in self._seconds.items()}
+        self.forget()
+        return found
+
+    def forget(self) -> None:
+        """Start over."""
+        self._seconds.clear()
+
+
+class Log:
+    """``log.jsonl``: step, epoch, learning rate, mean loss terms, images per second, shares of the time.
+
+    Images per second and shares are of the last group of steps; on a GPU the shares are those of its last step, the
+    only one that is watched closely. Only the first of several processes writes.
+
+    start: the step that the run goes on from; lines that an interrupted run wrote after it are dropped.
+    tensorboard: the same numbers as TensorBoard scalars beside it.
+    """
+
+    def __init__(self, out: Path, plan: Plan, start: int, world: World, device: str, *, tensorboard: bool) -> None:
+        self._file, self._plan, self._world, self._device = out / "log.jsonl", plan, world, device
+        self._sums: dict[str, float] = defaultdict(float)
+        self._steps, self._began = 0, time.monotonic()
+        self.watch = Stopwatch(device)
+        self.shares: Mapping[str, float] = {}
+        self._writer = _summary_writer(out) if tensorboard and world.first else None
+        if world.first:
+            kept = [line for line in _lines(self._file) if line["step"] <= start]
+            self._file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    @contextmanager
+    def step(self, number: int) -> Iterator[Stopwatch]:
+        """Time a step, with a stopwatch for its parts."""
+        closely = self._ends(number)
+        if self._device.startswith("cuda") and closely:
+            self.watch.forget()
+        self.watch.closely = closely
+        with self.watch("step"):
+            yield self.watch
+
+    def note(self, number: int, rate: float, losses: Mapping[str, float]) -> None:
+        """Count a step's loss terms in, and write a line where a group of steps ends."""
+        self._steps += 1
+        for name, value in losses.items():
+            self._sums[name] += value
+        if not self._ends(number):
+            return
+        now, done = time.monotonic(), number + 1
+        self.shares = self.watch.shares("step")
+        means = self._world.mean({name: value / self._steps for name, value in self._sums.items()}, self._device)
+        if self._world.first:
+            self._write(
+                done,
+                {
+                    "epoch": round(done / self._plan.per_epoch, 4),
+                    "lr": rate,
+                    "loss": means,
+                    "images_per_second": round(self._plan.batch_size * self._steps / (now - self._began), 2),
+                    "share": self.shares,
+                },
+            )
+        self._sums.clear()
+        self._steps, self._began = 0, now
+
+    def _ends(self, number: int) -> bool:
+        return (number + 1) % EVERY == 0 or number + 1 == self._plan.steps
+
+    def _write(self, step: int, numbers: Mapping[str, Any]) -> None:
+        with self._file.open("a") as file:
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
+        if self._writer:
+            for name, value in _flat(numbers):
+                self._writer.add_scalar(name, value, step)
+            self._writer.flush()
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """Whole lines of a log; a kill may have cut the last one."""
+    found = []
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, float(value)
+
+
+def _summary_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise HarnessError("--tensorboard needs its package: pip install tensorboard.") from error
+    return SummaryWriter(str(folder))

@@ -1,0 +1,55 @@
+"""Optimisers, by timm's names, and the learning rate over time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.plugins import suggest
+from harness.train.spec import TrainSpec
+from harness.types import HarnessError
+
+
+def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over the network's parameters; raises HarnessError for a name that timm does not know."""
+    from timm.optim import create_optimizer_v2, list_optimizers
+
+    known = [str(name) for name in list_optimizers()]
+    if spec.optimizer not in known:
+        raise suggest("optimiser", spec.optimizer, known)
+    betas: dict[str, Any] = {}
+    if "adam" in spec.optimizer or spec.optimizer.startswith(("lamb", "lion", "nadam")):
+        betas = {"betas": (spec.momentum, spec.beta2)}
+    groups: Any = _groups(network, spec)
+    return create_optimizer_v2(
+        groups, opt=spec.optimizer, lr=spec.lr, weight_decay=spec.weight_decay, momentum=spec.momentum, **betas
+    )
+
+
+def _groups(network: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
+    """What decays and what does not: biases and norms go without, unless all decays."""
+    body: Any = getattr(network, "body", network)
+    spared = set(body.no_weight_decay()) if spec.decay == "timm" and hasattr(body, "no_weight_decay") else set()
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim > 1 and name.removeprefix("body.") not in spared
+            groups[spec.decay == "all" or decays].append(parameter)
+    return [{"params": groups[True], "weight_decay": spec.weight_decay}, {"params": groups[False], "weight_decay": 0.0}]
+
+
+def learning_rate(spec: TrainSpec, epoch: float) -> float:
+    """Share of the peak learning rate at a fractional epoch: linear warm-up, then the schedule."""
+    if epoch < spec.warmup:
+        return (epoch + 1e-2) / spec.warmup
+    name, _, every = spec.schedule.partition(":")
+    if name == "cosine" and not every:
+        return 0.5 * (1 + math.cos(math.pi * (epoch - spec.warmup) / max(spec.epochs - spec.warmup, 1)))
+    if name == "constant" and not every:
+        return 1.0
+    if name == "step" and every.isdecimal() and int(every):
+        return float(0.1 ** (int(epoch) // int(every)))
+    raise HarnessError(f"--schedule {spec.schedule!r} is none of cosine, constant and step:N.")

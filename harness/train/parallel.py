@@ -1,0 +1,71 @@
+"""Several processes as one: torch's distributed engine, joined when ``torchrun`` has started this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from harness.types import HarnessError
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that reports and writes."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module, device: str) -> nn.Module:
+        """The network whose gradients are the mean over all processes; on GPUs with their common batch statistics."""
+        if self.size == 1:
+            return network
+        if device.startswith("cuda"):
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return nn.parallel.DistributedDataParallel(network, device_ids=[torch.device(device)])
+        return nn.parallel.DistributedDataParallel(network)
+
+    def mean(self, values: dict[str, float], device: str) -> dict[str, float]:
+        """The mean of each number over the processes."""
+        if self.size == 1:
+            return values
+        numbers = torch.tensor(list(values.values()), device=device, dtype=torch.float64 if device == "cpu" else None)
+        dist.all_reduce(numbers)
+        return dict(zip(values, (numbers / self.size).tolist(), strict=True))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def world(device: str) -> Iterator[tuple[World, str]]:
+    """The processes of a ``torchrun``, or this one alone; and this process's device."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(), device
+        return
+    kind, _, index = device.partition(":")
+    if index:
+        raise HarnessError(f"--device {device}: under torchrun each process takes its own. Give --device {kind}.")
+    if kind == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    arguments: dict[str, Any] = {"device_id": torch.device(device)} if kind == "cuda" else {}
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", **arguments)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size()), device
+    finally:
+        dist.destroy_process_group()

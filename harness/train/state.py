@@ -1,0 +1,86 @@
+"""The state of an unfinished training run on disk, from which it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.files import writing
+from harness.train.spec import TrainSpec
+from harness.types import HarnessError
+
+SAVE_EVERY_SECONDS = 10.0
+
+
+class State:
+    """Weights, optimiser, averaged weights and the seconds spent, saved every `SAVE_EVERY_SECONDS`."""
+
+    def __init__(self, file: Path, spec: TrainSpec, network: nn.Module, optimizer: Any, ema: Any) -> None:
+        self.file, self.spec = file, spec
+        self.network, self.optimizer, self.ema = network, optimizer, ema
+        self._earlier = 0.0
+        self._began = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the run so far."""
+        return self._earlier + time.monotonic() - self._began
+
+    def resume(self) -> int:
+        """Load what an earlier run left, if it left something; the number of steps that are done.
+
+        Raises HarnessError for a damaged file, and for one of a run with other settings.
+        """
+        step = self._load() if self.file.is_file() else 0
+        self._began = self._saved = time.monotonic()
+        return step
+
+    def save_sometimes(self, step: int) -> None:
+        """Save if it is time."""
+        if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
+            self.save(step)
+
+    def save(self, step: int) -> None:
+        """Write the state after `step` steps."""
+        self._saved = time.monotonic()
+        state = {
+            "spec": asdict(self.spec),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema else {},
+            "step": step,
+            "seconds": self.seconds,
+        }
+        buffer = io.BytesIO()  # a full disk is an OSError to Python, but an anonymous RuntimeError to torch.save
+        torch.save(state, buffer)
+        with writing(self.file) as partial:
+            partial.write_bytes(buffer.getbuffer())
+
+    def _load(self) -> int:
+        now = asdict(self.spec)
+        try:
+            state = torch.load(self.file, weights_only=True, map_location=self.spec.device)
+            then = dict(state["spec"])
+            changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+            if not changed:
+                self.network.load_state_dict(state["network"])
+                self.optimizer.load_state_dict(state["optimizer"])
+                if self.ema:
+                    self.ema.module.load_state_dict(state["ema"])
+                self._earlier = float(state["seconds"])
+                return int(state["step"])
+        except Exception as error:  # which one depends on where the file is damaged
+            raise HarnessError(
+                f"{self.file} is no training state of this run ({type(error).__name__}): damaged, or of another "
+                "version. --fresh starts over."
+            ) from error
+        raise HarnessError(
+            f"{self.file} belongs to a run with other settings ({', '.join(changed)}). "
+            "Give another --out, or --fresh to start over."
+        )
