@@ -109,7 +109,7 @@ class TrainSpec:
                     f"{flag(f.name)} {value} must be {f'at most {most}' if value > most else f'at least {least}'}."
                 )
         if self.dtype not in ("float32", "bfloat16"):
-            raise HarnessError(f"--dtype {self.dtype}: this trainer computes in float32 or bfloat16.")
+            raise HarnessError(f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here.")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise HarnessError(f"{flag(name)} {getattr(self, name)!r} is none of {', '.join(known)}.")
