@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from harness.types import (
     DiffusedViews,
     HarnessError,
     Method,
+    Metric,
     NoisyClassifier,
     Observation,
     Pair,
@@ -32,6 +33,7 @@ from harness.types import (
 from harness.views import Diffused
 
 UNIFORM = "uniform"
+COST = "Denoiser calls: at most; only `denoised` and classifiers that were trained with denoised images make them."
 
 
 @suite("noisy-accuracy")
@@ -97,6 +99,11 @@ class NoisyAccuracy(CovariateShift):
             confidence, prediction = probabilities.max(1)
             columns.append({"prediction": prediction, "confidence": confidence, "time": shown.times})
         yield Observation(columns)
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Accuracy at a random time and at each, and the mean over these."""
+        found, notes = super().summarise(rows)
+        return found, [*notes, COST]
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Accuracy against time, a line per classifier and method."""
