@@ -1,4 +1,4 @@
-"""The standard classifier: a timm body with its normalisation inside."""
+"""The standard classifiers: a body with its normalisation inside."""
 
 from __future__ import annotations
 
@@ -36,3 +36,40 @@ class ImageClassifier(nn.Module):
     def head(self, features: Tensor) -> Tensor:
         """The last linear layer: (B, D) to (B, K)."""
         return cast(Tensor, self.body.get_classifier()(features))
+
+
+CHANNELS = {"noisy": 3, "da": 6}
+"""Input channels of a time-conditioned classifier's body, by its training objective."""
+
+
+class TimeConditionedClassifier(nn.Module):
+    """A classifier of diffused images, for guidance (see `harness.types.NoisyClassifier`).
+
+    x_t goes in as it is: the diffusion process has put it around [-1, 1], and to clip it would be to lose noise.
+    Images in [0, 1], the denoised one among them, are brought to that scale.
+
+    body: (x, times) to logits, with x of three channels, or six where `denoised` (x_t first, then the denoised image:
+        Sastry et al., NeurIPS 2024).
+    """
+
+    def __init__(self, body: nn.Module, denoised: bool) -> None:
+        super().__init__()
+        self.body: Any = body
+        self.denoised = denoised
+
+    def forward(self, images: Tensor, x0_hat: Tensor | None = None, t: Tensor | None = None) -> Tensor:
+        """Logits (B, K) of x_t at times t (see `noisy`), or without t of images in [0, 1] as if at t = 0.
+
+        There is next to no noise at t = 0 (0.01 in the linear schedule): the image stands for x_t and its denoising.
+        """
+        if t is None:
+            t = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+            images, x0_hat = images * 2 - 1, images
+        if self.denoised:
+            assert x0_hat is not None
+            images = torch.cat([images, x0_hat * 2 - 1], 1)
+        return cast(Tensor, self.body(images, t))
+
+    def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
+        """Logits (B, K) of x_t around [-1, 1], its one-step denoising in [0, 1] and the times (B,) int64."""
+        return cast(Tensor, self(x_t, x0_hat, t))

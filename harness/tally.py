@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from harness.types import Adaptation, Method, Tally
+from harness.types import Adaptation, HarnessError, Method, Tally
+from harness.views import UNDIFFUSED
 
 
 class _CountingViews:
@@ -28,6 +29,9 @@ class _CountingViews:
 
     def adapted(self, settings: Adaptation) -> Tensor:
         return self._blank(settings)
+
+    def restored(self) -> Tensor:
+        raise HarnessError(UNDIFFUSED)
 
 
 def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:

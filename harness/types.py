@@ -129,6 +129,24 @@ class FeatureClassifier(Protocol):
         """Logits (B, K) of features (B, D)."""
 
 
+@runtime_checkable
+class NoisyClassifier(Protocol):
+    """A classifier that was made for diffused images: it is told the time. Called with images alone, it takes t = 0.
+
+    denoised: whether it also looks at the one-step denoised image.
+    """
+
+    denoised: bool
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+    def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
+        """Logits (B, K) of diffused images (B, 3, H, W) as `Denoiser.diffuse` gives them, around [-1, 1].
+
+        x0_hat: the same after one reverse step, in [0, 1]; may be None where `denoised` is False. t: (B,) int64.
+        """
+
+
 @dataclass(frozen=True)
 class Adaptation:
     """Settings of diffusion-driven adaptation (Gao et al., CVPR 2023, algorithm 1); the defaults are the authors'.
@@ -181,6 +199,12 @@ class Views(Protocol):
 
     def adapted(self, settings: Adaptation) -> Tensor:
         """The images after diffusion-driven adaptation."""
+
+    def restored(self) -> Tensor:
+        """The images after one reverse step from the time that the suite diffused them to.
+
+        HarnessError in suites that show images as they are.
+        """
 
 
 class Method(Protocol):
@@ -310,8 +334,26 @@ class Detector(Protocol):
     def __call__(self, seen: Any, /) -> Tensor: ...
 
 
+class DiffusedViews(Views, Protocol):
+    """Views of a batch that a suite has diffused. The original is x_t on the scale of images, clipped to [0, 1].
+
+    Methods that diffuse images themselves are refused: `denoised` and `adapted` raise HarnessError.
+
+    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64.
+    """
+
+    noisy: Tensor
+    times: Tensor
+
+
 class SuiteViews(Views, Protocol):
-    """The images that a suite may look at: also those of randomized smoothing."""
+    """The images that a suite may look at: also diffused ones and those of randomized smoothing."""
+
+    def diffused(self, time: int | None) -> DiffusedViews:
+        """The images diffused to a time, or with None each to its own, uniform over the denoiser's schedule.
+
+        Unlike in `denoised`, time 0 is the schedule's first: one step of noise.
+        """
 
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
         """What a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``, (R, 3, H, W).

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +13,15 @@ from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import Tiles
 from harness.types import Adaptation, Batch, HarnessError, Smoother
+
+UNDIFFUSED = (
+    "This suite shows images as they are, without a diffusion time to denoise them from. "
+    "Choose a time (--tta de:100), or a suite that diffuses images (--suite noisy-accuracy)."
+)
+DIFFUSED = (
+    "This suite diffuses images itself, and methods that do so again have no place in it. "
+    "Take --tta default or --tta denoised."
+)
 
 
 class BatchViews:
@@ -30,6 +40,7 @@ class BatchViews:
         self._seed = seed
         self._denoised: dict[int, Tensor] = {0: batch.images}
         self._adapted: dict[Adaptation, Tensor] = {}
+        self._diffused: dict[int | None, Diffused] = {}
 
     def original(self) -> Tensor:
         """The batch as it came."""
@@ -75,6 +86,28 @@ class BatchViews:
             self.calls += len(self.batch) * settings.start
         return self._adapted[settings]
 
+    def restored(self) -> Tensor:
+        """Raises HarnessError: the batch as it came has no time."""
+        raise HarnessError(UNDIFFUSED)
+
+    def diffused(self, time: int | None) -> Diffused:
+        """The batch diffused to a time, or each image to its own random one; with the noise of `denoised`."""
+        if time not in self._diffused:
+            denoiser, count = self._require_denoiser(), len(self.batch)
+            if time is None:
+                last = len(denoiser.schedule.betas)
+                t = noise.integers(0, last, seed=self._seed, purpose="uniform-time", samples=self.batch.ids)
+            else:
+                t = torch.full((count,), time)
+            x_t = denoiser.diffuse(self.batch.images, t, self._noise("denoise", t.tolist()))
+
+            def restore() -> Tensor:
+                self.calls += count
+                return self._tiles(denoiser.predict_x0, x_t, t)
+
+            self._diffused[time] = Diffused(x_t, t, restore)
+        return self._diffused[time]
+
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
         """What the smoother shows in place of image `rows[i]` under noise draw `draws[i]`, (R, 3, H, W).
 
@@ -101,3 +134,39 @@ class BatchViews:
         if self._denoiser is None:
             raise HarnessError("This method needs a diffusion model and the suite has none. Name one with --denoiser.")
         return self._denoiser
+
+
+class Diffused:
+    """Views of a batch that was diffused (see `harness.types.DiffusedViews`).
+
+    restore: makes the one-step denoised images; called once, if anybody asks for them.
+    """
+
+    def __init__(self, noisy: Tensor, times: Tensor, restore: Callable[[], Tensor]) -> None:
+        self.noisy = noisy
+        self.times = times
+        self._restore = restore
+
+    def original(self) -> Tensor:
+        """x_t on the scale of images, clipped."""
+        return self._clipped
+
+    def restored(self) -> Tensor:
+        """The one-step denoised images."""
+        return self._restored
+
+    @cached_property
+    def _clipped(self) -> Tensor:
+        return ((self.noisy + 1) / 2).clamp(0, 1)
+
+    @cached_property
+    def _restored(self) -> Tensor:
+        return self._restore()
+
+    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]:
+        """Raises HarnessError: the images are diffused already."""
+        raise HarnessError(DIFFUSED)
+
+    def adapted(self, settings: Adaptation) -> Tensor:
+        """Raises HarnessError, as `denoised` does."""
+        raise HarnessError(DIFFUSED)

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from harness import plugins
-from harness.classifier import ImageClassifier
+from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.files import writing
@@ -36,7 +36,8 @@ ENDINGS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
 class Checkpoint:
     """A checkpoint that was read and checked.
 
-    header: kind ("classifier" or "denoiser"), architecture, its arguments, data set, and for a denoiser its schedule.
+    header: kind ("classifier" or "denoiser"), architecture, its arguments, data set; for a denoiser its schedule, for a
+        time-conditioned classifier its objective ("noisy" or "da").
     """
 
     path: Path
@@ -123,7 +124,7 @@ def build(checkpoint: Checkpoint) -> nn.Module:
             f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {error}). "
             "Fetch or train it again."
         ) from error
-    network = ImageClassifier(body) if header["kind"] == "classifier" else body
+    network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
     if expected != found:
@@ -134,6 +135,19 @@ def build(checkpoint: Checkpoint) -> nn.Module:
         )
     network.load_state_dict(dict(checkpoint.tensors), strict=True)
     return network.eval()
+
+
+def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
+    """A body with its normalisation around it, as its architecture's kind and the training objective want it."""
+    if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
+        return ImageClassifier(body)
+    objective = checkpoint.header.get("objective")
+    if objective not in CHANNELS:
+        raise HarnessError(
+            f"{checkpoint.path}: its header names the objective {objective!r}, which is none of {', '.join(CHANNELS)}: "
+            "what the network wants to see is unknown. Train it again."
+        )
+    return TimeConditionedClassifier(body, denoised=objective == "da")
 
 
 def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
