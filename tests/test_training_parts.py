@@ -308,6 +308,32 @@ def test_a_conditional_denoiser_trains_and_serves_diffaug(few: ArrayDataset, tmp
         build(spec(diffaug=True, diffusion=str(tmp_path / "unet")), few, World())
 
 
+@pytest.mark.parametrize(
+    ("settings", "channels", "terms"),
+    [
+        ({"objective": "noisy"}, 3, {"ce"}),
+        ({"objective": "da"}, 6, {"ce"}),
+        ({"objective": "noisy", "labels": 0.5, "consistency_radius": 20}, 3, {"ce", "consistency"}),
+    ],
+)
+def test_classifiers_for_guidance_are_trained_by_name(
+    settings: dict[str, Any], channels: int, terms: set[str], few: ArrayDataset
+) -> None:
+    task, header = build(spec(model="encoder", **settings), few, World())
+    assert header["kind"] == "classifier" and header["objective"] == settings["objective"]
+    assert header["arguments"] == {"num_classes": 10, "in_channels": channels}
+    assert set(task.objective(task.network, task.feed[0])) == terms
+    for wrong, message in (({}, "--objective"), ({"objective": "clean"}, "noisy or da")):
+        with pytest.raises(HarnessError, match=message):
+            build(spec(model="encoder", **wrong), few, World())
+
+
+def test_a_share_of_the_labels_is_a_share_of_the_images(few: ArrayDataset) -> None:
+    task, _ = build(spec(labels=0.5), few, World())
+    counts = [int((few.labels == label).sum()) for label in range(10)]
+    assert task.feed.plan.images == sum(int(count / 2 + 0.5) for count in counts)
+
+
 @pytest.mark.parametrize("times", [(0, 1001), (500, 500), (-1, 10), (600, 500)])
 def test_times_outside_the_schedule_are_refused(times: tuple[int, int], few: ArrayDataset) -> None:
     with pytest.raises(HarnessError, match="--diffaug-times"):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from harness import plugins, weights
-from harness.classifier import ImageClassifier
+from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
+from harness.data import Subset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.networks import Tiles, place
 from harness.train.augment import Distortion, Mixing, Mixtures
 from harness.train.augmix import AugMix
+from harness.train.guidance import TimeConditioned, labelled
 from harness.train.loop import Task
 from harness.train.objectives import (
     BinaryCrossEntropy,
@@ -72,7 +74,8 @@ def resolve(spec: TrainSpec, given: Container[str] = ()) -> TrainSpec:
     spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
     if spec.deepaugment:
         spec = replace(spec, deepaugment=plugins.distorter.configure(spec.deepaugment)[0])
-    return replace(spec, diffusion=_diffusion(spec.dataset)) if spec.diffaug and not spec.diffusion else spec
+    needed = spec.diffaug or spec.kind == "time-conditioned"
+    return replace(spec, diffusion=_diffusion(spec.dataset)) if needed and not spec.diffusion else spec
 
 
 def _diffusion(dataset: str) -> str:
@@ -96,7 +99,11 @@ def _check_size(what: str, architecture: str, dataset: str) -> None:
 
 def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str, Any]]:
     """The task of a resolved specification, and the header of the checkpoint that it will make."""
-    header: dict[str, Any] = {"architecture": spec.model, "dataset": spec.dataset, "kind": spec.kind}
+    kind = "classifier" if spec.kind == "time-conditioned" else spec.kind
+    header: dict[str, Any] = {"architecture": spec.model, "dataset": spec.dataset, "kind": kind}
+    if kind == "classifier" and spec.labels < 1 and not spec.consistency_radius:
+        known = labelled(data.ids, spec.labels, spec.seed, data.labels)
+        data = cast(Dataset, Subset(data, tuple(i for i, name in enumerate(data.ids) if name in known)))
     network, objective = KINDS[spec.kind](spec, data, header)
     if spec.init:
         header["init_sha256"] = start_from(network, spec)
@@ -133,9 +140,31 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     return network, Classification(terms)
 
 
+def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+    if spec.objective not in CHANNELS:
+        raise HarnessError(f"{spec.model!r} is time-conditioned: give --objective {' or '.join(CHANNELS)}.")
+    arguments = {"num_classes": data.num_classes, "in_channels": CHANNELS[spec.objective]}
+    denoiser, sha256 = _find_denoiser(spec, spec.diffusion)
+    header |= {"arguments": arguments, "objective": spec.objective, "denoiser_sha256": sha256}
+    if spec.consistency_radius and spec.repeats > 1:
+        raise HarnessError(
+            "--consistency-radius tells samples by their names, and --repeats renames them. Leave one out."
+        )
+    # Without a consistency term the unlabelled samples have been left out already.
+    partial = spec.labels < 1 and spec.consistency_radius
+    known = labelled(data.ids, spec.labels, spec.seed, data.labels) if partial else None
+    objective = TimeConditioned(
+        denoiser, spec.objective == "da", spec.diffaug_times, known, spec.consistency_radius,
+        smoothing=spec.smoothing, device=spec.device, dtype=spec.dtype,
+    )  # fmt: skip
+    body = plugins.architecture[spec.model].build(**arguments)
+    return TimeConditionedClassifier(body, denoised=spec.objective == "da"), objective
+
+
 KINDS: Mapping[str, Callable[[TrainSpec, Dataset, dict[str, Any]], tuple[nn.Module, Objective]]] = {
     "classifier": _classifying,
     "denoiser": _denoising,
+    "time-conditioned": _guiding,
 }
 """How the network and the objective of each kind of architecture are made."""
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from harness import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import autocast
-from harness.train.objectives import Key, Step
+from harness.train.objectives import Key, Timer, untimed
+from harness.train.step import Step
 from harness.types import HarnessError
 
 
@@ -65,7 +66,7 @@ class TimeConditioned:
                 "--consistency-radius is for samples without labels, and all have one. Give --labels below 1."
             )
 
-    def __call__(self, network: nn.Module, step: Step) -> dict[str, Tensor]:
+    def __call__(self, network: nn.Module, step: Step, timer: Timer = untimed) -> dict[str, Tensor]:
         """The term "ce", the mean over the labelled samples, and with a radius "consistency", over the others."""
         batch = step.augmented
         key: Key = {"seed": step.seed, "samples": batch.ids, "draw": step.epoch}
@@ -75,7 +76,7 @@ class TimeConditioned:
         rest = ~known if self.consistency_radius else torch.zeros_like(known)
         near = self._near(t, key)[rest]
         images, noises = (torch.cat([rows, rows[rest]]) for rows in (batch.images, eps))
-        at_t, at_near = self._classify(network, images, torch.cat([t, near]), noises).split([len(t), len(near)])
+        at_t, at_near = self._classify(network, images, torch.cat([t, near]), noises, timer).split([len(t), len(near)])
         losses = F.cross_entropy(at_t[known], batch.labels[known], label_smoothing=self.smoothing, reduction="none")
         terms = {"ce": _mean(losses)}
         if self.consistency_radius:
@@ -87,10 +88,10 @@ class TimeConditioned:
         shift = noise.integers(-radius, radius + 1, purpose="guidance-shift", **key).to(t.device)
         return (t + shift).clamp(self.times[0], self.times[1] - 1)
 
-    def _classify(self, network: nn.Module, images: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    def _classify(self, network: nn.Module, images: Tensor, t: Tensor, eps: Tensor, timer: Timer) -> Tensor:
         x_t, x0 = self.denoiser.diffuse(images, t, eps), None
         if self.denoised:
-            with torch.no_grad(), autocast(self.device, self.dtype):
+            with timer("denoiser"), torch.no_grad(), autocast(self.device, self.dtype):
                 x0 = self.denoiser.predict_x0(x_t, t)
         # Not `network.noisy`: what wraps a network for several processes only sees calls of the network itself.
         logits: Tensor = network(x_t, x0, t)

@@ -114,5 +114,6 @@ def _denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict
 MEASURES: Mapping[str, Callable[[TrainSpec, nn.Module, Dataset], dict[str, Any]]] = {
     "classifier": _clean_accuracy,
     "denoiser": _denoising_error,
+    "time-conditioned": _clean_accuracy,
 }
 """What the card says of a network of each kind."""

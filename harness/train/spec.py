@@ -109,7 +109,9 @@ class TrainSpec:
                     f"{flag(f.name)} {value} must be {f'at most {most}' if value > most else f'at least {least}'}."
                 )
         if self.dtype not in ("float32", "bfloat16"):
-            raise HarnessError(f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here.")
+            raise HarnessError(
+                f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here."
+            )
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise HarnessError(f"{flag(name)} {getattr(self, name)!r} is none of {', '.join(known)}.")
@@ -138,7 +140,7 @@ class TrainSpec:
         short = default_denoisers() == [self.model]
         words = ["harness", "train", *(["--denoiser"] if short else ["--model", self.model])]
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
-        if not self.diffaug or denoisers_of(self.dataset) == [self.diffusion]:
+        if not (self.diffaug or self.kind == "time-conditioned") or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion
         implied["augment"] = self.architecture.get("recipe", {}).get("augment", "none")
         for f in fields(self):
