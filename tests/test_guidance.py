@@ -21,9 +21,11 @@ from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import Tiles
 from harness.record import RunRecord
+from harness.train.build import build, resolve
 from harness.train.guidance import TimeConditioned, divergence, labelled
-from harness.train.loop import train
+from harness.train.loop import Conduct, train
 from harness.train.objectives import Step
+from harness.train.parallel import World
 from harness.train.spec import TrainSpec
 from harness.types import Batch, HarnessError, NoisyClassifier, RunSpec
 from harness.views import BatchViews
@@ -176,14 +178,11 @@ def trained(digits: ArrayDataset, denoiser: Denoiser, tmp_path_factory: pytest.T
     """A DA encoder after a few steps on a few images of low noise, and its losses."""
     folder, losses = tmp_path_factory.mktemp("trained"), []
     torch.manual_seed(0)
-    arguments = {"num_classes": 10, "in_channels": CHANNELS["da"]}
-    network = TimeConditionedClassifier(plugins.architecture["encoder"].build(**arguments), denoised=True)
-    objective = TimeConditioned(denoiser, True, times=(0, 200))
-    spec = TrainSpec("encoder", epochs=10, batch_size=8, lr=2e-3)
+    spec = resolve(TrainSpec("encoder", objective="da", diffaug_times=(0, 200), epochs=10, batch_size=8, lr=2e-3))
     eight = ArrayDataset("digits", digits.ids[:8], digits.pixels[:8], digits.labels[:8], 10, digits.geometry)
-    done = train(spec, network, objective, eight, folder / "state.pt", lambda p: losses.append(p.losses["ce"]))
-    header = {"kind": "classifier", "architecture": "encoder", "arguments": arguments, "objective": "da"}
-    weights.write(folder / "model.safetensors", done.network, {**header, "dataset": "digits"})
+    task, header = build(spec, eight, World())
+    done = train(task, folder, Conduct(report=lambda p: losses.append(p.losses["ce"])))
+    weights.write(folder / "model.safetensors", done.network, header)
     return folder, losses
 
 
