@@ -53,6 +53,11 @@ class Geometry:
     crop: int
     interpolation: str
 
+    def scaled(self, crop: int) -> Geometry:
+        """The same geometry at another size."""
+        resize = self.resize and round(self.resize * crop / self.crop)
+        return Geometry(resize, crop, self.interpolation)
+
 
 @dataclass(frozen=True)
 class Condition:

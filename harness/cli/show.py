@@ -25,6 +25,7 @@ class Kind(StrEnum):
     architectures = "architectures"
     augmentations = "augmentations"
     distorters = "distorters"
+    recipes = "recipes"
 
 
 def list_plugins(
@@ -33,6 +34,7 @@ def list_plugins(
 ) -> None:
     """List what is there: models, test-time methods, smoothers, detectors, suites and what they are made of."""
     from harness import console, leaderboard, plugins
+    from harness.train import recipes
 
     plugins.discover(*plugin)
     registries = {
@@ -47,6 +49,10 @@ def list_plugins(
             rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
             rows += [[name, family.summary, ""] for name, family in registry.families.items()]
             console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows))
+    if kind in (None, Kind.recipes):
+        found = [recipes.load(name) for name in recipes.names()]
+        rows = [[recipe.name, recipe.about, recipe.expected] for recipe in found]
+        console.show(leaderboard.Table("recipes", ["name", "what it trains", "expected"], rows))
 
 
 def compare(

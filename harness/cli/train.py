@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import Field
+from dataclasses import Field, asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -74,6 +75,14 @@ def train(
             rich_help_panel=TASK,
         ),
     ] = False,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            show_default=False,
+            help="Published settings, by name (harness list recipes) or TOML file; other options change them.",
+            rich_help_panel=TASK,
+        ),
+    ] = "",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and augment ahead of time.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard scalars too.")] = False,
@@ -82,6 +91,9 @@ def train(
     ] = None,
     plugin: Plugin = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print every setting, the steps and an estimate; train nothing.")
+    ] = False,
     **settings: Any,
 ) -> None:
     """Train a classifier or a diffusion model; the result runs at once with `harness run --model PATH`.
@@ -93,18 +105,22 @@ def train(
     --diffaug`, `harness train --denoiser`.
     """
     from harness import console, plugins
-    from harness.train import build
+    from harness.train import build, recipes
     from harness.train import run as training
 
     plugins.discover(*plugin)
+    given = dict(recipes.load(recipe).settings) if recipe else {}
+    given |= {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
+    model = model or given.pop("model", "")
     if not model and not denoiser:
-        raise HarnessError("Say what to train: --model NAME, or --denoiser for the default diffusion model.")
-    given = {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
-    device = usable_device(device)
-    spec = build.resolve(TrainSpec(model or build.default_denoiser(), device=device, **given), given)
+        raise HarnessError("Say what to train: --model NAME, --recipe NAME, or --denoiser for the default denoiser.")
+    given = {**given, "model": model or build.default_denoiser(), "device": usable_device(device)}
+    spec = build.resolve(TrainSpec(**given), given)
     if denoiser and spec.kind != "denoiser":
         raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
-    out = out or Path("runs") / spec.name
+    if dry_run:
+        return _plan(spec, recipe)
+    out = out or Path("runs") / (recipe or spec.name)
     console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:
         task = bar.begin(spec.name)
@@ -124,6 +140,31 @@ def train(
         console.out.print(_outcome(card))
         option = "--denoiser" if spec.kind == "denoiser" else "--model"
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {option} {out}")
+
+
+def _plan(spec: TrainSpec, name: str) -> None:
+    """Show what would be trained, and what it would take."""
+    from harness import console, leaderboard
+    from harness.train import estimate, recipes
+
+    title, caption = "Settings", spec.command()
+    if name:
+        recipe = recipes.load(name)
+        title = f"{recipe.name}: {recipe.about}"
+        facts = [("Source", recipe.source), ("Expected", recipe.expected), ("Measured", recipe.measured)]
+        caption = "\n".join([caption, *(f"{what}: {text}." for what, text in facts), recipe.notes]).strip()
+    rows = [[name, str(value)] for name, value in asdict(spec).items() if value not in ("", (), False)]
+    console.show(leaderboard.Table(title, ["setting", "value"], rows, caption))
+    try:
+        found = estimate.estimate(spec)
+    except HarnessError as error:
+        console.out.print(f"No estimate: {error}")
+        return
+    hours = timedelta(seconds=int(found.seconds))
+    console.out.print(
+        f"{found.images:,} training images, {found.steps:,} steps, {found.steps * spec.batch_size:,} samples: "
+        f"about {hours} in one process on this {spec.device}."
+    )
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

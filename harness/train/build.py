@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
-from harness.data import Subset
+from harness.data import Subset, open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.networks import Tiles, place
@@ -97,6 +97,23 @@ def _check_size(what: str, architecture: str, dataset: str) -> None:
         raise HarnessError(f"{what} is built for images of {built_for} pixels, {dataset!r} has {side}.")
 
 
+def open_split(spec: TrainSpec, split: str) -> Dataset:
+    """A split of the data set, at the size that is asked for."""
+    data: Any = open_dataset(spec.dataset, split, spec.data)
+    if not spec.image_size or spec.image_size == data.geometry.crop:
+        return cast(Dataset, data)
+    if not hasattr(data, "source"):
+        raise HarnessError(
+            f"--image-size {spec.image_size}: {spec.dataset!r} is stored at {data.geometry.crop} pixels."
+        )
+    return replace(data, geometry=data.geometry.scaled(spec.image_size))
+
+
+def open_training(spec: TrainSpec) -> Dataset:
+    """The training split."""
+    return open_split(spec, "train")
+
+
 def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str, Any]]:
     """The task of a resolved specification, and the header of the checkpoint that it will make."""
     kind = "classifier" if spec.kind == "time-conditioned" else spec.kind
@@ -112,8 +129,9 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         len(data.ids), spec.dataset, spec.seed, spec.batch_size, spec.epochs, spec.repeats, spec.accumulate,
         world.rank, world.size,
     )  # fmt: skip
-    augment = plugins.augmentation.configure(spec.augment)[1]
-    return Task(spec, network, objective, Feed(plan, data, augment, host), device), header
+    entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
+    feed = Feed(plan, data, augment, host, whole=bool(entry.facts.get("pictures")))
+    return Task(spec, network, objective, feed, device), header
 
 
 def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
@@ -129,8 +147,10 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     arguments: dict[str, Any] = {"num_classes": data.num_classes}
     if spec.drop_path:
         arguments["drop_path_rate"] = spec.drop_path
+    if spec.image_size:
+        arguments["img_size"] = spec.image_size
     header["arguments"] = arguments
-    network = ImageClassifier(plugins.architecture[spec.model].build(**arguments))
+    network = ImageClassifier(body := _body(spec, arguments), *_normalisation(body))
     criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
     terms: list[Term] = [Clean(criterion)]
     if spec.augmix:
@@ -138,6 +158,20 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     if spec.diffaug:
         terms.append(_diffaug(spec, criterion, header))
     return network, Classification(terms)
+
+
+def _body(spec: TrainSpec, arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        body: nn.Module = plugins.architecture[spec.model].build(**arguments)
+    except TypeError as error:
+        raise HarnessError(f"{spec.model!r} cannot be built with {dict(arguments)}: {error}.") from error
+    return body
+
+
+def _normalisation(body: Any) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation by timm's word, or a half each."""
+    told = getattr(body, "default_cfg", None) or {}
+    return told.get("mean", (0.5,) * 3), told.get("std", (0.5,) * 3)
 
 
 def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:

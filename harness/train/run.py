@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from harness import metrics, noise, weights
-from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.files import check_writable, writing
 from harness.networks import Tiles, place
-from harness.train.build import alone, build, resolve, schedule
+from harness.train.build import alone, build, open_split, open_training, resolve, schedule
 from harness.train.loop import Conduct, Progress, train
 from harness.train.parallel import world
 from harness.train.spec import TrainSpec
@@ -46,7 +45,7 @@ def run(
     with world(spec.device) as (here, device):
         spec = replace(spec, device=device)
         torch.manual_seed(spec.seed)
-        data, test = (open_dataset(spec.dataset, split, spec.data) for split in ("train", "test"))
+        data, test = open_training(spec), open_split(spec, "test")
         task, header = build(spec, data, here)
         if here.first:
             check_writable(out)

@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from harness import noise
-from harness.types import Batch, Dataset, HarnessError
+from harness.types import Batch, HarnessError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Step:
     first: place of the first image in the epoch's order, whatever the number of processes.
     views: further views (B, 3, H, W) of the augmented images, for a consistency term.
     extras: the same samples out of the extra copies of the data set, augmented.
+    pictures: the samples' whole pictures, for augmentations that crop; they stay on the host.
     targets: (B, K) soft labels of the augmented images, where mixing has made them soft.
     """
 
@@ -33,6 +35,7 @@ class Step:
     first: int = 0
     views: tuple[Tensor, ...] = ()
     extras: tuple[Tensor, ...] = ()
+    pictures: tuple[Image, ...] = ()
     targets: Tensor | None = None
 
     def to(self, device: str) -> Step:
@@ -136,14 +139,16 @@ class Feed(TorchDataset[Step]):
     """The host's share of every pass: reading and augmenting. Any process may prepare any pass.
 
     augment: what every image goes through; stages: what comes after it, for `data` alone.
+    whole: `augment` wants whole pictures, as they were before the data set's geometry.
     extras: copies of the data set, sample by sample, whose images travel beside.
     """
 
     plan: Plan
-    data: Dataset
+    data: Any
     augment: Stage
     stages: Sequence[Stage] = ()
-    extras: Sequence[Dataset] = ()
+    whole: bool = False
+    extras: Sequence[Any] = ()
 
     def __getitem__(self, number: int) -> Step:
         epoch, first, samples = self.plan.samples(number)
@@ -152,10 +157,12 @@ class Feed(TorchDataset[Step]):
         step = replace(step, extras=tuple(copy.augmented.images for copy in copies))
         for stage in self.stages:
             step = stage(step)
-        return step
+        return replace(step, pictures=())
 
-    def _read(self, data: Dataset, samples: Sequence[tuple[int, int]], epoch: int, first: int) -> Step:
-        batch = data.read([index for index, _ in samples])
+    def _read(self, data: Any, samples: Sequence[tuple[int, int]], epoch: int, first: int) -> Step:
+        indices = [index for index, _ in samples]
+        pictures = tuple(data.picture(i) for i in indices) if self.whole else ()
+        batch = fitted(data, indices, pictures) if self.whole else data.read(indices)
         names = (name if not again else f"{name}#{again}" for name, (_, again) in zip(batch.ids, samples, strict=True))
         batch = replace(batch, ids=tuple(names))
-        return Step(batch, batch, self.plan.seed, epoch, first)
+        return Step(batch, batch, self.plan.seed, epoch, first, pictures=pictures)

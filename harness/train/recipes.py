@@ -1,0 +1,72 @@
+"""Published recipes: settings of `TrainSpec` in declarative files, with their source and what they should reach.
+
+A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: about, source, expected, measured, notes, and a
+table of settings.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from harness.plugins import suggest
+from harness.train.spec import options
+from harness.types import HarnessError
+
+SETTABLE = {"model", *options()}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How somebody trained something.
+
+    about: in one line. source: where it is published. expected: the number that it reached there.
+    measured: what it reached here, or that nobody has tried. notes: where this trainer does it differently.
+    """
+
+    name: str
+    about: str
+    source: str
+    expected: str
+    measured: str
+    settings: Mapping[str, Any]
+    notes: str = ""
+
+    @property
+    def command(self) -> str:
+        """What trains it."""
+        return f"harness train --recipe {self.name} --data DIR"
+
+
+def names() -> list[str]:
+    """The recipes that come with the project."""
+    folder = resources.files("harness.registry.recipes")
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def load(name: str) -> Recipe:
+    """A recipe by name or path; raises HarnessError for one that does not exist or says something it cannot mean."""
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text()
+        except OSError as error:
+            raise HarnessError(f"--recipe {name}: {error.strerror}. Give a name or the path of a TOML file.") from error
+    elif name in names():
+        text = resources.files("harness.registry.recipes").joinpath(f"{name}.toml").read_text()
+    else:
+        raise suggest("recipe", name, names())
+    try:
+        told = tomllib.loads(text)
+        recipe = Recipe(Path(name).stem if name.endswith(".toml") else name, **told)
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise HarnessError(
+            f"--recipe {name} is no recipe: {error}. See registry/recipes/ for what one says."
+        ) from error
+    for key in recipe.settings:
+        if key not in SETTABLE:
+            raise suggest("setting", key, sorted(SETTABLE), f" in the recipe {name!r}")
+    return recipe
