@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -61,6 +61,5 @@ def _head(name: str) -> str:
     return name.partition(",")[0].strip().lower()
 
 
-def _some(names: Iterable[str], most: int = 4) -> str:
-    names = list(names)
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+def _some(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -103,28 +103,26 @@ def _index(shard: Path) -> list[dict[str, Any]]:
     """One row per image, see `ROWS`."""
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, str] = {}
-    for member, content in _members(shard):
-        key, ending = _split(member.name)
-        if ending.endswith(SUFFIXES):
-            if key in images:
-                raise HarnessError(f"{shard} holds two images {key}.*: in this layout a key has one. Rename them.")
-            images[key] = member
-        elif ending == ".cls" or (ending == ".json" and key not in labels):
-            labels[key] = _label(f"{shard}: {member.name}", ending, content)
-    return [
-        {"key": key, "offset": m.offset_data, "size": m.size, "label": labels.get(key) or _label_in_name(shard, key)}
-        for key, m in images.items()
-    ]
+    with _opened(shard) as tar:
+        for member in filter(tarfile.TarInfo.isfile, tar):
+            key, ending = _split(member.name)
+            if ending.endswith(SUFFIXES):
+                if key in images:
+                    raise HarnessError(f"{shard} holds two images {key}.*: in this layout a key has one. Rename them.")
+                images[key] = member
+            elif ending == ".cls" or (ending == ".json" and key not in labels):
+                content = tar.extractfile(member)
+                labels[key] = _label(f"{shard}: {member.name}", ending, content.read() if content else b"")
+    found = {key: labels[key] if key in labels else _named(shard, key) for key in images}
+    return [{"key": k, "offset": m.offset_data, "size": m.size, "label": found[k]} for k, m in images.items()]
 
 
-def _members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """The files in a shard, with their content if they may be labels."""
+@contextlib.contextmanager
+def _opened(shard: Path) -> Iterator[tarfile.TarFile]:
+    """A tar file to run through; raises HarnessError, saying what it is instead, or that it is damaged."""
     try:
         with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                if member.isfile():
-                    small = tar.extractfile(member) if member.name.endswith((".cls", ".json")) else None
-                    yield member, small.read() if small else b""
+            yield tar
             end = tar.offset
         with shard.open("rb") as file:
             file.seek(end)
@@ -155,7 +153,7 @@ def _label(where: str, ending: str, content: bytes) -> str:
         raise HarnessError(f"{where} holds no label; expected JSON with one of {', '.join(KEYS)}.") from error
 
 
-def _label_in_name(shard: Path, key: str) -> str:
+def _named(shard: Path, key: str) -> str:
     """The label of an image that has none beside it: its folder, or the WordNet id that its name begins with."""
     folder, _, file = key.rpartition("/")
     wnid = re.match(r"n\d{8}(?=_)", file)
