@@ -1,4 +1,4 @@
-"""The one error that users are meant to read. Without imports, so that ``harness --help`` stays quick."""
+"""The errors that users are meant to read. Without imports, so that ``harness --help`` stays quick."""
 
 
 class HarnessError(Exception):
@@ -6,3 +6,7 @@ class HarnessError(Exception):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class BadImage(HarnessError):
+    """One image that cannot be read; a run may be told to go on without it."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.data import Feed
 from harness.job import Job, Part
 from harness.job import prepare as prepare
 from harness.record import Cost, Journal, Rows, RunRecord, environment
-from harness.types import Batch, Columns, Condition, HarnessError, Pair
+from harness.types import Batch, Columns, Condition, Dataset, HarnessError, Pair
 from harness.views import BatchViews
 
 KEEP_EVERY = 20.0
@@ -34,6 +36,7 @@ class Tick:
 
     done: of `total`, including what was on disk. computed: in this run.
     stage: a step of the preparation that these are the images of; "" for the evaluation itself.
+    waiting: share of the time so far in which nothing could be computed for want of data.
     """
 
     done: float
@@ -41,6 +44,7 @@ class Tick:
     total: int
     condition: str
     stage: str = ""
+    waiting: float = 0.0
 
 
 Report = Callable[[Tick], None]
@@ -52,9 +56,20 @@ def run(
     batch_size: int = 0,
     shard: tuple[int, int] = (0, 1),
     fresh: bool = False,
+    workers: int = 0,
+    skip_bad: bool = False,
     report: Report = lambda t: None,
 ) -> list[Path]:
-    """Evaluate what is missing, shard by shard, and write the records that became complete; returns their paths."""
+    """Evaluate what is missing, shard by shard, and write the records that became complete; returns their paths.
+
+    workers: threads that read ahead, see `harness.data.ordered`; no number depends on it.
+    skip_bad: images that cannot be read are left out, and the records are partial.
+    """
+    if skip_bad and job.tiles.multiple > 1:
+        raise HarnessError(
+            "--on-bad-image skip: an image left out would move the others into other groups of four, on which "
+            "dda:norm=batch4 depends. Mend the images, or use dda as it is."
+        )
     if fresh and shard[1] > 1:
         raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
     if fresh:
@@ -65,26 +80,35 @@ def run(
     pairs = _prepared(job, mine, report)
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
     done, computed, total = 0, 0.0, sum(len(part.indices) for part in mine)
-    for part in mine:
-        todo = [i for i, journal in enumerate(job.journals) if not journal.done() and not journal.has(part.name)]
-        kept = 0.0
-        for offset, kept in _evaluate(job, pairs, todo, part, step) if todo else ():
-            report(Tick(done + offset, computed + offset - kept, total, part.condition.name))
-        done += len(part.indices)
-        computed += len(part.indices) - kept if todo else 0
-        report(Tick(done, computed, total, part.condition.name))
+    work = {part.name: _missing(job, part) for part in mine}
+    with closing(Feed(_batches(job, [p for p in mine if work[p.name]], step), workers, skip_bad)) as feed:
+        for part in mine:
+            todo, kept, name = work[part.name], 0.0, part.condition.name
+            for offset, kept in _evaluate(job, pairs, todo, part, step, feed) if todo else ():
+                report(Tick(done + offset, computed + offset - kept, total, name, waiting=feed.waiting))
+            done += len(part.indices)
+            computed += len(part.indices) - kept if todo else 0
+            report(Tick(done, computed, total, name, waiting=feed.waiting))
     return [
         path for pair, journal in zip(job.pairs, job.journals, strict=True) if (path := _finish(job, pair, journal))
     ]
 
 
+def _missing(job: Job, part: Part) -> list[int]:
+    """The pairs that lack a part, by their place."""
+    return [i for i, journal in enumerate(job.journals) if not journal.done() and not journal.has(part.name)]
+
+
+def _batches(job: Job, parts: Sequence[Part], step: int) -> Iterator[tuple[Dataset, Sequence[int]]]:
+    """What is read, in the order of the parts."""
+    for part in parts:
+        for start in range(0, len(part.indices), step):
+            yield job.datasets[part.condition.name], part.indices[start : start + step]
+
+
 def _prepared(job: Job, parts: Sequence[Part], report: Report) -> dict[int, Pair]:
     """The pairs that still have work to do in these parts, by their place, as the suite prepares them."""
-    needed = [
-        i
-        for i, journal in enumerate(job.journals)
-        if not journal.done() and any(not journal.has(part.name) for part in parts)
-    ]
+    needed = sorted({i for part in parts for i in _missing(job, part)})
     if not needed:
         return {}
 
@@ -101,19 +125,20 @@ def _prepared(job: Job, parts: Sequence[Part], report: Report) -> dict[int, Pair
 
 
 def _evaluate(
-    job: Job, prepared: Mapping[int, Pair], todo: list[int], part: Part, step: int
+    job: Job, prepared: Mapping[int, Pair], todo: list[int], part: Part, step: int, feed: Feed
 ) -> Iterator[tuple[float, float]]:
-    """Evaluate one part for the pairs that lack it, batch by batch, and write it.
+    """Evaluate one part for the pairs that lack it, batch by batch as they come out of the feed, and write it.
 
     Yields the samples done so far, and how many of these an interrupted run had left.
     """
-    data = job.datasets[part.condition.name]
     collected: list[list[Rows]] = [[] for _ in todo]
     pairs, journals = [prepared[i] for i in todo], [job.journals[i] for i in todo]
     interim = [journal.interim(part.name) for journal in journals]
     meter, kept = _Meter(job, [cost for _, cost in interim]), 0.0
     for first in range(0, len(part.indices), step):
-        batch = data.read(part.indices[first : first + step])
+        batch = next(feed)
+        if batch is None:  # none of its images could be read
+            continue
         views = BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
         known = [_known(rows, batch) for rows, _ in interim]
         resumed = any(columns is not None for columns in known)
@@ -157,7 +182,7 @@ class _Meter:
 
 
 def _joined(batches: list[Rows]) -> Rows:
-    return {name: np.concatenate([rows[name] for rows in batches]) for name in batches[0]}
+    return {name: np.concatenate([rows[name] for rows in batches]) for name in batches[0]} if batches else {}
 
 
 def _with_rest(rows: Rows, old: Rows | None) -> Rows:
@@ -194,6 +219,8 @@ def _finish(job: Job, pair: Pair, journal: Journal) -> Path | None:
             if not journal.done():
                 raise
         else:
+            if not rows:
+                raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
             journal.finish(rows, lambda samples: _record(job, pair, rows, cost, samples))
     return journal.file if journal.done() else None
 
@@ -221,7 +248,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
         key=job.key(pair),
         columns=tuple(job.suite.columns),
         metrics=metrics,
-        notes=notes,
+        notes=[*notes, *job.left_out(rows)],
         samples=samples,
         environment=environment(spec.device),
         cost=Cost(
@@ -246,5 +273,5 @@ def _batch_size(job: Job) -> int:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):  # macOS does not say
         return job.tiles.size
-    per_image = job.data.read([0]).images.numel() * torch.float32.itemsize * 64
+    per_image = job.example.numel() * torch.float32.itemsize * 64
     return max(1, min(job.tiles.size, free // 10 // per_image))

@@ -43,3 +43,18 @@ def check_writable(folder: Path) -> None:
         raise HarnessError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose a folder you can write to with --out."
         ) from error
+
+
+def is_page(file: Path) -> bool:
+    """Whether a file is an HTML page: what a refused download leaves behind."""
+    with file.open("rb") as opened:
+        return opened.read(512).lstrip()[:1] == b"<"
+
+
+PAGE = "it is an HTML page. The download was refused or asked for a login."
+"""What to say of such a file."""
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: ``$XDG_CACHE_HOME/robustness-harness`` or below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "robustness-harness"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from harness import plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import TiledClassifier, Tiles, place
-from harness.record import SCHEMA, Journal, benchmark, key_of
-from harness.types import Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
+from harness.record import SCHEMA, Journal, Rows, benchmark, key_of
+from harness.types import BadImage, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
+
+TRIED = 100
+"""Images that are tried before a data set counts as unreadable."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,17 @@ class Job:
         picked = range(0, len(data.ids), self.spec.every)
         return picked[: self.spec.limit] if self.spec.limit else picked
 
+    def left_out(self, rows: Rows, most: int = 3) -> list[str]:
+        """A note on the images that are missing in a whole sample table, because they were skipped; none if none is."""
+        planned = sum(len(part.indices) for part in self.parts)
+        if len(rows["id"]) == planned:
+            return []
+        seen = set(zip(rows["condition"], rows["id"], strict=True))
+        pairs = ((p.condition.name, self.datasets[p.condition.name].ids[i]) for p in self.parts for i in p.indices)
+        lost = list(dict.fromkeys(name for condition, name in pairs if (condition, name) not in seen))
+        named = ", ".join(lost[:most]) + (f" and {len(lost) - most} more" if len(lost) > most else "")
+        return [f"Unreadable and left out: {planned - len(rows['id'])} of {planned} rows, of the images {named}."]
+
     @cached_property
     def journals(self) -> Sequence[Journal]:
         """Where the rows of each pair are kept."""
@@ -80,9 +97,18 @@ class Job:
         """The kind of plugin that the suite combines with classifiers."""
         return plugins.AXES[self.suite.axis]
 
+    @cached_property
+    def example(self) -> Tensor:
+        """An image of the data, (1, 3, H, W), for what depends on its shape: the first that can be read."""
+        *others, last = range(min(TRIED, len(self.data.ids)))
+        for index in others:
+            with suppress(BadImage):
+                return self.data.read([index]).images
+        return self.data.read([last]).images
+
     def tally(self, procedures: Sequence[Any]) -> Tally:
         """What procedures cost per image."""
-        return self.suite.tally(procedures, self.data.read([0]).images, self.data.num_classes)
+        return self.suite.tally(procedures, self.example, self.data.num_classes)
 
     def uses_denoiser(self, pair: Pair) -> bool:
         """Whether a pair's method is declared to look at denoised images, or the suite shows nothing else."""
@@ -152,7 +178,7 @@ def _check_classifier(job: Job, pair: Pair) -> None:
         raise HarnessError(
             f"Model {pair.model!r} was trained on the classes of {trained_on!r}, not on those of {job.data.name!r}."
         )
-    image, classes = job.data.read([0]).images, job.data.num_classes
+    image, classes = job.example, job.data.num_classes
     try:
         logits = pair.classifier(image)
     except HarnessError:

@@ -215,7 +215,9 @@ class Journal:
         tables = [_read(self._part(part)) for part in parts]
         costs = [_cost(table) for table in tables]
         total = {name: sum(cost[name] for cost in costs) for name in costs[0]}
-        return columns(pa.concat_tables([t.replace_schema_metadata(None) for t in tables])), total
+        # A part of which no image could be read has no columns.
+        tables = [table.replace_schema_metadata(None) for table in tables if table.num_columns]
+        return columns(pa.concat_tables(tables)) if tables else {}, total
 
     def finish(self, rows: Rows, make: Any) -> None:
         """Write the sample table, then the record that `make(samples)` returns, then drop the parts."""

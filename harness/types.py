@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from harness.errors import BadImage as BadImage
 from harness.errors import HarnessError as HarnessError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,21 @@ class Dataset(Protocol):
         """Hash of ids, labels and pixels or of their manifest: two data sets with one hash are the same data."""
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """The samples at these positions of `ids`, in that order."""
+        """The samples at these positions of `ids`, in that order. Several threads may read at once.
+
+        Raises BadImage for an image that cannot be read.
+        """
+
+
+class Pictures(Dataset, Protocol):
+    """A data set that also shows its images as they were stored: what training crops at random."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names by label; empty where the classes have none."""
+
+    def picture(self, index: int) -> Image:
+        """One image, RGB, whole, of whatever size it has. Raises BadImage for one that cannot be read."""
 
 
 class Classifier(Protocol):

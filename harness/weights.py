@@ -24,7 +24,7 @@ from harness import plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
-from harness.files import writing
+from harness.files import PAGE, is_page, writing
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
@@ -102,10 +102,10 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
 
 
 def _what_it_is(path: Path, error: Exception) -> str:
+    if is_page(path):
+        return PAGE
     with path.open("rb") as file:
-        start = file.read(512)
-    if start.lstrip()[:1] == b"<":
-        return "it is an HTML page. The download was refused or asked for a login."
+        start = file.read(2)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return (
             "it is a pickle, which can run code when it is opened. Convert it first where you trust it, with "

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.types import Dataset
 
 RESULTS = Path("results")
 
 Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Workers = Annotated[
+    str,
+    typer.Option(metavar="N|auto", help="Threads that decode ahead; auto takes the cores. Changes no number."),
+]
 
 
 class Dtype(StrEnum):
@@ -38,6 +46,17 @@ def usable_device(name: str) -> str:
         reason = str(error).split("\n")[0]
         raise HarnessError(f"--device {name}: not usable here ({reason}). Use --device cpu.") from error
     return name
+
+
+def threads(workers: str, datasets: Iterable[Dataset]) -> int:
+    """The number that ``--workers`` means: of the cores, for auto, where there is something to decode."""
+    from harness.data import cores, in_memory
+
+    if workers == "auto":
+        return 0 if all(map(in_memory, datasets)) else cores()
+    if not workers.isdigit():
+        raise HarnessError(f"--workers {workers!r}: give a number of threads, 0 for none, or auto.")
+    return int(workers)
 
 
 def precisions(choice: Dtype, denoiser: Dtype, device: str) -> dict[str, str]:

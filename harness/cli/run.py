@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import RESULTS, Device, Dtype, Plugin, Seed, precisions, usable_device
+from harness.cli.options import RESULTS, Device, Dtype, Plugin, Seed, Workers, precisions, threads, usable_device
 from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from harness.evaluate import Tick
+
 QUICK = 6
+
+
+class OnBadImage(StrEnum):
+    """What becomes of a run whose data cannot all be read."""
+
+    stop = "stop"
+    skip = "skip"
 
 
 def run(
@@ -74,6 +85,10 @@ def run(
     denoiser_dtype: Annotated[
         Dtype, typer.Option(show_default=False, help="The denoiser's own arithmetic. [default: as --dtype]")
     ] = (Dtype.auto),
+    workers: Workers = "0",
+    on_bad_image: Annotated[
+        OnBadImage, typer.Option(help="skip leaves out images that cannot be read: the records are partial and say so.")
+    ] = OnBadImage.stop,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local",
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1",
     plugin: Plugin = [],  # noqa: B006
@@ -120,9 +135,17 @@ def run(
             def report(t: evaluate.Tick, job: Any = job, tasks: dict[str, Any] = tasks) -> None:
                 if t.stage not in tasks:
                     tasks[t.stage] = bar.begin(t.stage or job.spec.suite, t.total)
-                bar.update(tasks[t.stage], completed=t.done, computed=t.computed, info=t.condition)
+                bar.update(tasks[t.stage], completed=t.done, computed=t.computed, info=_info(t))
 
-            written += evaluate.run(job, batch_size=batch_size, shard=shares, fresh=fresh, report=report)
+            written += evaluate.run(
+                job,
+                batch_size=batch_size,
+                shard=shares,
+                fresh=fresh,
+                workers=threads(workers, job.datasets.values()),
+                skip_bad=on_bad_image is OnBadImage.skip,
+                report=report,
+            )
     for entries in leaderboard.boards(record.load(path) for path in written).values():
         console.show(leaderboard.ranking(entries))
     missing = sum(len(job.pairs) for job in jobs) - len(written)
@@ -131,6 +154,13 @@ def run(
     console.out.print(f"Records written or found in {out}: {len(written)}.")
     if len(written) > 1:
         console.out.print(f"Compare two: harness compare MODEL:METHOD MODEL:METHOD --results {out} --suite SUITE")
+
+
+def _info(tick: Tick) -> str:
+    """What the bar says of a run's progress: the condition, and at the end what it waited for."""
+    if tick.stage or tick.done < tick.total:
+        return tick.condition
+    return f"{tick.waiting:.0%} of it waiting for data"
 
 
 def _configured(suites: list[str], settings: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ def render(bitmap: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
-@dataset("digits", image_size=SIDE, num_classes=10)
+@dataset("digits", image_size=SIDE, num_classes=10, splits=("train", "test"))
 @lru_cache(maxsize=2)
 def digits(split: str) -> ArrayDataset:
     """1,797 handwritten digits, 10 classes, 32x32 RGB: 600 for testing (60 a class), 1,197 for training.

@@ -185,28 +185,28 @@ def _scrambled() -> Images:
     yield from zip(ids, grey, strict=True)
 
 
-@dataset("digits-letters", image_size=SIDE, num_classes=10)
+@dataset("digits-letters", image_size=SIDE, num_classes=10, splits=("test",))
 @lru_cache(maxsize=1)
 def letters(split: str) -> ArrayDataset:
     """Near, split "test": Latin letters of 16 fonts prepared like the digits, without those that look like one."""
     return _assemble("digits-letters", _glyphs("letters", LATIN), split)
 
 
-@dataset("digits-symbols", image_size=SIDE, num_classes=10)
+@dataset("digits-symbols", image_size=SIDE, num_classes=10, splits=("test",))
 @lru_cache(maxsize=1)
 def symbols(split: str) -> ArrayDataset:
     """Near, split "test": punctuation and mathematical symbols, prepared and chosen like `digits-letters`."""
     return _assemble("digits-symbols", _glyphs("symbols", SYMBOLS), split)
 
 
-@dataset("digits-greek", image_size=SIDE, num_classes=10)
+@dataset("digits-greek", image_size=SIDE, num_classes=10, splits=("val",))
 @lru_cache(maxsize=1)
 def greek(split: str) -> ArrayDataset:
     """For tuning, split "val": Greek letters prepared like the digits, without those that look like a test set's."""
     return _assemble("digits-greek", _glyphs("greek", GREEK), split, only="val")
 
 
-@dataset("digits-patches", image_size=SIDE, num_classes=10)
+@dataset("digits-patches", image_size=SIDE, num_classes=10, splits=("test",))
 @lru_cache(maxsize=1)
 def patches(split: str) -> ArrayDataset:
     """Far, split "test": grey patches, 64 pixels shrunk to 32, of the photographs in scikit-learn and scikit-image."""
@@ -214,14 +214,14 @@ def patches(split: str) -> ArrayDataset:
     return _assemble("digits-patches", _patches("patches", sources), split)
 
 
-@dataset("digits-textures", image_size=SIDE, num_classes=10)
+@dataset("digits-textures", image_size=SIDE, num_classes=10, splits=("test",))
 @lru_cache(maxsize=1)
 def textures(split: str) -> ArrayDataset:
     """Far, split "test": patches of brick, grass and gravel out of scikit-image, cut like `digits-patches`."""
     return _assemble("digits-textures", _patches("textures", ((file, _shipped(file)) for file in TEXTURES)), split)
 
 
-@dataset("digits-scrambled", image_size=SIDE, num_classes=10)
+@dataset("digits-scrambled", image_size=SIDE, num_classes=10, splits=("test",))
 @lru_cache(maxsize=1)
 def scrambled(split: str) -> ArrayDataset:
     """Far, split "test": the 600 test digits, each with the phases of white noise in place of its own."""

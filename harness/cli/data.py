@@ -1,0 +1,92 @@
+"""``harness data``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import Plugin, Workers, threads
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.data.check import Checked
+    from harness.types import Pictures
+
+NAMED = 5
+"""Images that an error names."""
+
+ROWS = (
+    "images", "classes", "images per class", "width: least / median / most", "height: least / median / most",
+    "unusable", "manifest",
+)  # fmt: skip
+
+app = typer.Typer(help="Look after the data.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="Data set: see harness list datasets.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data, for data sets that read one.")] = None,
+    split: Annotated[
+        list[str], typer.Option(help="Repeatable. [default: all of the data set]", show_default=False)
+    ] = [],  # noqa: B006
+    quick: Annotated[bool, typer.Option("--quick", help="Only the headers of the images; finds no damage.")] = False,
+    workers: Workers = "auto",
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Look at every image of a data set: counts, sizes, and what cannot be read. Exit code 2 if anything is wrong.
+
+    Example: `harness data check imagenet --data DIR --split val`.
+    """
+    from harness import console, leaderboard, plugins
+    from harness.data import check as checking
+    from harness.data import open_dataset
+
+    plugins.discover(*plugin)
+    known = plugins.dataset[name].facts.get("splits", ("train", "test"))
+    if strange := [part for part in split if part not in known]:
+        raise plugins.suggest("split", strange[0], list(known), f" of {name!r}")
+    columns: dict[str, list[str]] = {}
+    wrong: list[str] = []
+    with console.progress() as bar:
+        for part in split or known:
+            try:
+                images: Any = open_dataset(name, part, str(data or ""))
+                report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
+                found = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
+                columns[part] = _column(images, found)
+                wrong += [f"{part}: {_several(found.bad, len(images.ids))}"] if found.bad else []
+            except HarnessError as error:
+                wrong.append(f"{part}: {error}")
+    if columns:
+        rows = [list(row) for row in zip(ROWS, *columns.values(), strict=True)]
+        console.show(leaderboard.Table(f"{name}{f' in {data}' if data else ''}", ["", *columns], rows))
+    if wrong:
+        raise HarnessError("\n".join(wrong))
+    console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
+
+
+def _advance(bar: Any, task: Any, done: int) -> None:
+    bar.update(task, completed=done, computed=done)
+
+
+def _column(data: Pictures, found: Checked) -> list[str]:
+    """What there is to say of one split, in the order of `ROWS`."""
+    counts = [int(count) for count in found.per_class if count]
+    return [
+        f"{len(data.ids):,}",
+        f"{len(counts)} of {data.num_classes}",
+        f"{min(counts)} to {max(counts)}" if counts else "",
+        *(" / ".join(map(str, found.spread(axis))) for axis in (0, 1)),
+        f"{len(found.bad):,}",
+        data.sha256[:12],
+    ]
+
+
+def _several(messages: Sequence[str], images: int) -> str:
+    more = f" And {len(messages) - NAMED:,} more." if len(messages) > NAMED else ""
+    return f"{len(messages):,} of {images:,} images are unusable. {' '.join(messages[:NAMED])}{more}"

@@ -1,0 +1,14 @@
+"""Readers: labelled images with stable ids, random access, and a hash that says which data they are."""
+
+from harness.data.arrays import ArrayDataset as ArrayDataset
+from harness.data.arrays import Corrupted as Corrupted
+from harness.data.arrays import Subset as Subset
+from harness.data.feed import Feed as Feed
+from harness.data.feed import cores as cores
+from harness.data.feed import in_memory as in_memory
+from harness.data.feed import ordered as ordered
+from harness.data.lists import ImageList as ImageList
+from harness.data.opening import open_dataset as open_dataset
+from harness.data.opening import open_pictures as open_pictures
+from harness.data.pictures import StoredPictures as StoredPictures
+from harness.data.pictures import read_image as read_image

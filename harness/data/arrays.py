@@ -1,0 +1,144 @@
+"""Data sets in memory, and those made from others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from harness import corruptions
+from harness.types import Batch, Dataset, Geometry
+
+
+@dataclass(frozen=True)
+class ArrayDataset:
+    """A data set that fits into memory.
+
+    pixels: (N, 3, H, W) uint8 RGB.
+    labels: (N,) int64.
+    classes: their names, where they have any.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    pixels: Tensor
+    labels: Tensor
+    num_classes: int
+    geometry: Geometry
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        digest = hashlib.sha256("\n".join(self.ids).encode())
+        digest.update(self.labels.numpy().tobytes())
+        digest.update(self.pixels.numpy().tobytes())
+        return digest.hexdigest()
+
+    def picture(self, index: int) -> Image.Image:
+        """One image, RGB."""
+        return Image.fromarray(self.pixels[index].permute(1, 2, 0).numpy())
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        rows = torch.as_tensor(list(indices), dtype=torch.long)
+        return Batch(tuple(self.ids[i] for i in indices), self.pixels[rows].float() / 255, self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A data set under one of the common corruptions, generated on the fly; ids stay those of the source images.
+
+    seed: the run's seed; each image's randomness is keyed by (seed, corruption, severity, id).
+    frost: folder with the original frost photographs, or None for the procedural textures.
+    """
+
+    clean: Dataset
+    corruption: str
+    severity: int
+    seed: int
+    frost: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.clean.name
+
+    @property
+    def num_classes(self) -> int:
+        return self.clean.num_classes
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.clean.geometry
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self.clean.ids
+
+    @property
+    def labels(self) -> Tensor:
+        return self.clean.labels
+
+    @property
+    def sha256(self) -> str:
+        return self.clean.sha256
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        batch = self.clean.read(indices)
+        images = corruptions.corrupt(
+            batch.images, self.corruption, self.severity, ids=batch.ids, seed=self.seed, frost=self.frost
+        )
+        return Batch(batch.ids, images, batch.labels)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some samples of a data set, in the order of `picked`."""
+
+    whole: Dataset
+    picked: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @property
+    def num_classes(self) -> int:
+        return self.whole.num_classes
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.whole.geometry
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        return tuple(self.whole.ids[i] for i in self.picked)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        return self.whole.labels[list(self.picked)]
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256("\n".join([self.whole.sha256, *self.ids]).encode()).hexdigest()
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Those of the whole, which must be `harness.types.Pictures`, as for `picture`."""
+        whole: Any = self.whole
+        names: Sequence[str] = whole.classes
+        return names
+
+    def picture(self, index: int) -> Image.Image:
+        """One image as the whole has it."""
+        whole: Any = self.whole
+        image: Image.Image = whole.picture(self.picked[index])
+        return image
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        return self.whole.read([self.picked[i] for i in indices])

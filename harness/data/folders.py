@@ -1,0 +1,70 @@
+"""A folder per class: ROOT/CLASS/*.jpg."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from harness.data.pictures import SAMPLED, SUFFIXES
+from harness.types import HarnessError
+
+
+@dataclass(frozen=True, eq=False)
+class Folders:
+    """Image files in class folders, sorted by path. Opening one lists names and reads no file.
+
+    timm's ReaderImageFolder sorts numbers in names by value and leaves out in silence what has no class; here an empty
+    class folder is an error, and the order is that of the ids as strings.
+    """
+
+    root: Path
+    names: Sequence[str]
+    ids: Sequence[str]
+    targets: np.ndarray
+
+    def open(self, index: int) -> IO[bytes]:
+        return (self.root / self.ids[index]).open("rb")
+
+    def where(self, index: int) -> str:
+        return str(self.root / self.ids[index])
+
+    def marks(self) -> Iterable[int]:
+        """Sizes of the files, of `SAMPLED` of them where there are more."""
+        try:
+            for path in self.ids[:: max(1, len(self.ids) // SAMPLED)]:
+                yield os.stat(f"{self.root}/{path}").st_size  # pathlib would take most of the time
+        except OSError as error:
+            raise HarnessError(f"{error.filename} is not a readable image ({error.strerror}). Restore it.") from error
+
+
+def open_folders(root: Path) -> Folders:
+    """The images below a folder of class folders; raises HarnessError for a class without images."""
+    ids: list[str] = []
+    targets: list[int] = []
+    names = class_folders(root)
+    for target, name in enumerate(names):
+        try:
+            found = sorted(f for f in os.listdir(root / name) if f.lower().endswith(SUFFIXES) and f[0] != ".")
+        except OSError as error:
+            raise HarnessError(f"{root / name} cannot be listed ({error.strerror}).") from error
+        if not found:
+            raise HarnessError(
+                f"No images in {root / name}. Every class folder needs some ({', '.join(SUFFIXES)}): add or remove."
+            )
+        ids += (f"{name}/{file}" for file in found)
+        targets += [target] * len(found)
+    return Folders(root, names, tuple(ids), np.array(targets, dtype=np.int64))
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; none where it is missing or closed."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except OSError:
+        return []

@@ -1,0 +1,106 @@
+"""From a name or a folder to a data set: which layout lies there, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness import plugins
+from harness.data.classes import labelled
+from harness.data.folders import class_folders, open_folders
+from harness.data.parquet import open_parquet
+from harness.data.pictures import Source, StoredPictures
+from harness.data.tars import open_tars
+from harness.types import Dataset, Geometry, HarnessError
+
+SPELLINGS = {"val": ("val", "validation", "valid")}
+"""What else a split may be called on disk."""
+
+
+def open_dataset(name: str, split: str, folder: str = "") -> Dataset:
+    """A registered data set; `folder` is the ``--data`` of those that read one, and an error for those that do not."""
+    entry = plugins.dataset[name]
+    reads = entry.facts.get("reads_folder", False)
+    if reads != bool(folder):
+        raise HarnessError(
+            f"Data set {name!r} {'needs its folder: --data DIR' if reads else 'reads no folder: leave out --data'}."
+        )
+    built: Dataset = entry.build(split, Path(folder)) if reads else entry.build(split)
+    return built
+
+
+def open_pictures(
+    root: Path,
+    split: str,
+    geometry: Geometry,
+    classes: Sequence[str] | None = None,
+    *,
+    name: str,
+    aliases: Sequence[str] = (),
+) -> StoredPictures:
+    """The images of one split, wherever below `root` and in whichever layout they lie.
+
+    Layouts: ``SPLIT/CLASS/*.jpg``; Parquet files of the hub, ``SPLIT-*.parquet`` here, in a subfolder or in ``SPLIT/``;
+    webdataset shards, ``*SPLIT*.tar`` in the same places.
+
+    classes: names in the order of the labels; those that the data have may be fewer, and are found by name. None takes
+        the data's own, sorted. aliases: the same classes in other words. name: see `harness.types.Dataset`.
+    Raises HarnessError where nothing or more than one thing fits, or the classes are others.
+    """
+    source = _source(root, split)
+    labels, known = labelled(source, name, classes, aliases)
+    return StoredPictures(name, source, labels, known, geometry)
+
+
+def _source(root: Path, split: str) -> Source:
+    found = list(_candidates(root, SPELLINGS.get(split, (split,))))
+    if not found:
+        raise HarnessError(
+            f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
+            f"Found there: {_listing(root)}."
+        )
+    if len(found) > 1:
+        several = " and ".join(str(paths[0]) for paths in found)
+        raise HarnessError(f"{root} holds the split {split!r} more than once: {several}. Move all but one away.")
+    (paths,) = found
+    if paths[0].is_dir():
+        return open_folders(paths[0])
+    _check_complete(paths)
+    return open_parquet(root, paths) if paths[0].suffix == ".parquet" else open_tars(root, paths)
+
+
+def _candidates(root: Path, spellings: Sequence[str]) -> Iterator[list[Path]]:
+    """The places where a split may lie: a folder of class folders, or files of one kind in one folder."""
+    yield from ([root / name] for name in spellings if class_folders(root / name))
+    for folder in (root, *(root / name for name in class_folders(root))):
+        own = folder != root and folder.name in spellings
+        for ending in (".parquet", ".tar"):
+            files = _files(folder, ending)
+            if paths := [f for f in files if own or not set(re.split(r"[-_.]", f.stem)).isdisjoint(spellings)]:
+                yield paths
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(ending) and name[0] != ".")
+    except OSError:
+        return []
+
+
+def _check_complete(files: Sequence[Path]) -> None:
+    """Files named 00003-of-00257 say how many there are."""
+    counts = {int(found[1]) for file in files if (found := re.search(r"-of-(\d+)", file.stem))}
+    if counts and counts != {len(files)}:
+        raise HarnessError(
+            f"{files[0].parent} has {len(files)} files like {files[0].name}, of {max(counts)}. Fetch the others, too."
+        )
+
+
+def _listing(root: Path, most: int = 5) -> str:
+    try:
+        names = sorted(os.listdir(root))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"

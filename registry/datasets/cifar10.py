@@ -1,0 +1,18 @@
+"""CIFAR-10 (Krizhevsky, 2009), from a folder of yours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data import StoredPictures, open_pictures
+from harness.plugins import dataset
+from harness.types import Geometry
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataset("cifar10", image_size=32, num_classes=10, reads_folder=True, splits=("train", "test"))
+def cifar10(split: str, data: Path) -> StoredPictures:
+    """CIFAR-10, 32x32: DIR/SPLIT/CLASS/*.png, the hub's Parquet files or webdataset tars; splits train and test."""
+    geometry = Geometry(resize=32, crop=32, interpolation="bilinear")
+    return open_pictures(data, split, geometry, CLASSES, name="cifar10")

@@ -1,0 +1,29 @@
+"""ImageNet-1k (Russakovsky et al., IJCV 2015), from a folder of yours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data import StoredPictures, open_pictures
+from harness.plugins import dataset
+from harness.types import Geometry
+
+
+@dataset("imagenet", image_size=224, num_classes=1000, reads_folder=True, splits=("train", "val"))
+def imagenet(split: str, data: Path) -> StoredPictures:
+    """ImageNet-1k, 224x224: DIR/SPLIT/WNID/*.JPEG, the hub's Parquet files or webdataset tars; splits train and val.
+
+    Labels are those of the sorted WordNet ids, also where only some of the classes are there. The split ``test`` is
+    ``val``, as everywhere: labels of the test images were never published.
+    """
+    from timm.data import ImageNetInfo
+
+    known = ImageNetInfo()
+    return open_pictures(
+        data,
+        "val" if split == "test" else split,
+        Geometry(resize=256, crop=224, interpolation="bilinear"),
+        known.label_names(),
+        name="imagenet",
+        aliases=known.label_descriptions(),
+    )
