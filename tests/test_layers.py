@@ -18,6 +18,7 @@ ORDER = [
     "corruptions",
     "data",
     "networks",
+    "published",
     "diffusion",
     "classifier",
     "weights",
