@@ -305,6 +305,7 @@ detector = Registry("detector")
 denoiser = Registry("denoiser")
 dataset = Registry("data set")
 architecture = Registry("architecture")
+distorter = Registry("DeepAugment network")
 
 AXES: dict[str, Registry | Combined] = {
     "method": method,

@@ -22,6 +22,7 @@ ORDER = [
     "diffusion",
     "classifier",
     "weights",
+    "deepaugment",
     "views",
     "tally",
     "metrics",

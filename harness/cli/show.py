@@ -23,6 +23,7 @@ class Kind(StrEnum):
     denoisers = "denoisers"
     datasets = "datasets"
     architectures = "architectures"
+    distorters = "distorters"
 
 
 def list_plugins(
@@ -37,7 +38,7 @@ def list_plugins(
         Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
         Kind.detectors: plugins.detector,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
-        Kind.architectures: plugins.architecture,
+        Kind.architectures: plugins.architecture, Kind.distorters: plugins.distorter,
     }  # fmt: skip
     for name, registry in registries.items():
         if kind in (None, name):
