@@ -27,6 +27,7 @@ class ArrayDataset:
 
     pixels: (N, 3, H, W) uint8 RGB.
     labels: (N,) int64.
+    classes: names of the classes, in the order of their labels, where they have names.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ArrayDataset:
     labels: Tensor
     num_classes: int
     geometry: Geometry
+    classes: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:

@@ -31,6 +31,7 @@ ORDER = [
     "attack",
     "detection",
     "record",
+    "distorted",
     "response",
     "features",
     "job",

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from harness.cli.augment import app as augment
 from harness.cli.run import run
 from harness.cli.show import compare, leaderboard, list_plugins
 from harness.cli.train import train
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(train)
+app.add_typer(augment, name="augment")
 app.command("list")(list_plugins)
 app.command()(compare)
 app.command()(leaderboard)

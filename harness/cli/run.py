@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import RESULTS, Device, Dtype, Plugin, Seed, precisions, usable_device
+from harness.cli.options import RESULTS, Device, Dtype, Plugin, Seed, precisions, shares_of, usable_device
 from harness.errors import HarnessError
 
 QUICK = 6
@@ -94,7 +94,7 @@ def run(
     from harness.files import check_writable
 
     plugins.discover(*plugin)
-    shares = _shard(shard)
+    shares = shares_of(shard)
     device = usable_device(device)
     step = every or (1 if full else 0 if suite else QUICK)
     common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device}
@@ -210,13 +210,3 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
     learns = any(plugins.detector.kind in plugins.AXES[job.suite.axis].kinds for job, _ in found)
     caption += ", without what detectors learn and are tuned on first." if learns else "."
     return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, count = (int(part) for part in text.split("/"))
-    except ValueError:
-        index, count = -1, 0
-    if not 0 <= index < count:
-        raise HarnessError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/2 and 1/2.")
-    return index, count

@@ -39,6 +39,7 @@ def folder(split: str, data: Path) -> ArrayDataset:
         labels=torch.tensor(labels),
         num_classes=len(classes),
         geometry=Geometry(resize=SIDE, crop=SIDE, interpolation="bicubic"),
+        classes=tuple(classes),
     )
 
 
