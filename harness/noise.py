@@ -39,6 +39,12 @@ def generators(
     return [generator(seed, purpose, sample, k) for sample, k in zip(samples, draws, strict=True)]
 
 
+def children(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
+    """Independent generators keyed by the next numbers of `rng`; the k-th is the same however many there are."""
+    keys = rng.integers(2**64, size=(count, 2), dtype=np.uint64)
+    return [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+
+
 def gaussian(
     shape: Sequence[int], *, seed: int, purpose: str, samples: Sequence[str], draw: int | Sequence[int] = 0
 ) -> Tensor:

@@ -25,6 +25,7 @@ from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassif
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.files import PAGE, is_page, writing
+from harness.published import read_state
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
@@ -36,8 +37,8 @@ ENDINGS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
 class Checkpoint:
     """A checkpoint that was read and checked.
 
-    header: kind ("classifier" or "denoiser"), architecture, its arguments, data set; for a denoiser its schedule, for a
-        time-conditioned classifier its objective ("noisy" or "da").
+    header: kind ("classifier", "denoiser" or "autoencoder"), architecture, its arguments, data set; for a denoiser its
+        schedule, for a time-conditioned classifier its objective ("noisy" or "da").
     """
 
     path: Path
@@ -125,15 +126,19 @@ def build(checkpoint: Checkpoint) -> nn.Module:
             "Fetch or train it again."
         ) from error
     network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
+    return _load(network, checkpoint.tensors, f"{checkpoint.path} does not fit architecture {header['architecture']!r}")
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str) -> nn.Module:
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in checkpoint.tensors.items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
     if expected != found:
         wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         raise HarnessError(
-            f"{checkpoint.path} does not fit architecture {header['architecture']!r}: {len(wrong)} tensors differ, "
+            f"{complaint}: {len(wrong)} tensors differ, "
             f"first {wrong[0]} (expected {expected.get(wrong[0], 'nothing')}, found {found.get(wrong[0], 'nothing')})."
         )
-    network.load_state_dict(dict(checkpoint.tensors), strict=True)
+    network.load_state_dict(dict(tensors), strict=True)
     return network.eval()
 
 
@@ -148,6 +153,15 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
             "what the network wants to see is unknown. Train it again."
         )
     return TimeConditionedClassifier(body, denoised=objective == "da")
+
+
+def published(path: Path, network: nn.Module, kind: str, origin: str) -> tuple[nn.Module, Weights]:
+    """`network` with the tensors of a file as its authors publish it, which must have its names and shapes exactly.
+
+    kind, origin: see `harness.published.read_state`.
+    """
+    loaded = _load(network, read_state(path, kind, origin), f"{path} does not hold the {kind}")
+    return loaded, Weights(path.stem, file_sha256(path), path.name)
 
 
 def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
@@ -165,9 +179,17 @@ def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
     return Denoiser(build(checkpoint), SCHEDULES[name](steps)), checkpoint.weights
 
 
+def autoencoder(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
+    """An autoencoder from a harness checkpoint."""
+    checkpoint = _of_kind(read(path, sha256), "autoencoder")
+    return build(checkpoint), checkpoint.weights
+
+
 def _of_kind(checkpoint: Checkpoint, kind: str) -> Checkpoint:
-    if checkpoint.header.get("kind") != kind:
-        raise HarnessError(f"{checkpoint.path} holds a {checkpoint.header.get('kind')}, not a {kind}.")
+    found = checkpoint.header.get("kind")
+    if found != kind:
+        held, wanted = (f"{'an' if str(name)[0] in 'aeiou' else 'a'} {name}" for name in (found, kind))
+        raise HarnessError(f"{checkpoint.path} holds {held}, not {wanted}.")
     return checkpoint
 
 

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from harness.cli import data
+from harness.cli.augment import app as augment
 from harness.cli.run import run
 from harness.cli.show import compare, leaderboard, list_plugins
 from harness.cli.train import train
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(train)
 app.add_typer(data.app, name="data")
+app.add_typer(augment, name="augment")
 app.command("list")(list_plugins)
 app.command()(compare)
 app.command()(leaderboard)

@@ -68,3 +68,14 @@ def precisions(choice: Dtype, denoiser: Dtype, device: str) -> dict[str, str]:
         "dtype": (Dtype.float32 if choice is Dtype.auto else choice).value,
         "denoiser_dtype": (usual if denoiser is Dtype.auto else denoiser).value,
     }
+
+
+def shares_of(text: str) -> tuple[int, int]:
+    """The (i, n) of ``--shard i/n``."""
+    try:
+        index, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        index, count = -1, 0
+    if not 0 <= index < count:
+        raise HarnessError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/2 and 1/2.")
+    return index, count

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import RESULTS, Device, Dtype, Plugin, Seed, Workers, precisions, threads, usable_device
+from harness.cli.options import (
+    RESULTS,
+    Device,
+    Dtype,
+    Plugin,
+    Seed,
+    Workers,
+    precisions,
+    shares_of,
+    threads,
+    usable_device,
+)
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -109,7 +120,7 @@ def run(
     from harness.files import check_writable
 
     plugins.discover(*plugin)
-    shares = _shard(shard)
+    shares = shares_of(shard)
     device = usable_device(device)
     step = every or (1 if full else 0 if suite else QUICK)
     common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device}
@@ -240,13 +251,3 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
     learns = any(plugins.detector.kind in plugins.AXES[job.suite.axis].kinds for job, _ in found)
     caption += ", without what detectors learn and are tuned on first." if learns else "."
     return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, count = (int(part) for part in text.split("/"))
-    except ValueError:
-        index, count = -1, 0
-    if not 0 <= index < count:
-        raise HarnessError(f"--shard {text!r}: write i/n with 0 <= i < n, such as 0/2 and 1/2.")
-    return index, count

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from harness.train.loop import Progress
 
 
+USES = {
+    "classifier": "harness run --model {}",
+    "time-conditioned": "harness run --suite noisy-accuracy --model {}",
+    "denoiser": "harness run --denoiser {}",
+    "autoencoder": "harness train --deepaugment autoencoder:weights={}",
+}
+"""What each kind of result is for."""
+
+
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option for every setting of `TrainSpec` in place of its ``**settings``."""
     hints = get_type_hints(command, include_extras=True)
@@ -138,8 +147,7 @@ def train(
         card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard)
     if card:
         console.out.print(_outcome(card))
-        option = "--denoiser" if spec.kind == "denoiser" else "--model"
-        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {option} {out}")
+        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {USES[spec.kind].format(out)}")
 
 
 def _plan(spec: TrainSpec, name: str) -> None:
@@ -177,5 +185,7 @@ def _outcome(card: dict[str, Any]) -> str:
     if quality := card.get("clean_accuracy"):
         low, high = quality["interval"]
         return f"Clean accuracy {100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."
+    if "heldout_reconstruction_rmse" in card:
+        return f"Held-out reconstruction RMSE: {card['heldout_reconstruction_rmse']:.4f}."
     errors = ", ".join(f"t={t}: {e:.3f}" for t, e in card["heldout_denoising_rmse"].items())
     return f"Held-out one-step denoising RMSE: {errors}."

@@ -11,4 +11,5 @@ from harness.data.lists import ImageList as ImageList
 from harness.data.opening import open_dataset as open_dataset
 from harness.data.opening import open_pictures as open_pictures
 from harness.data.pictures import StoredPictures as StoredPictures
+from harness.data.pictures import decoded as decoded
 from harness.data.pictures import read_image as read_image

@@ -117,9 +117,10 @@ class Decodable(Protocol):
     def where(self, index: int) -> str: ...
 
 
-def decoded(data: Decodable, indices: Sequence[int]) -> Batch:
-    """The batch of these samples under the data's geometry."""
-    pixels = np.stack([fit(data.picture(i), data.geometry, data.where(i)) for i in indices])
+def decoded(data: Decodable, indices: Sequence[int], pictures: Sequence[Image.Image] = ()) -> Batch:
+    """The batch of these samples under the data's geometry; `pictures`, where they have been decoded already."""
+    whole = pictures or (data.picture(i) for i in indices)
+    pixels = np.stack([fit(picture, data.geometry, data.where(i)) for picture, i in zip(whole, indices, strict=True)])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return Batch(tuple(data.ids[i] for i in indices), images, data.labels[list(indices)])
 

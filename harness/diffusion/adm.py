@@ -6,7 +6,6 @@ of the attention layers are split. A checkpoint does not describe itself, so its
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import count
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
+from harness.published import read_state
 from harness.types import HarnessError
 
 # What an empty `channel_mult` stands for, by image size.
@@ -205,7 +205,7 @@ def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
     """The denoiser in a `.pt` file as guided-diffusion publishes them, in float32 on the CPU."""
     from diffusers import UNet2DModel
 
-    state = _read(path)
+    state = read_state(path, "ADM checkpoint", "Get one from the links in guided-diffusion's README.")
     with torch.device("meta"):  # neither memory nor random draws for weights that are replaced at once
         network = cast(nn.Module, UNet2DModel(**unet_config(flags)))
     try:
@@ -214,18 +214,3 @@ def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
     except RuntimeError as error:
         raise HarnessError(f"{path} does not have the shapes that its flags promise. {error}") from error
     return Denoiser(network.eval().requires_grad_(False), SCHEDULES[flags.noise_schedule](flags.diffusion_steps))
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise HarnessError(f"No ADM checkpoint at {path}. Get one from the links in guided-diffusion's README.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
-        raise HarnessError(
-            f"{path} is not a checkpoint of tensors but an HTML page (the download was refused), a file cut short, or "
-            "a pickle of other objects, which could run code and was not opened. Fetch it again from its publisher."
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise HarnessError(f"{path} is not a state dict: it must map names to tensors.")
-    return state

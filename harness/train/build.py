@@ -32,6 +32,7 @@ from harness.train.objectives import (
     Term,
 )
 from harness.train.parallel import World
+from harness.train.reconstruction import Reconstruction
 from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.train.step import Feed, Plan, Stage
@@ -150,7 +151,8 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     if spec.image_size:
         arguments["img_size"] = spec.image_size
     header["arguments"] = arguments
-    network = ImageClassifier(body := _body(spec, arguments), *_normalisation(body))
+    body = _body(spec, arguments)
+    network = ImageClassifier(body, *_normalisation(body))
     criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
     terms: list[Term] = [Clean(criterion)]
     if spec.augmix:
@@ -195,10 +197,16 @@ def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn
     return TimeConditionedClassifier(body, denoised=spec.objective == "da"), objective
 
 
+def _reconstructing(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+    header["arguments"] = {}
+    return _body(spec, {}), Reconstruction()
+
+
 KINDS: Mapping[str, Callable[[TrainSpec, Dataset, dict[str, Any]], tuple[nn.Module, Objective]]] = {
     "classifier": _classifying,
     "denoiser": _denoising,
     "time-conditioned": _guiding,
+    "autoencoder": _reconstructing,
 }
 """How the network and the objective of each kind of architecture are made."""
 

@@ -110,9 +110,17 @@ def _denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict
     return {"heldout_denoising_rmse": errors}
 
 
+def _reconstruction_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict[str, Any]:
+    """Root mean squared error, on the scale of [0, 1], of held-out images."""
+    tiles, placed = Tiles(TILE, spec.device), place(network, spec.device)
+    squares = [(tiles(placed, b.images) - b.images).square().flatten(1).mean(1) for b in _batches(test)]
+    return {"heldout_reconstruction_rmse": float(torch.cat(squares).mean().sqrt())}
+
+
 MEASURES: Mapping[str, Callable[[TrainSpec, nn.Module, Dataset], dict[str, Any]]] = {
     "classifier": _clean_accuracy,
     "denoiser": _denoising_error,
     "time-conditioned": _clean_accuracy,
+    "autoencoder": _reconstruction_error,
 }
 """What the card says of a network of each kind."""

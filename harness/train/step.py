@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from harness import noise
+from harness.data import decoded
 from harness.types import Batch, HarnessError
 
 
@@ -162,7 +164,7 @@ class Feed(TorchDataset[Step]):
     def _read(self, data: Any, samples: Sequence[tuple[int, int]], epoch: int, first: int) -> Step:
         indices = [index for index, _ in samples]
         pictures = tuple(data.picture(i) for i in indices) if self.whole else ()
-        batch = fitted(data, indices, pictures) if self.whole else data.read(indices)
+        batch = decoded(data, indices, pictures) if self.whole else data.read(indices)
         names = (name if not again else f"{name}#{again}" for name, (_, again) in zip(batch.ids, samples, strict=True))
         batch = replace(batch, ids=tuple(names))
         return Step(batch, batch, self.plan.seed, epoch, first, pictures=pictures)

@@ -1,0 +1,57 @@
+"""DeepAugment with the bundled autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import weights
+from harness.deepaugment import ACTIVATIONS, CODE, WEIGHTS, AutoencoderDistorter, Option, Rng, pick
+from harness.deepaugment.weights import drop_or_sign, filters, minus_gelu
+from harness.plugins import distorter
+from harness.types import Weights
+
+ANYWHERE = (
+    filters(torch.neg, 0.13),
+    filters(torch.zeros_like, 0.27),
+    filters(minus_gelu, 0.27),
+    filters(torch.neg, 0.2, bias=False),
+    WEIGHTS["rotate"],
+    WEIGHTS["strongest"],
+)
+BYPASSED = (WEIGHTS["flip"], drop_or_sign)
+"""All that the published autoencoder has, for about the same share of the filters. The last two would leave nothing of
+a digit where no residual connection leads around them."""
+
+
+@distorter("autoencoder")
+@dataclass(frozen=True)
+class Autoencoder(AutoencoderDistorter):
+    """A small autoencoder, by default the one of the 32x32 digits, under the published autoencoder's changes.
+
+    weights: another checkpoint of an autoencoder, from ``harness train --model autoencoder``.
+    """
+
+    weights: str = ""
+
+    def load(self) -> tuple[nn.Module, Weights]:
+        """The checkpoint, checked."""
+        if self.weights:
+            return weights.autoencoder(Path(self.weights))
+        return weights.autoencoder(*weights.bundled("digits-autoencoder"))
+
+    def options(self) -> Sequence[Option]:
+        """Every family equally often; ``scale`` acts on two layers."""
+        network: Any = self.network
+        anywhere = [Option(network.layers, {"": family}) for family in ANYWHERE]
+        bypassed = [Option(network.bypassed, {"": family}) for family in BYPASSED]
+        return [*anywhere, *bypassed, Option(network.layers, {"": WEIGHTS["scale"]}, times=2)]
+
+    def change(self, code: Tensor, rng: Rng) -> Tensor:
+        """Any of the published autoencoder's families but ``turn``, which makes a 9 of a 6."""
+        return ACTIVATIONS[pick(rng, [name for name in CODE if name != "turn"])](code, rng)
