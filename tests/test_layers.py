@@ -25,6 +25,7 @@ ORDER = [
     "tally",
     "metrics",
     "certification",
+    "counting",
     "sequential",
     "attack",
     "detection",
