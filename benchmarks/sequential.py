@@ -34,7 +34,7 @@ from harness import console, leaderboard, plugins
 from harness.certification import lower_bound
 from harness.leaderboard import Table
 from harness.noise import generator
-from harness.sequential import Sequential
+from harness.sequential import FUTILITY, Sequential
 
 ALPHA, N, N0, LOOK, IMAGES = 0.001, 10_000, 100, 100, 10_000
 REPEATS = 20
@@ -71,8 +71,9 @@ IMAGES_LIKE = {
 
 
 def name(stop: Sequential) -> str:
-    """Noise level and radii."""
-    return f"sigma {stop.sigma:g}, r = {', '.join(f'{r:g}' for r in stop.radii)}"
+    """Noise level and radii, and where images stop for futility unless where they usually do."""
+    futility = f", futility {stop.futility:g}" if stop.futility != FUTILITY else ""
+    return f"sigma {stop.sigma:g}, r = {', '.join(f'{r:g}' for r in stop.radii)}{futility}"
 
 
 def counts(p: np.ndarray, n: int, look: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +161,7 @@ def coverage() -> Table:
 def savings() -> Table:
     """Draws and certified accuracy by set of radii, distribution of p and budget."""
     rows = []
-    tasks = [(stop, LOOK, 2 * IMAGES) for stop in SETS]
+    tasks = [(stop, LOOK, 2 * IMAGES) for stop in [*SETS, replace(SETS[0], futility=0.05)]]
     tasks += [(replace(SETS[0], n=n), look, size) for n, look, size in [(1_000, 100, 20_000), (100_000, 200, 5_000)]]
     for stop, look, size in tasks:
         for kind, draw in IMAGES_LIKE.items():

@@ -131,8 +131,9 @@ def high_probability_accuracy(correct: Bools, radius: Floats, r: float, alpha: f
 
     acc - alpha - sqrt(alpha (1 - alpha) ln(1/rho) / M) - ln(1/rho) / (3 M), cut at 0, for M images and rho = 0.001: the
     formula of the published code (`analyze.py` of Cohen et al. 2019). It leaves out the factor 2 that Bernstein's
-    inequality has under the root: at alpha = 0.001 the bound holds with probability 1 - rho for M <= 5,000, and fails
-    with probability 0.0016 at M = 10,000. The interval is one-sided: from the bound to 1.
+    inequality has under the root, so that with many images the bound fails more often than rho: by the exact binomial
+    tail at alpha = 0.001 first at M = 1,974, with probability up to 0.0017 for M <= 5,000, and towards 0.0043 as M
+    grows. The interval is one-sided: from the bound to 1.
 
     correct, radius: as in `certified_accuracy`. alpha: the error probability of each certificate.
     """

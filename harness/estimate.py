@@ -65,7 +65,7 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
         classifier_calls=missing * needs.classified * len(models),
         denoiser_calls=missing * needs.denoiser,
         # Tiles are padded, so a part costs as much as the whole tiles that hold it.
-        seconds=sum(-(-images // size) * size for images in todo) * per_image,
+        seconds=sum(-(-n * needs.together // size) * size for n in todo) / needs.together * per_image,
         at_most=needs.at_most,
     )
 

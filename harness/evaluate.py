@@ -229,6 +229,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
     metrics, notes = job.suite.summarise(rows)
     spec = job.spec_of(pair)
     images = len(set(rows["id"]))
+    needs = job.tally([pair.procedure])
     total = len({i for data in job.datasets.values() for i in data.ids})
     step = f" (every {spec.every}th)" if spec.every > 1 else " (the first ones)" if spec.limit else ""
     whole = len(rows["id"]) == sum(len(data.ids) for data in job.datasets.values())
@@ -255,7 +256,8 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
             seconds=round(cost["seconds"], 2),
             images=len(rows["id"]),
             denoiser_calls=int(cost["denoiser_calls"]),
-            method_calls_per_image=job.tally([pair.procedure]).denoiser,
+            method_calls_per_image=needs.denoiser,
+            at_most=needs.at_most,
             pairs=round(cost["pairs"] / len(job.parts)),
             tile_halvings=int(cost["halvings"]),
         ),

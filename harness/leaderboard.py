@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import metrics, plugins, record
-from harness.record import Rows, RunRecord
+from harness.record import Cost, Rows, RunRecord
 from harness.types import HarnessError, Metric
 
 
@@ -67,7 +67,7 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
             entry.model.name,
             method,
             *(spell(entry.metric(*column)) for column in shown),
-            f"{entry.cost.method_calls_per_image} / image",
+            _calls(entry.cost),
         ]
         for place, (entry, method) in enumerate(zip(entries, variants(entries), strict=True), 1)
     ]
@@ -77,6 +77,11 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
+
+
+def _calls(cost: Cost) -> str:
+    most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
+    return f"{most}{cost.method_calls_per_image} / image"
 
 
 def crosstab(entries: Sequence[RunRecord]) -> Table:

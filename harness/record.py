@@ -43,6 +43,7 @@ class Cost:
     images: test images evaluated, one per sample and condition.
     denoiser_calls: images that went through the denoiser while these rows were made, shared by all `pairs`.
     method_calls_per_image: denoiser calls that the method asks for on its own.
+    at_most: that is an upper limit, of a suite that stops earlier where it can.
     pairs: how many classifier-method pairs shared the seconds and the calls.
     tile_halvings: how often memory forced a smaller tile; not zero means rows agree with other runs to rounding only.
     """
@@ -51,6 +52,7 @@ class Cost:
     images: int = 0
     denoiser_calls: int = 0
     method_calls_per_image: int = 0
+    at_most: bool = False
     pairs: int = 1
     tile_halvings: int = 0
 

@@ -92,6 +92,9 @@ class Metric:
     higher_is_better: bool
 
 
+Noise = Callable[[str], Tensor]
+"""Standard normal noise (B, 3, H, W) by purpose."""
+
 Columns = Mapping[str, Tensor]
 """Columns of the sample table for one batch: (B,) or (B, K) per name."""
 
@@ -249,12 +252,10 @@ class Smoother(Protocol):
     @property
     def calls(self) -> int: ...
 
-    def __call__(
-        self, images: Tensor, sigma: float, denoiser: Any, noise: Callable[[str], Tensor], vote: int, /
-    ) -> Tensor:
+    def __call__(self, images: Tensor, sigma: float, denoiser: Any, noise: Noise, vote: int, /) -> Tensor:
         """Images (B, 3, H, W) to classify, from images in [0, 1] under noise of standard deviation sigma.
 
-        noise: standard normal (B, 3, H, W) by purpose; the same purpose is the same noise for every vote of a draw.
+        noise: the same purpose is the same noise for every vote of a draw.
         """
 
 
@@ -427,6 +428,7 @@ class Tally:
     denoised: one-step denoisings.
     guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
     classified: different images that each classifier sees.
+    together: calls of one image that share tiles: as many rows per image go through a network at a time.
     at_most: these are upper limits; what is needed shows on the way.
     """
 
@@ -434,6 +436,7 @@ class Tally:
     denoised: int = 0
     guided: int = 0
     classified: int = 0
+    together: int = 1
     at_most: bool = False
 
     @property

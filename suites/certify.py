@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from harness import certification, leaderboard, plots
+from harness.counting import Count
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.leaderboard import Table
 from harness.networks import finite
 from harness.plugins import suite
-from harness.record import RunRecord
+from harness.record import RunRecord, benchmark
 from harness.sequential import Sequential
 from harness.types import (
     Batch,
@@ -71,6 +72,11 @@ class Certification:
             certification.check(self.n0, self.n, self.alpha, sigma)
         if self.radii:
             _ = self._stopping
+        if len({f"{r:g}" for r in self.grid}) < len(self.grid):
+            raise HarnessError(
+                f"{self.name}: two of the radii {self.grid} read the same in six digits, as they are reported: change "
+                f"{'radii' if self.radii else 'sigma'}."
+            )
 
     @cached_property
     def _stopping(self) -> Mapping[float, Sequential]:
@@ -119,6 +125,7 @@ class Certification:
         return Tally(
             denoised=draws * sum(p.votes * p.calls for p in procedures),
             classified=draws * sum(p.votes for p in procedures),
+            together=min(LOOK, self.n),
             at_most=bool(self.radii),
         )
 
@@ -163,22 +170,22 @@ class Certification:
         sigma = self.sigma[self.conditions().index(condition)]
         classes = pairs[0].classifier(views.original()).shape[1]
         counts = [Count.of(columns, len(labels), classes) for columns in known]
+        if not all(c.fits([0, *(draws.stop for draws in self._rounds())]) for c in counts):
+            raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
         if any(columns is not None for columns in known):
             yield self._seen(counts, sigma)
         for draws in self._rounds():
-            for procedure in dict.fromkeys(p.procedure for p in pairs):
-                wanted = {k: counts[k].going(draws) for k, p in enumerate(pairs) if p.procedure == procedure}
+            for method in dict.fromkeys(p.method for p in pairs):
+                wanted = {k: counts[k].going(draws) for k, p in enumerate(pairs) if p.method == method}
                 asking = [k for k, going in wanted.items() if going.any()]
                 if asking:
                     going = torch.stack([wanted[k] for k in asking])
                     rows = going.any(0).nonzero()[:, 0]
-                    cast = self._votes(views, procedure, sigma, rows, draws, [pairs[k] for k in asking])
+                    cast = self._votes(views, sigma, rows, draws, [pairs[k] for k in asking], classes)
                     for k, votes, still in zip(asking, cast, going[:, rows], strict=True):
                         counts[k].add(rows[still], votes[still], selecting=draws.stop <= self.n0)
                         self._look(counts[k], sigma)
                     yield self._seen(counts, sigma)
-        if any(c.progress(self.n0 + self.n) < 1 for c in counts):
-            raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
         yield Observation([self._columns(c, sigma) for c in counts])
 
     def _seen(self, counts: Sequence[Count], sigma: float) -> Observation:
@@ -192,18 +199,18 @@ class Certification:
                 yield range(start, min(start + LOOK, last))
 
     def _votes(
-        self, views: SuiteViews, smoother: Smoother, sigma: float, rows: Tensor, draws: range, pairs: Sequence[Pair]
+        self, views: SuiteViews, sigma: float, rows: Tensor, draws: range, pairs: Sequence[Pair], classes: int
     ) -> list[Tensor]:
-        """Votes (R, K) of each pair's classifier for images `rows` over these draws."""
+        """Votes (R, K) of each pair's classifier for images `rows` over these draws, under the smoother they share."""
+        smoother: Smoother = pairs[0].procedure
         row, draw = rows.repeat_interleave(len(draws)), torch.tensor(draws).repeat(len(rows))
-        cast: list[Any] = [0] * len(pairs)
+        answers: list[list[Tensor]] = [[] for _ in pairs]
         for vote in range(smoother.votes):
             images = views.smoothed(smoother, sigma, row, draw, vote)
-            for k, pair in enumerate(pairs):
-                logits = finite(pair.classifier(images), f"{pair.model} with {pair.method}")
-                cast[k] = cast[k] + one_hot(logits.argmax(1), logits.shape[1])
-        winners = [one_hot(votes.argmax(1), votes.shape[1]) for votes in cast]
-        return [w.reshape(len(rows), len(draws), -1).sum(1) for w in winners]
+            for pair, given in zip(pairs, answers, strict=True):
+                given.append(finite(pair.classifier(images), f"{pair.model} with {pair.method}").argmax(1))
+        winners = [one_hot(torch.stack(given), classes).sum(0).argmax(1) for given in answers]
+        return [one_hot(w.reshape(len(rows), len(draws)), classes).sum(1) for w in winners]
 
     def _look(self, count: Count, sigma: float) -> None:
         """Stop sampling the images whose answer is settled, if only some radii matter."""
@@ -272,53 +279,24 @@ class Certification:
         return plots.survival(panels, total, "l2 radius", "certified accuracy (%)")
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
-        """Paired differences of smoothed accuracy."""
-        return leaderboard.comparison_table(leaderboard.compare(a, b))
+        """Paired differences of certified accuracy at radius 0, or at the smallest asked radius.
+
+        Raises HarnessError for certificates that do not compare: other noise levels, draws, alpha or radii.
+        """
+        leaderboard.check_pairable(a, b)
+        settings = [benchmark(suite.configure(entry.suite)[0]) for entry in (a, b)]
+        if settings[0] != settings[1]:
+            raise HarnessError(
+                f"{settings[0]} and {settings[1]} cannot be paired: sigma, n, n0, alpha and radii decide what can be "
+                "certified. Run one of them again under the settings of the other."
+            )
+        found = leaderboard.comparison_table(leaderboard.compare(a, b))
+        return replace(found, caption=f"Certified accuracy at radius {min(self.grid):g}. {found.caption}")
 
     def _envelope(self, found: Sequence[Metric], r: float) -> Metric:
         at_r = [m for m in found if m.name == "certified_accuracy" and m.condition.endswith(f" r={r:g}")]
         best = max(at_r, key=lambda m: m.value)
         return replace(best, condition=f"best sigma r={r:g}")
-
-
-@dataclass
-class Count:
-    """The votes for the images of a batch so far.
-
-    selection, estimation: (B, K) int64. settled: (B,) bool. claimed: (B,) int64, see `Sequential.decide`.
-    """
-
-    selection: Tensor
-    estimation: Tensor
-    settled: Tensor
-    claimed: Tensor
-
-    @classmethod
-    def of(cls, known: Columns | None, images: int, classes: int) -> Count:
-        """The counts that an interrupted run had kept, or none."""
-        known = known or {}
-        blank = torch.zeros(images, classes, dtype=torch.int64)
-        return cls(
-            *(known.get(name, blank).long().clone() for name in ("selection", "estimation")),
-            known.get("settled", blank[:, 0]).bool().clone(),
-            known.get("claimed", blank[:, 0]).long().clone(),
-        )
-
-    def drawn(self) -> Tensor:
-        """Noise draws so far, (B,)."""
-        return self.selection.sum(1) + self.estimation.sum(1)
-
-    def going(self, draws: range) -> Tensor:
-        """(B,) bool: which images want these draws next."""
-        return ~self.settled & (self.drawn() == draws.start)
-
-    def add(self, rows: Tensor, votes: Tensor, *, selecting: bool) -> None:
-        """Count votes (R, K) for images `rows`."""
-        (self.selection if selecting else self.estimation).index_add_(0, rows, votes)
-
-    def progress(self, draws: int) -> float:
-        """The share of the work that lies behind."""
-        return float(torch.where(self.settled, draws, self.drawn()).double().mean() / draws)
 
 
 @suite("certify")

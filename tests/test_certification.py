@@ -132,6 +132,14 @@ def test_high_probability_bound_by_hand() -> None:
     assert high_probability_accuracy(~CORRECT, RADIUS, 0.5, 0.001, "").value == 0
 
 
+def test_high_probability_bound_fails_as_often_as_it_says() -> None:
+    """Wrong certificates of M independent ones that it cannot bear, by the exact binomial tail; rho is 0.001."""
+    for m, probability in ((1_000, 0.000588), (1_973, 0.000999), (1_974, 0.001002), (4_888, 0.001653)):
+        slack = 1 - high_probability_accuracy(np.ones(m, bool), np.ones(m), 0.5, 0.001, "").value
+        assert stats.binom.sf(np.floor(m * slack), m, 0.001) == pytest.approx(probability, abs=1e-6)
+    assert stats.norm.sf(sqrt(log(1000))) == pytest.approx(0.0043, abs=5e-5)
+
+
 def test_average_certified_radius_and_its_interval() -> None:
     metric = average_certified_radius(CORRECT, RADIUS, 2.0, "sigma=0.5")
     assert (metric.value, metric.unit) == (0.1875, "l2")

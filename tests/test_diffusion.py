@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness import plugins
 from harness.diffusion.adaptation import adapt, guided_step, low_pass, low_pass_matrix, resize_matrix
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.sampling import log_variance
-from harness.diffusion.schedule import cosine, linear
+from harness.diffusion.schedule import Schedule, cosine, linear
 from harness.networks import Tiles
 from harness.types import Adaptation, Batch, HarnessError
 from harness.views import BatchViews
@@ -197,6 +199,32 @@ def test_one_step_denoising_is_the_conditional_mean() -> None:
     # Where little of the image is left, the noise's rounding is multiplied by sqrt(1/abar - 1), up to 157.
     error = (denoiser.predict_x0(found, times) - (mean.clamp(-1, 1) + 1) / 2).abs()
     assert (error < 5e-7 * abar**-0.5).all()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [linear().respaced(50), replace(cosine(4000), times=np.arange(4000) * 0.25)],
+    ids=["respaced", "times of its own"],
+)
+def test_the_network_is_asked_at_its_own_time(schedule: Schedule) -> None:
+    """Whoever asks, at an index that is not the network's time; two smoothers of one step are the same."""
+    asked: list[Tensor] = []
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(t)
+        return x * (t / 2000)[:, None, None, None].float()
+
+    denoiser, sigma = Denoiser(Analytic(predict), schedule), 0.5
+    index = schedule.time_of(sigma)
+    assert schedule.times[index] != index
+    plain, once = (
+        plugins.smoother.configure(name)[1](images(2), sigma, denoiser, lambda _: normal(2, 3, 16, 16), 0)
+        for name in ("denoise", "denoise-vote:votes=1,steps=1")
+    )
+    assert (plain - once).abs().max() < 1e-6
+    adapt(denoiser, images(1), SHORT, lambda k: normal(1, 3, 16, 16, seed=k), torch.ones(1))
+    expected = [schedule.times[index]] * 2 + list(schedule.respaced(10).times[[2, 1, 0]])
+    assert [float(t[0]) for t in asked] == expected
 
 
 def test_predictions_are_clipped_and_variance_channels_ignored() -> None:

@@ -27,6 +27,7 @@ ORDER = [
     "tally",
     "metrics",
     "certification",
+    "counting",
     "sequential",
     "attack",
     "detection",

@@ -98,11 +98,9 @@ def guided_step(
     model's space.
     """
     index = torch.full((len(x),), position, device=x.device)
-    times = torch.from_numpy(schedule.times).to(x.device)[index]
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        predicted_noise, v = denoiser.predict_noise(x, times)
-        x0 = denoiser.x0(schedule, x, index, predicted_noise)
+        x0, v = denoiser.predict(schedule, x, index)
         residual = low_pass(reference - x0, settings.factor) * real[:, None, None, None]
         norms = torch.linalg.vector_norm(residual.reshape(len(x) // settings.group, -1), dim=1)
         (gradient,) = torch.autograd.grad(norms.sum(), x)

@@ -41,13 +41,27 @@ class Denoiser:
         return at(abar**0.5, t) * (images * 2 - 1) + at((1 - abar) ** 0.5, t) * noise
 
     def predict_x0(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """One reverse step to the image: clip((x_t - sqrt(1 - abar) eps) / sqrt(abar), -1, 1), in [0, 1]."""
-        noise, _ = self.predict_noise(x_t, t)
-        return (self.x0(self.schedule, x_t, t, noise) + 1) / 2
+        """One reverse step to the image: clip((x_t - sqrt(1 - abar) eps) / sqrt(abar), -1, 1), in [0, 1].
 
-    def predict_noise(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The network's noise and, where it has one, its raw variance channel v; float32 whatever the autocast."""
-        out = cast(Tensor, self.network(x_t, t, return_dict=False)[0]).float()
+        t: (B,) int64, indices of the schedule, as everywhere but in `predict_noise`.
+        """
+        return (self.predict(self.schedule, x_t, t)[0] + 1) / 2
+
+    def predict(self, schedule: Schedule, x_t: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The clipped prediction of x_0 in [-1, 1] at indices of `schedule`, and the raw variance channel or None.
+
+        schedule: the denoiser's own or one that sees the same process at fewer times. The one place where an index
+        becomes the network's own time.
+        """
+        noise, v = self.predict_noise(x_t, torch.from_numpy(schedule.times).to(index.device)[index])
+        return self.x0(schedule, x_t, index, noise), v
+
+    def predict_noise(self, x_t: Tensor, times: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The network's noise and, where it has one, its raw variance channel v; float32 whatever the autocast.
+
+        times: (B,), the network's own, which are no indices: see `Schedule`.
+        """
+        out = cast(Tensor, self.network(x_t, times, return_dict=False)[0]).float()
         return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
 
     @staticmethod

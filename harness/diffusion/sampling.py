@@ -46,7 +46,7 @@ def reverse(denoiser: Denoiser, x: Tensor, time: int, steps: int, noise: Callabl
     schedule = denoiser.schedule.at(np.unique(np.linspace(0, time, steps + 1)[1:].round().astype(int)))
     for step, position in enumerate(reversed(range(len(schedule.betas)))):
         index = torch.full((len(x),), position, device=x.device)
-        predicted, v = denoiser.predict_noise(x, torch.from_numpy(schedule.times).to(x.device)[index])
+        x0, v = denoiser.predict(schedule, x, index)
         eps = noise(step) if position else torch.zeros_like(x)
-        x = ancestral_step(schedule, x, position, denoiser.x0(schedule, x, index, predicted), v, eps)
+        x = ancestral_step(schedule, x, position, x0, v, eps)
     return ((x + 1) / 2).clamp(0, 1)

@@ -2,7 +2,6 @@
 (DensePure: Xiao et al., ICLR 2023).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,9 +11,7 @@ from torch import Tensor
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.sampling import reverse
 from harness.plugins import smoother
-from harness.types import HarnessError
-
-Noise = Callable[[str], Tensor]
+from harness.types import HarnessError, Noise
 
 
 def diffused(images: Tensor, sigma: float, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, int]:

@@ -1,12 +1,12 @@
 """Randomized smoothing as it was first done (Cohen et al., ICML 2019)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from harness.plugins import smoother
+from harness.types import Noise
 
 
 @smoother("gaussian")
@@ -17,7 +17,5 @@ class Gaussian:
     votes: ClassVar[int] = 1
     calls: ClassVar[int] = 0
 
-    def __call__(
-        self, images: Tensor, sigma: float, denoiser: Any, noise: Callable[[str], Tensor], vote: int
-    ) -> Tensor:
+    def __call__(self, images: Tensor, sigma: float, denoiser: Any, noise: Noise, vote: int) -> Tensor:
         return images + sigma * noise("image")

@@ -1,0 +1,62 @@
+"""What a bfloat16 denoiser changes in certification: the same images, noise and classifiers under both precisions.
+
+    python benchmarks/precision.py           # 4 images, 100 draws at each sigma: about a minute on one core
+    python benchmarks/precision.py 20 1000   # about half an hour
+
+Votes moved: draws of an image whose class differs, of those that estimate the probability.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from harness import console, evaluate, plugins, record
+from harness.leaderboard import Table
+from harness.record import RunRecord
+from harness.types import RunSpec
+
+
+def certified(spec: RunSpec, folder: str) -> Mapping[str, RunRecord]:
+    """The records of a run, by model."""
+    paths = evaluate.run(evaluate.prepare(spec, folder))
+    return {found.model.name: found for found in map(record.load, paths)}
+
+
+def compared(exact: RunRecord, rounded: RunRecord) -> list[list[str]]:
+    """A row per noise level."""
+    a, b = exact.rows(), rounded.rows()
+    rows = []
+    for condition in np.unique(a["condition"]):
+        here = a["condition"] == condition
+        moved = np.abs(a["estimation"][here] - b["estimation"][here]).sum(1) // 2
+        changed = (a["prediction"][here] != b["prediction"][here]).sum()
+        radii = [entry.metric("average_certified_radius", condition) for entry in (exact, rounded)]
+        before, after = (metric.value for metric in radii if metric)
+        rows.append([exact.model.name, condition, str(moved.max()), str(changed), f"{after - before:+.4f}"])
+    return rows
+
+
+def main() -> None:
+    """Print the table."""
+    images, n = (int(text) for text in sys.argv[1:3] or ("4", "100"))
+    plugins.discover()
+    models = tuple(entry.name for entry in plugins.model.entries() if entry.facts.get("dataset") == "digits")
+    spec = RunSpec(f"certify:n={n}", models, ("denoise",), denoiser="digits", every=600 // images, limit=images)
+    with TemporaryDirectory() as folder:
+        exact, rounded = (
+            certified(replace(spec, denoiser_dtype=dtype), str(Path(folder) / dtype))
+            for dtype in ("float32", "bfloat16")
+        )
+        rows = [row for model in models for row in compared(exact[model], rounded[model])]
+    header = ["model", "noise", "votes moved, most", "predictions changed", "average radius changed by"]
+    console.show(Table("bfloat16 denoiser against float32", header, rows, f"{images} images, {n} draws each."))
+
+
+if __name__ == "__main__":
+    main()
