@@ -104,6 +104,7 @@ def as_tars(root: Path, files: Sequence[File] = FILES, labels: str = "cls", name
     root.mkdir(parents=True, exist_ok=True)
     for part, chosen in enumerate((files[:11], files[11:])):
         with tarfile.open(root / f"tiny-validation-{part:04d}.tar", "w") as shard:
+            shard.addfile(tarfile.TarInfo("._hidden.jpg"))
             for file in chosen:
                 label: Any = names.index(file.label) if names else file.label
                 members = {f"{file.label}/{file.name}" if labels == "folder" else file.name: file.content}
@@ -301,6 +302,7 @@ MISTAKES: list[tuple[Callable[..., Path], Callable[[Path], object], str]] = [
     (lambda r: as_parquet(r, label=-1), lambda r: 0, r"label -1.*split without labels"),
     (lambda r: as_parquet(r, names=None, label=0.5), lambda r: 0, r"'label' must hold an integer"),
     (lambda r: as_parquet(r, names=None, label=7), lambda r: 0, r"label 7.*3 classes"),
+    (lambda r: as_tars(r, []), lambda r: 0, r"'val' in .* hold no images"),
     (as_tars, rewrite(lambda c: PAGE, ".tar"), r"tiny-validation-0000.tar is not.*HTML page"),
     (as_tars, rewrite(lambda c: b"\x1f\x8b" + c, ".tar"), r"compressed.*gunzip"),
     (as_tars, rewrite(lambda c: c[:3000], ".tar"), r"not a readable tar file.*Fetch it again"),

@@ -50,6 +50,8 @@ def open_pictures(
     Raises HarnessError where nothing or more than one thing fits, or the classes are others.
     """
     source = _source(root, split)
+    if not len(source.ids):
+        raise HarnessError(f"The files of the split {split!r} in {root} hold no images. Fetch them again.")
     labels, known = labelled(source, name, classes, aliases)
     return StoredPictures(name, source, labels, known, geometry)
 

@@ -24,6 +24,9 @@ from harness.types import HarnessError
 ROWS = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
 """The list of a shard's images: where their bytes lie, and their labels, names or numbers."""
 
+LISTING = 1
+"""Raised when the same shard would be listed otherwise: older lists in the cache are of no use then."""
+
 KEYS = ("label", "cls", "class", "wnid")
 """Where the label may stand in KEY.json."""
 
@@ -67,8 +70,6 @@ def open_tars(root: Path, shards: Sequence[Path]) -> Tars:
     """
     indices = [_cached_index(shard) for shard in shards]
     keys = [key for index in indices for key in index["key"].to_pylist()]
-    if not keys:
-        raise HarnessError(f"{shards[0]} holds no images ({', '.join(SUFFIXES)}).")
     if len(set(keys)) < len(keys):
         keys = [f"{s.stem}/{key}" for s, index in zip(shards, indices, strict=True) for key in index["key"].to_pylist()]
     columns = [np.repeat(np.arange(len(shards)), [len(index) for index in indices])]
@@ -89,7 +90,7 @@ def _targets(labels: Sequence[str]) -> tuple[Sequence[str] | None, np.ndarray]:
 def _cached_index(shard: Path) -> pa.Table:
     """The members of a shard; a file of another size or time is another shard."""
     state = shard.stat()
-    mark = f"{shard.resolve()} {state.st_size} {state.st_mtime_ns}"
+    mark = f"{LISTING} {shard.resolve()} {state.st_size} {state.st_mtime_ns}"
     cache = cache_folder() / "tars" / f"{hashlib.sha256(mark.encode()).hexdigest()[:24]}.parquet"
     with contextlib.suppress(OSError, pa.ArrowException):
         return pq.read_table(cache)
@@ -106,6 +107,8 @@ def _index(shard: Path) -> list[dict[str, Any]]:
     with _opened(shard) as tar:
         for member in filter(tarfile.TarInfo.isfile, tar):
             key, ending = _split(member.name)
+            if not key.rpartition("/")[2]:  # hidden files, such as macOS leaves in archives
+                continue
             if ending.endswith(SUFFIXES):
                 if key in images:
                     raise HarnessError(f"{shard} holds two images {key}.*: in this layout a key has one. Rename them.")
