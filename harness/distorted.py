@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -104,9 +104,8 @@ def names(data: Dataset) -> list[str]:
     """
     if bool((data.labels < 0).any()):
         raise HarnessError(f"Data set {data.name!r} holds images outside its classes, which have no class folder.")
-    width = len(str(data.num_classes - 1))
-    classes = getattr(data, "classes", ()) or [f"{c:0{width}d}" for c in range(data.num_classes)]
-    plain = [f"{classes[label]}/{_stem(i)}" for i, label in zip(data.ids, data.labels.tolist(), strict=True)]
+    classes = class_names(data)
+    plain = [f"{classes[label]}/{stem(i)}" for i, label in zip(data.ids, data.labels.tolist(), strict=True)]
     count = Counter(plain)
     return [
         f"{name if count[name] == 1 else name.partition('/')[0] + '/' + quote(i, safe='')}.png"
@@ -114,7 +113,14 @@ def names(data: Dataset) -> list[str]:
     ]
 
 
-def _stem(sample: str) -> str:
+def class_names(data: Dataset) -> Sequence[str]:
+    """The class folders of a copy, in the order of the labels."""
+    width = len(str(data.num_classes - 1))
+    return getattr(data, "classes", ()) or [f"{c:0{width}d}" for c in range(data.num_classes)]
+
+
+def stem(sample: str) -> str:
+    """The name of a sample's file in a copy, without its ending."""
     return sample.removesuffix(Path(sample).suffix).replace("/", "-")
 
 

@@ -8,6 +8,7 @@ from harness.data.feed import cores as cores
 from harness.data.feed import in_memory as in_memory
 from harness.data.feed import ordered as ordered
 from harness.data.lists import ImageList as ImageList
+from harness.data.opening import open_copy as open_copy
 from harness.data.opening import open_dataset as open_dataset
 from harness.data.opening import open_pictures as open_pictures
 from harness.data.pictures import StoredPictures as StoredPictures

@@ -56,6 +56,18 @@ def open_pictures(
     return StoredPictures(name, source, labels, known, geometry)
 
 
+def open_copy(root: Path, geometry: Geometry, classes: Sequence[str], name: str) -> StoredPictures:
+    """The images of the class folders right below `root`: another version of a data set called `name`.
+
+    Raises HarnessError where there are none, or their classes are not among `classes`.
+    """
+    if not class_folders(root):
+        raise HarnessError(f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {_listing(root)}.")
+    source = open_folders(root)
+    labels, known = labelled(source, name, classes, ())
+    return StoredPictures(name, source, labels, known, geometry)
+
+
 def _source(root: Path, split: str) -> Source:
     found = list(_candidates(root, SPELLINGS.get(split, (split,))))
     if not found:

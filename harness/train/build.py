@@ -15,8 +15,10 @@ from harness.data import Subset, open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.networks import Tiles, place
+from harness.train import copies
 from harness.train.augment import Distortion, Mixing, Mixtures
 from harness.train.augmix import AugMix
+from harness.train.copies import Matched, Union
 from harness.train.guidance import TimeConditioned, labelled
 from harness.train.loop import Task
 from harness.train.objectives import (
@@ -24,6 +26,7 @@ from harness.train.objectives import (
     Classification,
     Clean,
     Consistency,
+    Copies,
     CrossEntropy,
     DiffAug,
     Loss,
@@ -111,17 +114,20 @@ def open_split(spec: TrainSpec, split: str) -> Dataset:
 
 
 def open_training(spec: TrainSpec) -> Dataset:
-    """The training split."""
-    return open_split(spec, "train")
+    """The training split: the samples whose labels may be used, and their copies where these are samples too."""
+    data = open_split(spec, "train")
+    if spec.labels < 1 and not spec.consistency_radius:
+        known = labelled(data.ids, spec.labels, spec.seed, data.labels)
+        data = cast(Dataset, Subset(data, tuple(i for i, name in enumerate(data.ids) if name in known)))
+    if spec.data_extra and spec.extra_as == "union":
+        data = cast(Dataset, Union(data, copies.opened(data, spec.data_extra)))
+    return data
 
 
 def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str, Any]]:
     """The task of a resolved specification, and the header of the checkpoint that it will make."""
     kind = "classifier" if spec.kind == "time-conditioned" else spec.kind
     header: dict[str, Any] = {"architecture": spec.model, "dataset": spec.dataset, "kind": kind}
-    if kind == "classifier" and spec.labels < 1 and not spec.consistency_radius:
-        known = labelled(data.ids, spec.labels, spec.seed, data.labels)
-        data = cast(Dataset, Subset(data, tuple(i for i, name in enumerate(data.ids) if name in known)))
     network, objective = KINDS[spec.kind](spec, data, header)
     if spec.init:
         header["init_sha256"] = start_from(network, spec)
@@ -131,7 +137,8 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         world.rank, world.size,
     )  # fmt: skip
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
-    feed = Feed(plan, data, augment, host, whole=bool(entry.facts.get("pictures")))
+    beside = [Matched(data, copy) for copy in copies.opened(data, spec.data_extra)] if spec.extra_as == "terms" else []
+    feed = Feed(plan, data, augment, host, bool(entry.facts.get("pictures")), beside)
     return Task(spec, network, objective, feed, device), header
 
 
@@ -157,6 +164,8 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     terms: list[Term] = [Clean(criterion)]
     if spec.augmix:
         terms.append(Consistency(spec.jsd))
+    if spec.data_extra and spec.extra_as == "terms":
+        terms.append(Copies(criterion))
     if spec.diffaug:
         terms.append(_diffaug(spec, criterion, header))
     return network, Classification(terms)

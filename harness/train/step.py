@@ -22,7 +22,7 @@ from harness.types import Batch, HarnessError
 class Step:
     """The images of one forward and backward pass.
 
-    raw: the images as the data set has them; augmented: the same after the stages of augmentation.
+    raw: the images as the data set has them, for a copy the original; augmented: the samples after augmentation.
     first: place of the first image in the epoch's order, whatever the number of processes.
     views: further views (B, 3, H, W) of the augmented images, for a consistency term.
     extras: the same samples out of the extra copies of the data set, augmented.
@@ -165,6 +165,7 @@ class Feed(TorchDataset[Step]):
         indices = [index for index, _ in samples]
         pictures = tuple(data.picture(i) for i in indices) if self.whole else ()
         batch = decoded(data, indices, pictures) if self.whole else data.read(indices)
+        raw = data.read([data.originals[i] for i in indices]) if hasattr(data, "originals") else batch
         names = (name if not again else f"{name}#{again}" for name, (_, again) in zip(batch.ids, samples, strict=True))
         batch = replace(batch, ids=tuple(names))
-        return Step(batch, batch, self.plan.seed, epoch, first, pictures=pictures)
+        return Step(replace(raw, ids=batch.ids), batch, self.plan.seed, epoch, first, pictures=pictures)

@@ -1,0 +1,236 @@
+"""Copies of the training data as samples and as terms; whole pictures; recipes and their options."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from harness import plugins
+from harness.data import ArrayDataset, open_pictures
+from harness.train import copies, recipes
+from harness.train.build import build, open_training, resolve
+from harness.train.copies import Matched, Union
+from harness.train.estimate import estimate
+from harness.train.loop import _passes
+from harness.train.parallel import World
+from harness.train.spec import TrainSpec
+from harness.train.step import Feed, Plan, Step
+from harness.types import Batch, Geometry, HarnessError
+
+
+@pytest.fixture(scope="module")
+def few() -> ArrayDataset:
+    """Forty training digits."""
+    whole = plugins.dataset["digits"].build("train")
+    return ArrayDataset("digits", whole.ids[:40], whole.pixels[:40], whole.labels[:40], 10, whole.geometry)
+
+
+@pytest.fixture
+def folder(few: ArrayDataset, tmp_path: Path) -> Path:
+    """A copy of the forty: each image's negative, as `harness augment` names them."""
+    for i, (name, label) in enumerate(zip(few.ids, few.labels.tolist(), strict=True)):
+        file = tmp_path / "negatives" / str(label) / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - few.pixels[i].permute(1, 2, 0).numpy()).save(file)
+    return tmp_path / "negatives"
+
+
+def spec(**changes: Any) -> TrainSpec:
+    settings = {"model": "vit", "epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup": 0, "augment": "none", **changes}
+    return resolve(TrainSpec(**settings), settings)
+
+
+def test_a_union_has_every_image_and_knows_its_original(few: ArrayDataset, folder: Path) -> None:
+    union = Union(few, copies.opened(few, [str(folder)]))
+    assert len(union.ids) == len(set(union.ids)) == 80
+    batch = union.read(range(80))
+    originals = torch.tensor(union.originals)
+    assert originals[:40].tolist() == list(range(40)) and sorted(originals[40:].tolist()) == list(range(40))
+    clean = few.read(range(40))
+    assert torch.equal(batch.labels, clean.labels[originals])
+    assert torch.equal(batch.images[:40], clean.images)
+    torch.testing.assert_close(batch.images[40:], 1 - clean.images[originals[40:]], rtol=0, atol=1e-6)
+
+
+def test_the_denoised_branch_of_a_copy_starts_from_its_original(few: ArrayDataset, folder: Path) -> None:
+    union: Any = Union(few, copies.opened(few, [str(folder)]))
+    task, _ = build(spec(diffaug=True), union, World())
+    assert task.feed.plan.images == 80
+    seen = 0
+    for number in range(task.feed.plan.per_epoch):
+        step = task.feed[number]
+        clean = dict(zip(few.ids, few.read(range(40)).images, strict=True))
+        for name, raw, sample in zip(step.raw.ids, step.raw.images, step.augmented.images, strict=True):
+            original = clean[Path(name).stem]
+            assert torch.equal(raw, original)
+            torch.testing.assert_close(sample, 1 - original if "copy1" in name else original, rtol=0, atol=1e-6)
+            seen += "copy1" in name
+    assert seen > 20
+
+
+def test_copies_as_terms_are_sums_of_cross_entropies(few: ArrayDataset, folder: Path) -> None:
+    settings = {"data_extra": (str(folder), str(folder)), "extra_as": "terms"}
+    task, _ = build(spec(model="resnet", **settings), few, World())
+    step, network = task.feed[0], task.network.eval()
+    terms = task.objective(network, step)
+    clean, negatives = step.raw.images, 1 - step.raw.images
+    assert float(terms["ce"].detach()) == pytest.approx(
+        float(F.cross_entropy(network(clean), step.raw.labels).detach())
+    )
+    once = float(F.cross_entropy(network(negatives), step.raw.labels).detach())
+    assert float(terms["copies"].detach()) == pytest.approx(2 * once, rel=1e-5)
+
+
+def test_a_copy_must_be_whole_and_of_the_same_classes(few: ArrayDataset, folder: Path, tmp_path: Path) -> None:
+    next(folder.glob("*/digits-1071.png")).unlink()
+    with pytest.raises(HarnessError, match=r"lacks copies of 1 of 40.*--extra-as union"):
+        Matched(few, copies.opened(few, [str(folder)])[0])
+    (folder / "owl").mkdir()
+    with pytest.raises(HarnessError, match=r"No images in .*owl"):
+        copies.opened(few, [str(folder)])
+    Image.new("RGB", (32, 32)).save(folder / "owl" / "1.png")
+    with pytest.raises(HarnessError, match="'owl'"):
+        copies.opened(few, [str(folder)])
+    with pytest.raises(HarnessError, match="must hold CLASS/IMAGE"):
+        copies.opened(few, [str(tmp_path / "nowhere")])
+
+
+def test_synthetic_images_are_their_own_originals(few: ArrayDataset, folder: Path) -> None:
+    for file in folder.glob("*/*.png"):
+        file.rename(file.with_name(f"synthetic-{file.name}"))
+    union = Union(few, copies.opened(few, [str(folder)]))
+    assert list(union.originals) == list(range(80))
+
+
+class Pictures(ArrayDataset):
+    """The digits as if they were larger pictures: 48 pixels, to be resized to 32."""
+
+    def picture(self, index: int) -> Image.Image:
+        return super().picture(index).resize((48, 60))
+
+    def where(self, index: int) -> str:
+        return str(self.ids[index])
+
+
+@pytest.mark.parametrize("name", ["crop-flip", "three-augment", "rand-augment"])
+def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayDataset) -> None:
+    data: Any = Pictures(few.name, few.ids, few.pixels, few.labels, 10, Geometry(32, 32, "bilinear"))
+    augment = plugins.augmentation.configure(name)[1]
+    state = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].copy()
+
+    def images(**changes: Any) -> dict[str, torch.Tensor]:
+        settings: dict[str, Any] = {"images": 40, "name": "d", "seed": 0, "batch_size": 8, "epochs": 2, **changes}
+        feed = Feed(Plan(**settings), data, augment, whole=True)
+        steps = [feed[number] for number in range(40 // settings["batch_size"])]
+        assert all(step.pictures == () and step.raw.images.shape[-1] == 32 for step in steps)
+        return {n: image for s in steps for n, image in zip(s.augmented.ids, s.augmented.images, strict=True)}
+
+    one, other = images(), images(batch_size=20)
+    assert set(one) == set(few.ids) and all(torch.equal(one[n], other[n]) for n in few.ids)
+    assert all(
+        image.shape == (3, 32, 32) and 0 <= float(image.min()) <= float(image.max()) <= 1 for image in one.values()
+    )
+    reseeded = images(seed=1)
+    assert sum(torch.equal(one[n], reseeded[n]) for n in few.ids) < 5
+    assert state[0] == random.getstate() and torch.equal(state[1], torch.get_rng_state())
+    assert np.array_equal(state[2], np.random.get_state()[1])
+
+
+def test_workers_prepare_what_the_process_itself_would(few: ArrayDataset) -> None:
+    task, _ = build(spec(augmix=True, augment="affine"), few, World())
+    alone, helped = (list(_passes(task.feed, 1, workers, "cpu")) for workers in (0, 2))
+    assert len(alone) == len(helped) == task.feed.plan.steps - 1
+    for a, b in zip(alone, helped, strict=True):
+        assert a.augmented.ids == b.augmented.ids and torch.equal(a.augmented.images, b.augmented.images)
+        assert len(a.views) == 2 and all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
+
+
+def test_deepaugment_distorts_its_share_in_every_combination(few: ArrayDataset) -> None:
+    step = Step(*[few.read(range(40))] * 2, seed=0, epoch=0)
+    for changes, on_host in (({"augmix": True}, True), ({}, False)):
+        task, _ = build(spec(deepaugment="noise2net", **changes), few, World())
+        stages = task.feed.stages if on_host else task.stages
+        images = stages[0](step).augmented.images
+        changed = (images - step.raw.images).flatten(1).abs().amax(1) > 0.02
+        assert 8 <= int(changed.sum()) <= 32
+        assert torch.equal(images[~changed], stages[0](step).augmented.images[~changed])
+        assert torch.equal(images, stages[0](step).augmented.images)
+        assert not torch.equal(images, stages[0](replace(step, epoch=1)).augmented.images)
+        assert bool(task.stages) != on_host
+
+
+def test_the_autoencoder_reconstructs_and_distorts(few: ArrayDataset) -> None:
+    distort = plugins.distorter.configure("autoencoder")[1]
+    image = few.read(range(8)).images
+    assert float((distort.network(image) - image).square().mean().sqrt()) < 0.02
+    moved = [float((distort(image, np.random.default_rng(s)) - image).abs().mean()) for s in range(12)]
+    assert sorted(moved)[6] > 0.02
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_recipes_mean_something_and_say_where_they_come_from(name: str) -> None:
+    recipe = recipes.load(name)
+    assert recipe.source and recipe.expected and recipe.measured
+    settings = dict(recipe.settings)
+    if settings.get("diffaug"):
+        with pytest.raises(HarnessError, match=r"'imagenet', and none is registered.*--diffusion"):
+            resolve(TrainSpec(**settings), settings)
+        settings["diffusion"] = "digits"
+    resolved = resolve(TrainSpec(**settings), settings)
+    assert resolved.epochs * 1_281_167 // resolved.batch_size > 10_000
+    assert TrainSpec(**settings).kind == "classifier"
+
+
+def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    told = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\n[settings]\n'
+    file.write_text(told + 'model = "resnet"\nlearning_rate = 1\n')
+    with pytest.raises(HarnessError, match="'learning_rate' in the recipe"):
+        recipes.load(str(file))
+    file.write_text(told.replace("about", "abuot") + 'model = "resnet"\n')
+    with pytest.raises(HarnessError, match="is no recipe"):
+        recipes.load(str(file))
+    with pytest.raises(HarnessError, match="Did you mean resnet50"):
+        recipes.load("resnet-50")
+    with pytest.raises(HarnessError, match="Give a name or the path"):
+        recipes.load(str(tmp_path / "none.toml"))
+
+
+def test_an_estimate_counts_steps_and_times_a_few_images(few: ArrayDataset) -> None:
+    plugins.dataset._entries["digits"] = replace(plugins.dataset["digits"], build=lambda split: few)
+    found = estimate(spec(model="resnet"))
+    assert (found.images, found.steps) == (40, 4)
+    assert 0.01 < found.seconds < 60
+
+
+def test_image_sizes_belong_to_stored_pictures(tmp_path: Path, few: ArrayDataset) -> None:
+    with pytest.raises(HarnessError, match=r"--image-size 16.*kept at 32|stored at 32"):
+        open_training(spec(image_size=16))
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    Image.new("RGB", (80, 60)).save(tmp_path / "train" / "a" / "1.png")
+    pictures = open_pictures(tmp_path, "train", Geometry(256, 224, "bicubic"), name="x")
+    smaller = replace(pictures, geometry=pictures.geometry.scaled(192))
+    assert smaller.geometry == Geometry(219, 192, "bicubic")
+    assert smaller.read([0]).images.shape == (1, 3, 192, 192)
+
+
+def test_timm_s_architectures_keep_their_normalisation() -> None:
+    batch = Batch(("a",), torch.rand(1, 3, 64, 64), torch.tensor([0]))
+    data = ArrayDataset(
+        "digits", ("a",), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), batch.labels, 10, Geometry(64, 64, "bicubic")
+    )
+    settings = {"model": "timm/resnet18", "epochs": 1, "batch_size": 1, "lr": 0.1, "augment": "none"}
+    task, header = build(resolve(TrainSpec(**settings), settings), data, World())
+    network: Any = task.network
+    assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert header["architecture"] == "timm/resnet18" and network(batch.images).shape == (1, 10)
+    with pytest.raises(HarnessError, match="Did you mean"):
+        build(replace(resolve(TrainSpec(**settings), settings), model="timm/resnet1"), data, World())
