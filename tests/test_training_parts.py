@@ -20,11 +20,18 @@ from torch import nn
 from harness import plugins, weights
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.schedule import linear
+from harness.diffusion.schedule import SCHEDULES, linear
 from harness.train.augment import Mixing
 from harness.train.build import build, resolve
 from harness.train.loop import Conduct, train
-from harness.train.objectives import BinaryCrossEntropy, Classification, Clean, Consistency, CrossEntropy
+from harness.train.objectives import (
+    BinaryCrossEntropy,
+    Classification,
+    Clean,
+    Consistency,
+    CrossEntropy,
+    NoisePrediction,
+)
 from harness.train.optimize import learning_rate
 from harness.train.parallel import World
 from harness.train.reverse import Reverse
@@ -347,6 +354,33 @@ def test_training_goes_on_from_a_checkpoint(few: ArrayDataset) -> None:
     assert all(torch.equal(a, b) for a, b in zip(task.network.parameters(), trained.parameters(), strict=True))
     with pytest.raises(HarnessError, match="not a checkpoint of 'vit'"):
         build(spec(init="digits/resnet"), few, World())
+
+
+def test_position_embeddings_are_interpolated_to_another_size() -> None:
+    from timm.layers import resample_abs_pos_embed
+    from timm.models.vision_transformer import VisionTransformer
+
+    from harness.classifier import ImageClassifier
+    from harness.train.build import _resampled
+
+    small, large = (
+        ImageClassifier(VisionTransformer(img_size=side, patch_size=8, embed_dim=24, depth=1, num_heads=3))
+        for side in (48, 64)
+    )
+    state = _resampled(small.state_dict(), large)
+    large.load_state_dict(state)
+    wanted = resample_abs_pos_embed(small.body.pos_embed, [8, 8], num_prefix_tokens=1)
+    assert torch.equal(large.body.pos_embed, wanted) and wanted.shape == (1, 65, 24)
+    assert torch.equal(wanted[:, 0], small.body.pos_embed[:, 0])
+    assert _resampled(small.state_dict(), small)["body.pos_embed"].shape == (1, 37, 24)
+
+
+def test_a_denoiser_says_which_noise_schedule_it_was_trained_with(few: ArrayDataset) -> None:
+    for name in ("linear", "cosine"):
+        task, header = build(spec(model="unet", noise_schedule=name), few, World())
+        assert (header["schedule"], header["steps"]) == (name, 1000)
+        assert isinstance(task.objective, NoisePrediction)
+        assert np.array_equal(task.objective.denoiser.schedule.betas, SCHEDULES[name](1000).betas)
 
 
 def test_schedules_of_the_learning_rate() -> None:

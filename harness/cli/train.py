@@ -147,6 +147,7 @@ def train(
         card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard)
     if card:
         console.out.print(_outcome(card))
+        console.out.print(_where_the_time_went(card))
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {USES[spec.kind].format(out)}")
 
 
@@ -178,6 +179,18 @@ def _plan(spec: TrainSpec, name: str) -> None:
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _where_the_time_went(card: dict[str, Any]) -> str:
+    """Shares of the time: what was timed, and of the rest what DiffAug's images took in the classifier."""
+    shares, spec = card["shares"], card["spec"]
+    rest = 1 - sum(shares.values())
+    parts = [f"{share:.0%} {name}" for name, share in shares.items() if share >= 0.005]
+    if spec["diffaug"]:
+        copies = len(spec["data_extra"]) if spec["extra_as"] == "terms" else 0
+        parts = [part.replace("diffaug", "denoiser") for part in parts]
+        parts.append(f"{rest / (2 + 2 * spec['augmix'] + copies):.0%} denoised images in the classifier")
+    return f"Time: {', '.join([*parts, f'{rest:.0%} forward and backward in all'])}."
 
 
 def _outcome(card: dict[str, Any]) -> str:

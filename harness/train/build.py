@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.data import Subset, open_dataset
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.schedule import SCHEDULES
+from harness.diffusion.schedule import SCHEDULES, Schedule
 from harness.networks import Tiles, place
 from harness.train import copies
 from harness.train.augment import Distortion, Mixing, Mixtures
@@ -41,7 +41,7 @@ from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.train.step import Feed, Plan, Stage
 from harness.types import Dataset, HarnessError
 
-DENOISER_SCHEDULE: dict[str, Any] = {"schedule": "linear", "steps": 1000}
+DIFFUSION_STEPS = 1000
 CLASSIFIER_ONLY = ("augmix", "deepaugment", "diffaug", "mixup", "cutmix", "data_extra", "objective")
 
 
@@ -147,8 +147,8 @@ def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[
     conditional = bool(entry.facts.get("conditional"))
     arguments = {"num_classes": data.num_classes} if conditional else {}
     network = entry.build(**arguments)
-    header |= {"arguments": arguments, **DENOISER_SCHEDULE}
-    return network, NoisePrediction(Denoiser(network, schedule()), conditional)
+    header |= {"arguments": arguments, "schedule": spec.noise_schedule, "steps": DIFFUSION_STEPS}
+    return network, NoisePrediction(Denoiser(network, schedule(spec)), conditional)
 
 
 def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
@@ -220,9 +220,9 @@ KINDS: Mapping[str, Callable[[TrainSpec, Dataset, dict[str, Any]], tuple[nn.Modu
 """How the network and the objective of each kind of architecture are made."""
 
 
-def schedule() -> Any:
-    """The noise schedule that denoisers are trained with."""
-    return SCHEDULES[DENOISER_SCHEDULE["schedule"]](DENOISER_SCHEDULE["steps"])
+def schedule(spec: TrainSpec) -> Schedule:
+    """The noise schedule that a denoiser is trained with."""
+    return SCHEDULES[spec.noise_schedule](DIFFUSION_STEPS)
 
 
 def alone(denoiser: Denoiser, spec: TrainSpec) -> Reverse:
@@ -245,13 +245,28 @@ def _stages(spec: TrainSpec, data: Dataset) -> tuple[list[Stage], list[Stage]]:
 def start_from(network: nn.Module, spec: TrainSpec) -> str:
     """Load the weights of ``--init`` into the network; their SHA-256."""
     found, info = weights.find_denoiser(spec.init) if spec.kind == "denoiser" else weights.find_classifier(spec.init)
-    source = found.network if isinstance(found, Denoiser) else found
+    source: Any = found.network if isinstance(found, Denoiser) else found
     try:
-        network.load_state_dict(source.state_dict())
+        network.load_state_dict(_resampled(source.state_dict(), network))
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise HarnessError(f"--init {spec.init}: not a checkpoint of {spec.model!r} ({reason[:200]}).") from error
     return info.sha256
+
+
+def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
+    """Weights whose position embedding is interpolated where the network's is for images of another size."""
+    name = "body.pos_embed"
+    wanted = getattr(getattr(network, "body", None), "pos_embed", None)
+    if name not in state or wanted is None or state[name].shape == wanted.shape:
+        return state
+    from timm.layers import resample_abs_pos_embed
+
+    size, prefix = (
+        network.body.patch_embed.grid_size,
+        0 if network.body.no_embed_class else network.body.num_prefix_tokens,
+    )
+    return {**state, name: resample_abs_pos_embed(state[name], size, num_prefix_tokens=prefix)}
 
 
 def _diffaug(spec: TrainSpec, criterion: Loss, header: dict[str, Any]) -> DiffAug:

@@ -98,7 +98,7 @@ def _denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict
 
     A class-conditional network is told each image's class.
     """
-    reverse, tiles = alone(Denoiser(place(network, spec.device), schedule()), spec), Tiles(TILE, spec.device)
+    reverse, tiles = alone(Denoiser(place(network, spec.device), schedule(spec)), spec), Tiles(TILE, spec.device)
     errors = {}
     for time in ERROR_TIMES:
         squares = []

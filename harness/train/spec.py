@@ -35,7 +35,12 @@ TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
 )  # fmt: skip
 
 
-CHOICES = {"extra_as": ("union", "terms"), "loss": ("ce", "bce"), "decay": ("matrices", "all", "timm")}
+CHOICES = {
+    "extra_as": ("union", "terms"),
+    "loss": ("ce", "bce"),
+    "decay": ("matrices", "all", "timm"),
+    "noise_schedule": ("linear", "cosine"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class TrainSpec:
     deepaugment: str = option("", "DeepAugment on the fly through NETWORK: see harness list distorters.", TERMS)
     deepaugment_share: float = option(0.5, "Share of the images that it distorts.", TERMS, min=0, max=1)
     objective: str = option("", "Of time-conditioned classifiers. noisy: sees x_t; da: and its denoised image.", TERMS)
+    noise_schedule: str = option("linear", "Of denoisers, 1000 steps: linear or cosine.", TERMS)
     consistency_radius: int = option(0, "Their consistency between times at most this far apart; 0: none.", TERMS)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)

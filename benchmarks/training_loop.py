@@ -1,0 +1,107 @@
+"""What the trainer costs around the networks: its loop against a bare one over the same images and networks.
+
+    python benchmarks/training_loop.py [--steps 30] [--write]
+
+The bare loop has the batches in memory, ready: forward, backward and step of the optimiser, and for DiffAug the
+denoiser on noise drawn beforehand. Both are timed in turns in one process, a step at a time, so that what else the
+machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from harness import leaderboard, noise, plugins
+from harness.train import optimize
+from harness.train.build import build, open_training, resolve
+from harness.train.loop import Conduct, Progress, Task, train
+from harness.train.parallel import World
+from harness.train.spec import TrainSpec
+
+CASES: dict[str, dict[str, Any]] = {
+    "resnet": {"model": "resnet"},
+    "resnet+diffaug": {"model": "resnet", "diffaug": True},
+    "vit": {"model": "vit"},
+    "vit+diffaug": {"model": "vit", "diffaug": True},
+}
+
+
+def bare(task: Task) -> Iterator[None]:
+    """Steps of the same work with nothing around it."""
+    step = task.feed[0].to("cpu")
+    network, optimizer = (
+        task.network.train().to(memory_format=torch.channels_last),
+        optimize.build(task.spec, task.network),
+    )
+    images, labels = step.augmented.images, step.augmented.labels
+    terms = getattr(task.objective, "terms", ())
+    diffaug = next((term for term in terms if term.name == "diffaug"), None)
+    if diffaug:
+        key: Any = {"seed": 0, "samples": step.raw.ids, "draw": 0}
+        t = noise.integers(0, 1000, purpose="t", **key)
+        eps = noise.gaussian(images.shape[1:], purpose="eps", **key)
+    while True:
+        both, targets = images, labels
+        if diffaug:
+            with torch.no_grad():
+                both = torch.cat([images, diffaug.reverse(step.raw.images, t, eps, labels)])
+            targets = labels.repeat(2)
+        optimizer.zero_grad(set_to_none=True)
+        # The mean over both halves, doubled, is the sum of two means.
+        (F.cross_entropy(network(both), targets) * len(both) / len(images)).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        yield
+
+
+def measure(settings: dict[str, Any], steps: int) -> tuple[float, float]:
+    """Median seconds of a step: ours, and the bare one's."""
+    spec = resolve(TrainSpec(**settings, epochs=-(-steps // 18)))
+    data = open_training(spec)
+    other = bare(build(spec, data, World())[0])
+    ours, theirs = [], []
+    clock = time.perf_counter()
+
+    def between(progress: Progress) -> None:
+        nonlocal clock
+        ours.append(time.perf_counter() - clock)
+        start = time.perf_counter()
+        next(other)
+        clock = time.perf_counter()
+        theirs.append(clock - start)
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(build(spec, data, World())[0], Path(folder), Conduct(report=between))
+    return statistics.median(ours[3:]), statistics.median(theirs[3:])
+
+
+def main() -> None:
+    """Measure all cases and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=36)
+    parser.add_argument("--write", action="store_true", help="write results/training_loop.md")
+    arguments = parser.parse_args()
+    plugins.discover()
+    rows = []
+    for name, settings in CASES.items():
+        ours, theirs = measure(settings, arguments.steps)
+        rows.append([name, f"{1000 * ours:.0f}", f"{1000 * theirs:.0f}", f"{100 * (ours / theirs - 1):+.1f} %"])
+        print(*rows[-1], flush=True)
+    if arguments.write:
+        header = ["classifier", "step (ms)", "bare step (ms)", "the loop costs"]
+        caption = f"Batches of 64 digits, medians, {torch.get_num_threads()} thread(s), torch {torch.__version__}."
+        table = leaderboard.Table("The training loop against a bare one", header, rows, caption)
+        Path("results/training_loop.md").write_text(leaderboard.markdown(table))
+
+
+if __name__ == "__main__":
+    main()
