@@ -263,6 +263,7 @@ class Detection:
             difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
             rows.append([name, difference, str(r.n), leaderboard.spell_p(r.p)])
         caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
+        caption += leaderboard.coverages(a, b)
         return Table(leaderboard.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
 
 
