@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,8 +28,10 @@ from rich.text import Text
 
 from harness.leaderboard import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+out = Console(highlight=False, markup=False, width=WIDTH)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 class Rate(ProgressColumn):
@@ -35,14 +42,20 @@ class Rate(ProgressColumn):
         return Text(pace(task), style="cyan")
 
 
+MEASURED = 1.0
+"""Seconds that a rate must have been measured over to be told."""
+
+
 def pace(task: Task) -> str:
     """Rate and time left, or the elapsed time at the end: `31 images/s, 0:02:10 left`."""
     computed, elapsed = task.fields["computed"], task.elapsed or 0.0
-    if not computed or not elapsed:
-        return "starting"
-    speed = f"{computed / elapsed:,.3g} images/s"
+    spent = str(timedelta(seconds=int(elapsed)))
+    if not computed or elapsed < MEASURED:
+        return spent if task.finished else "starting"
+    rate = computed / elapsed
+    speed = f"{rate:,.0f} images/s" if rate >= 100 else f"{rate:.3g} images/s"
     if task.finished:
-        return f"{speed}, {timedelta(seconds=int(elapsed))}"
+        return f"{speed}, {spent}"
     left = ((task.total or 0) - task.completed) * elapsed / computed
     return f"{speed}, {timedelta(seconds=int(left))} left"
 
@@ -53,17 +66,27 @@ class Bar(Progress):
     LOG_EVERY = 30.0
     _logged = float("-inf")
 
+    def start(self) -> None:
+        """See `rich.progress.Progress.start`."""
+        self._idle_since = self.get_time()
+        super().start()
+
     def begin(self, name: str, total: int | None = None) -> TaskID:
-        """A new line of the bar; its clock starts now."""
-        return self.add_task(name, total=total, computed=0, info="")
+        """A new line of the bar; its clock runs since the line before stopped, for what it first reports took time."""
+        task_id = self.add_task(name, total=total, computed=0, info="")
+        self._tasks[task_id].start_time = self._idle_since
+        return task_id
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """See `rich.progress.Progress.update`; the fields are `computed`, images of this run, and `info`, a text."""
         super().update(task_id, **changes)
+        self._idle_since = self.get_time()
         if not self.console.is_terminal and time.monotonic() - self._logged > self.LOG_EVERY:
             self._logged = time.monotonic()
             task = self._tasks[task_id]
-            self.console.print(f"{task.description}: {task.completed:.0f}/{task.total or 0:.0f}, {pace(task)}")
+            # An image may take minutes: hundredths of it are a sign of life.
+            done = f"{task.completed:.2f}".rstrip("0").removesuffix(".")
+            self.console.print(f"{task.description}: {done}/{task.total or 0:.0f}, {pace(task)}")
 
 
 @contextmanager
@@ -87,13 +110,49 @@ def progress() -> Iterator[Bar]:
         raise SystemExit(130) from None
 
 
+GAP = 2
+"""Blanks between two columns of a table."""
+
+INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\]$")
+
+
+def widths(table: Table) -> list[int]:
+    """What each column needs: headings may break between words, numbers and names may not."""
+    columns = zip(table.header, *table.rows, strict=True)
+    return [max(map(len, [*heading.split(), *cells])) for heading, *cells in columns]
+
+
+def needed(table: Table) -> int:
+    """What a whole table needs."""
+    return sum(widths(table)) + GAP * (len(table.header) - 1)
+
+
+def fitted(table: Table, room: int) -> Table:
+    """A table without what finds no room: first the intervals, then columns from the right, down to the fourth."""
+    whole, left_out = needed(table), ["intervals"]
+    if whole <= room:
+        return table
+    rows = [[INTERVAL.sub("", cell) for cell in row] for row in table.rows]
+    kept = replace(table, rows=rows)
+    while needed(kept) > room and len(kept.header) > 4:
+        left_out.append(kept.header[-1])
+        kept = replace(kept, header=kept.header[:-1], rows=[row[:-1] for row in kept.rows])
+    note = f"Left out for want of room: {', '.join(left_out)}; {whole} columns, a pipe or a file show everything."
+    return replace(kept, caption=" ".join(filter(None, [table.caption, note])))
+
+
 def show(table: Table) -> None:
-    """Print a table."""
-    rich = RichTable(title=table.title, title_style="bold", caption=table.caption, caption_justify="left")
-    for k, name in enumerate(table.header):
-        rich.add_column(
-            name, overflow="fold", justify="left" if k < 3 else "right", no_wrap=name in ("model", "method")
-        )
+    """Print a table; one of numbers as far as it is readable in this width."""
+    numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
+    if numbers:
+        table = fitted(table, out.width)
+    fixed = widths(table) if numbers and needed(table) <= out.width else [None] * len(table.header)
+    rich = RichTable(
+        title=table.title, title_style="bold", caption=table.caption, caption_justify="left",
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+    for k, (name, width) in enumerate(zip(table.header, fixed, strict=True)):
+        rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right", width=width)
     for row in table.rows:
         rich.add_row(*row)
     out.print(rich)

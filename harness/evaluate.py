@@ -231,7 +231,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
     images = len(set(rows["id"]))
     needs = job.tally([pair.procedure])
     total = len({i for data in job.datasets.values() for i in data.ids})
-    step = f" (every {spec.every}th)" if spec.every > 1 else " (the first ones)" if spec.limit else ""
+    step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
     whole = len(rows["id"]) == sum(len(data.ids) for data in job.datasets.values())
     return RunRecord(
         status="complete" if whole else "partial",

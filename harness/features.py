@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from harness.files import writing
 from harness.networks import TiledClassifier, finite
 from harness.record import key_of
+from harness.response import penultimate
 from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Weights
 
 PIECE = 4096
@@ -55,7 +56,7 @@ def linear_head(bank: Bank) -> nn.Linear:
     weight = bank.head(torch.eye(width)) - bias
     probe = torch.linspace(-2, 2, width)[None]
     if not torch.allclose(bank.head(probe), probe @ weight + bias, rtol=1e-3, atol=1e-3):
-        raise HarnessError("This detector takes a linear head apart; the model's is not linear.")
+        raise HarnessError("it takes a linear head apart, and the model's is not linear. Choose another detector.")
     layer = nn.Linear(width, weight.shape[1]).requires_grad_(False)
     layer.weight.copy_(weight.T)
     layer.bias.copy_(bias[0])
@@ -146,12 +147,7 @@ class FeatureBank:
         folder = self.cache / key_of({**self._identity, "data": data.sha256})
         count, size = len(data.ids), self.classifier.tiles.size
         files = tuple(folder / f"{start:08d}.npy" for start in range(0, count, PIECE))
-        width = self.classifier.respond(data.read([0]).images)[0].shape[1]
-        if not width:
-            raise HarnessError(
-                f"Model {self.weights.name!r} shows no penultimate layer, which this detector learns from: "
-                "give it features(images) and head(features)."
-            )
+        width = penultimate(self.classifier.respond(data.read([0]).images)[0]).shape[1]
         small = np.float32 if 4 * count * width <= FLOAT32_UP_TO else np.float16
         # Shards that start at different places share the work.
         first = os.getpid() % len(files)

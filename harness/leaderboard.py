@@ -124,10 +124,10 @@ def title(entry: RunRecord) -> str:
 
 
 def heading(entry: RunRecord, name: str, condition: str) -> str:
-    """A metric's name with its unit, for a column or an axis."""
+    """A metric's name with its unit, for a column or an axis; its condition, too, where the board has several."""
     metric = entry.metric(name, condition)
     unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
-    several = [n for n, _ in entry.columns].count(name) > 1
+    several = len({c for _, c in entry.columns}) > 1
     return " ".join([name.replace("_", " "), *([condition] if several else []), *([f"({unit})"] if unit else [])])
 
 
@@ -278,6 +278,7 @@ def comparison_table(result: Comparison) -> Table:
 
     rows = [row(name, r, r.p) for name, r in result.per_condition.items()]
     caption = f"{result.images} source images, paired. Positive: B is better. p per condition: exact McNemar."
+    caption += coverages(result.a, result.b)
     if len(result.per_condition) > 1:
         rows.append(row("mean", result.mean, result.mean.p))
         caption += (
@@ -286,6 +287,13 @@ def comparison_table(result: Comparison) -> Table:
         )
     header = ["condition", "difference (points)", "only A right", "only B right", "p"]
     return Table(versus(result.a, result.b), header, rows, caption)
+
+
+def coverages(a: RunRecord, b: RunRecord) -> str:
+    """A sentence for a comparison's caption where two records cover different images; it pairs those that both have."""
+    if a.coverage == b.coverage:
+        return ""
+    return f" A covers {a.coverage}, B {b.coverage}: compared on those that both have."
 
 
 def versus(a: RunRecord, b: RunRecord) -> str:

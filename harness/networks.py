@@ -89,14 +89,11 @@ class Tiles:
         self.halved += 1
 
 
-def finite(values: Tensor, who: str) -> Tensor:
+def finite(values: Tensor, who: str, remedy: str = "Check the checkpoint, or use --dtype float32.") -> Tensor:
     """The values (B, K), once they have proved to be numbers; `who` made them."""
     bad = int((~values.isfinite()).any(1).sum())
     if bad:
-        raise HarnessError(
-            f"{who} gave NaN or infinite outputs for {bad} of {len(values)} images. "
-            "Check the checkpoint, or use --dtype float32."
-        )
+        raise HarnessError(f"{who} gave NaN or infinite outputs for {bad} of {len(values)} images. {remedy}")
     return values
 
 

@@ -30,7 +30,9 @@ TUNE = "tune"
 
 def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
     """The error for a name that does not exist: near matches first, then everything there is."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or [k for k in known if name and name in k][:3]
+    folded = {k.lower(): k for k in known}
+    near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    near = near or [k for k in known if name and name in k][:3]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {', '.join(sorted(known)) or 'none'}.")
 

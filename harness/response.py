@@ -13,6 +13,17 @@ from harness.networks import TiledClassifier, Tiles
 from harness.types import HarnessError
 
 
+def penultimate(features: Tensor) -> Tensor:
+    """Penultimate features (R, D), unless the network shows none: D = 0."""
+    if not features.shape[1]:
+        raise HarnessError(
+            "it needs the penultimate layer, which the model does not show. Give the model features(images) and "
+            "head(features), as harness.classifier.ImageClassifier has them, or choose detectors that look at logits "
+            "or probabilities: --detector msp --detector energy."
+        )
+    return features
+
+
 class Listener:
     """A classifier that remembers what a method shows it, each image batch once."""
 
@@ -39,12 +50,7 @@ class NetworkResponse:
     @property
     def features(self) -> Tensor:
         """Penultimate features (R, D)."""
-        if not self.found.shape[1]:
-            raise HarnessError(
-                "This detector needs the penultimate layer: give the model features(images) and head(features), "
-                "as harness.classifier.ImageClassifier has them."
-            )
-        return self.found
+        return penultimate(self.found)
 
     @property
     def probabilities(self) -> Tensor:
@@ -86,7 +92,7 @@ def check_independent(
     pairs = (together, again), (together[:1], first)
     if not all(torch.allclose(a, b, rtol=1e-5, equal_nan=True) for a, b in pairs):
         raise HarnessError(
-            "This detector scores an image differently beside other images, or the second time: "
+            "it scores an image differently beside other images, or the second time: "
             "its numbers would depend on the batch size. It cannot be used here."
         )
 
@@ -101,17 +107,27 @@ def score(
     """Scores (B,) of a fitted detector, in float32 and in tiles, so that batch-mates do not matter.
 
     whole: the detector looks at the method's probabilities (B, K); otherwise at each of the images `shown`, and the
-        score is the mean.
+        score is the mean. Raises HarnessError where it returns anything but a score per image.
     """
     tiles = Tiles(classifier.tiles.size, classifier.tiles.device)
     if whole:
         views = [classifier.respond(images)[1].softmax(-1) for images in shown]
-        return tiles(lambda p, *v: detect(MethodAnswer(p, torch.stack(v))), probabilities, *views)
+        return tiles(lambda p, *v: _one_each(detect(MethodAnswer(p, torch.stack(v))), len(p)), probabilities, *views)
     # Term by term: a reduction's order, and so its last bit, would depend on the number of images beside this one.
     total = torch.zeros(())
     for images in shown:
         features, logits = classifier.respond(images)
         total = total + tiles(
-            lambda x, f, z: detect(NetworkResponse(x, z, f, classifier.network)), images, features, logits
+            lambda x, f, z: _one_each(detect(NetworkResponse(x, z, f, classifier.network)), len(x)),
+            images,
+            features,
+            logits,
         )
     return total / len(shown)
+
+
+def _one_each(scores: Any, images: int) -> Tensor:
+    if not isinstance(scores, Tensor) or scores.shape != (images,):
+        found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        raise HarnessError(f"it returned {found} for {images} images, not a tensor ({images},): one score per image.")
+    return scores

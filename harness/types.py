@@ -572,6 +572,12 @@ class RunSpec:
                 f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0."
             )
 
+    @property
+    def stride(self) -> str:
+        """`every` in words: "every 3rd"."""
+        teen = self.every % 100 in (11, 12, 13)
+        return f"every {self.every}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(self.every % 10, 'th')}"
+
 
 def dtype_of(name: str) -> torch.dtype:
     """The torch type of a name: one of the three that the harness computes in."""

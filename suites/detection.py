@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,8 +64,29 @@ class Fitted:
         check_probabilities(probabilities, pair, len(views.original()))
         for images in listener.shown:
             finite(pair.classifier.respond(images)[0], f"The penultimate layer of {pair.model}")
-        scores = score(self.detect, self.whole, pair.classifier, probabilities, listener.shown)
-        return probabilities, finite(scores[:, None], f"{pair.model} with {pair.method}")[:, 0]
+        with _blaming(pair):
+            scores = score(self.detect, self.whole, pair.classifier, probabilities, listener.shown)
+        remedy = "All it was given was finite: mend the detector, or change its settings."
+        return probabilities, finite(scores[:, None], _who(pair), remedy)[:, 0]
+
+
+def _who(pair: Pair) -> str:
+    return f"Detector {pair.method} on {pair.model}"
+
+
+@contextmanager
+def _blaming(pair: Pair) -> Iterator[None]:
+    """Whatever goes wrong inside says which detector it was, with which model, and where in its code."""
+    try:
+        yield
+    except HarnessError as error:
+        raise HarnessError(f"{_who(pair)}: {error}") from error
+    except Exception as error:
+        module = AXES["detector"].of(pair.method).build.__module__
+        frames = list(walk_tb(error.__traceback__))
+        frame, line = ([f for f in frames if f[0].f_globals.get("__name__") == module] or frames)[-1]
+        where = f"{frame.f_code.co_filename}, line {line}"
+        raise HarnessError(f"{_who(pair)} failed in {where}: {type(error).__name__}: {error}") from error
 
 
 def _options(pair: Pair, entry: Entry, bank: FeatureBank) -> list[Fitted]:
@@ -139,9 +162,10 @@ class Detection:
         for pair in pairs:
             entry = AXES["detector"].of(pair.method)
             bank = FeatureBank(pair.classifier, pair.weights, self.training(), inside, entry.source, cache, report)
-            options.append(_options(pair, entry, bank))
-            for option in options[-1]:
-                check_independent(option.detect, option.whole, pair.classifier, few)
+            with _blaming(pair):
+                options.append(_options(pair, entry, bank))
+                for option in options[-1]:
+                    check_independent(option.detect, option.whole, pair.classifier, few)
         undecided = {k: found for k, found in enumerate(options) if len(found) > 1}
         if undecided:
             chosen = self._choose({pairs[k]: found for k, found in undecided.items()}, (inside, outside), look, report)
@@ -239,6 +263,7 @@ class Detection:
             difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
             rows.append([name, difference, str(r.n), leaderboard.spell_p(r.p)])
         caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
+        caption += leaderboard.coverages(a, b)
         return Table(leaderboard.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
 
 

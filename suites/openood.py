@@ -70,6 +70,10 @@ class OpenOODDigits(Detection):
         return Subset(test, tuple(i for i in range(len(test.ids)) if (i % 6 == 0) == validation))
 
 
+SCRIPT = "https://github.com/Jingkang50/OpenOOD/tree/main/scripts/download"
+"""What downloads OpenOOD's folder."""
+
+
 @dataclass(frozen=True)
 class FromLists(Detection):
     """Base of the suites that read OpenOOD's folder: DIR/benchmark_imglist, DIR/images_largescale, DIR/images_classic.
@@ -91,7 +95,10 @@ class FromLists(Detection):
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise HarnessError(f"{self.name} needs OpenOOD's data folder: --data DIR, with benchmark_imglist in it.")
+            raise HarnessError(
+                f"{self.name} needs OpenOOD's data folder: --data DIR, with benchmark_imglist in it. "
+                f"OpenOOD's script downloads it: {SCRIPT}"
+            )
 
     def conditions(self) -> Sequence[Condition]:
         """OpenOOD's test sets."""
@@ -131,8 +138,20 @@ class FromLists(Detection):
 
     @cached_property
     def _lists(self) -> dict[str, ImageList]:
-        """Those that were read: ImageNet's have a million lines."""
+        """Those that were read, once all are there: ImageNet's have a million lines."""
+        stems = [f"{split}_{self.dataset}" for split in ("train", "val", "test")] + [self.outside_validation]
+        stems += [f"test_{c.name.partition('/')[2]}" for c in self.conditions() if c.group != ID]
+        missing = [f"{stem}.txt" for stem in stems if not (self._folder / f"{stem}.txt").is_file()]
+        if missing:
+            raise HarnessError(
+                f"{self._folder} lacks {', '.join(missing)}. Unpack OpenOOD's benchmark_imglist into --data DIR; "
+                f"OpenOOD's script downloads it: {SCRIPT}"
+            )
         return {}
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.data) / "benchmark_imglist" / self.dataset
 
     def _open_list(self, stem: str, outside: bool) -> ImageList:
         name = stem.partition("_")[2]
@@ -140,11 +159,10 @@ class FromLists(Detection):
         if name == "imagenet_c":
             # These are stored as 224-pixel crops, which OpenOOD takes as they are.
             geometry = replace(geometry, resize=None)
-        folder = Path(self.data)
         return ImageList(
             name=self.dataset,
-            file=folder / "benchmark_imglist" / self.dataset / f"{stem}.txt",
-            root=folder / self.elsewhere.get(name, self.images),
+            file=self._folder / f"{stem}.txt",
+            root=Path(self.data) / self.elsewhere.get(name, self.images),
             num_classes=self.classes,
             geometry=geometry,
             outside=outside,

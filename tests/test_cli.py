@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
-from harness import cli, weights
+from harness import cli, console, weights
+from harness.leaderboard import Table
+from harness.types import RunSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -82,6 +87,7 @@ BAD = [
     (["run", "--data", "somewhere"], ["--data", "no such setting"]),
     (["run", "--suite", "folder", "--model", "digits/vit"], ["--data DIR"]),
     (["run", "--suite", "folder", "--data", "{files}/none", "--model", "digits/vit"], ["none", "test/CLASS"]),
+    (["run", "--suite", "openood-cifar10", "--data", "{files}/none"], ["none/benchmark_imglist", "test_svhn"]),
     (["run", "--fresh", "--shard", "0/2"], ["--fresh", "other shards"]),
     (["run", "--model", "{files}/damaged.safetensors"], ["damaged.safetensors", "header"]),
     (["run", "--model", "{files}/nothing.safetensors"], ["nothing.safetensors", "does not describe a network"]),
@@ -219,6 +225,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 def test_help_teaches() -> None:
     assert "--suite" in harness("run", "--help").stdout
     top = harness("--help").stdout
+    assert all(axis in top for axis in ("covariate shift", "certification", "detection", "train"))
     assert all(command in top for command in ("run", "train", "list", "compare", "leaderboard"))
     for command in ("run", "train", "compare"):
         assert "Example" in harness(command, "--help").stdout
@@ -229,6 +236,49 @@ def test_list_shows_every_kind() -> None:
     assert done.returncode == 0
     for name in ("digits/resnet+diffaug", "dda-se", "digits-c", "folder", "unet"):
         assert name in done.stdout
+
+
+TABLE = Table(
+    "a title",
+    ["", "model", "method", "auroc near (%)", "fpr95 ood pos near (%)", "accuracy id (%)", "denoiser calls"],
+    [["1", "a/model+diffaug", "msp [tile 4]", "94.5 [86.2, 100.0]", "30.0 [0.0, 50.0]", "99.8 [98, 100]", "0 / image"]],
+    "A caption.",
+)
+
+
+@pytest.mark.parametrize("room", [40, 60, 80, 150])
+def test_a_table_of_numbers_stays_readable_at_any_width(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is a line: what finds no room is left out, the intervals first, and named in the caption."""
+    monkeypatch.setattr(console.out, "_width", room)
+    with console.out.capture() as screen:
+        console.show(TABLE)
+    lines = screen.get().splitlines()
+    (row,) = [line.split() for line in lines if line.startswith("1 ")]
+    assert " ".join(row[:6]) == "1 a/model+diffaug msp [tile 4] 94.5" and max(map(len, lines)) <= room
+    caption = " ".join(" ".join(lines).partition("A caption.")[2].split())
+    whole = console.needed(TABLE)
+    assert ("[86.2," in row) == (room >= whole) == (caption == "")
+    assert room >= whole or f"intervals{'' if row[-1] == 'image' else ', denoiser calls'}" in caption
+    assert f"{whole} columns" in caption or not caption
+
+
+def test_a_log_tells_rates_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of a line runs from the end of the one before, and parts of an image count."""
+    log, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr(console.Bar, "LOG_EVERY", -1.0)
+    with console.Bar(console=Console(file=log, width=100), auto_refresh=False, get_time=lambda: clock[-1]) as bar:
+        for now, name, done, total in [(10.0, "a", 0.05, 6), (12.0, "b", 3000, 6000), (12.5, "c", 100, 200)]:
+            clock.append(now)
+            bar.update(bar.begin(name, total), completed=done, computed=done)
+    found = re.findall(r"^\w: .*", log.getvalue(), re.M)
+    assert found[:3] == [
+        "a: 0.05/6, 0.005 images/s, 0:19:50 left", "b: 3000/6000, 1,500 images/s, 0:00:02 left", "c: 100/200, starting",
+    ]  # fmt: skip
+
+
+def test_strides_in_words() -> None:
+    found = [RunSpec("digits", ("m",), ("default",), every=k).stride for k in (2, 3, 10, 11, 12, 21, 113)]
+    assert found == [f"every {word}" for word in ("2nd", "3rd", "10th", "11th", "12th", "21st", "113th")]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

@@ -316,7 +316,7 @@ def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_
         assert metric and metric.value == pytest.approx(detection.auroc(inside, letters))
     (entries,) = leaderboard.boards(undisturbed).values()
     table = leaderboard.ranking(entries)
-    assert "auroc near (%)" in table.header and "accuracy (%)" in table.header
+    assert "auroc near (%)" in table.header and "accuracy id (%)" in table.header
     assert all(f.stat().st_size > 5000 for f in plots.write(entries[:2], tmp_path))
     a, b = (next(r for r in undisturbed if r.model.name == m and r.method == "msp") for m in SPEC.models)
     table = suite.compare(a, b)
@@ -403,8 +403,50 @@ def test_a_network_without_features_is_told_what_it_lacks(tmp_path: Path) -> Non
     changes = {"models": ("test/flat",), "denoiser": None}
     assert len(run(tmp_path, {**changes, "methods": ("msp", "maxlogit", "odin")})) == 3
     for method in ("scale", "knn"):
-        with pytest.raises(HarnessError, match="features"):
+        with pytest.raises(HarnessError, match=f"{method} on test/flat: .* features.* --detector msp"):
             run(tmp_path, {**changes, "methods": (method,)})
+
+
+def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    faults: dict[str, tuple[Any, str]] = {
+        "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(20, 192\) for 20 .* \(20,\)"),
+        "number": (lambda self, seen: 1.0, "digits/resnet: it returned a float"),
+        "typo": (lambda self, seen: seen.featurs, r"digits/resnet failed in .*test_openood\.py, line \d+: Attribute"),
+        "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* mend the detector"),
+        "mates": (lambda self, seen: seen.logits[:, 0] - seen.logits.mean(), "digits/resnet: it scores .* differently"),
+    }
+    for name, (call, message) in faults.items():
+        plugins.detector(f"test/{name}")(type(name, (), {"__call__": call, "__module__": __name__}))
+        with pytest.raises(HarnessError, match=f"Detector test/{name} on {message}"):
+            run(tmp_path, {"models": ("digits/resnet",), "methods": (f"test/{name}",), "denoiser": None})
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "knn:k=0", "vim:dim=0", "react:percentile=0", "scale:percentile=nan", "ash-b:percentile=100", "gen:top=0",
+        "gen-views:weight=nan", "energy:temperature=inf", "odin:temperature=inf", "odin:noise=inf",
+    ],
+)  # fmt: skip
+def test_settings_are_checked_when_they_are_given(text: str) -> None:
+    with pytest.raises(HarnessError, match=text.partition("=")[0].rpartition(":")[2]):
+        plugins.detector.configure(text)
+
+
+def test_too_many_neighbours_are_refused_before_features_are_computed(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"k=1198 .* 1197 training images"):
+        run(tmp_path, {"models": ("digits/resnet",), "methods": ("knn:k=1198",), "denoiser": None})
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_comparison_says_which_images_both_cover(undisturbed: list[RunRecord], tmp_path: Path) -> None:
+    a = next(r for r in undisturbed if r.method == "msp")
+    (b,) = run(tmp_path, {"models": (a.model.name,), "methods": ("msp",), "denoiser": None, "limit": 3, "every": 3})
+    suite = plugins.suite.configure("openood-digits")[1]
+    caption = suite.compare(a, b).caption
+    assert "A covers 54 of 2326 images (the first ones), B 18 of 2326 images (every 3rd)" in caption
+    assert "covers" not in suite.compare(a, a).caption
 
 
 def test_features_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
@@ -509,7 +551,7 @@ def test_an_image_is_cropped_as_torchvision_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda r: (r / "test_svhn.txt").unlink(), "No image list at .*test_svhn"),
+        (lambda r: [(r / f"test_{n}.txt").unlink() for n in ("tin", "svhn")], r"lacks test_tin\.txt, test_svhn.*https"),
         (lambda r: (r / "test_svhn.txt").write_text(""), "empty"),
         (lambda r: (r / "test_svhn.txt").write_text("svhn/test/0.png x\n"), "path label"),
         (lambda r: (r / "test_svhn.txt").write_text("cifar10/test/class1/1.png -1\n"), "meant to lie outside"),
@@ -539,8 +581,9 @@ def test_pytorch_oods_detectors(tmp_path: Path) -> None:
         assert np.argsort(a)[::6].tolist() == np.argsort(b)[::6].tolist(), theirs
     (entry,) = run(tmp_path, {"models": ("digits/resnet",), "methods": ("pytorch-ood/EnergyBased",), "denoiser": None})
     assert entry.method == plugins.AXES["detector"].configure("pytorch-ood/EnergyBased")[0] == "pytorch-ood/EnergyBased"
-    with pytest.raises(HarnessError, match="Did you mean MaxSoftmax"):
-        scores("pytorch-ood/MaxSoftmaxx", images, tmp_path)
+    for wrong, right in {"MaxSoftmaxx": "MaxSoftmax", "Knnn": "KNN"}.items():
+        with pytest.raises(HarnessError, match=f"Did you mean {right}"):
+            plugins.detector.configure(f"pytorch-ood/{wrong}")
     with pytest.raises(HarnessError, match="needs 'feature_layers'"):
         scores("pytorch-ood/Gram", images, tmp_path)
 

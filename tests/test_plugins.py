@@ -65,6 +65,8 @@ def test_bad_settings_say_which(text: str, message: str) -> None:
 def test_unknown_names_answer_with_near_matches_and_the_list() -> None:
     with pytest.raises(HarnessError, match=r"Did you mean digits-c.*Available: .*digits-c"):
         plugins.suite["digits-e"]
+    with pytest.raises(HarnessError, match="Did you mean digits-c"):
+        plugins.suite["Digits-C"]
 
 
 def test_two_plugins_of_one_name_are_an_error() -> None:

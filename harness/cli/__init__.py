@@ -15,7 +15,8 @@ from harness.errors import HarnessError
 
 app = typer.Typer(
     name="harness",
-    help="Benchmark the robustness of image classifiers: covariate shift, test-time methods, paired statistics.",
+    help="Benchmark the robustness of image classifiers (covariate shift, certification, out-of-distribution "
+    "detection), with test-time methods and paired statistics, and train them.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,

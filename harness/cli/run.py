@@ -136,8 +136,10 @@ def run(
         console.show(_estimates(jobs, shares))
         return
     whole = "--full" if not suite else "--every 1"
-    for stride in dict.fromkeys(job.spec.every for job in jobs if job.spec.every > 1):
-        console.err.print(f"Evaluating every {stride}th test image of each condition. The whole test set: {whole}.")
+    for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
+        console.err.print(
+            f"Evaluating {stride} test image of each condition. The whole test set: {whole}.", soft_wrap=True
+        )
     written = []
     with console.progress() as bar:
         for job in jobs:
@@ -209,6 +211,7 @@ def _spec(
     from harness.types import RunSpec
 
     suite, bench = plugins.suite.configure(suite)
+    data = bench.open(bench.conditions()[0], common["seed"])
     line_up = models or [e.name for e in plugins.model.entries() if e.source or e.facts.get("dataset") == bench.dataset]
     if not line_up:
         raise HarnessError(
@@ -223,7 +226,7 @@ def _spec(
         methods=tuple(dict.fromkeys(names)),
         denoiser=(denoiser or bench.denoiser) if needs_denoiser else None,
         every=every or bench.every,
-        tile=tile or (100 if bench.open(bench.conditions()[0], common["seed"]).geometry.crop <= 64 else 16),
+        tile=tile or (100 if data.geometry.crop <= 64 else 16),
         **common,
     )
 

@@ -19,8 +19,8 @@ class Energy:
     sweep: ClassVar[Mapping[str, Sequence[float]]] = {"temperature": (1.0,)}
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise HarnessError(f"energy: temperature={self.temperature:g} must be positive.")
+        if not 0 < self.temperature < float("inf"):
+            raise HarnessError(f"energy: temperature={self.temperature:g} must be positive and finite.")
 
     def __call__(self, seen: Response) -> Tensor:
         return self.temperature * (seen.logits / self.temperature).logsumexp(1)

@@ -48,9 +48,14 @@ class ViewsGEN(GEN):
     weight: float = 1.0
     sweep: ClassVar[Mapping[str, Sequence[float]]] = {**GEN.sweep, "weight": (0.0, 0.5, 1.0, 2.0, 5.0)}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.weight < float("inf"):
+            raise HarnessError(f"gen-views: weight={self.weight:g} must be >= 0 and finite.")
+
     def __call__(self, seen: Answer) -> Tensor:
         if len(seen.views) < 2:
-            raise HarnessError("gen-views: disagreement needs several views. Add a method that has them: --tta de.")
+            raise HarnessError("its disagreement needs several views. Add a method that has them: --tta de.")
         of_mean = generalised_entropy(seen.views.mean(0), self.gamma, self.top)
         alone = generalised_entropy(seen.views, self.gamma, self.top).mean(0)
         return -(of_mean + self.weight * (of_mean - alone))

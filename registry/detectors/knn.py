@@ -24,10 +24,14 @@ class KNN:
     k: int = 50
     sweep: ClassVar[Mapping[str, Sequence[int]]] = {"k": (50, 100, 200, 500, 1000)}
 
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise HarnessError(f"knn: k={self.k} must be at least 1.")
+
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
-        known = len(bank.train.labels)
-        if not 1 <= self.k <= known:
-            raise HarnessError(f"knn: k={self.k} must lie between 1 and the {known} training images.")
+        known = len(bank.training.ids)
+        if self.k > known:
+            raise HarnessError(f"k={self.k} must not exceed the {known} training images.")
 
         def score(seen: Response) -> Tensor:
             query = normalised(seen.features)

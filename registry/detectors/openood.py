@@ -45,32 +45,25 @@ class PostProcessor:
 
     name: str
 
+    def __post_init__(self) -> None:
+        self._known()
+
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
         inner = self._build(bank.training)
         net, device = _Net(bank), next(bank.network.parameters(), torch.empty(0)).device
-        try:
-            with _on(device):
-                held_out = _loader(bank.validating)
-                inner.setup(net, {"train": _loader(bank.training), "val": held_out, "test": held_out}, {})
-        except Exception as error:
-            raise HarnessError(
-                f"openood/{self.name} cannot be set up with this model and its training and validation images "
-                f"({type(error).__name__}: {error})."
-            ) from error
+        with _on(device):
+            held_out = _loader(bank.validating)
+            inner.setup(net, {"train": _loader(bank.training), "val": held_out, "test": held_out}, {})
 
         def score(seen: Response) -> Tensor:
-            try:
-                with _on(device), torch.enable_grad():
-                    _, confidence = inner.postprocess(net, seen.images.clone(memory_format=torch.contiguous_format))
-            except (RuntimeError, TypeError, ValueError, LookupError, AssertionError, AttributeError) as error:
-                raise HarnessError(
-                    f"openood/{self.name} cannot score this model's images ({type(error).__name__}: {error})."
-                ) from error
+            with _on(device), torch.enable_grad():
+                _, confidence = inner.postprocess(net, seen.images.clone(memory_format=torch.contiguous_format))
             return torch.as_tensor(confidence, device=seen.images.device).detach().double().reshape(-1)
 
         return score
 
-    def _build(self, data: Dataset) -> Any:
+    def _known(self) -> tuple[Any, Mapping[str, int]]:
+        """See `_api`; it has this post-processor."""
         try:
             api, num_classes_dict = _api()
         except Exception as error:
@@ -80,18 +73,20 @@ class PostProcessor:
             ) from error
         if self.name not in api.postprocessors:
             raise suggest("post-processor of openood", self.name, list(api.postprocessors))
+        return api, num_classes_dict
+
+    def _build(self, data: Dataset) -> Any:
+        api, num_classes_dict = self._known()
         known = [name for name, classes in num_classes_dict.items() if classes == data.num_classes]
         try:
             inner = api.get_postprocessor(str(CONFIGS), self.name, (known or [data.name])[0])
         except OSError as error:
             raise HarnessError(
-                f"openood/{self.name}: its settings could not be fetched ({error}). "
+                f"its settings could not be fetched ({error}). "
                 f"Put OpenOOD's configs/postprocessors/{self.name}.yml into {CONFIGS / 'postprocessors'}."
             ) from error
         except Exception as error:
-            raise HarnessError(
-                f"openood/{self.name} wants more than a trained classifier ({type(error).__name__}: {error})."
-            ) from error
+            raise HarnessError(f"it wants more than a trained classifier ({type(error).__name__}: {error}).") from error
         # Its networks take normalised images, and steps are divided by the normalisation; ours take [0, 1].
         if hasattr(inner, "input_std"):
             inner.input_std = [1.0, 1.0, 1.0]

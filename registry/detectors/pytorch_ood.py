@@ -38,28 +38,21 @@ class TheirDetector:
 
     name: str
 
+    def __post_init__(self) -> None:
+        self._theirs()
+
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
         inner = self._build(bank)
-        try:
-            self._fit(inner, bank)
-        except Exception as error:
-            raise HarnessError(
-                f"pytorch-ood/{self.name} cannot be fitted to this model ({type(error).__name__}: {error})."
-            ) from error
+        self._fit(inner, bank)
 
         def score(seen: Response) -> Tensor:
-            try:
-                if hasattr(inner, "predict_features"):
-                    outlier = inner.predict_features(seen.features)
-                elif hasattr(inner, "predict_logits"):
-                    outlier = inner.predict_logits(seen.logits)
-                else:
-                    with torch.enable_grad():
-                        outlier = inner.predict(seen.images.clone())
-            except (RuntimeError, TypeError, ValueError, IndexError, AssertionError, AttributeError) as error:
-                raise HarnessError(
-                    f"pytorch-ood/{self.name} cannot score this model's images ({type(error).__name__}: {error})."
-                ) from error
+            if hasattr(inner, "predict_features"):
+                outlier = inner.predict_features(seen.features)
+            elif hasattr(inner, "predict_logits"):
+                outlier = inner.predict_logits(seen.logits)
+            else:
+                with torch.enable_grad():
+                    outlier = inner.predict(seen.images.clone())
             return -torch.as_tensor(outlier, device=seen.images.device).detach().double()
 
         return score
@@ -68,23 +61,27 @@ class TheirDetector:
         for kind in ("features", "logits"):
             if hasattr(inner, f"fit_{kind}"):
                 if 4 * len(bank.train.labels) * bank.train.width > BYTES:
-                    raise MemoryError("it wants all training features at once, more than 2 GiB")
+                    raise HarnessError("it wants all training features at once, more than 2 GiB.")
                 found = torch.cat([c if kind == "features" else bank.head(c) for c in bank.train.chunks()])
                 getattr(inner, f"fit_{kind}")(found, bank.train.labels)
                 return
         inner.fit(Loader(bank.training, lambda batch: (batch.images, batch.labels)))
 
-    def _build(self, bank: Bank) -> Any:
+    def _theirs(self) -> Any:
+        """Their class of that name."""
         try:
             from pytorch_ood import detector as theirs
         except ImportError as error:
             raise HarnessError(
                 f"pytorch-ood/{self.name}: the package cannot be imported ({error}). pip install pytorch-ood"
             ) from error
-        known = [name for name, kind in vars(theirs).items() if inspect.isclass(kind) and hasattr(kind, "predict")]
+        known = {n: kind for n, kind in vars(theirs).items() if inspect.isclass(kind) and hasattr(kind, "predict")}
         if self.name not in known:
-            raise suggest("detector of pytorch-ood", self.name, known)
-        kind = getattr(theirs, self.name)
+            raise suggest("detector of pytorch-ood", self.name, list(known))
+        return known[self.name]
+
+    def _build(self, bank: Bank) -> Any:
+        kind = self._theirs()
         given: dict[str, Callable[[], Any]] = {
             "model": lambda: bank.network,
             "encoder": lambda: bank.network.features,
@@ -100,11 +97,5 @@ class TheirDetector:
             if key in given and (parameter.default is inspect.Parameter.empty or key not in ("p", "d")):
                 settings[key] = given[key]()
             elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                raise HarnessError(f"pytorch-ood/{self.name} needs {key!r}, which this harness cannot give it.")
-        try:
-            inner = kind(**settings)
-        except Exception as error:
-            raise HarnessError(
-                f"pytorch-ood/{self.name} cannot be made for this model ({type(error).__name__}: {error})."
-            ) from error
-        return inner.to(next(bank.network.parameters(), torch.empty(0)).device)
+                raise HarnessError(f"it needs {key!r}, which this harness cannot give it.")
+        return kind(**settings).to(next(bank.network.parameters(), torch.empty(0)).device)
