@@ -158,8 +158,6 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     if spec.image_size:
         arguments["img_size"] = spec.image_size
     header["arguments"] = arguments
-    body = _body(spec, arguments)
-    network = ImageClassifier(body, *_normalisation(body))
     criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
     terms: list[Term] = [Clean(criterion)]
     if spec.augmix:
@@ -168,7 +166,9 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
         terms.append(Copies(criterion))
     if spec.diffaug:
         terms.append(_diffaug(spec, criterion, header))
-    return network, Classification(terms)
+    # Last: the denoiser's construction, too, draws from the seed, and the cards were written in this order.
+    body = _body(spec, arguments)
+    return ImageClassifier(body, *_normalisation(body)), Classification(terms)
 
 
 def _body(spec: TrainSpec, arguments: Mapping[str, Any]) -> nn.Module:
