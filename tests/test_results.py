@@ -42,7 +42,10 @@ def test_cards_tell_the_truth(file: Path) -> None:
 
 
 def test_there_are_cards_for_everything_bundled() -> None:
-    assert {c.stem for c in CARDS} == {name.replace("/", "-") for name in BUNDLED} | {"digits-unet", "digits-autoencoder"}
+    assert {c.stem for c in CARDS} == {name.replace("/", "-") for name in BUNDLED} | {
+        "digits-unet",
+        "digits-autoencoder",
+    }
 
 
 def test_the_table_is_whole() -> None:
