@@ -409,6 +409,9 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
         ({"smoothing": 1.5}, "--smoothing 1.5 must be at most 1"),
         ({"lr": -1.0}, "--lr -1.0 must be at least 0"),
         ({"dtype": "float16"}, "--dtype"),
+        ({"objective": "noisy"}, "--objective is for classifiers that know the time"),
+        ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for classifiers"),
+        ({"diffaug_times": (5,)}, "--diffaug-times needs two numbers"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str, few: ArrayDataset) -> None:

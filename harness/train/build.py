@@ -66,6 +66,11 @@ def resolve(spec: TrainSpec, given: Container[str] = ()) -> TrainSpec:
     odd = [name for name in CLASSIFIER_ONLY if getattr(spec, name)]
     if spec.kind not in ("classifier", "time-conditioned") and odd:
         raise HarnessError(f"{flag(odd[0])} trains a classifier; {spec.model!r} makes a {spec.kind}. Leave it out.")
+    for name in ("objective", "consistency_radius"):
+        if getattr(spec, name) and spec.kind != "time-conditioned":
+            raise HarnessError(
+                f"{flag(name)} is for classifiers that know the time (--model encoder), not {spec.model!r}."
+            )
     recipe = plugins.architecture[spec.model].facts.get("recipe", {})
     filled = {k: v for k, v in recipe.items() if not getattr(spec, k) and k not in given}
     if "warmup" in filled and spec.epochs:

@@ -144,5 +144,5 @@ def _summary_writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise HarnessError("--tensorboard needs its package: pip install tensorboard.") from error
+        raise HarnessError('--tensorboard needs its package: pip install "robustness-harness[tensorboard]".') from error
     return SummaryWriter(str(folder))

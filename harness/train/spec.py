@@ -115,6 +115,8 @@ class TrainSpec:
                 raise HarnessError(
                     f"{flag(f.name)} {value} must be {f'at most {most}' if value > most else f'at least {least}'}."
                 )
+        if len(self.diffaug_times) != 2:
+            raise HarnessError("--diffaug-times needs two numbers with a comma, such as 0,500.")
         if self.dtype not in ("float32", "bfloat16"):
             raise HarnessError(
                 f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here."
