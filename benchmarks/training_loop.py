@@ -22,9 +22,10 @@ import torch.nn.functional as F
 
 from harness import leaderboard, noise, plugins
 from harness.train import optimize
-from harness.train.build import build, open_training, resolve
+from harness.train.build import build, open_training
 from harness.train.loop import Conduct, Progress, Task, train
 from harness.train.parallel import World
+from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 
 CASES: dict[str, dict[str, Any]] = {
@@ -87,7 +88,7 @@ def measure(settings: dict[str, Any], steps: int) -> tuple[float, float]:
 def main() -> None:
     """Measure all cases and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=36)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--write", action="store_true", help="write results/training_loop.md")
     arguments = parser.parse_args()
     plugins.discover()

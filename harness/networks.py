@@ -22,13 +22,18 @@ def autocast(device: str, dtype: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, dtype=dtype_of(dtype), enabled=dtype != "float32")
 
 
+def repeatable() -> None:
+    """On a GPU float32 means float32 from now on (no TF32), and kernels are the repeatable ones."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
 def place(network: nn.Module, device: str) -> nn.Module:
     """Ready for inference on a device: evaluation mode, no parameter gradients, channels-last convolutions.
 
     On a GPU float32 means float32 (no TF32), and kernels are the repeatable ones.
     """
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
+    repeatable()
     return network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
 
 

@@ -16,11 +16,12 @@ from PIL import Image
 from harness import plugins
 from harness.data import ArrayDataset, open_pictures
 from harness.train import copies, recipes
-from harness.train.build import build, open_training, resolve
+from harness.train.build import build, open_training
 from harness.train.copies import Matched, Union
 from harness.train.estimate import estimate
 from harness.train.loop import _passes
 from harness.train.parallel import World
+from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.train.step import Feed, Plan, Step
 from harness.types import Batch, Geometry, HarnessError
@@ -45,7 +46,7 @@ def folder(few: ArrayDataset, tmp_path: Path) -> Path:
 
 def spec(**changes: Any) -> TrainSpec:
     settings = {"model": "vit", "epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup": 0, "augment": "none", **changes}
-    return resolve(TrainSpec(**settings), settings)
+    return resolve(TrainSpec(**settings))
 
 
 def test_a_union_has_every_image_and_knows_its_original(few: ArrayDataset, folder: Path) -> None:
@@ -116,9 +117,6 @@ class Pictures(ArrayDataset):
     def picture(self, index: int) -> Image.Image:
         return super().picture(index).resize((48, 60))
 
-    def where(self, index: int) -> str:
-        return str(self.ids[index])
-
 
 @pytest.mark.parametrize("name", ["crop-flip", "three-augment", "rand-augment"])
 def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayDataset) -> None:
@@ -153,6 +151,17 @@ def test_workers_prepare_what_the_process_itself_would(few: ArrayDataset) -> Non
         assert len(a.views) == 2 and all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
 
 
+def test_groups_of_distorted_images_are_places_in_the_epoch(few: ArrayDataset) -> None:
+    """However a batch is split over passes, an image meets the same perturbed network."""
+    images: list[dict[str, torch.Tensor]] = []
+    for passes in (1, 2):
+        task, _ = build(spec(deepaugment="autoencoder", batch_size=40, accumulate=passes), few, World())
+        steps = [task.stages[0](task.feed[number]) for number in range(passes)]
+        images.append({n: i for s in steps for n, i in zip(s.augmented.ids, s.augmented.images, strict=True)})
+    whole, split = images
+    assert all(torch.allclose(whole[name], split[name], atol=1e-4) for name in few.ids)
+
+
 def test_deepaugment_distorts_its_share_in_every_combination(few: ArrayDataset) -> None:
     step = Step(*[few.read(range(40))] * 2, seed=0, epoch=0)
     for changes, on_host in (({"augmix": True}, True), ({}, False)):
@@ -179,12 +188,12 @@ def test_the_autoencoder_reconstructs_and_distorts(few: ArrayDataset) -> None:
 def test_recipes_mean_something_and_say_where_they_come_from(name: str) -> None:
     recipe = recipes.load(name)
     assert recipe.source and recipe.expected and recipe.measured
-    settings = dict(recipe.settings)
+    settings = {**recipe.settings, **dict.fromkeys(recipe.needs, ("COPY",))}
     if settings.get("diffaug"):
         with pytest.raises(HarnessError, match=r"'imagenet', and none is registered.*--diffusion"):
-            resolve(TrainSpec(**settings), settings)
+            resolve(TrainSpec(**settings))
         settings["diffusion"] = "digits"
-    resolved = resolve(TrainSpec(**settings), settings)
+    resolved = resolve(TrainSpec(**settings))
     assert resolved.epochs * 1_281_167 // resolved.batch_size > 10_000
     assert TrainSpec(**settings).kind == "classifier"
 
@@ -197,6 +206,9 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         recipes.load(str(file))
     file.write_text(told.replace("about", "abuot") + 'model = "resnet"\n')
     with pytest.raises(HarnessError, match="is no recipe"):
+        recipes.load(str(file))
+    file.write_text(told + 'model = "resnet"\nepochs = "1"\n')
+    with pytest.raises(HarnessError, match="epochs to '1', of the wrong type"):
         recipes.load(str(file))
     with pytest.raises(HarnessError, match="Did you mean resnet50"):
         recipes.load("resnet-50")
@@ -228,9 +240,9 @@ def test_timm_s_architectures_keep_their_normalisation() -> None:
         "digits", ("a",), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), batch.labels, 10, Geometry(64, 64, "bicubic")
     )
     settings = {"model": "timm/resnet18", "epochs": 1, "batch_size": 1, "lr": 0.1, "augment": "none"}
-    task, header = build(resolve(TrainSpec(**settings), settings), data, World())
+    task, header = build(resolve(TrainSpec(**settings)), data, World())
     network: Any = task.network
     assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert header["architecture"] == "timm/resnet18" and network(batch.images).shape == (1, 10)
     with pytest.raises(HarnessError, match="Did you mean"):
-        build(replace(resolve(TrainSpec(**settings), settings), model="timm/resnet1"), data, World())
+        build(replace(resolve(TrainSpec(**settings)), model="timm/resnet1"), data, World())

@@ -21,11 +21,12 @@ from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import Tiles
 from harness.record import RunRecord
-from harness.train.build import build, resolve
+from harness.train.build import build
 from harness.train.guidance import TimeConditioned, divergence, labelled
 from harness.train.loop import Conduct, train
 from harness.train.objectives import Step
 from harness.train.parallel import World
+from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.types import Batch, HarnessError, NoisyClassifier, RunSpec
 from harness.views import BatchViews

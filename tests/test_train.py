@@ -19,11 +19,12 @@ from PIL import Image
 from harness import cli, noise, plugins, weights
 from harness.data import ArrayDataset
 from harness.train import run as training
-from harness.train.build import build, default_denoiser, resolve
+from harness.train.build import build
 from harness.train.loop import Conduct, Progress, Trained, train
 from harness.train.objectives import Classification, Clean, DiffAug, NoisePrediction
 from harness.train.optimize import learning_rate
 from harness.train.parallel import World
+from harness.train.resolve import default_denoiser, resolve
 from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec
 from harness.train.step import Step
@@ -285,7 +286,8 @@ def test_a_trained_checkpoint_and_its_card(tmp_path: Path) -> None:
     assert card["steps"] == 3 and card["spec"]["seed"] == 5
     assert card["sha256"] == weights.file_sha256(tmp_path / "model.safetensors")
     assert card["command"] == (
-        "harness train --model resnet --epochs 1 --batch-size 399 --lr 0.002 --weight-decay 0.05 --seed 5 --device cpu"
+        "harness train --model resnet --epochs 1 --batch-size 399 --lr 0.002 --weight-decay 0.05 --warmup 0 "
+        "--seed 5 --device cpu"
     )
     network, info = weights.find_classifier(str(tmp_path))
     assert info.sha256 == card["sha256"]

@@ -22,7 +22,7 @@ from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, linear
 from harness.train.augment import Mixing
-from harness.train.build import build, resolve
+from harness.train.build import build, open_training
 from harness.train.loop import Conduct, train
 from harness.train.objectives import (
     BinaryCrossEntropy,
@@ -34,6 +34,7 @@ from harness.train.objectives import (
 )
 from harness.train.optimize import learning_rate
 from harness.train.parallel import World
+from harness.train.resolve import resolve
 from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec
 from harness.train.step import Plan, Step
@@ -49,7 +50,7 @@ def few() -> ArrayDataset:
 
 def spec(**changes: Any) -> TrainSpec:
     settings = {"model": "vit", "epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup": 1, **changes}
-    return resolve(TrainSpec(**settings), settings)
+    return resolve(TrainSpec(**settings))
 
 
 def plan(**changes: Any) -> Plan:
@@ -83,10 +84,12 @@ def test_processes_and_passes_share_out_the_same_batches(world: int, passes: int
         assert shared == list(whole)
 
 
-def test_repeated_augmentation_draws_neighbours_of_one_sample() -> None:
+def test_repeated_draws_of_a_sample_stand_apart() -> None:
     samples = plan(repeats=4).samples(0)[2]
-    assert [again for _, again in samples] == [0, 1, 2, 3] * 2
+    assert [again for _, again in samples] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert len({index for index, _ in samples}) == 2
+    neighbours = zip(samples, samples[1:] + samples[:1], strict=True)
+    assert all(a != b for (a, _), (b, _) in neighbours), "mixup would mix an image with itself"
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 41}, {"world": 3}, {"passes": 5}])
@@ -104,8 +107,8 @@ def test_accumulated_passes_are_one_large_batch(few: ArrayDataset, tmp_path: Pat
         (tmp_path / name).mkdir()
         return train(task, tmp_path / name, Conduct()).network.state_dict()
 
-    whole, pieces = trained("whole"), trained("pieces", accumulate=4)
-    assert not torch.equal(whole["body.head.weight"], torch.zeros(()))
+    whole, pieces, none = trained("whole"), trained("pieces", accumulate=4), trained("none", epochs=1, lr=1e-9)
+    assert float((whole["body.head.weight"] - none["body.head.weight"]).abs().max()) > 1e-3
     for name in whole:
         torch.testing.assert_close(whole[name], pieces[name], rtol=1e-5, atol=1e-6)
 
@@ -184,14 +187,14 @@ def test_the_terms_of_augmix_are_the_published_sum(few: ArrayDataset) -> None:
     torch.stack(list(terms.values())).sum().backward()
     found = network.head.weight.grad.clone()
     network.zero_grad()
-    logits = [network(images).float() for images in (batch.images, *views)]
+    logits = [network(images) for images in (batch.images, *views)]
     p = [z.softmax(1) for z in logits]
     mixture = (sum(p) / 3).clamp(1e-7, 1)
     jsd = sum((q * (q.log() - mixture.log())).sum(1).mean() for q in p) / 3
     expected = F.cross_entropy(logits[0], batch.labels) + 12 * jsd
     expected.backward()
-    assert float((terms["ce"] + terms["jsd"]).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
-    torch.testing.assert_close(found, network.head.weight.grad, rtol=1e-4, atol=1e-7)
+    assert float((terms["ce"] + terms["jsd"]).detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+    torch.testing.assert_close(found, network.head.weight.grad, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
@@ -301,7 +304,7 @@ def test_a_conditional_denoiser_trains_and_serves_diffaug(few: ArrayDataset, tmp
 
     plugins.dataset._entries["digits"] = replace(plugins.dataset["digits"], build=lambda split: few)
     settings = {"model": "unet-conditional", "epochs": 1, "batch_size": 20, "warmup": 0}
-    card = run(resolve(TrainSpec(**settings), settings), tmp_path / "unet")
+    card = run(resolve(TrainSpec(**settings)), tmp_path / "unet")
     assert set(card["heldout_denoising_rmse"]) == {"50", "150", "250", "350", "450", "700"}
     task, header = build(
         spec(diffaug=True, conditional=str(tmp_path / "unet"), conditional_weight=0.5, diffaug_times=(0, 500)),
@@ -336,9 +339,9 @@ def test_classifiers_for_guidance_are_trained_by_name(
 
 
 def test_a_share_of_the_labels_is_a_share_of_the_images(few: ArrayDataset) -> None:
-    task, _ = build(spec(labels=0.5), few, World())
+    plugins.dataset._entries["digits"] = replace(plugins.dataset["digits"], build=lambda split: few)
     counts = [int((few.labels == label).sum()) for label in range(10)]
-    assert task.feed.plan.images == sum(int(count / 2 + 0.5) for count in counts)
+    assert len(open_training(spec(labels=0.5)).ids) == sum(int(count / 2 + 0.5) for count in counts)
 
 
 @pytest.mark.parametrize("times", [(0, 1001), (500, 500), (-1, 10), (600, 500)])
@@ -390,13 +393,16 @@ def test_schedules_of_the_learning_rate() -> None:
     assert learning_rate(spec(schedule="constant", warmup=0), 1.5) == 1
     for wrong in ("step", "step:0", "linear", "cosine:3"):
         with pytest.raises(HarnessError, match="--schedule"):
-            learning_rate(spec(schedule=wrong, warmup=0), 1)
+            spec(schedule=wrong, warmup=2)
 
 
 def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
-    given = {"model": "resnet", "weight_decay": 0.0}
-    assert resolve(TrainSpec(**given), given).weight_decay == 0
+    """In what is trained, in the card and in the command that says it again."""
+    zero = resolve(TrainSpec("resnet", weight_decay=0.0, warmup=0))
+    assert (zero.weight_decay, zero.warmup, resolve(zero)) == (0, 0, zero)
+    assert "--weight-decay 0.0" in zero.command() and "--warmup 0" in zero.command()
     assert resolve(TrainSpec("resnet")).weight_decay == 0.05
+    assert "--ema" not in zero.command() and "--ema 0.0" in resolve(TrainSpec("unet", ema=0.0)).command()
 
 
 @pytest.mark.parametrize(
@@ -404,13 +410,22 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
     [
         ({"optimizer": "adamz"}, "optimiser 'adamz'.*adam"),
         ({"augment": "afine"}, "Did you mean affine"),
-        ({"model": "unet", "augmix": True}, "--augmix trains a classifier"),
+        ({"model": "unet", "augmix": True}, "--augmix is for a classifier; 'unet' makes a denoiser"),
+        ({"model": "encoder", "objective": "noisy", "diffaug": True}, "--diffaug is for a classifier;"),
+        ({"jsd": 3.0}, "--jsd means nothing without --augmix"),
+        ({"extra_as": "terms"}, "--extra-as means nothing without --data-extra"),
+        ({"diffaug": True, "conditional_weight": 0.5}, "means nothing without --conditional"),
+        ({"diffaug": True, "conditional": "digits"}, "needs --conditional-weight"),
+        ({"augmix": True, "mixup": 0.8}, "--augmix compares views of one image"),
+        ({"labels": 0.5, "data_extra": ("x",)}, "--labels leaves labels out"),
+        ({"schedule": "linear", "warmup": 2}, "--schedule 'linear'"),
+        ({"beta2": 1.0}, "--optimizer adamw with"),
         ({"extra_as": "sum"}, "--extra-as"),
         ({"smoothing": 1.5}, "--smoothing 1.5 must be at most 1"),
         ({"lr": -1.0}, "--lr -1.0 must be at least 0"),
         ({"dtype": "float16"}, "--dtype"),
-        ({"objective": "noisy"}, "--objective is for classifiers that know the time"),
-        ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for classifiers"),
+        ({"objective": "noisy"}, "--objective is for a time-conditioned; 'vit' makes a classifier"),
+        ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for a time-conditioned"),
         ({"diffaug_times": (5,)}, "--diffaug-times needs two numbers"),
     ],
 )
@@ -445,6 +460,14 @@ def test_the_log_has_a_line_per_group_and_survives_a_kill(
     assert [line["step"] for line in found] == [2, 4, 6]
     assert set(found[0]["loss"]) == {"ce", "diffaug"}
     assert all(0 < line["share"]["diffaug"] < 1 and line["images_per_second"] > 0 for line in found)
+
+
+def test_a_finished_run_keeps_its_shares_and_any_device_goes_on(few: ArrayDataset, tmp_path: Path) -> None:
+    settings = spec(epochs=1)
+    first = train(build(settings, few, World())[0], tmp_path, Conduct())
+    again = train(build(settings, few, World())[0], tmp_path, Conduct(World(device="cpu:0")))
+    assert first.shares and again.shares == first.shares
+    assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), again.network.parameters(), strict=True))
 
 
 def test_cross_entropy_of_soft_labels() -> None:

@@ -114,22 +114,25 @@ def train(
     --diffaug`, `harness train --denoiser`.
     """
     from harness import console, plugins
-    from harness.train import build, recipes
+    from harness.train import recipes, resolve
     from harness.train import run as training
 
     plugins.discover(*plugin)
-    given = dict(recipes.load(recipe).settings) if recipe else {}
+    started = recipes.load(recipe) if recipe else None
+    given = dict(started.settings) if started else {}
     given |= {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
+    if started and (lacking := [flag(name) for name in started.needs if not given.get(name)]):
+        raise HarnessError(f"The recipe {started.name!r} needs {' and '.join(lacking)}. {started.notes}")
     model = model or given.pop("model", "")
     if not model and not denoiser:
         raise HarnessError("Say what to train: --model NAME, --recipe NAME, or --denoiser for the default denoiser.")
-    given = {**given, "model": model or build.default_denoiser(), "device": usable_device(device)}
-    spec = build.resolve(TrainSpec(**given), given)
+    given = {**given, "model": model or resolve.default_denoiser(), "device": usable_device(device)}
+    spec = resolve.resolve(TrainSpec(**given))
     if denoiser and spec.kind != "denoiser":
         raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
     if dry_run:
         return _plan(spec, recipe)
-    out = out or Path("runs") / (recipe or spec.name)
+    out = out or Path("runs") / (Path(recipe).name.removesuffix(".toml") or spec.name)
     console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:
         task = bar.begin(spec.name)
@@ -171,7 +174,7 @@ def _plan(spec: TrainSpec, name: str) -> None:
         return
     hours = timedelta(seconds=int(found.seconds))
     console.out.print(
-        f"{found.images:,} training images, {found.steps:,} steps, {found.steps * spec.batch_size:,} samples: "
+        f"{found.images:,} training images, {found.steps:,} steps, {found.samples:,} samples: "
         f"about {hours} in one process on this {spec.device}."
     )
 

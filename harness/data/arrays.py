@@ -41,6 +41,10 @@ class ArrayDataset:
         digest.update(self.pixels.numpy().tobytes())
         return digest.hexdigest()
 
+    def where(self, index: int) -> str:
+        """What to call an image in messages."""
+        return self.ids[index]
+
     def picture(self, index: int) -> Image.Image:
         """One image, RGB."""
         return Image.fromarray(self.pixels[index].permute(1, 2, 0).numpy())
@@ -133,6 +137,11 @@ class Subset:
         whole: Any = self.whole
         names: Sequence[str] = whole.classes
         return names
+
+    def where(self, index: int) -> str:
+        """Where an image lies, for messages."""
+        whole: Any = self.whole
+        return str(whole.where(self.picked[index]))
 
     def picture(self, index: int) -> Image.Image:
         """One image as the whole has it."""

@@ -49,10 +49,11 @@ class Distortion:
         rngs = noise.generators(step.seed, "deepaugment-share", batch.ids, step.epoch)
         chosen = torch.tensor([rng.uniform() < self.share for rng in rngs])
         images = batch.images.clone()
-        for start in range(0, len(batch), GROUP):
-            rows = chosen[start : start + GROUP].nonzero()[:, 0] + start
+        groups = (torch.arange(len(batch)) + step.first) // GROUP
+        for group in groups.unique().tolist():
+            rows = (chosen & (groups == group)).nonzero()[:, 0]
             if len(rows):
-                rng = noise.generator(step.seed, "deepaugment", str(step.first + start), step.epoch)
+                rng = noise.generator(step.seed, "deepaugment", str(group), step.epoch)
                 images[rows] = self.distorter(images[rows], rng).to(images.dtype)
         return step.with_images(images)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -36,74 +37,13 @@ from harness.train.objectives import (
 )
 from harness.train.parallel import World
 from harness.train.reconstruction import Reconstruction
+from harness.train.resolve import check_size
 from harness.train.reverse import Reverse
-from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
+from harness.train.spec import TrainSpec
 from harness.train.step import Feed, Plan, Stage
-from harness.types import Dataset, HarnessError
+from harness.types import Dataset, HarnessError, Weights
 
 DIFFUSION_STEPS = 1000
-CLASSIFIER_ONLY = ("augmix", "deepaugment", "diffaug", "mixup", "cutmix", "data_extra", "objective")
-
-
-def default_denoiser() -> str:
-    """The architecture that ``--denoiser`` alone means; raises HarnessError where that is not one."""
-    names = default_denoisers()
-    if len(names) != 1:
-        raise HarnessError(
-            f"--denoiser does not say which architecture ({', '.join(names) or 'none is registered'}). "
-            "Name one with --model."
-        )
-    return names[0]
-
-
-def resolve(spec: TrainSpec, given: Container[str] = ()) -> TrainSpec:
-    """The specification with all that is left to the recipe and the data set filled in.
-
-    given: settings that stay as they are even where they are zero.
-    Raises HarnessError for what cannot be trained.
-    """
-    _check_size(repr(spec.model), spec.model, spec.dataset)
-    odd = [name for name in CLASSIFIER_ONLY if getattr(spec, name)]
-    if spec.kind not in ("classifier", "time-conditioned") and odd:
-        raise HarnessError(f"{flag(odd[0])} trains a classifier; {spec.model!r} makes a {spec.kind}. Leave it out.")
-    for name in ("objective", "consistency_radius"):
-        if getattr(spec, name) and spec.kind != "time-conditioned":
-            raise HarnessError(
-                f"{flag(name)} is for classifiers that know the time (--model encoder), not {spec.model!r}."
-            )
-    recipe = plugins.architecture[spec.model].facts.get("recipe", {})
-    filled = {k: v for k, v in recipe.items() if not getattr(spec, k) and k not in given}
-    if "warmup" in filled and spec.epochs:
-        # A recipe's warm-up belongs to its own number of epochs: in a short run it may take half at most.
-        filled["warmup"] = min(filled["warmup"], spec.epochs // 2)
-    spec = replace(spec, **filled)
-    for name in ("epochs", "batch_size", "lr"):
-        if not getattr(spec, name):
-            raise HarnessError(f"The recipe of {spec.model!r} leaves {flag(name)} open. Give a number.")
-    spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
-    if spec.deepaugment:
-        spec = replace(spec, deepaugment=plugins.distorter.configure(spec.deepaugment)[0])
-    needed = spec.diffaug or spec.kind == "time-conditioned"
-    return replace(spec, diffusion=_diffusion(spec.dataset)) if needed and not spec.diffusion else spec
-
-
-def _diffusion(dataset: str) -> str:
-    """The one denoiser of a data set."""
-    names = denoisers_of(dataset)
-    if len(names) != 1:
-        raise HarnessError(
-            f"--diffaug needs a diffusion model of {dataset!r}, and {', '.join(names) or 'none'} is registered. "
-            "Name one with --diffusion, or train one with --denoiser and give its folder."
-        )
-    return names[0]
-
-
-def _check_size(what: str, architecture: str, dataset: str) -> None:
-    """Raises HarnessError where an architecture says that it is for images of another size than the data set's."""
-    side = plugins.dataset[dataset].facts["image_size"]
-    built_for = plugins.architecture[architecture].facts.get("image_size", side)
-    if built_for != side:
-        raise HarnessError(f"{what} is built for images of {built_for} pixels, {dataset!r} has {side}.")
 
 
 def open_split(spec: TrainSpec, split: str) -> Dataset:
@@ -133,21 +73,21 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     """The task of a resolved specification, and the header of the checkpoint that it will make."""
     kind = "classifier" if spec.kind == "time-conditioned" else spec.kind
     header: dict[str, Any] = {"architecture": spec.model, "dataset": spec.dataset, "kind": kind}
-    network, objective = KINDS[spec.kind](spec, data, header)
+    network, objective = KINDS[spec.kind](spec, data, header, world.device)
     if spec.init:
         header["init_sha256"] = start_from(network, spec)
-    host, device = _stages(spec, data)
+    host, device = _stages(spec, data, header)
     plan = Plan(
-        len(data.ids), spec.dataset, spec.seed, spec.batch_size, spec.epochs, spec.repeats, spec.accumulate,
+        len(data.ids), spec.dataset, spec.seed, spec.batch_size or 0, spec.epochs or 0, spec.repeats, spec.accumulate,
         world.rank, world.size,
     )  # fmt: skip
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
     beside = [Matched(data, copy) for copy in copies.opened(data, spec.data_extra)] if spec.extra_as == "terms" else []
-    feed = Feed(plan, data, augment, host, bool(entry.facts.get("pictures")), beside)
+    feed = Feed(plan, data, augment, host, bool(entry.facts.get("pictures")), beside, spec.diffaug)
     return Task(spec, network, objective, feed, device), header
 
 
-def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str) -> tuple[nn.Module, Objective]:
     entry = plugins.architecture[spec.model]
     conditional = bool(entry.facts.get("conditional"))
     arguments = {"num_classes": data.num_classes} if conditional else {}
@@ -156,7 +96,7 @@ def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[
     return network, NoisePrediction(Denoiser(network, schedule(spec)), conditional)
 
 
-def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str) -> tuple[nn.Module, Objective]:
     arguments: dict[str, Any] = {"num_classes": data.num_classes}
     if spec.drop_path:
         arguments["drop_path_rate"] = spec.drop_path
@@ -170,7 +110,7 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tupl
     if spec.data_extra and spec.extra_as == "terms":
         terms.append(Copies(criterion))
     if spec.diffaug:
-        terms.append(_diffaug(spec, criterion, header))
+        terms.append(_diffaug(spec, criterion, header, device))
     # Last: the denoiser's construction, too, draws from the seed, and the cards were written in this order.
     body = _body(spec, arguments)
     return ImageClassifier(body, *_normalisation(body)), Classification(terms)
@@ -190,33 +130,29 @@ def _normalisation(body: Any) -> tuple[Sequence[float], Sequence[float]]:
     return told.get("mean", (0.5,) * 3), told.get("std", (0.5,) * 3)
 
 
-def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str) -> tuple[nn.Module, Objective]:
     if spec.objective not in CHANNELS:
         raise HarnessError(f"{spec.model!r} is time-conditioned: give --objective {' or '.join(CHANNELS)}.")
     arguments = {"num_classes": data.num_classes, "in_channels": CHANNELS[spec.objective]}
-    denoiser, sha256 = _find_denoiser(spec, spec.diffusion)
+    denoiser, sha256 = _find_denoiser(spec, spec.diffusion, device)
     header |= {"arguments": arguments, "objective": spec.objective, "denoiser_sha256": sha256}
-    if spec.consistency_radius and spec.repeats > 1:
-        raise HarnessError(
-            "--consistency-radius tells samples by their names, and --repeats renames them. Leave one out."
-        )
     # Without a consistency term the unlabelled samples have been left out already.
     partial = spec.labels < 1 and spec.consistency_radius
     known = labelled(data.ids, spec.labels, spec.seed, data.labels) if partial else None
     objective = TimeConditioned(
         denoiser, spec.objective == "da", spec.diffaug_times, known, spec.consistency_radius,
-        smoothing=spec.smoothing, device=spec.device, dtype=spec.dtype,
+        smoothing=spec.smoothing, device=device, dtype=spec.dtype,
     )  # fmt: skip
     body = plugins.architecture[spec.model].build(**arguments)
     return TimeConditionedClassifier(body, denoised=spec.objective == "da"), objective
 
 
-def _reconstructing(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[nn.Module, Objective]:
+def _reconstructing(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str) -> tuple[nn.Module, Objective]:
     header["arguments"] = {}
     return _body(spec, {}), Reconstruction()
 
 
-KINDS: Mapping[str, Callable[[TrainSpec, Dataset, dict[str, Any]], tuple[nn.Module, Objective]]] = {
+KINDS: Mapping[str, Callable[[TrainSpec, Dataset, dict[str, Any], str], tuple[nn.Module, Objective]]] = {
     "classifier": _classifying,
     "denoiser": _denoising,
     "time-conditioned": _guiding,
@@ -236,11 +172,14 @@ def alone(denoiser: Denoiser, spec: TrainSpec) -> Reverse:
     return Reverse(denoiser, conditional=denoiser, weight=1.0) if conditional else Reverse(denoiser)
 
 
-def _stages(spec: TrainSpec, data: Dataset) -> tuple[list[Stage], list[Stage]]:
+def _stages(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[list[Stage], list[Stage]]:
     """The stages after the augmentation: those of the host, up to the last that needs it, and those of the device."""
     distorting: list[Stage] = []
     if spec.deepaugment:
-        distorting = [Distortion(plugins.distorter.configure(spec.deepaugment)[1], spec.deepaugment_share)]
+        distorter = plugins.distorter.configure(spec.deepaugment)[1]
+        if weighed := getattr(distorter, "provenance", None):
+            header["deepaugment_sha256"] = weighed.sha256
+        distorting = [Distortion(distorter, spec.deepaugment_share)]
     mixing: list[Stage] = [Mixing(data.num_classes, spec.mixup, spec.cutmix)] if spec.mixup or spec.cutmix else []
     if spec.augmix:
         return [*distorting, Mixtures(AugMix(spec.augmix_severity))], mixing
@@ -249,7 +188,8 @@ def _stages(spec: TrainSpec, data: Dataset) -> tuple[list[Stage], list[Stage]]:
 
 def start_from(network: nn.Module, spec: TrainSpec) -> str:
     """Load the weights of ``--init`` into the network; their SHA-256."""
-    found, info = weights.find_denoiser(spec.init) if spec.kind == "denoiser" else weights.find_classifier(spec.init)
+    find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
+    found, info = find(spec.init)
     source: Any = found.network if isinstance(found, Denoiser) else found
     try:
         network.load_state_dict(_resampled(source.state_dict(), network))
@@ -257,6 +197,10 @@ def start_from(network: nn.Module, spec: TrainSpec) -> str:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise HarnessError(f"--init {spec.init}: not a checkpoint of {spec.model!r} ({reason[:200]}).") from error
     return info.sha256
+
+
+def _find_autoencoder(name: str) -> tuple[nn.Module, Weights]:
+    return weights.autoencoder(Path(name))
 
 
 def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
@@ -274,35 +218,35 @@ def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
     return {**state, name: resample_abs_pos_embed(state[name], size, num_prefix_tokens=prefix)}
 
 
-def _diffaug(spec: TrainSpec, criterion: Loss, header: dict[str, Any]) -> DiffAug:
-    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, spec.diffusion)
+def _diffaug(spec: TrainSpec, criterion: Loss, header: dict[str, Any], device: str) -> DiffAug:
+    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, spec.diffusion, device)
     conditional = None
     if spec.conditional:
-        conditional, header["conditional_sha256"] = _find_denoiser(spec, spec.conditional)
+        conditional, header["conditional_sha256"] = _find_denoiser(spec, spec.conditional, device)
     low, high = spec.diffaug_times
     last = len(denoiser.schedule.betas)
     if not 0 <= low < high <= last:
         raise HarnessError(f"--diffaug-times {low},{high}: give two numbers with 0 <= first < second <= {last}.")
     reverse = Reverse(denoiser, spec.diffaug_sampler, conditional, spec.conditional_weight)
-    _prove(reverse, spec)
-    return DiffAug(reverse, spec.diffaug_times, criterion, spec.device, spec.dtype)
+    _prove(reverse, spec, device)
+    return DiffAug(reverse, spec.diffaug_times, criterion, device, spec.dtype)
 
 
-def _find_denoiser(spec: TrainSpec, name: str) -> tuple[Denoiser, str]:
+def _find_denoiser(spec: TrainSpec, name: str, device: str) -> tuple[Denoiser, str]:
     """A denoiser on its device, and its SHA-256."""
     denoiser, info = weights.find_denoiser(name)
     if "architecture" in info.details:  # a harness checkpoint, not a plugin's own network
-        _check_size(f"The denoiser {name!r}", info.details["architecture"], spec.dataset)
-    place(denoiser.network, spec.device)
+        check_size(f"The denoiser {name!r}", info.details["architecture"], spec.dataset)
+    place(denoiser.network, device)
     return denoiser, info.sha256
 
 
-def _prove(reverse: Reverse, spec: TrainSpec) -> None:
+def _prove(reverse: Reverse, spec: TrainSpec, device: str) -> None:
     """Raises HarnessError where the reverse step fails on images of the data set's size."""
     side = plugins.dataset[spec.dataset].facts["image_size"]
     blank, zero = torch.zeros(1, 3, side, side), torch.zeros(1, dtype=torch.int64)
     try:
-        Tiles(1, spec.device, spec.dtype)(reverse, blank, zero, blank, zero)
+        Tiles(1, device, spec.dtype)(reverse, blank, zero, blank, zero)
     except (RuntimeError, TypeError, ValueError) as error:
         raise HarnessError(
             f"The denoiser {spec.diffusion!r} fails on images of {side} pixels ({type(error).__name__}: {error}). "

@@ -57,7 +57,8 @@ class Matched:
 
     @property
     def ids(self) -> Sequence[str]:
-        return tuple(self.data.ids)
+        # Names of their own, so that they are augmented on their own.
+        return tuple(f"{self.copy.source.root.name}/{name}" for name in self.data.ids)
 
     @property
     def labels(self) -> Tensor:
@@ -120,7 +121,7 @@ class Union:
 
     def where(self, index: int) -> str:
         part, place = self._homes[index]
-        return str(part.where(place)) if hasattr(part, "where") else str(part.ids[place])
+        return str(part.where(place))
 
     def read(self, indices: Sequence[int]) -> Batch:
         return decoded(self, indices)

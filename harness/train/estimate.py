@@ -21,20 +21,21 @@ class Estimate:
 
     images: int
     steps: int
+    samples: int
     seconds: float
 
 
 def estimate(spec: TrainSpec) -> Estimate:
     """Time a step of a few images, twice, and take the second."""
     data = open_training(spec)
-    plan = build(spec, data, World())[0].feed.plan
-    few = replace(
-        spec, batch_size=min(FEW, spec.batch_size), accumulate=1, epochs=1, warmup=0, compile=False, repeats=1
-    )
-    task, _ = build(few, data, World())
+    plan = build(spec, data, World(device=spec.device))[0].feed.plan
+    batch = min(FEW, plan.batch_size, max(plan.images // 2, 1))
+    few = replace(spec, batch_size=batch, accumulate=1, epochs=1, warmup=0, compile=False, repeats=1)
+    task, _ = build(few, data, World(device=spec.device))
     times = [time.monotonic()]
     with tempfile.TemporaryDirectory() as folder:
-        short = replace(task, feed=replace(task.feed, plan=replace(task.feed.plan, images=2 * few.batch_size)))
-        train(short, Path(folder), Conduct(report=lambda progress: times.append(time.monotonic())))
-    per_image = (times[-1] - times[-2]) / few.batch_size
-    return Estimate(plan.images, plan.steps, per_image * plan.steps * spec.batch_size)
+        short = replace(task, feed=replace(task.feed, plan=replace(task.feed.plan, images=2 * batch)))
+        conduct = Conduct(World(device=spec.device), report=lambda progress: times.append(time.monotonic()))
+        train(short, Path(folder), conduct)
+    per_image = (times[-1] - times[-2]) / batch
+    return Estimate(plan.images, plan.steps, plan.steps * plan.batch_size, per_image * plan.steps * plan.batch_size)

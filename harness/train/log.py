@@ -64,11 +64,11 @@ class Log:
     tensorboard: the same numbers as TensorBoard scalars beside it.
     """
 
-    def __init__(self, out: Path, plan: Plan, start: int, world: World, device: str, *, tensorboard: bool) -> None:
-        self._file, self._plan, self._world, self._device = out / "log.jsonl", plan, world, device
+    def __init__(self, out: Path, plan: Plan, start: int, world: World, *, tensorboard: bool) -> None:
+        self._file, self._plan, self._world = out / "log.jsonl", plan, world
         self._sums: dict[str, float] = defaultdict(float)
         self._steps, self._began = 0, time.monotonic()
-        self.watch = Stopwatch(device)
+        self.watch = Stopwatch(world.device)
         self.shares: Mapping[str, float] = {}
         self._writer = _summary_writer(out) if tensorboard and world.first else None
         if world.first:
@@ -79,7 +79,7 @@ class Log:
     def step(self, number: int) -> Iterator[Stopwatch]:
         """Time a step, with a stopwatch for its parts."""
         closely = self._ends(number)
-        if self._device.startswith("cuda") and closely:
+        if self._world.device.startswith("cuda") and closely:
             self.watch.forget()
         self.watch.closely = closely
         with self.watch("step"):
@@ -94,7 +94,7 @@ class Log:
             return
         now, done = time.monotonic(), number + 1
         self.shares = self.watch.shares("step")
-        means = self._world.mean({name: value / self._steps for name, value in self._sums.items()}, self._device)
+        means = self._world.mean({name: value / self._steps for name, value in self._sums.items()})
         if self._world.first:
             self._write(
                 done,

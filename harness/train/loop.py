@@ -15,14 +15,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from harness import noise
-from harness.networks import autocast
+from harness.networks import autocast, repeatable
 from harness.train import optimize
 from harness.train.log import Log, Stopwatch
 from harness.train.objectives import Objective
 from harness.train.parallel import World
 from harness.train.spec import TrainSpec
 from harness.train.state import State
-from harness.train.step import Feed, Stage, Step
+from harness.train.step import Feed, Guarded, Stage, Step
 from harness.types import HarnessError
 
 
@@ -83,18 +83,19 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
     run that was killed and resumed ends with the weights of one that was not.
     """
     spec, plan, world = task.spec, task.feed.plan, conduct.world
-    network = task.network.to(spec.device).to(memory_format=torch.channels_last)
-    runner = world.wrap(network, spec.device)
+    repeatable()
+    network = task.network.to(world.device).to(memory_format=torch.channels_last)
+    runner = world.wrap(network)
     optimizer = optimize.build(spec, network)
     ema = ModelEmaV3(network, decay=spec.ema, use_warmup=True) if spec.ema else None
     state = State(out / "state.pt", spec, network, optimizer, ema)
     start = state.resume()
     if spec.compile:
         runner = torch.compile(runner)  # type: ignore[assignment]
-    log = Log(out, plan, start, world, spec.device, tensorboard=conduct.tensorboard)
-    passes = _passes(task.feed, start, conduct.workers, spec.device)
+    log = Log(out, plan, start, world, tensorboard=conduct.tensorboard)
+    passes = _passes(task.feed, start, conduct.workers, world.device)
     for step in range(start, plan.steps):
-        rate = spec.lr * optimize.learning_rate(spec, step / plan.per_epoch)
+        rate = (spec.lr or 0.0) * optimize.learning_rate(spec, step / plan.per_epoch)
         for group in optimizer.param_groups:
             group["lr"] = rate
         with log.step(step) as watch:
@@ -104,11 +105,11 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
         log.note(step, rate, losses)
         conduct.report(Progress(step + 1, plan.steps, plan.batch_size, losses, start, log.shares))
         if world.first:
-            state.save_sometimes(step + 1)
+            state.save_sometimes(step + 1, log.shares)
     if world.first:
-        state.save(plan.steps)
+        state.save(plan.steps, log.shares)
     world.wait()
-    return Trained((ema.module if ema else network).eval(), plan.steps, state.seconds, log.shares)
+    return Trained((ema.module if ema else network).eval(), plan.steps, state.seconds, log.shares or state.shares)
 
 
 def _step(
@@ -126,13 +127,14 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     for turn in range(count):
         with watch("data"):
-            step = next(passes).to(spec.device)
+            step = next(passes).to(world.device)
         torch.manual_seed(_pass_seed(spec.seed, number * count + turn, world.rank))
-        for stage in task.stages:
-            step = stage(step)
+        with watch("augment"):
+            for stage in task.stages:
+                step = stage(step)
         alone = network.no_sync() if world.size > 1 and turn + 1 < count else nullcontext()  # type: ignore[operator]
         with alone:
-            with autocast(spec.device, spec.dtype):
+            with autocast(world.device, spec.dtype):
                 terms = task.objective(network, step, watch)
             (torch.stack(list(terms.values())).sum() / count).backward()
         for name, term in terms.items():
@@ -151,11 +153,15 @@ def _passes(feed: Feed, start: int, workers: int, device: str) -> Iterator[Step]
     """The passes of this process from step `start` on."""
     numbers = range(start * feed.plan.passes, feed.plan.steps * feed.plan.passes)
     if not workers:
-        return (feed[number] for number in numbers)
+        yield from map(feed.__getitem__, numbers)
+        return
     loader: Any = DataLoader(
-        feed, batch_size=None, sampler=numbers, num_workers=workers, pin_memory=device.startswith("cuda")
+        Guarded(feed), batch_size=None, sampler=numbers, num_workers=workers, pin_memory=device.startswith("cuda")
     )
-    return iter(loader)
+    for found in loader:
+        if isinstance(found, str):
+            raise HarnessError(found)
+        yield found
 
 
 def _pass_seed(seed: int, number: int, rank: int) -> int:

@@ -171,7 +171,9 @@ class Classification:
         for term in self.terms:
             with timer(term.name):
                 images.append(term.images(step))
-        pieces = network(torch.cat(images)).float().split([len(i) for i in images])
+        joint = network(torch.cat(images))
+        # Under autocast logits come in half precision; the losses are computed in float32, or in float64 if all is.
+        pieces = (joint if joint.dtype == torch.float64 else joint.float()).split([len(i) for i in images])
         logits = {term.name: piece for term, piece in zip(self.terms, pieces, strict=True)}
         return {term.name: term.loss(logits, step) for term in self.terms}
 

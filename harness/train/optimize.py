@@ -24,9 +24,11 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
     if "adam" in spec.optimizer or spec.optimizer.startswith(("lamb", "lion", "nadam")):
         betas = {"betas": (spec.momentum, spec.beta2)}
     groups: Any = _groups(network, spec)
-    return create_optimizer_v2(
-        groups, opt=spec.optimizer, lr=spec.lr, weight_decay=spec.weight_decay, momentum=spec.momentum, **betas
-    )
+    settings = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum, **betas}
+    try:
+        return create_optimizer_v2(groups, opt=spec.optimizer, **settings)
+    except Exception as error:  # optimisers check themselves in many ways, and some are not installed
+        raise HarnessError(f"--optimizer {spec.optimizer} with {settings}: {error or type(error).__name__}.") from error
 
 
 def _groups(network: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
@@ -43,11 +45,12 @@ def _groups(network: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
 
 def learning_rate(spec: TrainSpec, epoch: float) -> float:
     """Share of the peak learning rate at a fractional epoch: linear warm-up, then the schedule."""
-    if epoch < spec.warmup:
-        return (epoch + 1e-2) / spec.warmup
+    epochs, warmup = spec.epochs or 0, spec.warmup or 0
+    if epoch < warmup:
+        return (epoch + 1e-2) / warmup
     name, _, every = spec.schedule.partition(":")
     if name == "cosine" and not every:
-        return 0.5 * (1 + math.cos(math.pi * (epoch - spec.warmup) / max(spec.epochs - spec.warmup, 1)))
+        return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1)))
     if name == "constant" and not every:
         return 1.0
     if name == "step" and every.isdecimal() and int(every):

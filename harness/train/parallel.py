@@ -17,30 +17,31 @@ from harness.types import HarnessError
 
 @dataclass(frozen=True)
 class World:
-    """One process among those that train together."""
+    """One process among those that train together, and its device."""
 
     rank: int = 0
     size: int = 1
+    device: str = "cpu"
 
     @property
     def first(self) -> bool:
         """Whether this is the process that reports and writes."""
         return self.rank == 0
 
-    def wrap(self, network: nn.Module, device: str) -> nn.Module:
+    def wrap(self, network: nn.Module) -> nn.Module:
         """The network whose gradients are the mean over all processes; on GPUs with their common batch statistics."""
         if self.size == 1:
             return network
-        if device.startswith("cuda"):
+        if self.device.startswith("cuda"):
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-            return nn.parallel.DistributedDataParallel(network, device_ids=[torch.device(device)])
+            return nn.parallel.DistributedDataParallel(network, device_ids=[torch.device(self.device)])
         return nn.parallel.DistributedDataParallel(network)
 
-    def mean(self, values: dict[str, float], device: str) -> dict[str, float]:
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
         """The mean of each number over the processes."""
         if self.size == 1:
             return values
-        numbers = torch.tensor(list(values.values()), device=device, dtype=torch.float64 if device == "cpu" else None)
+        numbers = torch.tensor(list(values.values()), device=self.device)
         dist.all_reduce(numbers)
         return dict(zip(values, (numbers / self.size).tolist(), strict=True))
 
@@ -51,11 +52,11 @@ class World:
 
 
 @contextmanager
-def world(device: str) -> Iterator[tuple[World, str]]:
-    """The processes of a ``torchrun``, or this one alone; and this process's device."""
+def world(device: str) -> Iterator[World]:
+    """The processes of a ``torchrun``, or this one alone. device: the kind that all are to use."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World(), device
+        yield World(device=device)
         return
     kind, _, index = device.partition(":")
     if index:
@@ -66,6 +67,6 @@ def world(device: str) -> Iterator[tuple[World, str]]:
     arguments: dict[str, Any] = {"device_id": torch.device(device)} if kind == "cuda" else {}
     dist.init_process_group("nccl" if kind == "cuda" else "gloo", **arguments)
     try:
-        yield World(dist.get_rank(), dist.get_world_size()), device
+        yield World(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()

@@ -7,7 +7,7 @@ table of settings.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,6 +26,7 @@ class Recipe:
 
     about: in one line. source: where it is published. expected: the number that it reached there.
     measured: what it reached here, or that nobody has tried. notes: where this trainer does it differently.
+    needs: settings that must be given beside it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Recipe:
     measured: str
     settings: Mapping[str, Any]
     notes: str = ""
+    needs: Sequence[str] = ()
 
     @property
     def command(self) -> str:
@@ -69,4 +71,14 @@ def load(name: str) -> Recipe:
     for key in recipe.settings:
         if key not in SETTABLE:
             raise suggest("setting", key, sorted(SETTABLE), f" in the recipe {name!r}")
+        if not _fits(key, recipe.settings[key]):
+            raise HarnessError(f"The recipe {name!r} sets {key} to {recipe.settings[key]!r}, of the wrong type.")
     return recipe
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a TOML value is of the setting's type; a whole number will do for a fraction."""
+    default = options()[key].default if key in options() else ""
+    if default is None or isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, list if isinstance(default, tuple) else type(default))

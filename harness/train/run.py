@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from harness import metrics, noise, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.files import check_writable, writing
 from harness.networks import Tiles, place
-from harness.train.build import alone, build, open_split, open_training, resolve, schedule
+from harness.train.build import alone, build, open_split, open_training, schedule
 from harness.train.loop import Conduct, Progress, train
 from harness.train.parallel import world
+from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.types import Batch, Dataset
 
@@ -42,8 +43,7 @@ def run(
     fresh: forget the state of an earlier run in `out`. workers: processes that prepare batches ahead of time.
     """
     spec = resolve(spec)
-    with world(spec.device) as (here, device):
-        spec = replace(spec, device=device)
+    with world(spec.device) as here:
         torch.manual_seed(spec.seed)
         data, test = open_training(spec), open_split(spec, "test")
         task, header = build(spec, data, here)
@@ -72,7 +72,7 @@ def run(
                     "threads": torch.get_num_threads(),
                     "processes": here.size,
                 },
-                **MEASURES[spec.kind](spec, done.network, test),
+                **MEASURES[spec.kind](spec, done.network, test, here.device),
             }
             with writing(out / "card.json") as partial:
                 partial.write_text(json.dumps(card, indent=2) + "\n")
@@ -86,19 +86,19 @@ def _batches(test: Dataset) -> Iterator[Batch]:
         yield test.read(range(start, min(start + TILE, len(test.ids))))
 
 
-def _clean_accuracy(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict[str, Any]:
-    tiles, placed = Tiles(TILE, spec.device), place(network, spec.device)
+def _clean_accuracy(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:
+    tiles, placed = Tiles(TILE, device), place(network, device)
     right = torch.cat([tiles(placed, batch.images).argmax(1) == batch.labels for batch in _batches(test)])
     found = metrics.accuracy(right.numpy(), "clean")
     return {"clean_accuracy": {"value": found.value, "interval": list(found.interval), "n": found.n}}
 
 
-def _denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict[str, Any]:
+def _denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:
     """Root mean squared error, on the scale of [0, 1], of held-out images denoised in one step from each time.
 
     A class-conditional network is told each image's class.
     """
-    reverse, tiles = alone(Denoiser(place(network, spec.device), schedule(spec)), spec), Tiles(TILE, spec.device)
+    reverse, tiles = alone(Denoiser(place(network, device), schedule(spec)), spec), Tiles(TILE, device)
     errors = {}
     for time in ERROR_TIMES:
         squares = []
@@ -110,14 +110,14 @@ def _denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict
     return {"heldout_denoising_rmse": errors}
 
 
-def _reconstruction_error(spec: TrainSpec, network: nn.Module, test: Dataset) -> dict[str, Any]:
+def _reconstruction_error(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:
     """Root mean squared error, on the scale of [0, 1], of held-out images."""
-    tiles, placed = Tiles(TILE, spec.device), place(network, spec.device)
+    tiles, placed = Tiles(TILE, device), place(network, device)
     squares = [(tiles(placed, b.images) - b.images).square().flatten(1).mean(1) for b in _batches(test)]
     return {"heldout_reconstruction_rmse": float(torch.cat(squares).mean().sqrt())}
 
 
-MEASURES: Mapping[str, Callable[[TrainSpec, nn.Module, Dataset], dict[str, Any]]] = {
+MEASURES: Mapping[str, Callable[[TrainSpec, nn.Module, Dataset, str], dict[str, Any]]] = {
     "classifier": _clean_accuracy,
     "denoiser": _denoising_error,
     "time-conditioned": _clean_accuracy,

@@ -45,7 +45,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Everything that decides the weights. `harness.train.run.resolve` fills in what is zero or empty.
+    """Everything that decides the weights. `harness.train.resolve` fills in what is None or empty.
 
     What comes out, a classifier or a denoiser, is a fact of the architecture.
     """
@@ -86,20 +86,20 @@ class TrainSpec:
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
 
-    epochs: int = option(0, "0, here and below: the recipe's, or the architecture's.", OPTIMISER, min=0)
-    batch_size: int = option(0, "Of a whole step, in all processes.", OPTIMISER, min=0)
+    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=0)
+    batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=0)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
     optimizer: str = option("adamw", "Any of timm's: adamw, sgd, lamb, ...", OPTIMISER)
-    lr: float = option(0.0, "Peak learning rate.", OPTIMISER, min=0)
+    lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
     schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
     momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
     beta2: float = option(0.99, "Second beta of Adam and its kind.", OPTIMISER, min=0, max=1)
-    weight_decay: float = option(0.0, "Of matrices and kernels.", OPTIMISER, min=0)
+    weight_decay: float | None = option(None, "Of matrices and kernels.", OPTIMISER, min=0)
     decay: str = option("matrices", "What decays: matrices; all; or timm, matrices but for embeddings.", OPTIMISER)
-    warmup: int = option(0, "Epochs of linear warm-up.", OPTIMISER, min=0)
+    warmup: int | None = option(None, "Epochs of linear warm-up.", OPTIMISER, min=0)
     clip: float = option(1.0, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
     drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)
-    ema: float = option(0.0, "Decay of the averaged weights; 0 for none or the recipe's.", OPTIMISER, min=0, max=1)
+    ema: float | None = option(None, "Decay of the averaged weights; 0: none.", OPTIMISER, min=0, max=1)
 
     seed: int = option(0, "Seed of everything random.", MACHINE, min=0)
     dtype: str = option("float32", "Arithmetic: float32 or bfloat16.", MACHINE)
@@ -151,7 +151,10 @@ class TrainSpec:
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
         if not (self.diffaug or self.kind == "time-conditioned") or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion
-        implied["augment"] = self.architecture.get("recipe", {}).get("augment", "none")
+        recipe = self.architecture.get("recipe", {})
+        implied["augment"] = recipe.get("augment", "none")
+        # Numbers of the recipe are spelled out: it may change.
+        implied |= {name: 0 for name in ("weight_decay", "warmup", "ema") if not recipe.get(name)}
         for f in fields(self):
             value = getattr(self, f.name)
             if value != implied[f.name]:

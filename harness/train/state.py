@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class State:
     def __init__(self, file: Path, spec: TrainSpec, network: nn.Module, optimizer: Any, ema: Any) -> None:
         self.file, self.spec = file, spec
         self.network, self.optimizer, self.ema = network, optimizer, ema
+        self.shares: Mapping[str, float] = {}
         self._earlier = 0.0
         self._began = self._saved = time.monotonic()
 
@@ -41,13 +43,13 @@ class State:
         self._began = self._saved = time.monotonic()
         return step
 
-    def save_sometimes(self, step: int) -> None:
+    def save_sometimes(self, step: int, shares: Mapping[str, float]) -> None:
         """Save if it is time."""
         if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
-            self.save(step)
+            self.save(step, shares)
 
-    def save(self, step: int) -> None:
-        """Write the state after `step` steps."""
+    def save(self, step: int, shares: Mapping[str, float]) -> None:
+        """Write the state after `step` steps, and the shares of the time."""
         self._saved = time.monotonic()
         state = {
             "spec": asdict(self.spec),
@@ -56,6 +58,7 @@ class State:
             "ema": self.ema.module.state_dict() if self.ema else {},
             "step": step,
             "seconds": self.seconds,
+            "shares": dict(shares or self.shares),
         }
         buffer = io.BytesIO()  # a full disk is an OSError to Python, but an anonymous RuntimeError to torch.save
         torch.save(state, buffer)
@@ -65,7 +68,7 @@ class State:
     def _load(self) -> int:
         now = asdict(self.spec)
         try:
-            state = torch.load(self.file, weights_only=True, map_location=self.spec.device)
+            state = torch.load(self.file, weights_only=True, map_location="cpu")
             then = dict(state["spec"])
             changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
             if not changed:
@@ -73,7 +76,7 @@ class State:
                 self.optimizer.load_state_dict(state["optimizer"])
                 if self.ema:
                     self.ema.module.load_state_dict(state["ema"])
-                self._earlier = float(state["seconds"])
+                self._earlier, self.shares = float(state["seconds"]), dict(state["shares"])
                 return int(state["step"])
         except Exception as error:  # which one depends on where the file is damaged
             raise HarnessError(

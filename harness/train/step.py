@@ -127,8 +127,10 @@ class Plan:
         size = self.batch_size // (self.passes * self.world)
         first = position * self.batch_size + (turn * self.world + self.rank) * size
         order = _order(self.seed, self.name, epoch, self.images)
-        places = range(first, first + size)
-        return epoch, first, [(int(order[p // self.repeats]), p % self.repeats) for p in places]
+        # The draws of a sample stand far apart: mixup mixes neighbours, and processes share out a batch in pieces.
+        different = -(-self.batch_size // self.repeats)
+        places = range(first - position * self.batch_size, first - position * self.batch_size + size)
+        return epoch, first, [(int(order[position * different + p % different]), p // different) for p in places]
 
 
 @lru_cache(maxsize=4)
@@ -143,6 +145,7 @@ class Feed(TorchDataset[Step]):
     augment: what every image goes through; stages: what comes after it, for `data` alone.
     whole: `augment` wants whole pictures, as they were before the data set's geometry.
     extras: copies of the data set, sample by sample, whose images travel beside.
+    originals: somebody looks at the raw images, so that for a copy its original must be read.
     """
 
     plan: Plan
@@ -151,6 +154,7 @@ class Feed(TorchDataset[Step]):
     stages: Sequence[Stage] = ()
     whole: bool = False
     extras: Sequence[Any] = ()
+    originals: bool = False
 
     def __getitem__(self, number: int) -> Step:
         epoch, first, samples = self.plan.samples(number)
@@ -165,7 +169,21 @@ class Feed(TorchDataset[Step]):
         indices = [index for index, _ in samples]
         pictures = tuple(data.picture(i) for i in indices) if self.whole else ()
         batch = decoded(data, indices, pictures) if self.whole else data.read(indices)
-        raw = data.read([data.originals[i] for i in indices]) if hasattr(data, "originals") else batch
+        seen = self.originals and hasattr(data, "originals")
+        raw = data.read([data.originals[i] for i in indices]) if seen else batch
         names = (name if not again else f"{name}#{again}" for name, (_, again) in zip(batch.ids, samples, strict=True))
         batch = replace(batch, ids=tuple(names))
         return Step(replace(raw, ids=batch.ids), batch, self.plan.seed, epoch, first, pictures=pictures)
+
+
+@dataclass(frozen=True)
+class Guarded(TorchDataset[Any]):
+    """A feed whose clear errors come out of a worker process as their message, without the traceback torch adds."""
+
+    feed: Feed
+
+    def __getitem__(self, number: int) -> Step | str:
+        try:
+            return self.feed[number]
+        except HarnessError as error:
+            return str(error)
