@@ -57,6 +57,12 @@ class Entry:
         return (self.build.__doc__ or "").strip().split("\n")[0]
 
     @property
+    def lacks(self) -> str:
+        """What must be fetched before the plugin can be built, its fact of that name says; nothing for most."""
+        found: str = self.facts.get("lacks", str)()
+        return found
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The plugin's settings and their types."""
         if not is_dataclass(self.build):
