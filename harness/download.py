@@ -18,8 +18,6 @@ from harness.files import PAGE, file_sha256, is_page
 CHUNK = 2**20
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}
-"""Errors that are the disk's and not the network's."""
 
 Report = Callable[[int, int], None]
 """Told the bytes that are there and the bytes of the whole, 0 where the server does not say."""
@@ -69,7 +67,7 @@ def download(url: str, file: Path, *, sha256: str = "", size: int = 0, report: R
 
 
 def _is_of_disk(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in DISK
+    return isinstance(error, OSError) and (bool(error.filename) or error.errno in (errno.ENOSPC, errno.EDQUOT))
 
 
 def _pull(url: str, partial: Path, report: Report) -> None:

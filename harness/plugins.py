@@ -24,6 +24,9 @@ from harness.types import HarnessError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LISTED = 60
+"""Names that a message shows at most: libraries have a thousand models."""
+
 TUNE = "tune"
 """The value of a setting that is to be chosen on validation data."""
 
@@ -32,7 +35,9 @@ def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessE
     """The error for a name that does not exist: near matches first, then everything there is."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or [k for k in known if name and name in k][:3]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {', '.join(sorted(known)) or 'none'}.")
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    names = ", ".join(sorted(known)[:LISTED]) + more
+    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {names or 'none'}.")
 
 
 @dataclass(frozen=True)

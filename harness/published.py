@@ -32,7 +32,7 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
         raise HarnessError(f"No {kind} at {path}. {origin}")
     if is_page(path):
         raise HarnessError(f"{path} holds no {kind}: {PAGE} {origin}")
-    saved = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    saved = _safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
     inner = [saved[key] for key in NESTED if isinstance(saved, Mapping) and isinstance(saved.get(key), Mapping)]
     if len(inner) > 1:
         raise HarnessError(
@@ -63,12 +63,13 @@ def harmless() -> AbstractContextManager[None]:
     return torch.serialization.safe_globals(allowed)
 
 
-def _pickled(path: Path) -> Any:
+def unpickled(path: Path) -> Any:
+    """What was ``torch.save``d, on the CPU, if it is tensors and what is `harmless`; HarnessError otherwise."""
     try:
         with harmless():
             return torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED as error:
-        if "weights_only" in str(error) or "WeightsUnpickler" in str(error):
+        if any(word in str(error) for word in ("GLOBAL", "instantiate", "build")):
             raise HarnessError(
                 f"{path} holds other objects than tensors{_objects(path)}. Opening them could run code, so it was not "
                 "opened. Where you trust it, save its state dict alone with torch.save and give that file."

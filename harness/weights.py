@@ -96,8 +96,9 @@ def _what_it_is(path: Path, error: Exception) -> str:
         start = file.read(2)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return (
-            "it is a pickle, which can run code when it is opened. Convert it first where you trust it, with "
-            "safetensors.torch.save_file(torch.load(file, weights_only=True), ...), and load that in a plugin file."
+            "it is a pickle, which can run code when it is opened. Weights of a published model load by its name, with "
+            "--weights NAME=FILE (harness weights list); for others write a plugin file with torch.load(file, "
+            "weights_only=True)."
         )
     return f"{error}. Fetch or train it again."
 

@@ -42,7 +42,8 @@ def run(
     model: Annotated[
         list[str],
         typer.Option(
-            help="Registered name or path of a checkpoint. Repeatable. [default: all of the suite's data set]"
+            help="Registered name or path of a checkpoint. Repeatable. "
+            "[default: those of the suite's data set whose weights are here]"
         ),
     ] = [],  # noqa: B006
     tta: Annotated[
@@ -134,7 +135,7 @@ def run(
     procedures = {plugins.method.kind: tta, plugins.smoother.kind: smooth, plugins.detector.kind: detector}
     _check_axes(suites, procedures)
     check_writable(out)
-    fetch(model)
+    fetch([*model, denoiser or ""])
     specs = [_spec(name, model, procedures, denoiser, tile, step, common) for name in suites]
     jobs = [evaluate.prepare(spec, out) for spec in specs]
     _say_unusual(jobs)

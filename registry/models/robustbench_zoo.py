@@ -22,7 +22,7 @@ from harness.classifier import Sized
 from harness.download import offline
 from harness.files import PAGE, file_sha256, is_page
 from harness.plugins import model, suggest
-from harness.published import harmless
+from harness.published import harmless, unpickled
 from harness.types import HarnessError, Weights
 from harness.weights import fingerprint
 
@@ -52,6 +52,8 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
         raise HarnessError(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
     if path is not None and is_page(path):
         raise HarnessError(f"{path} holds no weights of {full}: {PAGE} {remedy}")
+    if path is not None:
+        unpickled(path)  # which says what is wrong with a file; RobustBench's own message advises to trust it
     try:
         network = _built(utils, dataset, threat, name, path, own_file=link is not None)
     except Exception as error:

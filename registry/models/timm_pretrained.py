@@ -30,22 +30,24 @@ def timm_pretrained(name: str) -> Callable[[], tuple[nn.Module, Weights]]:
     """Model NAME of timm, such as resnet50.a1_in1k: its weights, its input size and its normalisation."""
     import timm
 
-    if not name.startswith(ELSEWHERE) and not timm.is_model(name):
-        raise suggest("timm model", name, timm.list_models(pretrained=True))
+    known = timm.list_models(pretrained=True)
+    if not name.startswith(ELSEWHERE) and (name not in known if "." in name else not timm.is_model(name)):
+        raise suggest("timm model", name, known)
     return lambda: _load(name)
 
 
 def _load(name: str) -> tuple[nn.Module, Weights]:
     import timm
-    from timm.data import resolve_data_config
 
-    path = sources.find(f"timm/{name}")
     try:
-        body: Any = timm.create_model(name) if not name.startswith(ELSEWHERE) else None
-        if path is None and body is not None:
-            path = _from_hub(body.pretrained_cfg)
-        if path is None:
-            body = timm.create_model(name, pretrained=True)
+        if name.startswith(ELSEWHERE):
+            body, path = timm.create_model(name, pretrained=True), None
+        else:
+            body = timm.create_model(name)
+            path = sources.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
+            body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
+    except HarnessError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise HarnessError(
@@ -53,28 +55,35 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
             f"model.safetensors to {sources.folder() / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."
         ) from error
-    if path is not None:
-        body = _filled(body, name, path)
+    network, details = _fitted(body)
+    details |= {"name": f"timm/{name}", "made_with": _source(name)}
+    if not name.startswith(ELSEWHERE):
+        details |= {"kind": "classifier", "architecture": f"timm/{name}", "arguments": {}}
+    sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
+    return network, Weights(f"timm/{name}", sha256, path.name if path else "timm", details)
+
+
+def _fitted(body: Any) -> tuple[ImageClassifier, dict[str, Any]]:
+    """The classifier as timm's own data configuration wants it, and what there is to record about that.
+
+    Images of the size of its training or of its test go in as they are; others are resized to the first of these. Its
+    crop is recorded only: what is cut off belongs to the data.
+    """
+    from timm.data import resolve_data_config
+
     told = body.pretrained_cfg
     config = resolve_data_config(pretrained_cfg=told)
     sizes = list(dict.fromkeys(tuple(told[key])[1:] for key in ("input_size", "test_input_size") if told.get(key)))
     interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
-    network = ImageClassifier(body, config["mean"], config["std"], sizes, interpolation).eval()
     details = {
-        "kind": "classifier",
-        "name": f"timm/{name}",
         "pretrained": f"{told.get('architecture')}.{told.get('tag')}",
-        "made_with": _source(name),
-        "sizes": sizes,  # images of other sizes are resized to the first of these, inside the network
-        "interpolation": interpolation,
         "data_config": config,
+        "sizes": sizes,
+        "interpolation": interpolation,
     }
-    if not name.startswith(ELSEWHERE):
-        details |= {"architecture": f"timm/{name}", "arguments": {}}
     if body.num_classes == 1000 and str(told.get("tag")).endswith("in1k"):
         details["dataset"] = "imagenet"
-    sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
-    return network, Weights(f"timm/{name}", sha256, path.name if path else "timm", details)
+    return ImageClassifier(body, config["mean"], config["std"], sizes, interpolation).eval(), details
 
 
 def _from_hub(told: dict[str, Any]) -> Path | None:
