@@ -360,7 +360,7 @@ def test_converted_weights_are_the_same_to_the_bit(
 ) -> None:
     FORMATS["DiffAug"](small.state_dict(), folder / "more.ckpt")
     original, told = find_classifier("small+more")
-    for arguments in (["small+more"], ["weights/more.ckpt", "--out", "x.safetensors"]):
+    for arguments in (["small+more"], ["more.ckpt"], ["weights/more.ckpt", "--out", "x.safetensors"]):
         code, shown, error = command(capsys, "weights", "convert", *arguments)
         assert code == 0 and "small+more, from more.ckpt" in shown, error
     (folder / "more.ckpt").unlink()
@@ -381,6 +381,8 @@ def test_converted_weights_are_the_same_to_the_bit(
 
 
 def test_conversions_that_cannot_be(small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, error = command(capsys, "weights", "convert", "unknown.pth")
+    assert code == 2 and "unknown.pth: there is no such file" in error
     torch.save(small.state_dict(), "unknown.pth")
     code, _, error = command(capsys, "weights", "convert", "unknown.pth")
     assert code == 2 and "--as NAME" in error

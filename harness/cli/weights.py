@@ -64,13 +64,16 @@ def convert(
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert DA_diffaug.ckpt --out da.safetensors`
     """
     from harness import console, plugins, sources, zoo
-    from harness.weights import find_classifier
+    from harness.weights import ENDINGS, find_classifier
 
     plugins.discover(*plugin)
     give(weights)
-    if Path(what).is_file():
-        name = name or _named(Path(what))
-        give([f"{name}={what}"])
+    file = next((path for path in (Path(what), sources.folder() / what) if path.is_file()), None)
+    if file:
+        name = name or _named(file)
+        give([f"{name}={file}"])
+    elif Path(what).suffix in ENDINGS:
+        raise HarnessError(f"{what}: there is no such file, here or in {sources.folder().absolute()}.")
     else:
         name = what
         fetch([name])
@@ -164,5 +167,5 @@ def _state(source: Source, path: Path) -> str:
     from harness.weights import is_checkpoint
 
     if is_checkpoint(path):
-        return "a harness checkpoint"
+        return "converted, or trained by the harness"
     return {"yes": "as published", "no": "not the published file"}.get(source.check(path), "no hash is published")
