@@ -6,7 +6,32 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+Sizes = Sequence[tuple[int, int]]
+"""Heights and widths that a network takes."""
+
+
+def fitted(images: Tensor, sizes: Sizes, interpolation: str = "bicubic") -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] at a size that a network takes: as they are, or resized to the first of `sizes`.
+
+    Resizing is antialiased and ends in [0, 1], as Pillow's does. No sizes: any will do.
+    """
+    if not sizes or tuple(images.shape[-2:]) in sizes:
+        return images
+    return F.interpolate(images, sizes[0], mode=interpolation, align_corners=False, antialias=True).clamp(0, 1)
+
+
+class Sized(nn.Module):
+    """A classifier of images in [0, 1] for those of any size: see `fitted`."""
+
+    def __init__(self, network: nn.Module, sizes: Sizes) -> None:
+        super().__init__()
+        self.network, self.sizes = network, sizes
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.network(fitted(images, self.sizes)))
 
 
 class ImageClassifier(nn.Module):
@@ -14,23 +39,35 @@ class ImageClassifier(nn.Module):
 
     body: a network with timm's ``forward_features`` and ``forward_head``.
     mean, std: per-channel normalisation of the training recipe; buffers, so that they travel with the weights.
+    sizes, interpolation: see `fitted`; "bicubic" or "bilinear".
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, body: nn.Module, mean: Sequence[float] = (0.5,) * 3, std: Sequence[float] = (0.5,) * 3) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        mean: Sequence[float] = (0.5,) * 3,
+        std: Sequence[float] = (0.5,) * 3,
+        sizes: Sizes = (),
+        interpolation: str = "bicubic",
+    ) -> None:
         super().__init__()
+        self.sizes, self.interpolation = sizes, interpolation
         self.body: Any = body
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.body((images - self.mean) / self.std))
+        return cast(Tensor, self.body(self._normalised(images)))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (fitted(images, self.sizes, self.interpolation) - self.mean) / self.std
 
     def features(self, images: Tensor) -> Tensor:
         """The penultimate layer (B, D), after pooling: what `head` maps to logits."""
-        hidden = self.body.forward_features((images - self.mean) / self.std)
+        hidden = self.body.forward_features(self._normalised(images))
         return cast(Tensor, self.body.forward_head(hidden, pre_logits=True))
 
     def head(self, features: Tensor) -> Tensor:

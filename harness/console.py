@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -16,12 +16,15 @@ from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TaskID,
     TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -139,6 +142,15 @@ def fitted(table: Table, room: int) -> Table:
         kept = replace(kept, header=kept.header[:-1], rows=[row[:-1] for row in kept.rows])
     note = f"Left out for want of room: {', '.join(left_out)}; {whole} columns, a pipe or a file show everything."
     return replace(kept, caption=" ".join(filter(None, [table.caption, note])))
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A live bar of bytes: a function that is told how many are here, and how many there are (0: not known)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=err) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole or None)
 
 
 def show(table: Table) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -43,6 +45,18 @@ def check_writable(folder: Path) -> None:
         raise HarnessError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose a folder you can write to with --out."
         ) from error
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, stamp: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; remembered until the file changes."""
+    status = path.stat()
+    return _sha256(path, (status.st_mtime_ns, status.st_size))
 
 
 def is_page(file: Path) -> bool:

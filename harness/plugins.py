@@ -24,6 +24,9 @@ from harness.types import HarnessError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LISTED = 60
+"""Names that a message shows at most: libraries have a thousand models."""
+
 TUNE = "tune"
 """The value of a setting that is to be chosen on validation data."""
 
@@ -34,7 +37,9 @@ def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessE
     near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
     near = near or [k for k in known if name and name in k][:3]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {', '.join(sorted(known)) or 'none'}.")
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    names = ", ".join(sorted(known)[:LISTED]) + more
+    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {names or 'none'}.")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,12 @@ class Entry:
     def summary(self) -> str:
         """First line of the plugin's docstring."""
         return (self.build.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def lacks(self) -> str:
+        """What must be fetched before the plugin can be built, its fact of that name says; nothing for most."""
+        found: str = self.facts.get("lacks", str)()
+        return found
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from harness import plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
-from harness.files import PAGE, is_page, writing
+from harness.files import PAGE, file_sha256, is_page, writing
 from harness.published import read_state
 from harness.types import HarnessError, Weights
 
@@ -50,18 +49,6 @@ class Checkpoint:
     def weights(self) -> Weights:
         """What a record says about this checkpoint."""
         return Weights(self.path.stem, self.sha256, self.path.name, dict(self.header))
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, stamp: tuple[int, int]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; remembered until the file changes."""
-    status = path.stat()
-    return _sha256(path, (status.st_mtime_ns, status.st_size))
 
 
 def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
@@ -109,8 +96,9 @@ def _what_it_is(path: Path, error: Exception) -> str:
         start = file.read(2)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return (
-            "it is a pickle, which can run code when it is opened. Convert it first where you trust it, with "
-            "safetensors.torch.save_file(torch.load(file, weights_only=True), ...), and load that in a plugin file."
+            "it is a pickle, which can run code when it is opened. Weights of a published model load by its name, with "
+            "--weights NAME=FILE (harness weights list); for others write a plugin file with torch.load(file, "
+            "weights_only=True)."
         )
     return f"{error}. Fetch or train it again."
 
@@ -145,7 +133,8 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str) -> 
 def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
     """A body with its normalisation around it, as its architecture's kind and the training objective want it."""
     if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
-        return ImageClassifier(body)
+        sizes = [(height, width) for height, width in checkpoint.header.get("sizes", ())]
+        return ImageClassifier(body, sizes=sizes, interpolation=checkpoint.header.get("interpolation", "bicubic"))
     objective = checkpoint.header.get("objective")
     if objective not in CHANNELS:
         raise HarnessError(
@@ -155,13 +144,33 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
     return TimeConditionedClassifier(body, denoised=objective == "da")
 
 
-def published(path: Path, network: nn.Module, kind: str, origin: str) -> tuple[nn.Module, Weights]:
+def published(
+    path: Path,
+    network: nn.Module,
+    kind: str,
+    origin: str,
+    ours: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state,
+) -> tuple[nn.Module, Weights]:
     """`network` with the tensors of a file as its authors publish it, which must have its names and shapes exactly.
 
-    kind, origin: see `harness.published.read_state`.
+    kind, origin: see `harness.published.read_state`. ours: from the authors' names to the network's.
     """
-    loaded = _load(network, read_state(path, kind, origin), f"{path} does not hold the {kind}")
+    # Files from before torch 0.4.1 lack the batch counters, which nothing reads outside of training.
+    counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    tensors = {**counters, **ours(read_state(path, kind, origin))}
+    loaded = _load(network, tensors, f"{path} does not hold the {kind}")
     return loaded, Weights(path.stem, file_sha256(path), path.name)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a harness checkpoint, or a damaged one, or a path a training run's folder."""
+    if path.suffix != ".safetensors":
+        return path.is_dir()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except SafetensorError:
+        return True
 
 
 def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from helpers import run_small
 
-from harness import plugins
+from harness import plugins, sources
 from harness.record import RunRecord
 
 
@@ -25,6 +25,7 @@ def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in vars(plugins).values():
         if isinstance(registry, plugins.Registry):
             monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(sources, "given", {})
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
     "files",
+    "download",
+    "sources",
     "types",
     "plugins",
     "noise",
@@ -22,6 +24,7 @@ ORDER = [
     "diffusion",
     "classifier",
     "weights",
+    "zoo",
     "deepaugment",
     "views",
     "tally",

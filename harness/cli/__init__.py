@@ -11,6 +11,7 @@ from harness.cli.augment import app as augment
 from harness.cli.run import run
 from harness.cli.show import compare, leaderboard, list_plugins
 from harness.cli.train import train
+from harness.cli.weights import app as weights
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(run)
 app.command()(train)
 app.add_typer(data.app, name="data")
 app.add_typer(augment, name="augment")
+app.add_typer(weights, name="weights")
 app.command("list")(list_plugins)
 app.command()(compare)
 app.command()(leaderboard)

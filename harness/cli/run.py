@@ -12,6 +12,7 @@ from harness.cli.options import (
     RESULTS,
     Device,
     Dtype,
+    Files,
     Plugin,
     Seed,
     Workers,
@@ -20,6 +21,7 @@ from harness.cli.options import (
     threads,
     usable_device,
 )
+from harness.cli.weights import fetch, give
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def run(
     model: Annotated[
         list[str],
         typer.Option(
-            help="Registered name or path of a checkpoint. Repeatable. [default: all of the suite's data set]"
+            help="Registered name or path of a checkpoint. Repeatable. "
+            "[default: those of the suite's data set whose weights are here]"
         ),
     ] = [],  # noqa: B006
     tta: Annotated[
@@ -101,6 +104,7 @@ def run(
         OnBadImage, typer.Option(help="skip leaves out images that cannot be read: the records are partial and say so.")
     ] = OnBadImage.stop,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local",
+    weights: Files = [],  # noqa: B006
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1",
     plugin: Plugin = [],  # noqa: B006
     dry_run: Annotated[
@@ -120,6 +124,7 @@ def run(
     from harness.files import check_writable
 
     plugins.discover(*plugin)
+    give(weights)
     shares = shares_of(shard)
     device = usable_device(device)
     step = every or (1 if full else 0 if suite else QUICK)
@@ -129,9 +134,11 @@ def run(
     suites = _configured(suite or ["digits-c"], options)
     procedures = {plugins.method.kind: tta, plugins.smoother.kind: smooth, plugins.detector.kind: detector}
     _check_axes(suites, procedures)
-    specs = [_spec(name, model, procedures, denoiser, tile, step, common) for name in suites]
     check_writable(out)
+    fetch([*model, denoiser or ""])
+    specs = [_spec(name, model, procedures, denoiser, tile, step, common) for name in suites]
     jobs = [evaluate.prepare(spec, out) for spec in specs]
+    _say_unusual(jobs)
     if dry_run:
         console.show(_estimates(jobs, shares))
         return
@@ -212,11 +219,7 @@ def _spec(
 
     suite, bench = plugins.suite.configure(suite)
     data = bench.open(bench.conditions()[0], common["seed"])
-    line_up = models or [e.name for e in plugins.model.entries() if e.source or e.facts.get("dataset") == bench.dataset]
-    if not line_up:
-        raise HarnessError(
-            f"No model is registered for {bench.dataset!r}, the data of {suite!r}. Name one with --model."
-        )
+    line_up = models or _line_up(suite, bench.dataset)
     axis = plugins.AXES[bench.axis]
     names = axis.names(given, bench.methods)
     needs_denoiser = bench.diffuses or any(axis.of(name).facts.get("denoiser") for name in names)
@@ -229,6 +232,37 @@ def _spec(
         tile=tile or (100 if data.geometry.crop <= 64 else 16),
         **common,
     )
+
+
+def _line_up(suite: str, dataset: str) -> list[str]:
+    """The models that a suite takes where none is named: those of its data set whose weights are here."""
+    from harness import console, plugins
+
+    usual = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
+    if not usual:
+        raise HarnessError(f"No model is registered for {dataset!r}, the data of {suite!r}. Name one with --model.")
+    lacking = ", ".join(f"{entry.name} ({entry.lacks})" for entry in usual if entry.lacks)
+    remedy = "What to put where: harness weights list."
+    line_up = [entry.name for entry in usual if not entry.lacks]
+    if not line_up:
+        raise HarnessError(f"{suite!r}: the weights of its models are not here: {lacking}. {remedy}")
+    if lacking:
+        console.err.print(f"{suite}: left out for want of weights: {lacking}. {remedy}", markup=False)
+    return line_up
+
+
+def _say_unusual(jobs: list[Any]) -> None:
+    """Tell of weights that stand under a published model's name and are others."""
+    from harness import console
+
+    found = {name: info for job in jobs for name, info in job.models.items()}
+    for name, info in found.items():
+        if info.details.get("as_published") == "no":
+            console.err.print(
+                f"{name}: {info.source} is not the published file (its SHA-256 begins with {info.sha256[:12]}): these "
+                "are numbers of other weights, and the record says so.",
+                markup=False,
+            )
 
 
 def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from harness.cli.options import Device, Plugin, usable_device
+from harness.cli.options import Device, Files, Plugin, usable_device
+from harness.cli.weights import fetch, give
 from harness.errors import HarnessError
 from harness.train.spec import TASK, TrainSpec, flag, options
 
@@ -98,6 +99,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for state, checkpoint, card and log. [default: runs/NAME]")
     ] = None,
+    weights: Files = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
     dry_run: Annotated[
@@ -118,6 +120,7 @@ def train(
     from harness.train import run as training
 
     plugins.discover(*plugin)
+    give(weights)
     started = recipes.load(recipe) if recipe else None
     given = dict(started.settings) if started else {}
     given |= {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
@@ -132,6 +135,7 @@ def train(
         raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
     if dry_run:
         return _plan(spec, recipe)
+    fetch([spec.init])
     out = out or Path("runs") / (Path(recipe).name.removesuffix(".toml") or spec.name)
     console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:

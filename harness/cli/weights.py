@@ -1,0 +1,171 @@
+"""``harness weights``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import Files, Plugin
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.sources import Source
+
+app = typer.Typer(help="Look after the weights that others published.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_weights(
+    weights: Files = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """List the published weights: those that are here, and for the others what to put where."""
+    from harness import console, leaderboard, plugins, sources
+
+    plugins.discover(*plugin)
+    give(weights)
+    published = _published().values()
+    caption = f"Files go into {sources.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
+    header = ["name", "file", "state", "licence"]
+    console.show(leaderboard.Table("Published weights", header, [_row(source) for source in published], caption))
+    for line in _addresses(source for source in published if not source.find()):
+        console.out.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def download(
+    names: Annotated[list[str], typer.Argument(help="Names: see harness weights list.")],
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Fetch published weights into the folder of weights; what was cut off goes on. Checked where a hash is known."""
+    from harness import console, plugins
+
+    plugins.discover(*plugin)
+    for source in map(_source, names):
+        path = source.find() or _fetch(source)
+        console.out.print(f"{source.name}: {path} ({_state(source, path)})", markup=False)
+
+
+@app.command()
+def convert(
+    what: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model, or a file as its authors publish it.")],
+    out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the folder of weights]")] = None,
+    name: Annotated[
+        str, typer.Option("--as", show_default=False, help="Whose weights FILE holds, where its name does not say so.")
+    ] = "",
+    weights: Files = [],  # noqa: B006
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
+
+    Examples: `harness weights convert resnet50.augmix`, `harness weights convert DA_diffaug.ckpt --out da.safetensors`
+    """
+    from harness import console, plugins, sources, zoo
+    from harness.weights import ENDINGS, find_classifier
+
+    plugins.discover(*plugin)
+    give(weights)
+    file = next((path for path in (Path(what), sources.folder() / what) if path.is_file()), None)
+    if file:
+        name = name or _named(file)
+        give([f"{name}={file}"])
+    elif Path(what).suffix in ENDINGS:
+        raise HarnessError(f"{what}: there is no such file, here or in {sources.folder().absolute()}.")
+    else:
+        name = what
+        fetch([name])
+    out = out or sources.folder() / f"{name}.safetensors"
+    network, found = find_classifier(name)
+    sha256 = zoo.convert(network, found, out)
+    console.out.print(f"{name}, from {found.source}: {out}, SHA-256 {sha256}", markup=False)
+
+
+def give(texts: Sequence[str]) -> None:
+    """Take what ``--weights NAME=FILE`` says; each name must be of published weights or of a library's model."""
+    from harness import plugins, sources
+
+    families = {*plugins.model.families, *plugins.denoiser.families}
+    for name in sources.give(texts):
+        if f"{name.partition('/')[0]}/NAME" not in families:
+            _source(name)
+
+
+def fetch(names: Iterable[str]) -> None:
+    """Download those published weights among the named models that are not here and have an address."""
+    from harness import download
+
+    for name in names:
+        source = _published().get(name)
+        if source and not source.find() and any(file.urls for file in source.files) and not download.offline():
+            _fetch(source)
+
+
+def _fetch(source: Source) -> Path:
+    from harness import console, download, sources
+
+    problems = []
+    for file, url in [(known, url) for known in source.files for url in known.urls]:
+        path = sources.folder() / file.name
+        try:
+            with console.downloading(file.name) as report:
+                download.download(url, path, sha256=file.digits, size=file.size, report=report)
+            return path
+        except HarnessError as error:
+            problems.append(f"Fetching it failed: {error}")
+    raise HarnessError(" ".join([source.missing, *problems]))
+
+
+def _published() -> dict[str, Source]:
+    """All published weights, by the name of the model or denoiser that they are of."""
+    from harness import plugins
+
+    entries = [*plugins.model.entries(), *plugins.denoiser.entries()]
+    return {entry.name: entry.facts["published"] for entry in entries if "published" in entry.facts}
+
+
+def _source(name: str) -> Source:
+    from harness.plugins import suggest
+
+    if name not in _published():
+        raise suggest("name of published weights", name, list(_published()))
+    return _published()[name]
+
+
+def _named(file: Path) -> str:
+    """Whose weights a file holds, by its published name."""
+    found = [name for name, source in _published().items() if file.name in [known.name for known in source.files]]
+    if len(found) != 1:
+        raise HarnessError(f"{file}: its name does not tell whose weights it holds. Say it with --as NAME.")
+    return found[0]
+
+
+def _row(source: Source) -> list[str]:
+    path = source.find()
+    try:
+        state = f"{path}\n{_state(source, path)}" if path else "missing"
+    except HarnessError as error:
+        state = f"wrong: {error}"
+    return [source.name, "\n".join(file.name for file in source.files), state, source.licence]
+
+
+def _addresses(missing: Iterable[Source]) -> Iterator[str]:
+    """Where to get what is missing: a line for each file with an address, and for each page."""
+    by_hand: dict[str, list[str]] = {}
+    for source in missing:
+        if url := next((url for file in source.files for url in file.urls), ""):
+            yield f"harness weights download {source.name}: {url}"
+        else:
+            by_hand.setdefault(source.page, []).append(source.files[0].name)
+    yield from (f"By hand, from {page}: {', '.join(files)}" for page, files in by_hand.items())
+
+
+def _state(source: Source, path: Path) -> str:
+    """What is known about a file that is here. Raises HarnessError where it is not what its name says."""
+    from harness.weights import is_checkpoint
+
+    if is_checkpoint(path):
+        return "converted, or trained by the harness"
+    return {"yes": "as published", "no": "not the published file"}.get(source.check(path), "no hash is published")

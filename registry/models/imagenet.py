@@ -1,0 +1,7 @@
+"""The ten classifiers of the DiffAug paper, from the files that their authors publish; ``imagenet.toml`` lists them."""
+
+from importlib import resources
+
+from harness import zoo
+
+zoo.register((resources.files(__package__ or "") / "imagenet.toml").read_text())

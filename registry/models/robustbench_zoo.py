@@ -1,0 +1,125 @@
+"""Every model of an installed RobustBench, as ``robustbench/DATASET/THREAT/NAME``: https://robustbench.github.io."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+from torch import nn
+
+from harness import sources
+from harness.classifier import Sized
+from harness.download import offline
+from harness.files import PAGE, file_sha256, is_page
+from harness.plugins import model, suggest
+from harness.published import harmless, unpickled
+from harness.types import HarnessError, Weights
+from harness.weights import fingerprint
+
+
+def _source(name: str) -> str:
+    try:
+        return f"robustbench {version('robustbench')}"
+    except PackageNotFoundError:
+        return ""
+
+
+@model.family("robustbench", _source)
+def robustbench(name: str) -> Callable[[], tuple[nn.Module, Weights]]:
+    """A model of RobustBench: imagenet/corruptions/Hendrycks2020AugMix, cifar10/Linf/NAME."""
+    if name.count("/") != 2:
+        raise HarnessError(f"robustbench/{name}: write robustbench/DATASET/THREAT/NAME, such as cifar10/Linf/Standard.")
+    return lambda: _load(*name.split("/"))
+
+
+def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
+    full = f"robustbench/{dataset}/{threat}/{name}"
+    utils, entry = _entry(dataset, threat, name)
+    path, link = sources.find(full), entry["gdrive_id"]
+    where = f" from https://drive.google.com/file/d/{link}/view" if isinstance(link, str) and link else ""
+    remedy = f"Put its file{where} to {sources.folder() / full}.pt, or name it with --weights {full}=FILE."
+    if path is None and offline():
+        raise HarnessError(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
+    if path is not None and is_page(path):
+        raise HarnessError(f"{path} holds no weights of {full}: {PAGE} {remedy}")
+    if path is not None:
+        unpickled(path)  # which says what is wrong with a file; RobustBench's own message advises to trust it
+    try:
+        network = _built(utils, dataset, threat, name, path, own_file=link is not None)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise HarnessError(f"{full} could not be loaded ({type(error).__name__}: {reason}). {remedy}") from error
+    path = path or sources.find(full)
+    sizes = _sizes(entry, network)
+    details = {
+        "dataset": dataset,
+        "threat": threat,
+        "preprocessing": entry.get("preprocessing"),
+        "sizes": sizes,  # images of other sizes are resized (bicubic) to this, inside the network
+        "made_with": _source(name),
+    }
+    sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
+    return Sized(network, sizes).eval(), Weights(full, sha256, path.name if path else "robustbench", details)
+
+
+def _entry(dataset: str, threat: str, name: str) -> tuple[Any, Any]:
+    """RobustBench's loader, and what its table says of a model.
+
+    It imports AutoAttack as its repository calls it; PyPI has it as pyautoattack.
+    """
+    try:
+        if "autoattack" not in sys.modules and importlib.util.find_spec("autoattack") is None:
+            for part in ("", ".state"):
+                sys.modules[f"autoattack{part}"] = importlib.import_module(f"pyautoattack{part}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = importlib.import_module("robustbench.model_zoo").model_dicts
+            utils = importlib.import_module("robustbench.utils")
+    except ImportError as error:
+        raise HarnessError(
+            f"robustbench/{dataset}/{threat}/{name}: RobustBench cannot be imported ({error}). "
+            'pip install "robustness-harness[robustbench]"'
+        ) from error
+    # The 3D corruptions have a leaderboard of their own and the models of the others.
+    known = {
+        f"{data.value}/{kind.value}/{model}": entry
+        for data, kinds in table.items()
+        for kind, models in kinds.items()
+        for model, entry in models.items()
+    }
+    sought = f"{dataset}/{threat.removesuffix('_3d')}/{name}"
+    if sought not in known:
+        raise suggest("model of RobustBench", sought, list(known))
+    return utils, known[sought]
+
+
+def _built(utils: Any, dataset: str, threat: str, name: str, path: Path | None, own_file: bool) -> Any:
+    """The network as RobustBench builds and fills it; of pickles only the tensors are read."""
+    with TemporaryDirectory() as here, mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"), harmless():
+        folder, settings = sources.folder() / "robustbench", {}
+        if path is not None and own_file:
+            folder = Path(here)
+            link = folder / dataset / threat.removesuffix("_3d") / f"{name}.pt"
+            link.parent.mkdir(parents=True)
+            link.symlink_to(path.resolve())
+        elif path is not None:  # of those that timm builds
+            settings = {"custom_checkpoint": str(path)}
+        return utils.load_model(name, model_dir=folder, dataset=dataset, threat_model=threat, **settings)
+
+
+def _sizes(entry: Any, network: Any) -> list[tuple[int, int]]:
+    """The size of its images, by the name of its preprocessing or by timm's word; none where any will do."""
+    if side := re.search(r"(\d+)$", entry.get("preprocessing") or ""):
+        return [(int(side[1]),) * 2]
+    told = getattr(getattr(network, "model", network), "default_cfg", None)
+    return [tuple(told["input_size"][1:])] if told and entry["gdrive_id"] is None else []

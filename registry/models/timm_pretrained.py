@@ -1,0 +1,125 @@
+"""Every pretrained model of timm, as ``timm/NAME``: https://huggingface.co/timm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from harness import sources
+from harness.classifier import ImageClassifier
+from harness.files import file_sha256
+from harness.plugins import model, suggest
+from harness.published import read_state
+from harness.types import HarnessError, Weights
+from harness.weights import fingerprint
+
+ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
+"""Names that timm takes to be places."""
+
+
+def _source(name: str) -> str:
+    return f"timm {version('timm')}"
+
+
+@model.family("timm", _source)
+def timm_pretrained(name: str) -> Callable[[], tuple[nn.Module, Weights]]:
+    """Model NAME of timm, such as resnet50.a1_in1k: its weights, its input size and its normalisation."""
+    import timm
+
+    known = timm.list_models(pretrained=True)
+    if not name.startswith(ELSEWHERE) and (name not in known if "." in name else not timm.is_model(name)):
+        raise suggest("timm model", name, known)
+    return lambda: _load(name)
+
+
+def _load(name: str) -> tuple[nn.Module, Weights]:
+    import timm
+
+    try:
+        if name.startswith(ELSEWHERE):
+            body, path = timm.create_model(name, pretrained=True), None
+        else:
+            body = timm.create_model(name)
+            path = sources.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
+            body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
+    except HarnessError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HarnessError(
+            f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
+            f"model.safetensors to {sources.folder() / 'timm' / name}.safetensors, or give a file with --weights "
+            f"timm/{name}=FILE."
+        ) from error
+    network, details = _fitted(body)
+    details |= {"name": f"timm/{name}", "made_with": _source(name)}
+    if not name.startswith(ELSEWHERE):
+        details |= {"kind": "classifier", "architecture": f"timm/{name}", "arguments": {}}
+    sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
+    return network, Weights(f"timm/{name}", sha256, path.name if path else "timm", details)
+
+
+def _fitted(body: Any) -> tuple[ImageClassifier, dict[str, Any]]:
+    """The classifier as timm's own data configuration wants it, and what there is to record about that.
+
+    Images of the size of its training or of its test go in as they are; others are resized to the first of these. Its
+    crop is recorded only: what is cut off belongs to the data.
+    """
+    from timm.data import resolve_data_config
+
+    told = body.pretrained_cfg
+    config = resolve_data_config(pretrained_cfg=told)
+    sizes = list(dict.fromkeys(tuple(told[key])[1:] for key in ("input_size", "test_input_size") if told.get(key)))
+    interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
+    details = {
+        "pretrained": f"{told.get('architecture')}.{told.get('tag')}",
+        "data_config": config,
+        "sizes": sizes,
+        "interpolation": interpolation,
+    }
+    if body.num_classes == 1000 and str(told.get("tag")).endswith("in1k"):
+        details["dataset"] = "imagenet"
+    return ImageClassifier(body, config["mean"], config["std"], sizes, interpolation).eval(), details
+
+
+def _from_hub(told: dict[str, Any]) -> Path | None:
+    """The hub's file, from the cache or the network; None where timm reads the model in a way of its own."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if not told.get("hf_hub_id") or told.get("hf_hub_filename") or told.get("custom_load"):
+        return None
+    try:
+        return Path(hf_hub_download(told["hf_hub_id"], "model.safetensors"))
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        return None
+
+
+def _filled(body: Any, name: str, path: Path) -> nn.Module:
+    """The network with the tensors of a file, in timm's own names or in those that timm knows how to translate."""
+    import timm
+
+    state = read_state(path, f"weights of timm/{name}", "Fetch it again.")
+    own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith("num_batches_tracked")}
+    other = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if other:
+        key = min(other)
+        shapes = f"{key} is {tuple(state[key].shape)} there and {tuple(own[key].shape)} here"
+        raise HarnessError(f"{path} does not hold weights of timm/{name}: {shapes}.")
+    try:
+        if own.keys() <= state.keys():
+            body.load_state_dict(state)
+            return body
+        overlay = {"state_dict": dict(state)}
+        translated = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        translated.pretrained_cfg = body.pretrained_cfg
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HarnessError(f"{path} does not hold weights of timm/{name}: {reason}") from error
+    return translated
