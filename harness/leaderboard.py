@@ -13,7 +13,7 @@ import numpy as np
 
 from harness import metrics, plugins, record
 from harness.record import Cost, Rows, RunRecord
-from harness.types import HarnessError, Metric
+from harness.types import Condition, HarnessError, Metric
 
 
 @dataclass(frozen=True)
@@ -190,21 +190,54 @@ class Comparison:
 def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """Paired accuracies on the samples that both records have; the mean is over the suite's scored conditions.
 
+    Where these have images of their own, which is known by the ids, it is over all of their images.
+
     Raises HarnessError when the records are of different suites, data or randomness, or share no sample.
     """
     check_pairable(a, b)
     sides = [_correct(entry) for entry in (a, b)]
-    common = sides[0].keys() & sides[1].keys()
-    ids = sorted({sample for _, sample in common})
-    suite = plugins.suite.configure(a.suite)[1]
-    conditions = [c for c in suite.conditions() if all((c.name, sample) in common for sample in ids)]
-    if not ids or not conditions:
+    groups = _together(plugins.suite.configure(a.suite)[1].conditions(), sides[0].keys() & sides[1].keys())
+
+    def tables(ids: Sequence[str], conditions: Sequence[Condition]) -> list[Any]:
+        return [np.array([[s[c.name, i] for c in conditions] for i in ids]) for s in sides]
+
+    shown = [c for _, conditions in groups for c in conditions]
+    averaged = [(ids, scored) for ids, conditions in groups if (scored := [c for c in conditions if c.scored])]
+    if not averaged:
         raise HarnessError(f"{label(a)} and {label(b)} share no complete condition. Run both on the same subset.")
-    left, right = (np.array([[s[c.name, i] for c in conditions] for i in ids]) for s in sides)
-    per_condition = {c.name: metrics.compare_condition(left[:, k], right[:, k]) for k, c in enumerate(conditions)}
-    scored = [k for k, c in enumerate(conditions) if c.scored]
-    mean = metrics.compare_clustered(left[:, scored], right[:, scored])
-    return Comparison(a, b, per_condition, mean, len(ids), [c.name for c in conditions if not c.scored])
+    per_condition = {
+        c.name: metrics.compare_condition(*(t[:, 0] for t in tables(ids, [c]))) for ids, cs in groups for c in cs
+    }
+    if len(averaged) == 1:
+        mean = metrics.compare_clustered(*tables(*averaged[0]))
+    else:
+        pooled = zip(*(tables(*group) for group in averaged), strict=True)
+        mean = metrics.compare_condition(*(np.concatenate([t.ravel() for t in side]) for side in pooled))
+    images = sum(len(ids) for ids, _ in groups)
+    return Comparison(a, b, per_condition, mean, images, [c.name for c in shown if not c.scored])
+
+
+def _together(
+    conditions: Sequence[Condition], common: Iterable[tuple[str, str]]
+) -> list[tuple[list[str], list[Condition]]]:
+    """Conditions that show the same images, with these; one that lacks some of its group's images is left out.
+
+    common: the (condition, id) that both records have.
+    """
+    seen: dict[str, set[str]] = {}
+    for name, sample in common:
+        seen.setdefault(name, set()).add(sample)
+    groups: list[tuple[set[str], list[Condition]]] = []
+    for c in (c for c in conditions if c.name in seen):
+        for ids, members in groups:
+            if not ids.isdisjoint(seen[c.name]):
+                ids |= seen[c.name]
+                members.append(c)
+                break
+        else:
+            groups.append((set(seen[c.name]), [c]))
+    complete = [(sorted(ids), [c for c in members if seen[c.name] == ids]) for ids, members in groups]
+    return [group for group in complete if group[1]]
 
 
 def check_pairable(a: RunRecord, b: RunRecord) -> None:

@@ -26,6 +26,7 @@ ORDER = [
     "views",
     "tally",
     "metrics",
+    "calibration",
     "certification",
     "counting",
     "sequential",
