@@ -61,7 +61,7 @@ def open_mapped(
     another shape or type, and for labels that are no classes.
     """
     pixels, targets = _array(file, shape, np.dtype(np.uint8)), _array(labels, shape[:1])
-    here = torch.from_numpy(np.asarray(targets[part.start : part.stop], dtype=np.int64))
+    here = torch.from_numpy(np.array(targets[part.start : part.stop], dtype=np.int64))
     least, most = int(here.min()), int(here.max())
     if least < 0 or most >= len(classes):
         raise HarnessError(f"{labels} holds labels from {least} to {most}; {name!r} has {len(classes)} classes.")
