@@ -196,39 +196,42 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """
     check_pairable(a, b)
     sides = [_correct(entry) for entry in (a, b)]
-    groups = _together(plugins.suite.configure(a.suite)[1].conditions(), sides[0].keys() & sides[1].keys())
+    conditions = plugins.suite.configure(a.suite)[1].conditions()
+    groups = _together(conditions, sides[0].keys() & sides[1].keys())
+    images = {c.name: ids for ids, members in groups for c in members}
 
-    def tables(ids: Sequence[str], conditions: Sequence[Condition]) -> list[Any]:
-        return [np.array([[s[c.name, i] for c in conditions] for i in ids]) for s in sides]
+    def tables(ids: Sequence[str], members: Sequence[Condition]) -> list[Any]:
+        return [np.array([[side[c.name, i] for c in members] for i in ids]) for side in sides]
 
-    shown = [c for _, conditions in groups for c in conditions]
-    averaged = [(ids, scored) for ids, conditions in groups if (scored := [c for c in conditions if c.scored])]
+    shown = [c for c in conditions if c.name in images]
+    averaged = [(ids, members) for ids, members in groups if members[0].scored]
     if not averaged:
         raise HarnessError(f"{label(a)} and {label(b)} share no complete condition. Run both on the same subset.")
     per_condition = {
-        c.name: metrics.compare_condition(*(t[:, 0] for t in tables(ids, [c]))) for ids, cs in groups for c in cs
+        c.name: metrics.compare_condition(*(table[:, 0] for table in tables(images[c.name], [c]))) for c in shown
     }
     if len(averaged) == 1:
         mean = metrics.compare_clustered(*tables(*averaged[0]))
     else:
         pooled = zip(*(tables(*group) for group in averaged), strict=True)
-        mean = metrics.compare_condition(*(np.concatenate([t.ravel() for t in side]) for side in pooled))
-    images = sum(len(ids) for ids, _ in groups)
-    return Comparison(a, b, per_condition, mean, images, [c.name for c in shown if not c.scored])
+        mean = metrics.compare_condition(*(np.concatenate([table.ravel() for table in side]) for side in pooled))
+    total = len(set().union(*images.values()))
+    return Comparison(a, b, per_condition, mean, total, [c.name for c in shown if not c.scored])
 
 
 def _together(
     conditions: Sequence[Condition], common: Iterable[tuple[str, str]]
 ) -> list[tuple[list[str], list[Condition]]]:
-    """Conditions that show the same images, with these; one that lacks some of its group's images is left out.
+    """Scored conditions that show the same images, with these; then every other condition with its own.
 
-    common: the (condition, id) that both records have.
+    A scored condition that lacks some of its group's images is left out. common: the (condition, id) of both records.
     """
     seen: dict[str, set[str]] = {}
     for name, sample in common:
         seen.setdefault(name, set()).add(sample)
     groups: list[tuple[set[str], list[Condition]]] = []
-    for c in (c for c in conditions if c.name in seen):
+    present = [c for c in conditions if c.name in seen]
+    for c in (c for c in present if c.scored):
         for ids, members in groups:
             if not ids.isdisjoint(seen[c.name]):
                 ids |= seen[c.name]
@@ -236,6 +239,7 @@ def _together(
                 break
         else:
             groups.append((set(seen[c.name]), [c]))
+    groups += [(seen[c.name], [c]) for c in present if not c.scored]
     complete = [(sorted(ids), [c for c in members if seen[c.name] == ids]) for ids, members in groups]
     return [group for group in complete if group[1]]
 

@@ -51,8 +51,9 @@ class CorruptedCopies(FromImageNet, Severities):
 
     def images(self, condition: Condition) -> StoredPictures:
         """One corruption at one severity; all must show the same images."""
-        data, first = self._copy(condition), self._first
-        if list(data.ids) != list(first.ids):
+        first = self._first
+        data = first if condition == self.shifted()[0] else self._copy(condition)
+        if data.ids != first.ids:
             odd = sorted(set(data.ids) ^ set(first.ids))
             raise HarnessError(
                 f"{data.source.root} and {first.source.root} must hold the same images, but {len(odd)} are in one of "

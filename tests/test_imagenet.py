@@ -296,7 +296,8 @@ def test_the_clean_images_are_those_of_the_same_classes(disk: Path, tmp_path: Pa
 
 def test_records_with_images_of_their_own_are_compared(disk: Path, tmp_path: Path) -> None:
     plugins.method("test/wrong")(lambda: lambda views, classifier: classifier(1 - views.original()).softmax(-1))
-    for suite, images in {"imagenet-d": 4, f"imagenet-r:clean={disk / 'imagenet'}": 3 + 6}.items():
+    clean = disk / "imagenet"
+    for suite, images in {"imagenet-d": 4, f"imagenet-r:clean={clean}": 3 + 6, f"imagenet-c:clean={clean}": 9}.items():
         right, wrong = run(disk, suite, tmp_path, methods=("default", "test/wrong"))
         found = leaderboard.compare(wrong, right)
         assert found.images == images and set(found.per_condition) == set(right.rows()["condition"])
