@@ -16,7 +16,7 @@ from harness.types import Condition, Dataset, Geometry
 
 TEST = 10_000
 SIDE = 32
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = 10
 MEANS = tuple((name, "mean") for name in ("mean_accuracy", "mean_error", "ece", "nll"))
 
 

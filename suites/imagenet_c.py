@@ -51,8 +51,9 @@ class CorruptedCopies(FromImageNet, Severities):
 
     def images(self, condition: Condition) -> StoredPictures:
         """One corruption at one severity; all must show the same images."""
-        first = self._first
-        data = first if condition == self.shifted()[0] else self._copy(condition)
+        if condition == self.shifted()[0]:
+            return self._first
+        data, first = self._copy(condition), self._first
         if data.ids != first.ids:
             odd = sorted(set(data.ids) ^ set(first.ids))
             raise HarnessError(

@@ -29,7 +29,7 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.networks import Tiles
 from harness.record import RunRecord
-from harness.suites.cifar10 import CLASSES
+from harness.registry.datasets.cifar10 import CLASSES
 from harness.suites.imagenet import wnids
 from harness.suites.imagenet_c import ALEXNET, ImageNet3DCC, ImageNetCBar
 from harness.suites.imagenet_subsets import ImageNetA, ImageNetD, ImageNetR

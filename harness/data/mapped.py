@@ -20,19 +20,16 @@ from harness.types import Batch, Geometry, HarnessError
 class MappedImages:
     """Part of an array on disk, of which only what is read comes into memory.
 
-    pixels: (N, H, W, 3) uint8 RGB. labels: (N,) int64, positions in `classes`.
+    pixels: (N, H, W, 3) uint8 RGB. labels: (N,) int64.
     """
 
     name: str
     ids: tuple[str, ...]
     pixels: np.ndarray
     labels: Tensor
-    classes: tuple[str, ...]
+    num_classes: int
     geometry: Geometry
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
+    classes: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -53,7 +50,7 @@ class MappedImages:
 
 
 def open_mapped(
-    file: Path, labels: Path, part: range, shape: tuple[int, ...], classes: Sequence[str], geometry: Geometry, name: str
+    file: Path, labels: Path, part: range, shape: tuple[int, ...], classes: int, geometry: Geometry, name: str
 ) -> MappedImages:
     """Rows `part` of an array of images on disk, and of the array of their labels.
 
@@ -63,10 +60,10 @@ def open_mapped(
     pixels, targets = _array(file, shape, np.dtype(np.uint8)), _array(labels, shape[:1])
     here = torch.from_numpy(np.array(targets[part.start : part.stop], dtype=np.int64))
     least, most = int(here.min()), int(here.max())
-    if least < 0 or most >= len(classes):
-        raise HarnessError(f"{labels} holds labels from {least} to {most}; {name!r} has {len(classes)} classes.")
+    if least < 0 or most >= classes:
+        raise HarnessError(f"{labels} holds labels from {least} to {most}; {name!r} has {classes} classes.")
     ids = tuple(f"test/{index:05d}" for index in range(len(part)))
-    return MappedImages(name, ids, pixels[part.start : part.stop], here, tuple(classes), geometry)
+    return MappedImages(name, ids, pixels[part.start : part.stop], here, classes, geometry)
 
 
 def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) -> np.ndarray:
