@@ -582,7 +582,10 @@ def test_data_check_reads_suites(
 
 @pytest.mark.skipif(not SHARED, reason="HARNESS_SHARED names no folder with real images and a real classifier")
 def test_real_images_get_harder_with_severity(tmp_path: Path) -> None:
-    """100 real images under all corruptions; ten minutes. Accuracy falls from severity 1 to 5, and on the way."""
+    """100 real images under all corruptions; ten minutes. Accuracy falls from severity 1 to 5, and nearly at every step.
+
+    Not at every one: the published constants of snow and elastic_transform are harsher at severity 2 than at 3.
+    """
     import timm
     from safetensors.torch import load_file
 
@@ -602,3 +605,4 @@ def test_real_images_get_harder_with_severity(tmp_path: Path) -> None:
     for name in STANDARD:
         by_severity = [value(entry, "accuracy", f"{name}/{s}") for s in range(1, 6)]
         assert by_severity[0] > by_severity[-1], (name, by_severity)
+        assert stats.spearmanr(range(1, 6), by_severity).statistic < -0.85, (name, by_severity)
