@@ -582,7 +582,7 @@ def test_data_check_reads_suites(
 
 @pytest.mark.skipif(not SHARED, reason="HARNESS_SHARED names no folder with real images and a real classifier")
 def test_real_images_get_harder_with_severity(tmp_path: Path) -> None:
-    """100 real images under all corruptions; ten minutes. Accuracy falls from severity 1 to 5, and nearly at every step.
+    """100 real images under all corruptions; ten minutes. Accuracy falls from severity 1 to 5, nearly at every step.
 
     Not at every one: the published constants of snow and elastic_transform are harsher at severity 2 than at 3.
     """
