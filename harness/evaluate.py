@@ -230,12 +230,11 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
     spec = job.spec_of(pair)
     images = len(set(rows["id"]))
     needs = job.tally([pair.procedure])
-    total = len({i for data in job.datasets.values() for i in data.ids})
     step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
-    whole = len(rows["id"]) == sum(len(data.ids) for data in job.datasets.values())
+    whole = len(rows["id"]) == job.rows
     return RunRecord(
         status="complete" if whole else "partial",
-        coverage=f"{images} of {total} images" + ("" if whole else step),
+        coverage=f"{images} of {job.sources} images" + ("" if whole else step),
         suite=spec.suite,
         suite_version=job.suite.version,
         dataset=job.suite.dataset,

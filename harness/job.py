@@ -62,6 +62,20 @@ class Job:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     @cached_property
+    def sources(self) -> int:
+        """Source images of the whole benchmark: those that are there, and what is missing of those published."""
+        lacking = {tuple(self.datasets[c.name].ids): self._lacking(c) for c in self.suite.conditions()}
+        return len(set().union(*lacking)) + sum(lacking.values())
+
+    @property
+    def rows(self) -> int:
+        """Samples of the whole benchmark, over all conditions."""
+        return sum(len(self.datasets[c.name].ids) + self._lacking(c) for c in self.suite.conditions())
+
+    def _lacking(self, condition: Condition) -> int:
+        return max(condition.size - len(self.datasets[condition.name].ids), 0)
+
+    @cached_property
     def parts(self) -> Sequence[Part]:
         """Every part of the run, in the order of the sample table."""
         size = self.suite.part
@@ -149,7 +163,7 @@ class Job:
 def prepare(spec: RunSpec, out: Path | str) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done."""
     _, suite = plugins.suite.configure(spec.suite)
-    datasets = {c.name: suite.open(c, spec.seed) for c in suite.conditions()}
+    datasets = {c.name: _opened(suite, c, spec.seed) for c in suite.conditions()}
     procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
     denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
     if denoiser:
@@ -170,6 +184,16 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
     for pair in pairs[: len(procedures)]:
         _check_method(job, pair)
     return job
+
+
+def _opened(suite: Suite, condition: Condition, seed: int) -> Dataset:
+    data = suite.open(condition, seed)
+    if condition.size and len(data.ids) > condition.size:
+        raise HarnessError(
+            f"{suite.name}: {len(data.ids)} images under {condition.name!r}, of which {condition.size} were published. "
+            "Other images lie there, too: give a folder of these alone."
+        )
+    return data
 
 
 def _check_classifier(job: Job, pair: Pair) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness import metrics, plugins, record
 from harness.record import Cost, Rows, RunRecord
-from harness.types import HarnessError, Metric
+from harness.types import Condition, HarnessError, Metric
 
 
 @dataclass(frozen=True)
@@ -190,21 +190,58 @@ class Comparison:
 def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """Paired accuracies on the samples that both records have; the mean is over the suite's scored conditions.
 
+    Where these have images of their own, which is known by the ids, it is over all of their images.
+
     Raises HarnessError when the records are of different suites, data or randomness, or share no sample.
     """
     check_pairable(a, b)
     sides = [_correct(entry) for entry in (a, b)]
-    common = sides[0].keys() & sides[1].keys()
-    ids = sorted({sample for _, sample in common})
-    suite = plugins.suite.configure(a.suite)[1]
-    conditions = [c for c in suite.conditions() if all((c.name, sample) in common for sample in ids)]
-    if not ids or not conditions:
+    conditions = plugins.suite.configure(a.suite)[1].conditions()
+    groups = _together(conditions, sides[0].keys() & sides[1].keys())
+    images = {c.name: ids for ids, members in groups for c in members}
+
+    def tables(ids: Sequence[str], members: Sequence[Condition]) -> list[Any]:
+        return [np.array([[side[c.name, i] for c in members] for i in ids]) for side in sides]
+
+    shown = [c for c in conditions if c.name in images]
+    averaged = [(ids, members) for ids, members in groups if members[0].scored]
+    if not averaged:
         raise HarnessError(f"{label(a)} and {label(b)} share no complete condition. Run both on the same subset.")
-    left, right = (np.array([[s[c.name, i] for c in conditions] for i in ids]) for s in sides)
-    per_condition = {c.name: metrics.compare_condition(left[:, k], right[:, k]) for k, c in enumerate(conditions)}
-    scored = [k for k, c in enumerate(conditions) if c.scored]
-    mean = metrics.compare_clustered(left[:, scored], right[:, scored])
-    return Comparison(a, b, per_condition, mean, len(ids), [c.name for c in conditions if not c.scored])
+    per_condition = {
+        c.name: metrics.compare_condition(*(table[:, 0] for table in tables(images[c.name], [c]))) for c in shown
+    }
+    if len(averaged) == 1:
+        mean = metrics.compare_clustered(*tables(*averaged[0]))
+    else:
+        pooled = zip(*(tables(*group) for group in averaged), strict=True)
+        mean = metrics.compare_condition(*(np.concatenate([table.ravel() for table in side]) for side in pooled))
+    total = len(set().union(*images.values()))
+    return Comparison(a, b, per_condition, mean, total, [c.name for c in shown if not c.scored])
+
+
+def _together(
+    conditions: Sequence[Condition], common: Iterable[tuple[str, str]]
+) -> list[tuple[list[str], list[Condition]]]:
+    """Scored conditions that show the same images, with these; then every other condition with its own.
+
+    A scored condition that lacks some of its group's images is left out. common: the (condition, id) of both records.
+    """
+    seen: dict[str, set[str]] = {}
+    for name, sample in common:
+        seen.setdefault(name, set()).add(sample)
+    groups: list[tuple[set[str], list[Condition]]] = []
+    present = [c for c in conditions if c.name in seen]
+    for c in (c for c in present if c.scored):
+        for ids, members in groups:
+            if not ids.isdisjoint(seen[c.name]):
+                ids |= seen[c.name]
+                members.append(c)
+                break
+        else:
+            groups.append((set(seen[c.name]), [c]))
+    groups += [(seen[c.name], [c]) for c in present if not c.scored]
+    complete = [(sorted(ids), [c for c in members if seen[c.name] == ids]) for ids, members in groups]
+    return [group for group in complete if group[1]]
 
 
 def check_pairable(a: RunRecord, b: RunRecord) -> None:

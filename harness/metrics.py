@@ -59,14 +59,14 @@ class PairedResult:
     p_rows: float
 
 
-def accuracy(correct: Bools, condition: str) -> Metric:
+def accuracy(correct: Bools, condition: str, name: str = "accuracy") -> Metric:
     """Fraction of correct samples, with Wilson's score interval (Wilson 1927).
 
     correct: (n,) bool, one row per source image. Raises `Undefined` when n is 0.
     """
     (correct,) = _bools(1, correct)
     value = float(correct.mean())
-    return Metric("accuracy", condition, value, _wilson(value, len(correct)), len(correct), "fraction", True)
+    return Metric(name, condition, value, _wilson(value, len(correct)), len(correct), "fraction", True)
 
 
 def mean_accuracy(correct: Bools | Floats, name: str = "mean_accuracy", condition: str = "mean") -> Metric:
@@ -86,7 +86,7 @@ def mean_accuracy(correct: Bools | Floats, name: str = "mean_accuracy", conditio
 
 
 def mean_value(values: Floats, name: str, condition: str, unit: str) -> Metric:
-    """Mean of one number >= 0 per source image, lower being better, with Student's t interval, cut at 0.
+    """Mean, never negative, of one number per source image, lower being better, with Student's t interval, cut at 0.
 
     values: (n,) finite. Raises `Undefined` for fewer than two images.
     """

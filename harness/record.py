@@ -152,9 +152,13 @@ def table_of(rows: Mapping[str, Any]) -> pa.Table:
 
 
 def benchmark(suite: str) -> str:
-    """A suite's canonical text without the folder its data lie in, which decides no number: a hash of the data does."""
+    """A suite's canonical text without the folders its data lie in, which decide no number: a hash of the data does.
+
+    Of ``clean=DIR`` the word remains, since the clean images are one more condition.
+    """
     name, _, settings = suite.partition(":")
-    kept = [part for part in re.split(r",(?=\w+=)", settings) if part and not part.startswith("data=")]
+    parts = [re.sub("^clean=.*", "clean", part) for part in re.split(r",(?=\w+=)", settings)]
+    kept = [part for part in parts if part and not part.startswith("data=")]
     return ":".join([name, ",".join(kept)] if kept else [name])
 
 

@@ -71,12 +71,14 @@ class Condition:
     group: conditions that are averaged before any other mean is taken (the corruption without its severity).
     scored: False for conditions that are reported but never averaged in (the four extra corruptions).
     severity: 1 to 5, 0 for clean images.
+    size: how many images were published for it; 0 where nobody published any. A run on fewer is partial.
     """
 
     name: str
     group: str
     scored: bool = True
     severity: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)

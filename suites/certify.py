@@ -45,6 +45,8 @@ LOOK = 100
 class Certification:
     """Base of the suites that certify. A subclass gives name, version, dataset, every and the defaults of n.
 
+    size: images that the whole data set has; 0 where nobody said.
+
     sigma: standard deviations of the noise, in [0, 1] pixel units.
     n, n0: noise draws that estimate the class's probability, and that select the class.
     alpha: probability that an image's certificate is wrong.
@@ -59,6 +61,7 @@ class Certification:
     every: ClassVar[int] = 1
     part: ClassVar[int] = 4
     diffuses: ClassVar[bool] = False
+    size: ClassVar[int] = 0
     sigma: tuple[float, ...] = (0.25, 0.5, 1.0)
     n: int = 10_000
     n0: int = 100
@@ -104,7 +107,7 @@ class Certification:
 
     def conditions(self) -> Sequence[Condition]:
         """One per noise level."""
-        return [Condition(f"sigma={sigma:g}", f"sigma={sigma:g}") for sigma in self.sigma]
+        return [Condition(f"sigma={sigma:g}", f"sigma={sigma:g}", size=self.size) for sigma in self.sigma]
 
     def clean(self) -> Dataset:
         """The images to certify."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from harness import leaderboard, metrics, plots
+from harness import calibration, leaderboard, metrics, plots
 from harness.leaderboard import Table
 from harness.networks import finite
 from harness.record import RunRecord
@@ -28,11 +28,18 @@ from harness.types import (
     Tally,
 )
 
+MEAN, POOLED = "mean", "all"
+"""What stands for all conditions together: their mean over the same images, or all their images."""
+
 
 class CovariateShift:
     """Base of the suites that ask for top-1 accuracy under one or more conditions.
 
     A subclass gives name, version, dataset, `conditions` and `open`, and `reference` where mCE is defined.
+
+    size: images that were published per condition; 0 where nobody published any.
+    same_images: whether the conditions that are averaged show the same source images; else these are pooled.
+    reading: what the accuracies are called.
     """
 
     name: str
@@ -45,6 +52,9 @@ class CovariateShift:
     every: ClassVar[int] = 1
     part: ClassVar[int] = 200
     diffuses: ClassVar[bool] = False
+    size: ClassVar[int] = 0
+    same_images: ClassVar[bool] = True
+    reading: ClassVar[str] = "accuracy"
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables."""
@@ -83,29 +93,52 @@ class CovariateShift:
         pairs: Sequence[Pair],
         known: Sequence[Columns | None],
     ) -> Iterator[Observation]:
-        """Predicted class and its probability for every image, in one step."""
+        """Predicted class, its probability and that of the true class for every image, in one step."""
         columns: list[Columns] = []
         for pair in pairs:
             probabilities = pair.procedure(views, pair.classifier)
             check_probabilities(probabilities, pair, len(labels))
             confidence, prediction = probabilities.max(1)
-            columns.append({"prediction": prediction, "confidence": confidence})
+            true = probabilities.gather(1, labels[:, None])[:, 0]
+            columns.append({"prediction": prediction, "confidence": confidence, "probability": true})
         yield Observation(columns)
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
-        """Accuracy per condition and corruption, their mean, and mCE: see `harness.metrics` for the intervals."""
+        """Accuracy per condition and corruption, their mean, mCE, calibration error and negative log-likelihood.
+
+        Records of older versions lack the last two, for want of the true class's probability. See `harness.metrics` and
+        `harness.calibration` for the intervals.
+        """
         correct = rows["prediction"] == rows["label"]
-        found = [metrics.accuracy(correct[rows["condition"] == c.name], c.name) for c in self.conditions()]
-        scored = [c for c in self.conditions() if c.scored]
-        if len(scored) == 1:
-            return found, []
-        table = metrics.matrix(rows["id"], rows["condition"], correct, [c.name for c in scored])
-        by_group = group_means(table, scored)
-        if by_group.shape[1] < table.shape[1]:
-            groups = list(dict.fromkeys(c.group for c in scored))
-            found += [metrics.mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
-        found += [metrics.mean_accuracy(table), metrics.mean_error(table)]
-        return self._with_mce(found, 1 - by_group, scored)
+        places = self.places(rows)
+        found = [metrics.accuracy(correct[places[c.name][:, 0]], c.name, self.reading) for c in self.conditions()]
+        scored, notes = [c for c in self.conditions() if c.scored], []
+        if POOLED in places:
+            found.append(metrics.accuracy(correct[places[POOLED][:, 0]], POOLED, self.reading))
+        elif MEAN in places:
+            table = correct[places[MEAN]]
+            by_group = group_means(table, scored)
+            if by_group.shape[1] < table.shape[1]:
+                groups = list(dict.fromkeys(c.group for c in scored))
+                found += [metrics.mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
+            found += [metrics.mean_accuracy(table), metrics.mean_error(table)]
+            found, notes = self._with_mce(found, 1 - by_group, scored)
+        more, others = _honesty(rows, correct, places) if "probability" in rows else ([], [])
+        return found + more, notes + others
+
+    def places(self, rows: Mapping[str, Any]) -> dict[str, Any]:
+        """Where in the sample table the images of every condition stand, (n_images, 1), and last those of its mean.
+
+        The mean is "mean", (n_images, n_scored), over conditions that show the same images; "all", (n_images, 1), over
+        conditions with images of their own; there is none of a single condition.
+        """
+        found = {c.name: np.flatnonzero(rows["condition"] == c.name)[:, None] for c in self.conditions()}
+        scored = [c.name for c in self.conditions() if c.scored]
+        if len(scored) > 1 and self.same_images:
+            found[MEAN] = metrics.matrix(rows["id"], rows["condition"], np.arange(len(rows["id"])), scored)
+        elif len(scored) > 1:
+            found[POOLED] = np.concatenate([found[name] for name in scored])
+        return found
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """The leaderboard as dots with intervals."""
@@ -126,6 +159,19 @@ class CovariateShift:
             return [*found, metrics.mce(errors, group_means(table, scored)[0])], []
         except metrics.Undefined as reason:
             return found, [str(reason)]
+
+
+def _honesty(rows: Mapping[str, Any], correct: Any, places: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+    """Calibration error and negative log-likelihood under every condition and over all."""
+    found: list[Metric] = []
+    notes: dict[str, None] = {}
+    for name, where in places.items():
+        try:
+            found.append(calibration.ece(correct[where], rows["confidence"][where], name))
+            found.append(calibration.nll(rows["probability"][where], name))
+        except metrics.Undefined as reason:
+            notes[str(reason)] = None
+    return found, list(notes)
 
 
 def check_probabilities(probabilities: Tensor, pair: Pair, images: int) -> None:

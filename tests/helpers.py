@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import evaluate, record
+import pytest
+
+from harness import cli, evaluate, record
 from harness.record import RunRecord
 from harness.types import RunSpec
 
@@ -35,3 +38,12 @@ def outcome(records: list[RunRecord]) -> Outcome:
     return {
         (r.model.name, r.method): (r.samples["sha256"], r.metrics, r.key, r.status, r.coverage, r.spec) for r in records
     }
+
+
+def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """The command line: exit code, and what was printed, in one line."""
+    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    printed = capsys.readouterr()
+    return int(stopped.value.code or 0), " ".join((printed.out + printed.err).split())

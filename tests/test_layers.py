@@ -29,6 +29,7 @@ ORDER = [
     "views",
     "tally",
     "metrics",
+    "calibration",
     "certification",
     "counting",
     "sequential",

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import shutil
-import sys
 import tarfile
 import threading
 import time
@@ -21,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers import outcome
+from helpers import harness, outcome
 from PIL import Image
 from torch import nn
 
-from harness import cli, evaluate, plugins, record
+from harness import evaluate, plugins, record
 from harness.data import ArrayDataset, Feed, Subset, open_dataset, open_pictures, ordered, parquet, tars
 from harness.data.check import check
 from harness.record import RunRecord
@@ -466,15 +465,6 @@ def test_groups_of_four_are_not_broken_up(tmp_path: Path, bench: Path) -> None:
     job = evaluate.prepare(replace(SPEC, methods=("dda:norm=batch4,steps=4,start=1",), denoiser="digits"), tmp_path)
     with pytest.raises(HarnessError, match="groups of four"):
         evaluate.run(job, skip_bad=True)
-
-
-def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Exit code, and what was printed, in one line."""
-    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    printed = capsys.readouterr()
-    return int(stopped.value.code or 0), " ".join((printed.out + printed.err).split())
 
 
 def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NAMED = 5
 """Images that an error names."""
 
+ABREAST = 3
+"""Splits that stand side by side; more stand below one another."""
+
 ROWS = (
     "images", "classes", "images per class", "width: least / median / most", "height: least / median / most",
     "unusable", "manifest",
@@ -29,10 +32,13 @@ app = typer.Typer(help="Look after the data.", no_args_is_help=True)
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Data set: see harness list datasets.")],
+    name: Annotated[
+        str, typer.Argument(help="Data set (harness list datasets), or a suite that reads a folder: imagenet-r.")
+    ],
     data: Annotated[Path | None, typer.Option(help="Folder of the data, for data sets that read one.")] = None,
     split: Annotated[
-        list[str], typer.Option(help="Repeatable. [default: all of the data set]", show_default=False)
+        list[str],
+        typer.Option(help="Split, or condition of a suite. Repeatable. [default: all of them]", show_default=False),
     ] = [],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="Only the headers of the images; finds no damage.")] = False,
     workers: Workers = "auto",
@@ -40,14 +46,14 @@ def check(
 ) -> None:
     """Look at every image of a data set: counts, sizes, and what cannot be read. Exit code 2 if anything is wrong.
 
-    Example: `harness data check imagenet --data DIR --split val`.
+    Examples: `harness data check imagenet --data DIR --split val`,
+    `harness data check imagenet-c:severity=1,2,3,4,5 --data DIR`.
     """
     from harness import console, leaderboard, plugins
     from harness.data import check as checking
-    from harness.data import open_dataset
 
     plugins.discover(*plugin)
-    known = plugins.dataset[name].facts.get("splits", ("train", "test"))
+    known = _parts(name, str(data or ""))
     if strange := [part for part in split if part not in known]:
         raise plugins.suggest("split", strange[0], list(known), f" of {name!r}")
     columns: dict[str, list[str]] = {}
@@ -55,30 +61,52 @@ def check(
     with console.progress() as bar:
         for part in split or known:
             try:
-                images: Any = open_dataset(name, part, str(data or ""))
+                open_part, published = known[part]
+                images: Any = open_part()
+                if not hasattr(images, "picture"):
+                    raise HarnessError("these images are made from others. Check those.")
                 report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
                 found = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
-                columns[part] = _column(images, found)
+                columns[part] = _column(images, found, published)
                 wrong += [f"{part}: {_several(found.bad, len(images.ids))}"] if found.bad else []
             except HarnessError as error:
                 wrong.append(f"{part}: {error}")
     if columns:
         rows = [list(row) for row in zip(ROWS, *columns.values(), strict=True)]
-        console.show(leaderboard.Table(f"{name}{f' in {data}' if data else ''}", ["", *columns], rows))
+        header = ["", *columns]
+        if len(columns) > ABREAST:
+            header, *rows = ([*row] for row in zip(header, *rows, strict=True))
+        console.show(leaderboard.Table(f"{name}{f' in {data}' if data else ''}", header, rows))
     if wrong:
         raise HarnessError("\n".join(wrong))
     console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
+
+
+def _parts(name: str, folder: str) -> dict[str, tuple[Callable[[], Any], int]]:
+    """How to open the splits of a data set or the conditions of a suite, and how many images were published of each."""
+    from harness import plugins
+    from harness.data import open_dataset
+
+    base = name.partition(":")[0]
+    reading = {entry.name for entry in plugins.suite.entries() if "data" in entry.parameters}
+    if name in plugins.dataset:
+        splits = plugins.dataset[name].facts.get("splits", ("train", "test"))
+        return {part: (partial(open_dataset, name, part, folder), 0) for part in splits}
+    if base not in reading:
+        raise plugins.suggest("data set", name, sorted({*(e.name for e in plugins.dataset.entries()), *reading}))
+    bench = plugins.suite.configure(f"{name}{',' if ':' in name else ':'}data={folder}")[1]
+    return {c.name: (partial(bench.open, c, 0), c.size) for c in bench.conditions()}
 
 
 def _advance(bar: Any, task: Any, done: int) -> None:
     bar.update(task, completed=done, computed=done)
 
 
-def _column(data: Pictures, found: Checked) -> list[str]:
+def _column(data: Pictures, found: Checked, published: int) -> list[str]:
     """What there is to say of one split, in the order of `ROWS`."""
     counts = [int(count) for count in found.per_class if count]
     return [
-        f"{len(data.ids):,}",
+        f"{len(data.ids):,}" + (f" of {published:,}" if published else ""),
         f"{len(counts)} of {data.num_classes}",
         f"{min(counts)} to {max(counts)}" if counts else "",
         *(" / ".join(map(str, found.spread(axis))) for axis in (0, 1)),

@@ -8,6 +8,9 @@ from harness.data.feed import cores as cores
 from harness.data.feed import in_memory as in_memory
 from harness.data.feed import ordered as ordered
 from harness.data.lists import ImageList as ImageList
+from harness.data.mapped import MappedImages as MappedImages
+from harness.data.mapped import open_mapped as open_mapped
+from harness.data.opening import listing as listing
 from harness.data.opening import open_copy as open_copy
 from harness.data.opening import open_dataset as open_dataset
 from harness.data.opening import open_pictures as open_pictures

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from harness import corruptions
+from harness.data.pictures import fit
 from harness.types import Batch, Dataset, Geometry
 
 
@@ -60,6 +62,7 @@ class Corrupted:
 
     seed: the run's seed; each image's randomness is keyed by (seed, corruption, severity, id).
     frost: folder with the original frost photographs, or None for the procedural textures.
+    shown: geometry that the corrupted images go through, as if they had been stored; None leaves them as they are.
     """
 
     clean: Dataset
@@ -67,6 +70,7 @@ class Corrupted:
     severity: int
     seed: int
     frost: Path | None = None
+    shown: Geometry | None = None
 
     @property
     def name(self) -> str:
@@ -78,7 +82,7 @@ class Corrupted:
 
     @property
     def geometry(self) -> Geometry:
-        return self.clean.geometry
+        return self.shown or self.clean.geometry
 
     @property
     def ids(self) -> Sequence[str]:
@@ -97,6 +101,12 @@ class Corrupted:
         images = corruptions.corrupt(
             batch.images, self.corruption, self.severity, ids=batch.ids, seed=self.seed, frost=self.frost
         )
+        if self.shown:
+            # Corrupted images lie on the 8-bit grid, so nothing is rounded here.
+            levels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+            named = zip(levels, batch.ids, strict=True)
+            fitted = np.stack([fit(Image.fromarray(level), self.shown, name) for level, name in named])
+            images = torch.from_numpy(fitted).permute(0, 3, 1, 2).float() / 255
         return Batch(batch.ids, images, batch.labels)
 
 

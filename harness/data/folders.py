@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,32 +20,40 @@ class Folders:
     """Image files in class folders, sorted by path. Opening one lists names and reads no file.
 
     timm's ReaderImageFolder sorts numbers in names by value and leaves out in silence what has no class; here an empty
-    class folder is an error, and the order is that of the ids as strings.
+    class folder is an error, and the order is that of the names as strings.
+
+    files: where the images lie below `root`; the ids, unless these are their originals' names.
+    sampled: how many files' sizes tell this data set from another.
     """
 
     root: Path
     names: Sequence[str]
     ids: Sequence[str]
     targets: np.ndarray
+    files: Sequence[str]
+    sampled: int = SAMPLED
 
     def open(self, index: int) -> IO[bytes]:
-        return (self.root / self.ids[index]).open("rb")
+        return (self.root / self.files[index]).open("rb")
 
     def where(self, index: int) -> str:
-        return str(self.root / self.ids[index])
+        return str(self.root / self.files[index])
 
     def marks(self) -> Iterable[int]:
-        """Sizes of the files, of `SAMPLED` of them where there are more."""
+        """Sizes of the files, of `sampled` of them where there are more."""
         try:
-            for path in self.ids[:: max(1, len(self.ids) // SAMPLED)]:
+            for path in self.files[:: max(1, len(self.files) // self.sampled)]:
                 yield os.stat(f"{self.root}/{path}").st_size  # pathlib would take most of the time
         except OSError as error:
             raise HarnessError(f"{error.filename} is not a readable image ({error.strerror}). Restore it.") from error
 
 
-def open_folders(root: Path) -> Folders:
-    """The images below a folder of class folders; raises HarnessError for a class without images."""
-    ids: list[str] = []
+def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folders:
+    """The images below a folder of class folders; raises HarnessError for a class without images.
+
+    suffix: what ids end in, whatever the files do: copies in another format then share the ids of their originals.
+    """
+    files: list[str] = []
     targets: list[int] = []
     names = class_folders(root)
     for target, name in enumerate(names):
@@ -56,9 +65,12 @@ def open_folders(root: Path) -> Folders:
             raise HarnessError(
                 f"No images in {root / name}. Every class folder needs some ({', '.join(SUFFIXES)}): add or remove."
             )
-        ids += (f"{name}/{file}" for file in found)
+        files += (f"{name}/{file}" for file in found)
         targets += [target] * len(found)
-    return Folders(root, names, tuple(ids), np.array(targets, dtype=np.int64))
+    ids = tuple(os.path.splitext(file)[0] + suffix for file in files) if suffix else tuple(files)
+    if len(set(ids)) < len(ids):
+        raise HarnessError(f"{root} holds an image in two formats: {Counter(ids).most_common(1)[0][0]}. Remove one.")
+    return Folders(root, names, ids, np.array(targets, dtype=np.int64), ids if list(ids) == files else files, sampled)
 
 
 def class_folders(root: Path) -> list[str]:

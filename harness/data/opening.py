@@ -11,7 +11,7 @@ from harness import plugins
 from harness.data.classes import labelled
 from harness.data.folders import class_folders, open_folders
 from harness.data.parquet import open_parquet
-from harness.data.pictures import Source, StoredPictures
+from harness.data.pictures import SAMPLED, Source, StoredPictures
 from harness.data.tars import open_tars
 from harness.types import Dataset, Geometry, HarnessError
 
@@ -56,14 +56,17 @@ def open_pictures(
     return StoredPictures(name, source, labels, known, geometry)
 
 
-def open_copy(root: Path, geometry: Geometry, classes: Sequence[str], name: str) -> StoredPictures:
+def open_copy(
+    root: Path, geometry: Geometry, classes: Sequence[str], name: str, *, suffix: str = "", sampled: int = SAMPLED
+) -> StoredPictures:
     """The images of the class folders right below `root`: another version of a data set called `name`.
 
-    Raises HarnessError where there are none, or their classes are not among `classes`.
+    suffix, sampled: see `harness.data.folders`. Raises HarnessError where there are no class folders, or the classes
+    are not among `classes`.
     """
     if not class_folders(root):
-        raise HarnessError(f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {_listing(root)}.")
-    source = open_folders(root)
+        raise HarnessError(f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}.")
+    source = open_folders(root, suffix, sampled)
     labels, known = labelled(source, name, classes, ())
     return StoredPictures(name, source, labels, known, geometry)
 
@@ -73,7 +76,7 @@ def _source(root: Path, split: str) -> Source:
     if not found:
         raise HarnessError(
             f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
-            f"Found there: {_listing(root)}."
+            f"Found there: {listing(root)}."
         )
     if len(found) > 1:
         several = " and ".join(str(paths[0]) for paths in found)
@@ -112,7 +115,8 @@ def _check_complete(files: Sequence[Path]) -> None:
         )
 
 
-def _listing(root: Path, most: int = 5) -> str:
+def listing(root: Path, most: int = 5) -> str:
+    """What lies in a folder, for messages: the first names, or why it cannot be read."""
     try:
         names = sorted(os.listdir(root))
     except OSError as error:

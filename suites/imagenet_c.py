@@ -1,0 +1,122 @@
+"""Corrupted copies of ImageNet's validation set, as they were published: DIR/CORRUPTION/SEVERITY/WNID/*.JPEG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from harness import corruptions
+from harness.data import StoredPictures
+from harness.plugins import suite
+from harness.suites.corrupted import SEVERITIES, FifteenAndFour, Severities
+from harness.suites.imagenet import CROPPED, ORIGINAL, VALIDATION, FromImageNet
+from harness.types import Condition, Geometry, HarnessError
+
+ALEXNET = dict(
+    zip(
+        corruptions.STANDARD,
+        (
+            0.886428, 0.894468, 0.922640, 0.819880, 0.826268, 0.785948, 0.798360, 0.866816, 0.826572, 0.819324,
+            0.564592, 0.853204, 0.646056, 0.717840, 0.606500,
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+"""AlexNet's error rate per corruption, the mean over all five severities: Hendrycks & Dietterich (ICLR 2019), to six
+digits from google-research/augmix, imagenet.py."""
+
+
+@dataclass(frozen=True)
+class CorruptedCopies(FromImageNet, Severities):
+    """Base of the suites of corrupted copies of the validation set. A subclass names the corruptions."""
+
+    layout: ClassVar[str] = "CORRUPTION/SEVERITY/WNID/*.JPEG, severities 1 to 5"
+    official: ClassVar[Geometry] = CROPPED
+    suffix: ClassVar[str] = ORIGINAL
+    size: ClassVar[int] = VALIDATION
+    columns: ClassVar[Sequence[tuple[str, str]]] = (
+        *((name, "mean") for name in ("mean_accuracy", "mean_error", "mce", "ece", "nll")),
+        ("accuracy", "clean"),
+    )
+
+    def __post_init__(self) -> None:
+        Severities.__post_init__(self)
+        FromImageNet.__post_init__(self)
+
+    def shifted(self) -> Sequence[Condition]:
+        """Every corruption at every severity."""
+        return Severities.conditions(self)
+
+    def images(self, condition: Condition) -> StoredPictures:
+        """One corruption at one severity; all must show the same images."""
+        if condition == self.shifted()[0]:
+            return self._first
+        data, first = self._copy(condition), self._first
+        if data.ids != first.ids:
+            odd = sorted(set(data.ids) ^ set(first.ids))
+            raise HarnessError(
+                f"{data.source.root} and {first.source.root} must hold the same images, but {len(odd)} are in one of "
+                f"them only, such as {odd[0]}. Complete the copy."
+            )
+        return data
+
+    @cached_property
+    def _first(self) -> StoredPictures:
+        return self._copy(self.shifted()[0])
+
+    def _copy(self, condition: Condition) -> StoredPictures:
+        return self.classes(self.place(condition.group, str(condition.severity)))
+
+
+@suite("imagenet-c")
+@dataclass(frozen=True)
+class ImageNetC(CorruptedCopies, FifteenAndFour):
+    """ImageNet-C as published (Hendrycks & Dietterich, ICLR 2019): --data DIR with CORRUPTION/SEVERITY/WNID/*.JPEG.
+
+    mCE, relative to AlexNet's published error rates, is defined at all five severities together.
+    """
+
+    name: ClassVar[str] = "imagenet-c"
+    tops: ClassVar[Sequence[str]] = ("imagenet-c", "ImageNet-C", "noise", "blur", "weather", "digital", "extra")
+
+    def reference(self) -> Mapping[str, float] | None:
+        """AlexNet's rates, which are means over the severities."""
+        if self.severity != SEVERITIES:
+            return None
+        return {c.name: ALEXNET[c.group] for c in self.shifted() if c.scored}
+
+
+@suite("imagenet-c-bar")
+@dataclass(frozen=True)
+class ImageNetCBar(CorruptedCopies):
+    """Ten corruptions unlike those of ImageNet-C (Mintun et al., NeurIPS 2021), as published: same layout as theirs."""
+
+    name: ClassVar[str] = "imagenet-c-bar"
+    tops: ClassVar[Sequence[str]] = ("imagenet_c_bar", "ImageNet-C-Bar")
+
+    def corruptions(self) -> Mapping[str, bool]:
+        """As the authors list them; the spelling of "cocentric" is theirs."""
+        names = (
+            "blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout", "cocentric_sine_waves",
+            "inverse_sparkles", "perlin_noise", "plasma_noise", "single_frequency_greyscale", "sparkles",
+        )  # fmt: skip
+        return dict.fromkeys(names, True)
+
+
+@suite("imagenet-3dcc")
+@dataclass(frozen=True)
+class ImageNet3DCC(CorruptedCopies):
+    """Twelve corruptions that know the scene's depth (Kar et al., CVPR 2022), as published: same layout."""
+
+    name: ClassVar[str] = "imagenet-3dcc"
+    tops: ClassVar[Sequence[str]] = ("ImageNet-3DCC", "imagenet_3dcc")
+
+    def corruptions(self) -> Mapping[str, bool]:
+        """As the authors' download script lists them."""
+        names = (
+            "near_focus", "far_focus", "fog_3d", "flash", "color_quant", "low_light", "xy_motion_blur", "z_motion_blur",
+            "iso_noise", "bit_error", "h265_abr", "h265_crf",
+        )  # fmt: skip
+        return dict.fromkeys(names, True)
