@@ -22,6 +22,7 @@ ORDER = [
     "diffusion",
     "classifier",
     "weights",
+    "adm",
     "deepaugment",
     "views",
     "tally",
