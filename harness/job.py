@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness import plugins, weights
 from harness.diffusion.denoiser import Denoiser
-from harness.networks import TiledClassifier, Tiles, place
+from harness.networks import TiledClassifier, Tiles, check_compiler, place
 from harness.record import SCHEMA, Journal, Rows, benchmark, key_of
 from harness.types import BadImage, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
 
@@ -146,9 +146,12 @@ class Job:
     def key(self, pair: Pair) -> str:
         """The hash of everything that decides this pair's rows, apart from the versions of libraries."""
         spec = self.spec_of(pair)
+        settings = asdict(replace(spec, suite=benchmark(spec.suite)))
+        if not spec.compile:
+            del settings["compile"]  # records are older than this setting
         identity: dict[str, Any] = {
             "schema": SCHEMA,
-            "spec": asdict(replace(spec, suite=benchmark(spec.suite))),
+            "spec": settings,
             "version": self.suite.version,
             "facts": dict(self.suite.facts()),
             "suite": plugins.suite.of(spec.suite).source,
@@ -165,12 +168,14 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
     _, suite = plugins.suite.configure(spec.suite)
     datasets = {c.name: _opened(suite, c, spec.seed) for c in suite.conditions()}
     procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
+    if spec.compile:
+        check_compiler(spec.device)
     denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
     if denoiser:
-        place(denoiser.network, spec.device)
+        place(denoiser.network, spec.device, spec.compile)
     group = max([getattr(p, "group", 1) for p in procedures.values()])
     tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
-    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype)
+    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
     models, pairs = {}, []
     for name in spec.models:
         network, found = weights.find_classifier(name)
@@ -179,6 +184,7 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
     job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
     suite.check(list(procedures.values()), denoiser)
+    _check_denoiser(job)
     for pair in pairs[:: len(procedures)]:
         _check_classifier(job, pair)
     for pair in pairs[: len(procedures)]:
@@ -194,6 +200,16 @@ def _opened(suite: Suite, condition: Condition, seed: int) -> Dataset:
             "Other images lie there, too: give a folder of these alone."
         )
     return data
+
+
+def _check_denoiser(job: Job) -> None:
+    if job.denoiser and job.denoiser.conditional:
+        raise HarnessError(
+            f"The diffusion model {job.spec.denoiser!r} wants to be told the class of an image, which a test must not "
+            "tell. Name an unconditional one with --denoiser."
+        )
+    if job.denoiser:
+        job.denoiser.check_sides(job.example)
 
 
 def _check_classifier(job: Job, pair: Pair) -> None:

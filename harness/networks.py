@@ -28,13 +28,30 @@ def repeatable() -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def place(network: nn.Module, device: str) -> nn.Module:
+def place(network: nn.Module, device: str, compiled: bool = False) -> nn.Module:
     """Ready for inference on a device: evaluation mode, no parameter gradients, channels-last convolutions.
 
     On a GPU float32 means float32 (no TF32), and kernels are the repeatable ones.
+    compiled: calls of the network go through torch.compile; those of its parts, such as `features`, do not.
     """
     repeatable()
-    return network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    if compiled:
+        # Tiles have one shape: kernels for any shape would be slower, and are what a halved tile would ask for.
+        network.compile(dynamic=False)
+    return network
+
+
+def check_compiler(device: str) -> None:
+    """Raises HarnessError where torch.compile has no compiler for a device: g++ for the CPU, Triton for a GPU."""
+    try:
+        torch.compile(lambda x: 2 * x + 1)(torch.ones(8, device=device))
+    except Exception as error:  # of Dynamo, Inductor, Triton and the compiler itself
+        said = str(error).strip().split("\n")[0][:200]
+        raise HarnessError(
+            f"--compile: torch.compile does not work here for {device} ({type(error).__name__}: {said}). "
+            "Install a C++ compiler (for a GPU also Triton), or leave --compile out."
+        ) from error
 
 
 @dataclass
@@ -43,6 +60,7 @@ class Tiles:
 
     size: rows per call.
     multiple: the tile stays a multiple of this when memory forces it down.
+    compiled: the networks behind these functions are compiled: see `place`.
     halved: how often the tile was halved; a record with halvings says so.
     asked: the size before that.
     """
@@ -51,6 +69,7 @@ class Tiles:
     device: str = "cpu"
     dtype: str = "float32"
     multiple: int = 1
+    compiled: bool = False
     halved: int = field(default=0, init=False)
     asked: int = field(default=0, init=False)
 
@@ -106,7 +125,7 @@ class TiledClassifier:
     """A classifier as methods see it: called in tiles, and never twice on the very same view."""
 
     def __init__(self, network: nn.Module, tiles: Tiles) -> None:
-        self.network = place(network, tiles.device)
+        self.network = place(network, tiles.device, tiles.compiled)
         self.tiles = tiles
         self._seen = WeakTensorKeyDictionary()
         self._responses = WeakTensorKeyDictionary()

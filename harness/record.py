@@ -105,9 +105,11 @@ class RunRecord:
 
     @property
     def variant(self) -> str:
-        """The method as tables name it: with its precision where that is not float32 throughout."""
+        """The method as tables name it: with its arithmetic where that is not plain float32 throughout."""
         types = dict.fromkeys([self.spec.dtype, self.spec.denoiser_dtype])
-        return self.method if list(types) == ["float32"] else f"{self.method} ({'/'.join(types)})"
+        told = [] if list(types) == ["float32"] else ["/".join(types)]
+        told += ["compiled"] if self.spec.compile else []
+        return f"{self.method} ({', '.join(told)})" if told else self.method
 
     def metric(self, name: str, condition: str | None = None) -> Metric | None:
         """The metric of that name, for one condition or the first there is."""

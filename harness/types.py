@@ -554,6 +554,7 @@ class RunSpec:
     limit: take at most this many samples per condition; 0 is no limit.
     dtype, denoiser_dtype: arithmetic of the classifiers and of the denoiser: float32, bfloat16 or float16.
     tile: rows per network call, whatever the batch; see `harness.networks`.
+    compile: the networks went through torch.compile, which changes roundings.
     """
 
     suite: str
@@ -567,6 +568,7 @@ class RunSpec:
     denoiser_dtype: str = "float32"
     tile: int = 100
     device: str = "cpu"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.limit < 0 or self.tile < 1:

@@ -6,9 +6,13 @@ Only tensors are ever read: no pickle, no code from data.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,11 +20,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
+from harness.diffusion import hub
+from harness.diffusion.adm import flags_beside, load_adm
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.files import PAGE, file_sha256, is_page, writing
@@ -28,7 +34,8 @@ from harness.published import read_state
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
-ENDINGS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
+PICKLED = {".pt", ".pth", ".ckpt", ".bin"}
+ENDINGS = {".safetensors", *PICKLED}
 """What a name ends in that can only be meant as a path."""
 
 
@@ -55,7 +62,12 @@ def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
     """Write a checkpoint in one piece or not at all; returns its SHA-256."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with writing(path) as partial:
-        partial.write_bytes(save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+        try:
+            save_file(tensors, partial, metadata={HEADER: json.dumps(header, sort_keys=True)})
+        except SafetensorError as error:  # which hides that a disk is full
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code)) from error
     return file_sha256(path)
 
 
@@ -107,7 +119,9 @@ def build(checkpoint: Checkpoint) -> nn.Module:
     """The network that a checkpoint describes, loaded strictly."""
     header = checkpoint.header
     try:
-        body = plugins.architecture[header["architecture"]].build(**header.get("arguments", {}))
+        entry = plugins.architecture[header["architecture"]]
+        with torch.device("meta") if entry.facts.get("assigned") else nullcontext():
+            body = entry.build(**header.get("arguments", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise HarnessError(
             f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {error}). "
@@ -126,7 +140,8 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str) -> 
             f"{complaint}: {len(wrong)} tensors differ, "
             f"first {wrong[0]} (expected {expected.get(wrong[0], 'nothing')}, found {found.get(wrong[0], 'nothing')})."
         )
-    network.load_state_dict(dict(tensors), strict=True)
+    # Built without memory, the network takes the tensors themselves.
+    network.load_state_dict(dict(tensors), strict=True, assign=any(p.is_meta for p in network.parameters()))
     return network.eval()
 
 
@@ -180,12 +195,25 @@ def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weight
 
 
 def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
-    """A denoiser from a harness checkpoint."""
+    """A denoiser from a harness checkpoint, from ADM's ``X.pt`` with its flags in ``X.json``, or a diffusers folder."""
+    if hub.is_unet(path):
+        return hub.load_unet(path), _several(path.name, hub.files(path))
+    if path.suffix in PICKLED:
+        return load_adm(path, flags_beside(path)), _several(path.stem, [path, path.with_suffix(".json")])
     checkpoint = _of_kind(read(path, sha256), "denoiser")
     name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")
     if name not in SCHEDULES or not isinstance(steps, int):
         raise HarnessError(f"{path}: schedule {name!r} of {steps!r} steps is none of {', '.join(SCHEDULES)}.")
-    return Denoiser(build(checkpoint), SCHEDULES[name](steps)), checkpoint.weights
+    schedule = SCHEDULES[name](steps)
+    schedule = schedule.rescaled() if checkpoint.header.get("rescale_timesteps") else schedule
+    return Denoiser(build(checkpoint), schedule), checkpoint.weights
+
+
+def _several(name: str, files: Sequence[Path]) -> Weights:
+    """What a record says about weights whose configuration is a file of its own: the hash is of both."""
+    found = {file.name: file_sha256(file) for file in files}
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return Weights(name, digest, files[0].name, {"files": found})
 
 
 def autoencoder(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
@@ -235,15 +263,17 @@ def find_classifier(name: str) -> tuple[nn.Module, Weights]:
 
 
 def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
-    """A denoiser by registered name, or from the path of a checkpoint or of a training run's folder."""
+    """A denoiser by registered name, with its settings, or from a path: see `denoiser`, or a training run's folder."""
     if _is_path(name, plugins.denoiser):
         return denoiser(Path(name))
-    built: tuple[Denoiser, Weights] = plugins.denoiser[name].build()
+    _, found = plugins.denoiser.configure(name)
+    built: tuple[Denoiser, Weights] = found() if callable(found) else found
     return built
 
 
 def _is_path(name: str, registry: plugins.Registry) -> bool:
-    return name not in registry and (Path(name).exists() or Path(name).suffix in ENDINGS)
+    known = name in registry or name.partition(":")[0] in registry
+    return not known and (Path(name).exists() or Path(name).suffix in ENDINGS)
 
 
 def fingerprint(network: nn.Module, source: str = "") -> str:

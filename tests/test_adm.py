@@ -49,8 +49,9 @@ VARIANTS = [
     SMALL,
     replace(SMALL, class_cond=True, use_new_attention_order=True, noise_schedule="cosine"),
     replace(SMALL, attention_resolutions="256,64", learn_sigma=False, num_res_blocks=2),
+    replace(SMALL, resblock_updown=False, num_head_channels=-1, attention_resolutions="32", use_scale_shift_norm=False),
 ]
-NAMES = ["small", "conditional", "wide"]
+NAMES = ["small", "conditional", "wide", "convolutions"]
 
 SEED = 3
 """Of pictures and noise; of the first few, the one whose guided steps stay clear of the clip, where gradients jump."""
@@ -147,7 +148,7 @@ def unet(flags: AdmFlags, device: str = "cpu") -> torch.nn.Module:
 
 def fused(flags: AdmFlags, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """ADM's qkv: each head's q, k and v in turn, or in the new order all of q, then k, then v."""
-    width = len(q) if flags.use_new_attention_order else flags.num_head_channels
+    width = len(q) if flags.use_new_attention_order else flags.head_width
     rows = [part[start : start + width] for start in range(0, len(q), width) for part in (q, k, v)]
     return torch.cat(rows)[..., None] if q.ndim == 2 else torch.cat(rows)
 
@@ -181,6 +182,8 @@ def to_adm(ours: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
             block = f"output_blocks.{entry}.{sub}"
         if leaf == "to_q":
             tensor = fused(flags, tensor, *(ours[name.replace("to_q", other)] for other in ("to_k", "to_v")))
+        elif leaf == "conv" and kind == "downsamplers":
+            leaf = "op"
         elif leaf == "to_out":
             leaf, tensor = "proj_out", tensor[..., None] if tensor.ndim == 2 else tensor
         theirs[f"{block}.{inner.get(leaf, leaf)}.{part}"] = tensor
@@ -200,8 +203,20 @@ def to_adm(ours: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
             295_904_454,
             541,
         ),
+        (
+            AdmFlags(
+                image_size=32,
+                num_channels=128,
+                num_res_blocks=3,
+                num_head_channels=-1,
+                attention_resolutions="16,8",
+                resblock_updown=False,
+            ),
+            52_546_438,
+            446,
+        ),
     ],
-    ids=["256", "256-conditional", "64-conditional"],
+    ids=["256", "256-conditional", "64-conditional", "cifar10"],
 )
 def test_published_models_have_their_published_size(flags: AdmFlags, parameters: int, tensors: int) -> None:
     network = unet(flags, "meta")
@@ -269,9 +284,9 @@ def test_a_wrong_width_is_an_error(tmp_path: Path) -> None:
         ({"image_size": 512}, "image_size=512"),
         ({"channel_mult": "2,2,4"}, "channel_mult='2,2,4'"),
         ({"channel_mult": "0.5,1,1"}, "channel_mult='0.5,1,1'"),
-        ({"num_head_channels": -1, "num_heads": 4}, "num_head_channels=-1"),
-        ({"resblock_updown": False}, "resblock_updown=False"),
-        ({"use_scale_shift_norm": False}, "use_scale_shift_norm=False"),
+        ({"num_head_channels": -1, "num_heads": 4}, "num_head_channels=-1 and num_heads=4"),
+        ({"num_head_channels": -1, "attention_resolutions": "8", "num_heads_upsample": 8}, "num_head_channels=-1"),
+        ({"num_head_channels": -1, "attention_resolutions": "8", "num_heads": 3}, "num_heads=3"),
         ({"predict_xstart": True}, "predict_xstart=True"),
         ({"noise_schedule": "sigmoid"}, "noise_schedule='sigmoid'"),
         ({"use_new_attention_order": "False"}, "use_new_attention_order='False'"),

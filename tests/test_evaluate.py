@@ -260,4 +260,4 @@ class Both(CovariateShift):
     changes = {"suite": "both", "models": ("digits/resnet",), "methods": ("default",), "denoiser": None, "limit": 0}
     (entry,) = run_small(tmp_path / "out", {**changes, "every": 3, "tile": 100})
     assert len(entry.rows()["id"]) == 200 + 399
-    assert entry.status == "partial" and entry.coverage == "599 of 1797 images (every 3th)"
+    assert entry.status == "partial" and entry.coverage == "599 of 1797 images (every 3rd)"

@@ -25,6 +25,7 @@ ORDER = [
     "classifier",
     "weights",
     "zoo",
+    "adm",
     "deepaugment",
     "views",
     "tally",

@@ -52,7 +52,11 @@ def run(
     ] = [],  # noqa: B006
     data: Annotated[Path | None, typer.Option(help="Folder of the data, for suites that read one.")] = None,
     denoiser: Annotated[
-        str | None, typer.Option(help="Diffusion model, by name or path. [default: the suite's]")
+        str | None,
+        typer.Option(
+            help="Diffusion model: a name, a checkpoint, a folder of diffusers, hf/ORG/MODEL or "
+            "adm:file=X.pt,num_channels=128. [default: the suite's]"
+        ),
     ] = None,
     severity: Annotated[str | None, typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.")] = None,
     sigma: Annotated[str | None, typer.Option(help="Noise levels of certification: 0.5, or 0.25,0.5,1.")] = None,
@@ -99,6 +103,9 @@ def run(
     denoiser_dtype: Annotated[
         Dtype, typer.Option(show_default=False, help="The denoiser's own arithmetic. [default: as --dtype]")
     ] = (Dtype.auto),
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="torch.compile the networks: minutes to start, then faster. Recorded.")
+    ] = False,
     workers: Workers = "0",
     on_bad_image: Annotated[
         OnBadImage, typer.Option(help="skip leaves out images that cannot be read: the records are partial and say so.")
@@ -128,7 +135,7 @@ def run(
     shares = shares_of(shard)
     device = usable_device(device)
     step = every or (1 if full else 0 if suite else QUICK)
-    common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device}
+    common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device, "compile": compiled}
     common |= precisions(dtype, denoiser_dtype, device)
     options = {"severity": severity, "data": data, "sigma": sigma, "radii": radii}
     suites = _configured(suite or ["digits-c"], options)

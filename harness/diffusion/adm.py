@@ -1,11 +1,13 @@
 """Checkpoints of OpenAI's guided-diffusion ("ADM"; Dhariwal & Nichol, NeurIPS 2021) as diffusers' UNet2DModel.
 
 Both networks compute the same function from the same tensors under other names; only the fused query, key and value
-of the attention layers are split. A checkpoint does not describe itself, so its flags come with it.
+of the attention layers are split. A checkpoint does not describe itself, so its flags come with it. The networks of
+improved-diffusion (Nichol & Dhariwal, ICML 2021) are those with ``resblock_updown=False``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import count
@@ -16,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.schedule import SCHEDULES
+from harness.diffusion.schedule import SCHEDULES, Schedule
 from harness.published import read_state
 from harness.types import HarnessError
 
-# What an empty `channel_mult` stands for, by image size.
-MULTIPLIERS = {64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4"}
+# What an empty `channel_mult` stands for, by image size; 32 is improved-diffusion's.
+MULTIPLIERS = {32: "1,2,2,2", 64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4"}
 
-# Flags convertible at one value only: another means blocks, inputs or outputs that UNet2DModel does not have.
-REQUIRED = {"resblock_updown": True, "use_scale_shift_norm": True, "predict_xstart": False, "rescale_timesteps": False}
+# Flags convertible at one value only: another means that the network does not predict noise.
+REQUIRED = {"predict_xstart": False}
 
-# Flags of training, sampling and storage, and the number of heads, which counts only without a width per head.
-INERT = {"dropout", "num_heads", "num_heads_upsample", "rescale_learned_sigmas"}
+# Flags of training, sampling and storage.
+INERT = {"dropout", "rescale_learned_sigmas", "sigma_small"}
 INERT |= {"timestep_respacing", "use_checkpoint", "use_fp16", "use_kl"}
 
 # Their modules and ours: outside all blocks, then within a block of each kind.
@@ -47,6 +49,7 @@ RESIDUAL = {
 }
 WIDENING = {**RESIDUAL, ".skip_connection": ".conv_shortcut"}
 ATTENTION = {".norm": ".group_norm", ".qkv": ".to_{}", ".proj_out": ".to_out.0"}
+DOWN, UP = {".op": ".conv"}, {".conv": ".conv"}
 
 
 @dataclass(frozen=True)
@@ -54,35 +57,44 @@ class AdmFlags:
     """guided-diffusion's command line flags, under their own names; the defaults are the 256x256 unconditional model's.
 
     Flags of networks that no UNet2DModel equals are refused. Those are the 512 models, whose time embedding is wider
-    than their first level, and models with a fixed number of heads, whose head width varies.
+    than their first level, and models with a fixed number of heads where attention has several widths.
 
     image_size: in pixels; says what the sides below mean. The network takes any multiples of 2^(levels - 1).
     attention_resolutions: comma-separated sides in pixels of the feature maps with attention.
     channel_mult: comma-separated widths of the levels in units of `num_channels`, finest first; empty for the usual.
+    num_head_channels: width of a head; -1 for the widths that `num_heads` leaves, which counts only then.
+    resblock_updown: residual blocks resample between levels; else convolutions do, as in improved-diffusion.
     use_new_attention_order: fused rows are (q, k, v) x heads, as in the 64x64 model, instead of heads x (q, k, v).
+    rescale_timesteps: the network sees its times as if there were 1000 of them, whatever `diffusion_steps`.
     """
 
     image_size: int = 256
     num_channels: int = 256
     num_res_blocks: int = 2
     num_head_channels: int = 64
+    num_heads: int = 4
+    num_heads_upsample: int = -1
     attention_resolutions: str = "32,16,8"
     channel_mult: str = ""
     class_cond: bool = False
     learn_sigma: bool = True
+    resblock_updown: bool = True
+    use_scale_shift_norm: bool = True
     use_new_attention_order: bool = False
     diffusion_steps: int = 1000
     noise_schedule: str = "linear"
+    rescale_timesteps: bool = False
 
     def __post_init__(self) -> None:
         if not self.widths:
-            raise _inconvertible("image_size", self.image_size, f"{', '.join(map(str, MULTIPLIERS))} by default")
+            raise _inconvertible(f"image_size={self.image_size}", f"{', '.join(map(str, MULTIPLIERS))} by default")
         if self.widths[0] != self.num_channels:
-            raise _inconvertible("channel_mult", self.channel_mult, "a list that begins with 1")
-        if self.num_head_channels < 1:
-            raise _inconvertible("num_head_channels", self.num_head_channels, "a width per head in place of num_heads")
+            raise _inconvertible(f"channel_mult={self.channel_mult!r}", "a list that begins with 1")
+        if self.head_width < 1:
+            heads = f"num_head_channels={self.num_head_channels} and num_heads={self.num_heads}"
+            raise _inconvertible(heads, "heads that all have one width")
         if self.noise_schedule not in SCHEDULES:
-            raise _inconvertible("noise_schedule", self.noise_schedule, " or ".join(SCHEDULES))
+            raise _inconvertible(f"noise_schedule={self.noise_schedule!r}", " or ".join(SCHEDULES))
 
     @classmethod
     def from_mapping(cls, flags: Mapping[str, Any]) -> AdmFlags:
@@ -94,7 +106,7 @@ class AdmFlags:
             if name in types and type(value) is not types[name]:
                 raise HarnessError(f"ADM flag {name}={value!r} must be of type {types[name].__name__}.")
             if REQUIRED.get(name, value) != value:
-                raise _inconvertible(name, value, str(REQUIRED[name]))
+                raise _inconvertible(f"{name}={value!r}", str(REQUIRED[name]))
         return cls(**{name: value for name, value in flags.items() if name in types})
 
     @property
@@ -109,9 +121,25 @@ class AdmFlags:
         factors = {self.image_size // side for side in _integers("attention_resolutions", self.attention_resolutions)}
         return tuple(2**level in factors for level in range(len(self.widths)))
 
+    @property
+    def head_width(self) -> int:
+        """Channels of an attention head; 0 where there is no one number."""
+        if self.num_head_channels > 0:
+            return self.num_head_channels
+        attended = {width for width, attention in zip(self.widths, self.attention, strict=True) if attention}
+        width, *others = attended | {self.widths[-1]}
+        alike = not others and self.num_heads_upsample in (-1, self.num_heads)
+        return width // self.num_heads if alike and self.num_heads > 0 and width % self.num_heads == 0 else 0
 
-def _inconvertible(flag: str, value: object, convertible: str) -> HarnessError:
-    return HarnessError(f"Cannot convert an ADM checkpoint with {flag}={value!r} to a UNet2DModel, only {convertible}.")
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule, with the network's own times."""
+        schedule = SCHEDULES[self.noise_schedule](self.diffusion_steps)
+        return schedule.rescaled() if self.rescale_timesteps else schedule
+
+
+def _inconvertible(setting: str, convertible: str) -> HarnessError:
+    return HarnessError(f"Cannot convert an ADM checkpoint with {setting} to a UNet2DModel, only {convertible}.")
 
 
 def _integers(flag: str, text: str) -> tuple[int, ...]:
@@ -123,17 +151,19 @@ def _integers(flag: str, text: str) -> tuple[int, ...]:
 
 def unet_config(flags: AdmFlags) -> dict[str, Any]:
     """Arguments of the UNet2DModel that computes what the ADM network with these flags does."""
+    resample = "resnet" if flags.resblock_updown else "conv"
+    down, up = ("ResnetDownsample", "ResnetUpsample") if flags.resblock_updown else ("Down", "Up")
     return {
         "sample_size": flags.image_size,
         "out_channels": 6 if flags.learn_sigma else 3,
-        "down_block_types": tuple("AttnDownBlock2D" if a else "ResnetDownsampleBlock2D" for a in flags.attention),
-        "up_block_types": tuple("AttnUpBlock2D" if a else "ResnetUpsampleBlock2D" for a in reversed(flags.attention)),
+        "down_block_types": tuple("AttnDownBlock2D" if a else f"{down}Block2D" for a in flags.attention),
+        "up_block_types": tuple("AttnUpBlock2D" if a else f"{up}Block2D" for a in reversed(flags.attention)),
         "block_out_channels": flags.widths,
         "layers_per_block": flags.num_res_blocks,
-        "downsample_type": "resnet",
-        "upsample_type": "resnet",
-        "resnet_time_scale_shift": "scale_shift",
-        "attention_head_dim": flags.num_head_channels,
+        "downsample_type": resample,
+        "upsample_type": resample,
+        "resnet_time_scale_shift": "scale_shift" if flags.use_scale_shift_norm else "default",
+        "attention_head_dim": flags.head_width,
         "norm_eps": 1e-5,
         "attn_norm_num_groups": 32,  # left to its default, the middle attention has no norm
         "num_class_embeds": 1000 if flags.class_cond else None,
@@ -159,7 +189,7 @@ def convert(state: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
 
 def _split(qkv: Tensor, flags: AdmFlags) -> tuple[Tensor, ...]:
     """Fused (3C, C) weights or (3C,) biases to those of queries, keys and values, (C, C) or (C,), head by head."""
-    heads = 1 if flags.use_new_attention_order else len(qkv) // (3 * flags.num_head_channels)
+    heads = 1 if flags.use_new_attention_order else len(qkv) // (3 * flags.head_width)
     return qkv.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2).unbind()
 
 
@@ -186,7 +216,8 @@ def _blocks(flags: AdmFlags) -> Iterator[tuple[str, str, Mapping[str, str]]]:
             if attention:
                 yield f"{entry}.1", f"{target}.attentions.{position}", ATTENTION
         if level < last:
-            yield f"input_blocks.{next(entries)}.0", f"down_blocks.{level}.downsamplers.0", RESIDUAL
+            down = RESIDUAL if flags.resblock_updown else DOWN
+            yield f"input_blocks.{next(entries)}.0", f"down_blocks.{level}.downsamplers.0", down
     yield "middle_block.0", "mid_block.resnets.0", RESIDUAL
     yield "middle_block.1", "mid_block.attentions.0", ATTENTION
     yield "middle_block.2", "mid_block.resnets.1", RESIDUAL
@@ -198,19 +229,41 @@ def _blocks(flags: AdmFlags) -> Iterator[tuple[str, str, Mapping[str, str]]]:
             if attention:
                 yield f"{entry}.1", f"{target}.attentions.{position}", ATTENTION
         if level < last:  # the upsampler ends the level's last entry
-            yield f"{entry}.{1 + attention}", f"{target}.upsamplers.0", RESIDUAL
+            up = RESIDUAL if flags.resblock_updown else UP
+            yield f"{entry}.{1 + attention}", f"{target}.upsamplers.0", up
+
+
+def unet(flags: AdmFlags) -> nn.Module:
+    """The network of these flags, untrained."""
+    from diffusers import UNet2DModel
+
+    return cast(nn.Module, UNet2DModel(**unet_config(flags)))
 
 
 def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
     """The denoiser in a `.pt` file as guided-diffusion publishes them, in float32 on the CPU."""
-    from diffusers import UNet2DModel
-
     state = read_state(path, "ADM checkpoint", "Get one from the links in guided-diffusion's README.")
     with torch.device("meta"):  # neither memory nor random draws for weights that are replaced at once
-        network = cast(nn.Module, UNet2DModel(**unet_config(flags)))
+        network = unet(flags)
     try:
         converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
         network.load_state_dict(converted, strict=True, assign=True)
     except RuntimeError as error:
         raise HarnessError(f"{path} does not have the shapes that its flags promise. {error}") from error
-    return Denoiser(network.eval().requires_grad_(False), SCHEDULES[flags.noise_schedule](flags.diffusion_steps))
+    return Denoiser(network.eval().requires_grad_(False), flags.schedule)
+
+
+def flags_beside(path: Path) -> AdmFlags:
+    """The flags of ``X.pt``, from the JSON object in ``X.json``; raises HarnessError where there is none."""
+    file = path.with_suffix(".json")
+    if not path.is_file():
+        raise HarnessError(f"No checkpoint at {path}. Give the path of an existing one.")
+    if not file.is_file():
+        raise HarnessError(
+            f"{path} does not say what network it holds. Put guided-diffusion's flags into {file}, as a JSON object, "
+            f"or name them: --denoiser adm:file={path},image_size=256,num_channels=256 (all: harness list denoisers)."
+        )
+    try:
+        return AdmFlags.from_mapping(dict(json.loads(file.read_text())))
+    except (ValueError, TypeError) as error:
+        raise HarnessError(f"{file} is not a JSON object of flags ({error}).") from error

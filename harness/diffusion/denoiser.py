@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -28,6 +29,26 @@ class Denoiser:
     network: nn.Module
     schedule: Schedule
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of: a UNet of L levels halves its input L - 1 times."""
+        levels: Sequence[int] = getattr(self.network, "config", {}).get("block_out_channels", (1,))
+        return 2 ** (len(levels) - 1)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network wants to know the class of an image."""
+        return getattr(self.network, "class_embedding", None) is not None
+
+    def check_sides(self, images: Tensor) -> None:
+        """Raises HarnessError for images (B, 3, H, W) that the network cannot halve as often as it must."""
+        height, width = images.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise HarnessError(
+                f"This diffusion model takes images whose sides are multiples of {self.multiple}, "
+                f"not {height}x{width}. Crop them, or name another with --denoiser."
+            )
+
     def check_times(self, times: Tensor | tuple[int, ...]) -> None:
         """Raises HarnessError for a time outside the schedule."""
         last = len(self.schedule.betas) - 1
@@ -43,24 +64,27 @@ class Denoiser:
     def predict_x0(self, x_t: Tensor, t: Tensor) -> Tensor:
         """One reverse step to the image: clip((x_t - sqrt(1 - abar) eps) / sqrt(abar), -1, 1), in [0, 1].
 
-        t: (B,) int64, indices of the schedule, as everywhere but in `predict_noise`.
+        t: (B,) int64, indices of the schedule.
         """
         return (self.predict(self.schedule, x_t, t)[0] + 1) / 2
 
     def predict(self, schedule: Schedule, x_t: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The clipped prediction of x_0 in [-1, 1] at indices of `schedule`, and the raw variance channel or None.
 
-        schedule: the denoiser's own or one that sees the same process at fewer times. The one place where an index
-        becomes the network's own time.
+        schedule: the denoiser's own or one that sees the same process at fewer times.
         """
-        noise, v = self.predict_noise(x_t, torch.from_numpy(schedule.times).to(index.device)[index])
+        noise, v = self.predict_noise(x_t, index, schedule)
         return self.x0(schedule, x_t, index, noise), v
 
-    def predict_noise(self, x_t: Tensor, times: Tensor) -> tuple[Tensor, Tensor | None]:
+    def predict_noise(
+        self, x_t: Tensor, index: Tensor, schedule: Schedule | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """The network's noise and, where it has one, its raw variance channel v; float32 whatever the autocast.
 
-        times: (B,), the network's own, which are no indices: see `Schedule`.
+        index: (B,) int64, of `schedule` or else the denoiser's own. The one place where it becomes the network's time.
         """
+        self.check_sides(x_t)
+        times = torch.from_numpy((schedule or self.schedule).times).to(index.device)[index]
         out = cast(Tensor, self.network(x_t, times, return_dict=False)[0]).float()
         return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
 

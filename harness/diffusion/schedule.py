@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,10 @@ class Schedule:
             picked.append(round(position))
             position += stride
         return self.at(picked)
+
+    def rescaled(self) -> Schedule:
+        """The same for a network that sees times as if there were 1000 of them (Nichol & Dhariwal, 2021)."""
+        return replace(self, times=(self.times * (1000 / len(self.betas))).astype(np.float32))
 
     def at(self, picked: Sequence[int] | Floats) -> Schedule:
         """The same process seen at some of its indices, in rising order."""

@@ -49,7 +49,6 @@ class Reverse:
         return (self.denoiser.x0(self.denoiser.schedule, x_t, t, eps) + 1) / 2
 
     def _noise(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        t = torch.from_numpy(self.denoiser.schedule.times).to(t.device)[t]
         if not self.conditional or not self.weight:
             return self.denoiser.predict_noise(x, t)[0]
         network = cast(Any, partial(self.conditional.network, class_labels=labels))

@@ -1,0 +1,64 @@
+"""ADM checkpoints of the user's: where they lie, how they are loaded, and their conversion to safetensors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from harness import weights
+from harness.diffusion.adm import AdmFlags, load_adm
+from harness.diffusion.denoiser import Denoiser
+from harness.types import HarnessError, Weights
+
+
+def stored(name: str, url: str) -> Path:
+    """A published file among the user's: in ``$HARNESS_WEIGHTS`` or ``weights/``, as published or as safetensors.
+
+    Raises HarnessError that says where it was looked for and where to get it.
+    """
+    folders = [Path(folder) for folder in (os.environ.get("HARNESS_WEIGHTS"), "weights") if folder]
+    wanted = [folder / file for folder in folders for file in (Path(name).with_suffix(".safetensors").name, name)]
+    found = [file for file in wanted if file.is_file()]
+    if not found:
+        raise HarnessError(
+            f"No {name} in {' or '.join(str(folder.absolute()) for folder in folders)}. Put it there, from {url}, "
+            "or say with the environment variable HARNESS_WEIGHTS which folder it is in."
+        )
+    return found[0]
+
+
+def load(path: Path, flags: AdmFlags, sha256: str | None = None) -> tuple[Denoiser, Weights]:
+    """The denoiser in a published ``.pt`` file, or in what `convert` made of it.
+
+    sha256: of the published file, where it is known; another file is an error.
+    """
+    if path.suffix == ".safetensors":
+        denoiser, info = weights.denoiser(path)
+        if info.details["architecture"] != "adm" or AdmFlags.from_mapping(info.details["arguments"]) != flags:
+            raise HarnessError(f"{path} was not converted with these flags. Convert the published file again.")
+        original = info.details.get("converted_from", {}).get("sha256")
+    else:
+        denoiser, original = load_adm(path, flags), weights.file_sha256(path)
+        info = Weights(path.stem, original, path.name, {"architecture": "adm", "arguments": asdict(flags)})
+    if sha256 and original != sha256:
+        raise HarnessError(
+            f"{path} has SHA-256 {original}, the published file {sha256}: it was changed, or is another one. "
+            f"Fetch it again; weights of your own load as --denoiser adm:file={path}."
+        )
+    return denoiser, info
+
+
+def convert(path: Path, out: Path, flags: AdmFlags) -> str:
+    """Write a published ``.pt`` file as a harness checkpoint, which loads without copies; returns its SHA-256."""
+    denoiser = load_adm(path, flags)
+    header = {
+        "kind": "denoiser",
+        "architecture": "adm",
+        "arguments": asdict(flags),
+        "schedule": flags.noise_schedule,
+        "steps": flags.diffusion_steps,
+        "rescale_timesteps": flags.rescale_timesteps,
+        "converted_from": {"file": path.name, "sha256": weights.file_sha256(path)},
+    }
+    return weights.write(out, denoiser.network, header)

@@ -1,0 +1,124 @@
+"""UNets as diffusers keeps them: a folder with ``config.json`` and ``diffusion_pytorch_model.safetensors``.
+
+A whole pipeline's folder does as well: its ``unet/`` has the network, ``scheduler/`` or the folder itself the schedule.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from torch import nn
+
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.schedule import Schedule, cosine
+from harness.files import PAGE, is_page
+from harness.types import HarnessError
+
+CONFIG, TENSORS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+
+
+def is_unet(folder: Path) -> bool:
+    """Whether a path is a folder of diffusers, of a UNet or of a pipeline with one."""
+    return (folder / CONFIG).is_file() or (folder / "unet" / CONFIG).is_file()
+
+
+def files(folder: Path) -> Sequence[Path]:
+    """What decides the numbers of a folder: configuration, tensors and, where there is one, the schedule."""
+    unet = folder if (folder / CONFIG).is_file() else folder / "unet"
+    beside = [folder, folder / "scheduler", folder.parent / "scheduler"]
+    schedulers = [place / SCHEDULER for place in beside if (place / SCHEDULER).is_file()]
+    return [unet / CONFIG, unet / TENSORS, *schedulers[:1]]
+
+
+def load_unet(folder: Path) -> Denoiser:
+    """The UNet2DModel of a folder, in float32 on the CPU, loaded strictly; without a scheduler the DDPM paper's betas.
+
+    Raises HarnessError for other networks, for tensors that do not fit, and for networks that do not predict noise.
+    """
+    from diffusers import UNet2DModel
+
+    config, tensors, *scheduler = files(folder)
+    settings = _object(config)
+    channels = (settings.get("in_channels"), settings.get("out_channels"))
+    if settings.get("_class_name") != "UNet2DModel" or channels not in ((3, 3), (3, 6)):
+        raise HarnessError(
+            f"{config} describes a {settings.get('_class_name')} with {channels[0]} channels in and {channels[1]} out. "
+            "Diffusion models here are UNet2DModels from 3 channels to 3, or 6 with learned sigma."
+        )
+    if not tensors.is_file():
+        raise HarnessError(
+            f"No weights at {tensors}. Only safetensors are read; diffusers' save_pretrained writes them."
+        )
+    try:
+        network, report = UNet2DModel.from_pretrained(
+            config.parent,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # diffusers and safetensors raise a dozen kinds
+        said = " ".join(str(error).split())[:300]
+        reason = PAGE if is_page(tensors) else f"it does not fit {config.name}, or was cut short ({said})."
+        raise HarnessError(f"{tensors} cannot be loaded: {reason} Fetch it again.") from error
+    odd = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+    if odd:
+        raise HarnessError(f"{tensors} does not fit {config.name}: {len(odd)} tensors differ, first {odd[0]}.")
+    schedule = _schedule(scheduler[0]) if scheduler else _linear({})
+    return Denoiser(cast(nn.Module, network).float().eval().requires_grad_(False), schedule)
+
+
+def _object(file: Path) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        reason = PAGE if is_page(file) else f"it is not a JSON object ({error})."
+        raise HarnessError(f"{file} cannot be read: {reason} Fetch it again.") from error
+
+
+def _schedule(file: Path) -> Schedule:
+    """The betas of a scheduler's configuration, in float64; diffusers itself keeps float32."""
+    settings = _object(file)
+    name, predicted = settings.get("beta_schedule", "linear"), settings.get("prediction_type", "epsilon")
+    if predicted != "epsilon":
+        raise HarnessError(
+            f"{file}: the network predicts {predicted!r}; diffusion models here predict 'epsilon', noise."
+        )
+    if settings.get("trained_betas") is not None:
+        betas = np.asarray(settings["trained_betas"], dtype=np.float64)
+        return Schedule(betas, np.arange(len(betas)))
+    if name not in BETAS or "num_train_timesteps" not in settings or settings.get("rescale_betas_zero_snr"):
+        raise HarnessError(
+            f"{file}: the schedule {name!r} of a {settings.get('_class_name')} is none of {', '.join(BETAS)}."
+        )
+    return BETAS[name](settings)
+
+
+def _linear(settings: Mapping[str, Any]) -> Schedule:
+    steps, (first, last) = _steps(settings), _ends(settings)
+    return Schedule(np.linspace(first, last, steps), np.arange(steps))
+
+
+def _scaled_linear(settings: Mapping[str, Any]) -> Schedule:
+    steps, (first, last) = _steps(settings), _ends(settings)
+    return Schedule(np.linspace(first**0.5, last**0.5, steps) ** 2, np.arange(steps))
+
+
+def _steps(settings: Mapping[str, Any]) -> int:
+    return int(settings.get("num_train_timesteps", 1000))
+
+
+def _ends(settings: Mapping[str, Any]) -> tuple[float, float]:
+    return settings.get("beta_start", 1e-4), settings.get("beta_end", 0.02)
+
+
+BETAS = {
+    "linear": _linear,
+    "scaled_linear": _scaled_linear,
+    "squaredcos_cap_v2": lambda settings: cosine(_steps(settings)),
+}
+"""Schedules by diffusers' names."""

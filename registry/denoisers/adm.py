@@ -1,0 +1,89 @@
+"""OpenAI's diffusion models, from files of yours: in ``weights/`` or ``$HARNESS_WEIGHTS``, or anywhere with ``adm:``.
+
+Facts: file, url, licence of the code and, where somebody has published them, sha256 and bytes. Those of the
+unconditional 256x256 model are what Disco Diffusion checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness import plugins
+from harness.adm import load, stored
+from harness.diffusion.adm import AdmFlags
+from harness.diffusion.denoiser import Denoiser
+from harness.plugins import denoiser
+from harness.types import HarnessError, Weights
+
+OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
+
+
+def published(name: str, flags: AdmFlags) -> tuple[Denoiser, Weights]:
+    """The checkpoint of a registered name."""
+    facts = plugins.denoiser[name].facts
+    return load(stored(facts["file"], facts["url"]), flags, facts.get("sha256"))
+
+
+@denoiser(
+    "adm256",
+    dataset="imagenet",
+    file="256x256_diffusion_uncond.pt",
+    url=f"{OPENAI}/jul-2021/256x256_diffusion_uncond.pt",
+    sha256="a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
+    bytes=2_211_383_297,
+    licence="MIT",
+)
+def adm256() -> tuple[Denoiser, Weights]:
+    """ADM of ImageNet at 256x256, 553 M parameters, learned sigma: the diffusion model of DDA and DiffAug."""
+    return published("adm256", AdmFlags())
+
+
+# No fact "dataset": it cannot be the denoiser that stands for its data set, as it wants to be told the class.
+@denoiser(
+    "adm256-cond",
+    conditional="imagenet",
+    file="256x256_diffusion.pt",
+    url=f"{OPENAI}/jul-2021/256x256_diffusion.pt",
+    licence="MIT",
+)
+def adm256_cond() -> tuple[Denoiser, Weights]:
+    """The same, conditional on the class (Dhariwal & Nichol, NeurIPS 2021): for class-conditional DiffAug."""
+    return published("adm256-cond", AdmFlags(class_cond=True))
+
+
+@denoiser(
+    "cifar10",
+    dataset="cifar10",
+    file="cifar10_uncond_50M_500K.pt",
+    url=f"{OPENAI}/march-2021/cifar10_uncond_50M_500K.pt",
+    licence="MIT",
+)
+def cifar10() -> tuple[Denoiser, Weights]:
+    """improved-diffusion of CIFAR-10 (Nichol & Dhariwal, ICML 2021), 53 M parameters; cosine, times from 0 to 3999."""
+    flags = AdmFlags(
+        image_size=32,
+        num_channels=128,
+        num_res_blocks=3,
+        num_head_channels=-1,
+        attention_resolutions="16,8",
+        resblock_updown=False,
+        diffusion_steps=4000,
+        noise_schedule="cosine",
+        rescale_timesteps=True,
+    )
+    return published("cifar10", flags)
+
+
+@denoiser("adm")
+@dataclass(frozen=True)
+class Adm(AdmFlags):
+    """Any ADM checkpoint, adm:file=X.pt,num_channels=128; flags not given are the 256x256 unconditional model's."""
+
+    file: str = ""
+
+    def __call__(self) -> tuple[Denoiser, Weights]:
+        """Load it."""
+        if not self.file:
+            raise HarnessError("--denoiser adm: which file? Write adm:file=X.pt and the flags that are not the usual.")
+        return load(Path(self.file), AdmFlags(**{k: v for k, v in asdict(self).items() if k != "file"}))

@@ -1,0 +1,36 @@
+"""Diffusion models of the Hugging Face hub, in diffusers' format: ``hf/google/ddpm-cifar10-32``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from harness import weights
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.hub import CONFIG, SCHEDULER, TENSORS
+from harness.plugins import denoiser
+from harness.types import HarnessError, Weights
+
+
+@denoiser.family("hf", lambda name: "")  # what identifies it is the hash of its files
+def hub(name: str) -> Callable[[], tuple[Denoiser, Weights]]:
+    """UNet NAME of the hub, ORG/MODEL or ORG/MODEL@REVISION, fetched once into the hub's own cache."""
+    repository, _, revision = name.partition("@")
+
+    def build() -> tuple[Denoiser, Weights]:
+        from huggingface_hub import snapshot_download
+
+        wanted = [f"{folder}{file}" for folder in ("", "unet/", "scheduler/") for file in (CONFIG, TENSORS, SCHEDULER)]
+        try:
+            folder = snapshot_download(repository, revision=revision or None, allow_patterns=wanted)
+        except Exception as error:  # of the hub, of HTTP, of the name's form
+            said = " ".join(str(error).split())[:300]
+            raise HarnessError(
+                f"--denoiser hf/{name} is not in the hub's cache and could not be fetched ({said}). "
+                "Where there is no network, give the path of a folder that was downloaded elsewhere."
+            ) from error
+        loaded, info = weights.denoiser(Path(folder))
+        return loaded, replace(info, name=repository, source=f"hf/{repository}@{Path(folder).name}")
+
+    return build
