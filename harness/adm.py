@@ -1,8 +1,7 @@
-"""ADM checkpoints of the user's: where they lie, how they are loaded, and their conversion to safetensors."""
+"""ADM checkpoints of the user's: how they are loaded, and their conversion to safetensors."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,22 +9,6 @@ from harness import weights
 from harness.diffusion.adm import AdmFlags, load_adm
 from harness.diffusion.denoiser import Denoiser
 from harness.types import HarnessError, Weights
-
-
-def stored(name: str, url: str) -> Path:
-    """A published file among the user's: in ``$HARNESS_WEIGHTS`` or ``weights/``, as published or as safetensors.
-
-    Raises HarnessError that says where it was looked for and where to get it.
-    """
-    folders = [Path(folder) for folder in (os.environ.get("HARNESS_WEIGHTS"), "weights") if folder]
-    wanted = [folder / file for folder in folders for file in (Path(name).with_suffix(".safetensors").name, name)]
-    found = [file for file in wanted if file.is_file()]
-    if not found:
-        raise HarnessError(
-            f"No {name} in {' or '.join(str(folder.absolute()) for folder in folders)}. Put it there, from {url}, "
-            "or say with the environment variable HARNESS_WEIGHTS which folder it is in."
-        )
-    return found[0]
 
 
 def load(path: Path, flags: AdmFlags, sha256: str | None = None) -> tuple[Denoiser, Weights]:

@@ -7,6 +7,7 @@ how.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,11 +20,12 @@ from helpers import run_small
 from test_adm import random_weights, worst
 from torch import Tensor, nn
 
-from harness import adm, evaluate, noise, plugins, weights
+from harness import adm, cli, evaluate, noise, plugins, weights
 from harness.diffusion.adm import AdmFlags, load_adm, unet
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.hub import load_unet
 from harness.networks import Tiles, check_compiler
+from harness.sources import File, Source
 from harness.train.reverse import Reverse
 from harness.types import Batch, HarnessError, RunSpec
 from harness.views import BatchViews
@@ -192,26 +194,30 @@ def test_a_named_model_is_found_where_weights_lie(tiny: Path, tmp_path: Path, mo
     from harness.registry.denoisers.adm import published as by_name
 
     flags = AdmFlags.from_mapping(TINY)
-    plugins.denoiser("test/tiny", file="tiny.pt", url="https://example.org/tiny.pt")(
-        lambda: by_name("test/tiny", flags)
-    )
+    files = [File("tiny.pt", ("https://example.org/tiny.pt",))]
+    where = Source(name="tiny", about="tiny", files=files, page="https://example.org", licence="none", format="ADM")
+    plugins.denoiser("tiny", published=where)(lambda: by_name("tiny", flags))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HARNESS_WEIGHTS", raising=False)
-    with pytest.raises(HarnessError, match=r"No tiny\.pt in .*weights.*https://example\.org/tiny\.pt.*HARNESS_WEIGHTS"):
-        weights.find_denoiser("test/tiny")
+    with pytest.raises(HarnessError, match=r"looked for tiny\.pt.*weights.*https://example\.org.*--weights tiny=FILE"):
+        weights.find_denoiser("tiny")
     monkeypatch.setenv("HARNESS_WEIGHTS", str(tiny.parent))
-    assert weights.find_denoiser("test/tiny")[1].source == "tiny.pt"
-    adm.convert(tiny, tmp_path / "weights" / "tiny.safetensors", flags)
+    assert weights.find_denoiser("tiny")[1].source == "tiny.pt"
+    monkeypatch.setattr(sys, "argv", ["harness", "weights", "convert", "tiny", "--out", "weights/tiny.safetensors"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code
     monkeypatch.delenv("HARNESS_WEIGHTS")
-    assert weights.find_denoiser("test/tiny")[1].source == "tiny.safetensors"
+    assert weights.find_denoiser("tiny")[1].source == "tiny.safetensors"
 
 
 def test_registered_models_are_the_published_ones() -> None:
-    entries = {entry.name: entry for entry in plugins.denoiser.entries() if "url" in entry.facts}
+    entries = {entry.name: entry for entry in plugins.denoiser.entries() if "published" in entry.facts}
     assert set(entries) == {"adm256", "adm256-cond", "cifar10"}
-    assert all(entry.facts["url"].endswith(f"/{entry.facts['file']}") for entry in entries.values())
+    files = {name: entry.facts["published"].files[0] for name, entry in entries.items()}
+    assert all(file.urls[0].endswith(f"/{file.name}") for file in files.values())
     assert [n for n, e in entries.items() if e.facts.get("dataset") == "imagenet"] == ["adm256"]
-    assert len(entries["adm256"].facts["sha256"]) == 64
+    assert len(files["adm256"].sha256) == 64
 
 
 def test_another_file_under_a_published_name_is_refused(tiny: Path) -> None:

@@ -51,7 +51,9 @@ def download(
 
 @app.command()
 def convert(
-    what: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model, or a file as its authors publish it.")],
+    what: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A model or a denoiser, or a file as its authors publish it.")
+    ],
     out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the folder of weights]")] = None,
     name: Annotated[
         str, typer.Option("--as", show_default=False, help="Whose weights FILE holds, where its name does not say so.")
@@ -61,10 +63,12 @@ def convert(
 ) -> None:
     """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
 
-    Examples: `harness weights convert resnet50.augmix`, `harness weights convert DA_diffaug.ckpt --out da.safetensors`
+    Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
+    DA_diffaug.ckpt --out da.safetensors`
     """
-    from harness import console, plugins, sources, zoo
-    from harness.weights import ENDINGS, find_classifier
+    from harness import adm, console, plugins, sources, zoo
+    from harness.diffusion.adm import AdmFlags
+    from harness.weights import ENDINGS, find_classifier, find_denoiser
 
     plugins.discover(*plugin)
     give(weights)
@@ -78,8 +82,12 @@ def convert(
         name = what
         fetch([name])
     out = out or sources.folder() / f"{name}.safetensors"
-    network, found = find_classifier(name)
-    sha256 = zoo.convert(network, found, out)
+    if name in plugins.denoiser:
+        _, found = find_denoiser(name)
+        sha256 = adm.convert(_source(name).locate(), out, AdmFlags.from_mapping(found.details["arguments"]))
+    else:
+        network, found = find_classifier(name)
+        sha256 = zoo.convert(network, found, out)
     console.out.print(f"{name}, from {found.source}: {out}, SHA-256 {sha256}", markup=False)
 
 

@@ -1,7 +1,7 @@
 """OpenAI's diffusion models, from files of yours: in ``weights/`` or ``$HARNESS_WEIGHTS``, or anywhere with ``adm:``.
 
-Facts: file, url, licence of the code and, where somebody has published them, sha256 and bytes. Those of the
-unconditional 256x256 model are what Disco Diffusion checks.
+Facts: published, where the file is from and what is known about it; the hash of the unconditional 256x256 model is the
+one that Disco Diffusion checks.
 """
 
 from __future__ import annotations
@@ -10,30 +10,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness import plugins
-from harness.adm import load, stored
+from harness.adm import load
 from harness.diffusion.adm import AdmFlags
 from harness.diffusion.denoiser import Denoiser
 from harness.plugins import denoiser
+from harness.sources import File, Source
 from harness.types import HarnessError, Weights
 
 OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
 
 
+def source(name: str, about: str, folder: str, file: str, page: str, sha256: str = "", size: int = 0) -> Source:
+    """Where OpenAI publishes a model."""
+    files = [File(file, (f"{OPENAI}/{folder}/{file}",), sha256, size)]
+    return Source(name=name, about=about, files=files, page=page, licence="MIT", format="ADM, a state dict")
+
+
 def published(name: str, flags: AdmFlags) -> tuple[Denoiser, Weights]:
     """The checkpoint of a registered name."""
-    facts = plugins.denoiser[name].facts
-    return load(stored(facts["file"], facts["url"]), flags, facts.get("sha256"))
+    where: Source = plugins.denoiser[name].facts["published"]
+    return load(where.locate(), flags, where.files[0].sha256 or None)
+
+
+GUIDED = "https://github.com/openai/guided-diffusion"
 
 
 @denoiser(
     "adm256",
     dataset="imagenet",
-    file="256x256_diffusion_uncond.pt",
-    url=f"{OPENAI}/jul-2021/256x256_diffusion_uncond.pt",
-    sha256="a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
-    bytes=2_211_383_297,
-    licence="MIT",
-)
+    published=source(
+        "adm256", "ADM of ImageNet at 256x256", "jul-2021", "256x256_diffusion_uncond.pt", GUIDED,
+        "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1", 2_211_383_297,
+    ),
+)  # fmt: skip
 def adm256() -> tuple[Denoiser, Weights]:
     """ADM of ImageNet at 256x256, 553 M parameters, learned sigma: the diffusion model of DDA and DiffAug."""
     return published("adm256", AdmFlags())
@@ -43,9 +52,7 @@ def adm256() -> tuple[Denoiser, Weights]:
 @denoiser(
     "adm256-cond",
     conditional="imagenet",
-    file="256x256_diffusion.pt",
-    url=f"{OPENAI}/jul-2021/256x256_diffusion.pt",
-    licence="MIT",
+    published=source("adm256-cond", "the same, conditional on the class", "jul-2021", "256x256_diffusion.pt", GUIDED),
 )
 def adm256_cond() -> tuple[Denoiser, Weights]:
     """The same, conditional on the class (Dhariwal & Nichol, NeurIPS 2021): for class-conditional DiffAug."""
@@ -55,10 +62,11 @@ def adm256_cond() -> tuple[Denoiser, Weights]:
 @denoiser(
     "cifar10",
     dataset="cifar10",
-    file="cifar10_uncond_50M_500K.pt",
-    url=f"{OPENAI}/march-2021/cifar10_uncond_50M_500K.pt",
-    licence="MIT",
-)
+    published=source(
+        "cifar10", "improved-diffusion of CIFAR-10", "march-2021", "cifar10_uncond_50M_500K.pt",
+        "https://github.com/openai/improved-diffusion",
+    ),
+)  # fmt: skip
 def cifar10() -> tuple[Denoiser, Weights]:
     """improved-diffusion of CIFAR-10 (Nichol & Dhariwal, ICML 2021), 53 M parameters; cosine, times from 0 to 3999."""
     flags = AdmFlags(
