@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
 
-from harness import calibration, evaluate, leaderboard, metrics, plugins, record
+from harness import calibration, console, evaluate, leaderboard, metrics, plugins, record
 from harness.corruptions import EXTRA, STANDARD
 from harness.data import MappedImages, open_dataset
 from harness.diffusion.denoiser import Denoiser
@@ -566,7 +566,7 @@ def test_a_partial_copy_is_not_ranked_beside_a_whole_one(
 def test_data_check_reads_suites(
     disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)  # which is read from the environment once, at the first import
     check: Callable[..., tuple[int, str]] = partial(harness, monkeypatch, capsys, "data", "check")
     code, said = check("imagenet-r", "--data", str(disk / "imagenet-r"))
     assert code == 0 and "3 of 30,000" in said and "3 of 1000" in said and "40 / 40 / 40" in said
