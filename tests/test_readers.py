@@ -24,7 +24,7 @@ from helpers import harness, outcome
 from PIL import Image
 from torch import nn
 
-from harness import evaluate, plugins, record
+from harness import console, evaluate, plugins, record
 from harness.data import ArrayDataset, Feed, Subset, open_dataset, open_pictures, ordered, parquet, tars
 from harness.data.check import check
 from harness.record import RunRecord
@@ -468,7 +468,7 @@ def test_groups_of_four_are_not_broken_up(tmp_path: Path, bench: Path) -> None:
 
 
 def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)
     root = str(as_folder(tmp_path / "a"))
     code, said = harness(monkeypatch, capsys, "data", "check", "imagenet", "--data", root, "--split", "val")
     assert code == 0 and "3 of 1000" in said and "6 to 7" in said and "Every image can be read" in said
@@ -498,7 +498,7 @@ def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_the_command_line_skips_and_reads_ahead(
     tmp_path: Path, bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)
     next(bench.rglob("*.png")).write_bytes(b"no image")
     command = ["run", "--suite", "test-animals", "--model", "test/linear", "--tta", "default", "--device", "cpu"]
     code, said = harness(monkeypatch, capsys, *command, "--out", str(tmp_path / "out"), "--workers", "auto")
