@@ -91,6 +91,13 @@ def copy(
     return copied
 
 
+def check_complete(out: Path) -> None:
+    """Raises HarnessError for a copy that `harness augment` has not finished; other folders are as they are."""
+    file = out / MANIFEST
+    if file.is_file() and '"status": "complete"' not in file.read_text():
+        raise HarnessError(f"{out} is a copy that is not finished. Run its harness augment command again: it goes on.")
+
+
 def _missing(out: Path, targets: list[Path]) -> list[int]:
     there = set(out.glob("*/*.png"))
     return [k for k, target in enumerate(targets) if target not in there]

@@ -122,7 +122,7 @@ BAD = [
     (["train", "--model", "vit", "--dataset", "folder", "--data", "{files}/t"], ["train/CLASS"]),
     (["train", "--model", "vit", "--dtype", "float16"], ["loss scaling", "bfloat16"]),
     (["run", "--model", "{files}/none.pt"], ["No checkpoint at", "none.pt"]),
-    (["train", "--denoiser", "--diffaug"], ["--diffaug is for a classifier"]),
+    (["train", "--denoiser", "--diffaug"], ["--diffaug is for networks of kind classifier"]),
     (["compare", "digits/vit:de", "digits/vti:de"], ["Unknown record 'digits/vti:de'", "digits/vit:de"]),
     (["compare", "{files}/mine.py", "digits/vit:de"], ["not a run record"]),
     (["leaderboard", "--results", "{files}/nowhere"], ["No results folder", "harness run"]),

@@ -100,6 +100,9 @@ def test_a_copy_must_be_whole_and_of_the_same_classes(few: ArrayDataset, folder:
     Image.new("RGB", (32, 32)).save(folder / "owl" / "1.png")
     with pytest.raises(HarnessError, match="'owl'"):
         copies.opened(few, [str(folder)])
+    (folder / "deepaugment.json").write_text('{"status": "partial"}')
+    with pytest.raises(HarnessError, match="is a copy that is not finished"):
+        copies.opened(few, [str(folder)])
     with pytest.raises(HarnessError, match="must hold CLASS/IMAGE"):
         copies.opened(few, [str(tmp_path / "nowhere")])
 

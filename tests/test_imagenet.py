@@ -606,3 +606,24 @@ def test_real_images_get_harder_with_severity(tmp_path: Path) -> None:
         by_severity = [value(entry, "accuracy", f"{name}/{s}") for s in range(1, 6)]
         assert by_severity[0] > by_severity[-1], (name, by_severity)
         assert stats.spearmanr(range(1, 6), by_severity).statistic < -0.85, (name, by_severity)
+
+
+def test_without_the_diffusion_model_the_usual_methods_are_those_that_need_none(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path))
+    usual = [
+        "run",
+        "--suite",
+        "imagenet",
+        "--data",
+        str(disk / "imagenet"),
+        "--model",
+        "test/palette",
+        "--out",
+        str(tmp_path),
+    ]
+    code, said = harness(monkeypatch, capsys, *usual, "--dry-run")
+    assert code == 0 and "left out de" in said and "256x256_diffusion_uncond.pt" in said
+    code, said = harness(monkeypatch, capsys, *usual, "--dry-run", "--tta", "de")
+    assert code == 2 and "No weights of 'adm256'" in said

@@ -355,7 +355,7 @@ def test_training_goes_on_from_a_checkpoint(few: ArrayDataset) -> None:
     trained, info = weights.find_classifier("digits/resnet")
     assert header["init_sha256"] == info.sha256
     assert all(torch.equal(a, b) for a, b in zip(task.network.parameters(), trained.parameters(), strict=True))
-    with pytest.raises(HarnessError, match="not a checkpoint of 'vit'"):
+    with pytest.raises(HarnessError, match="is a checkpoint of 'resnet', not of 'vit'"):
         build(spec(init="digits/resnet"), few, World())
 
 
@@ -410,8 +410,8 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
     [
         ({"optimizer": "adamz"}, "optimiser 'adamz'.*adam"),
         ({"augment": "afine"}, "Did you mean affine"),
-        ({"model": "unet", "augmix": True}, "--augmix is for a classifier; 'unet' makes a denoiser"),
-        ({"model": "encoder", "objective": "noisy", "diffaug": True}, "--diffaug is for a classifier;"),
+        ({"model": "unet", "augmix": True}, "--augmix is for networks of kind classifier; 'unet' is a denoiser"),
+        ({"model": "encoder", "objective": "noisy", "diffaug": True}, "--diffaug is for networks of kind classifier;"),
         ({"jsd": 3.0}, "--jsd means nothing without --augmix"),
         ({"extra_as": "terms"}, "--extra-as means nothing without --data-extra"),
         ({"diffaug": True, "conditional_weight": 0.5}, "means nothing without --conditional"),
@@ -424,8 +424,8 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
         ({"smoothing": 1.5}, "--smoothing 1.5 must be at most 1"),
         ({"lr": -1.0}, "--lr -1.0 must be at least 0"),
         ({"dtype": "float16"}, "--dtype"),
-        ({"objective": "noisy"}, "--objective is for a time-conditioned; 'vit' makes a classifier"),
-        ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for a time-conditioned"),
+        ({"objective": "noisy"}, "--objective is for networks of kind time-conditioned; 'vit' is a classifier"),
+        ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for networks of kind time-conditioned"),
         ({"diffaug_times": (5,)}, "--diffaug-times needs two numbers"),
     ],
 )

@@ -229,6 +229,8 @@ def _spec(
     line_up = models or _line_up(suite, bench.dataset)
     axis = plugins.AXES[bench.axis]
     names = axis.names(given, bench.methods)
+    if not denoiser and not any(given.values()) and not bench.diffuses:
+        names = _without_denoiser(suite, bench.denoiser, names, axis)
     needs_denoiser = bench.diffuses or any(axis.of(name).facts.get("denoiser") for name in names)
     return RunSpec(
         suite=suite,
@@ -239,6 +241,23 @@ def _spec(
         tile=tile or (100 if data.geometry.crop <= 64 else 16),
         **common,
     )
+
+
+def _without_denoiser(suite: str, denoiser: str | None, names: list[str], axis: Any) -> list[str]:
+    """A suite's usual methods, but for those whose diffusion model is not here."""
+    from harness import console, plugins
+
+    published = plugins.denoiser[denoiser].facts.get("published") if denoiser else None
+    lacks = published.lacks if published else ""
+    left_out = [name for name in names if lacks and axis.of(name).facts.get("denoiser")]
+    kept = [name for name in names if name not in left_out]
+    if left_out and kept:
+        console.err.print(
+            f"{suite}: left out {', '.join(left_out)}: the diffusion model {denoiser} ({lacks}) is not here. "
+            "What to put where: harness weights list. Another one: --denoiser.",
+            markup=False,
+        )
+    return kept or names
 
 
 def _line_up(suite: str, dataset: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import Field, asdict
 from datetime import timedelta
@@ -137,6 +138,9 @@ def train(
         return _plan(spec, recipe)
     fetch([spec.init])
     out = out or Path("runs") / (Path(recipe).name.removesuffix(".toml") or spec.name)
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first one talks
+        training.run(spec, out, workers=workers)
+        return
     console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:
         task = bar.begin(spec.name)
@@ -161,7 +165,7 @@ def train(
 def _plan(spec: TrainSpec, name: str) -> None:
     """Show what would be trained, and what it would take."""
     from harness import console, leaderboard
-    from harness.train import estimate, recipes
+    from harness.train import build, estimate, recipes
 
     title, caption = "Settings", spec.command()
     if name:
@@ -172,10 +176,11 @@ def _plan(spec: TrainSpec, name: str) -> None:
     rows = [[name, str(value)] for name, value in asdict(spec).items() if value not in ("", (), False)]
     console.show(leaderboard.Table(title, ["setting", "value"], rows, caption))
     try:
-        found = estimate.estimate(spec)
+        build.open_split(spec, "train")
     except HarnessError as error:
         console.out.print(f"No estimate: {error}")
         return
+    found = estimate.estimate(spec)
     hours = timedelta(seconds=int(found.seconds))
     console.out.print(
         f"{found.images:,} training images, {found.steps:,} steps, {found.samples:,} samples: "

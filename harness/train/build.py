@@ -190,6 +190,9 @@ def start_from(network: nn.Module, spec: TrainSpec) -> str:
     """Load the weights of ``--init`` into the network; their SHA-256."""
     find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
     found, info = find(spec.init)
+    there = info.details.get("architecture", spec.model)
+    if there != spec.model:
+        raise HarnessError(f"--init {spec.init} is a checkpoint of {there!r}, not of {spec.model!r}.")
     source: Any = found.network if isinstance(found, Denoiser) else found
     try:
         network.load_state_dict(_resampled(source.state_dict(), network))

@@ -20,6 +20,8 @@ from harness.types import Batch, Dataset, Geometry, HarnessError
 
 def opened(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
     """The copies in these folders; raises HarnessError for one without images or with other classes."""
+    for folder in folders:
+        distorted.check_complete(Path(folder))
     return [open_copy(Path(folder), data.geometry, distorted.class_names(data), data.name) for folder in folders]
 
 

@@ -79,8 +79,10 @@ def _check_meaning(spec: TrainSpec) -> None:
     everywhere = set().union(*MEANT.values())
     for name in changed:
         if name in everywhere - MEANT[spec.kind]:
-            kinds = " and ".join(kind for kind, meant in MEANT.items() if name in meant)
-            raise HarnessError(f"{flag(name)} is for a {kinds}; {spec.model!r} makes a {spec.kind}. Leave it out.")
+            kinds = " or ".join(kind for kind, meant in MEANT.items() if name in meant)
+            raise HarnessError(
+                f"{flag(name)} is for networks of kind {kinds}; {spec.model!r} is a {spec.kind} network."
+            )
         if spec.kind == "classifier" and name in NEEDED and not getattr(spec, NEEDED[name]):
             raise HarnessError(f"{flag(name)} means nothing without {flag(NEEDED[name])}.")
     if spec.conditional and not spec.conditional_weight:

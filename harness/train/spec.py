@@ -86,8 +86,8 @@ class TrainSpec:
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
 
-    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=0)
-    batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=0)
+    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=1)
+    batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=1)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
     optimizer: str = option("adamw", "Any of timm's: adamw, sgd, lamb, ...", OPTIMISER)
     lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
