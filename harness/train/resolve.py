@@ -10,8 +10,8 @@ from harness.train import optimize
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
 
-OPEN = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "ema")
-"""Settings that are left to the architecture's recipe where nobody gives them."""
+OPEN = {"epochs": None, "batch_size": None, "lr": None, "weight_decay": 0.0, "warmup": 0, "ema": 0.0}
+"""Settings that are left to the architecture's recipe where nobody gives them; what they are where it has none."""
 
 CLASSIFYING = {
     "loss", "smoothing", "augmix", "augmix_severity", "jsd", "deepaugment", "deepaugment_share",
@@ -66,7 +66,7 @@ def resolve(spec: TrainSpec) -> TrainSpec:
 
 def _filled(spec: TrainSpec) -> TrainSpec:
     recipe = spec.architecture.get("recipe", {})
-    filled = {name: recipe.get(name, 0) for name in OPEN if getattr(spec, name) is None}
+    filled = {name: recipe.get(name, none) for name, none in OPEN.items() if getattr(spec, name) is None}
     if filled.get("warmup") and spec.epochs is not None:
         # A recipe's warm-up belongs to its own number of epochs: in a short run it may take half at most.
         filled["warmup"] = min(filled["warmup"], spec.epochs // 2)
