@@ -81,7 +81,8 @@ def run(
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
     done, computed, total = 0, 0.0, sum(len(part.indices) for part in mine)
     work = {part.name: _missing(job, part) for part in mine}
-    with closing(Feed(_batches(job, [p for p in mine if work[p.name]], step), workers, skip_bad)) as feed:
+    waiting = _batches(job, [p for p in mine if work[p.name]], step)
+    with closing(Feed(waiting, workers, skip_bad, job.spec.device.startswith("cuda"))) as feed:
         for part in mine:
             todo, kept, name = work[part.name], 0.0, part.condition.name
             for offset, kept in _evaluate(job, pairs, todo, part, step, feed) if todo else ():

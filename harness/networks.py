@@ -72,35 +72,48 @@ class Tiles:
     compiled: bool = False
     halved: int = field(default=0, init=False)
     asked: int = field(default=0, init=False)
+    _kept: WeakTensorKeyDictionary = field(
+        default_factory=WeakTensorKeyDictionary, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         self.asked = self.size
 
-    def __call__(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    def __call__(self, function: Callable[..., Tensor], *rows: Tensor, keep: bool = False) -> Tensor:
         """`function` over (N, ...) tensors: (N, ...) on the CPU, float32 or, if it returns that, float64.
 
         It must treat rows independently.
+        keep: for the next functions over the very same tensors, their tiles stay on the device as long as they live.
         """
         pieces, start = [], 0
         while start < len(rows[0]):
             try:
-                pieces.append(self._tile(function, [r[start : start + self.size] for r in rows]))
+                pieces.append(self._tile(function, rows, start, keep)[: len(rows[0]) - start])
                 start += len(pieces[-1])
             except torch.OutOfMemoryError as error:
                 self._halve(error)
         return torch.cat(pieces)
 
-    def _tile(self, function: Callable[..., Tensor], rows: list[Tensor]) -> Tensor:
-        count = len(rows[0])
-        padded = [self._send(torch.cat([r, r[-1:].expand(self.size - count, *r.shape[1:])])) for r in rows]
+    def _tile(self, function: Callable[..., Tensor], rows: tuple[Tensor, ...], start: int, keep: bool) -> Tensor:
+        kept: list[dict[int, Tensor]] = [self._kept.setdefault(r, {}) if keep else {} for r in rows]
+        for tiles, r in zip(kept, rows, strict=True):
+            if start not in tiles:
+                tiles[start] = self._send(r[start : start + self.size])
+        sent = [tiles[start] for tiles in kept]
+        versions = [tile._version for tile in sent]
         with torch.no_grad(), autocast(self.device, self.dtype):
-            result = function(*padded)[:count]
+            result = function(*sent)
+        for tiles, tile, version in zip(kept, sent, versions, strict=True):
+            if tile._version != version:  # somebody's network normalises in place
+                del tiles[start]
         return (result if result.dtype == torch.float64 else result.float()).cpu()
 
     def _send(self, rows: Tensor) -> Tensor:
-        if rows.ndim == 4:
-            return rows.to(self.device, memory_format=torch.channels_last)
-        return rows.to(self.device)
+        """Padded to a whole tile, on the device; always a copy."""
+        if len(rows) < self.size:
+            rows = torch.cat([rows, rows[-1:].expand(self.size - len(rows), *rows.shape[1:])])
+        layout = torch.channels_last if rows.ndim == 4 else torch.preserve_format
+        return rows.to(self.device, memory_format=layout, non_blocking=True, copy=True)
 
     def _halve(self, error: Exception) -> None:
         if self.size < 2 * self.multiple:
@@ -108,6 +121,7 @@ class Tiles:
                 f"Out of memory on {self.device} even with {self.size} image(s) at a time. "
                 "Use a smaller network, --dtype bfloat16, or a device with more memory."
             ) from error
+        self._kept.clear()
         torch.cuda.empty_cache()
         self.size = self.size // 2 // self.multiple * self.multiple
         self.halved += 1
@@ -134,7 +148,7 @@ class TiledClassifier:
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) float32 on the CPU."""
         if images not in self._seen:
-            self._seen[images] = self.tiles(self.network, images)
+            self._seen[images] = self.tiles(self.network, images, keep=True)
         logits: Tensor = self._seen[images]
         return logits
 
@@ -154,7 +168,7 @@ class TiledClassifier:
 
             network: Any = self.network
             if self._shows_features(images):
-                values = self.tiles(both, images)
+                values = self.tiles(both, images, keep=True)
                 self._responses[images] = values[:, :width], values[:, width:]
             else:
                 self._responses[images] = torch.empty(len(images), 0), self(images)

@@ -508,6 +508,20 @@ def test_out_of_memory_halves_the_tile_and_goes_on() -> None:
     assert tiles.halved == 1
 
 
+def test_kept_tiles_are_sent_once_and_survive_a_network_that_writes_into_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles, rows, sent = Tiles(4), torch.arange(11.0), []
+    send = Tiles._send
+    monkeypatch.setattr(Tiles, "_send", lambda self, r: sent.append(len(r)) or send(self, r))
+    for _ in range(3):
+        assert torch.equal(tiles(lambda x: 2 * x, rows, keep=True), 2 * rows)
+    assert sent == [4, 4, 3]
+    for function in (lambda x: x.mul_(2), lambda x: 2 * x):
+        assert torch.equal(tiles(function, rows, keep=True), 2 * rows)
+    assert sent == 2 * [4, 4, 3] and torch.equal(rows, torch.arange(11.0))
+    del rows
+    assert not tiles._kept
+
+
 @pytest.mark.parametrize(("size", "multiple", "tried"), [(1, 1, [1]), (4, 1, [4, 2, 1]), (8, 4, [8, 4])])
 def test_the_smallest_tile_that_does_not_fit_is_an_error(size: int, multiple: int, tried: list[int]) -> None:
     function = Scarce(0)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from harness.data.arrays import ArrayDataset, Corrupted, Subset
@@ -59,10 +60,21 @@ class Feed(Iterator[Batch | None]):
 
     work: data sets and positions in them. workers: see `ordered`.
     skip: images that cannot be read are left out; None in place of a batch of which nothing is left.
+    pinned: images lie in page-locked memory, from where they go to a GPU while the host does something else.
     """
 
-    def __init__(self, work: Iterable[tuple[Dataset, Sequence[int]]], workers: int = 0, skip: bool = False) -> None:
-        self._batches = ordered(lambda item: _read(*item, skip), work, workers)
+    def __init__(
+        self,
+        work: Iterable[tuple[Dataset, Sequence[int]]],
+        workers: int = 0,
+        skip: bool = False,
+        pinned: bool = False,
+    ) -> None:
+        def read(item: tuple[Dataset, Sequence[int]]) -> Batch | None:
+            batch = _read(*item, skip)
+            return replace(batch, images=batch.images.pin_memory()) if batch and pinned else batch
+
+        self._batches = ordered(read, work, workers)
         self._waited, self._start = 0.0, time.perf_counter()
 
     def __next__(self) -> Batch | None:
