@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from harness.data.feed import cores, in_memory, ordered
 from harness.files import writing
 from harness.networks import TiledClassifier, finite
 from harness.record import key_of
@@ -155,12 +157,13 @@ class FeatureBank:
             if file.is_file():
                 continue
             rows = range(piece * PIECE, min((piece + 1) * PIECE, count))
+            tiles = [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
             found = []
-            for start in range(rows.start, rows.stop, size):
-                picked = range(start, min(start + size, rows.stop))
-                features = self.classifier.respond(data.read(picked).images)[0]
-                found.append(finite(features, f"The penultimate layer of {self.weights.name}"))
-                self.report(Stage(f"{what} of {self.weights.name}", picked.stop, count))
+            with closing(ordered(data.read, tiles, 0 if in_memory(data) else cores())) as batches:
+                for picked, batch in zip(tiles, batches, strict=True):
+                    features = self.classifier.respond(batch.images)[0]
+                    found.append(finite(features, f"The penultimate layer of {self.weights.name}"))
+                    self.report(Stage(f"{what} of {self.weights.name}", picked.stop, count))
             with writing(file) as partial, partial.open("wb") as out:
                 np.save(out, torch.cat(found).numpy().astype(small))
         return StoredFeatures(data.labels, width, files)
