@@ -1,0 +1,38 @@
+"""The words of the harness: what flows between readers, networks, methods, suites and records.
+
+Everything here is small, immutable and free of third-party imports other than torch, so that a plugin can import it
+without paying for anything.
+"""
+
+from harness.errors import BadImage as BadImage
+from harness.errors import HarnessError as HarnessError
+from harness.types.data import Batch as Batch
+from harness.types.data import Columns as Columns
+from harness.types.data import Condition as Condition
+from harness.types.data import Dataset as Dataset
+from harness.types.data import Geometry as Geometry
+from harness.types.data import Metric as Metric
+from harness.types.data import Pictures as Pictures
+from harness.types.detection import Answer as Answer
+from harness.types.detection import Bank as Bank
+from harness.types.detection import Detector as Detector
+from harness.types.detection import FeatureSet as FeatureSet
+from harness.types.detection import Response as Response
+from harness.types.methods import Adaptation as Adaptation
+from harness.types.methods import Classifier as Classifier
+from harness.types.methods import DiffusedViews as DiffusedViews
+from harness.types.methods import FeatureClassifier as FeatureClassifier
+from harness.types.methods import Method as Method
+from harness.types.methods import Noise as Noise
+from harness.types.methods import NoisyClassifier as NoisyClassifier
+from harness.types.methods import Smoother as Smoother
+from harness.types.methods import SuiteViews as SuiteViews
+from harness.types.methods import Views as Views
+from harness.types.spec import RunSpec as RunSpec
+from harness.types.spec import dtype_of as dtype_of
+from harness.types.suites import Observation as Observation
+from harness.types.suites import Pair as Pair
+from harness.types.suites import Stage as Stage
+from harness.types.suites import Suite as Suite
+from harness.types.suites import Tally as Tally
+from harness.types.suites import Weights as Weights

@@ -1,0 +1,165 @@
+"""What looks at images: classifiers, and the test-time methods and smoothers around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from harness.errors import HarnessError
+
+Noise = Callable[[str], Tensor]
+"""Standard normal noise (B, 3, H, W) by purpose."""
+
+
+class Classifier(Protocol):
+    """Images (B, 3, H, W) in [0, 1] to logits (B, K). Normalisation lives inside."""
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class FeatureClassifier(Protocol):
+    """A classifier that shows its penultimate layer: ``head(features(x)) == self(x)``."""
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+    def features(self, images: Tensor) -> Tensor:
+        """Penultimate features (B, D)."""
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D)."""
+
+
+@runtime_checkable
+class NoisyClassifier(Protocol):
+    """A classifier that was made for diffused images: it is told the time. Called with images alone, it takes t = 0.
+
+    denoised: whether it also looks at the one-step denoised image.
+    """
+
+    denoised: bool
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+    def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
+        """Logits (B, K) of diffused images (B, 3, H, W) as `Denoiser.diffuse` gives them, around [-1, 1].
+
+        x0_hat: the same after one reverse step, in [0, 1]; may be None where `denoised` is False. t: (B,) int64.
+        """
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Settings of diffusion-driven adaptation (Gao et al., CVPR 2023, algorithm 1); the defaults are the authors'.
+
+    steps: length of the respaced schedule.
+    start: respaced index whose noise level the image is diffused to; the first network call is one level below.
+    factor: downsampling factor of the low-pass filter.
+    scale: strength of the guidance.
+    norm: "sample" takes the norm of the residual image by image; "batch4" over fixed groups of four consecutive
+        samples, which is what the authors' code computes with their batch size.
+    """
+
+    steps: int = 100
+    start: int = 50
+    factor: int = 4
+    scale: float = 6.0
+    norm: str = "sample"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("sample", "batch4"):
+            raise HarnessError(f"dda: norm={self.norm!r} is neither 'sample' nor 'batch4'.")
+        if not 0 < self.start < self.steps:
+            raise HarnessError(f"dda: start={self.start} must lie between 1 and steps - 1 = {self.steps - 1}.")
+        if self.factor < 1 or not 0 <= self.scale < float("inf"):
+            raise HarnessError(f"dda: factor={self.factor} must be >= 1 and scale={self.scale} must be >= 0.")
+
+    @property
+    def settings(self) -> Adaptation:
+        """These settings without whatever a method adds to them: the key under which adapted images are shared."""
+        return Adaptation(self.steps, self.start, self.factor, self.scale, self.norm)
+
+    @property
+    def group(self) -> int:
+        """How many consecutive samples share one norm."""
+        return 4 if self.norm == "batch4" else 1
+
+
+class Views(Protocol):
+    """The images that a method may look at, all derived from one batch: (B, 3, H, W) float32 in [0, 1], on the CPU.
+
+    Each is computed at most once, whatever methods and classifiers ask for it. A method that asks for anything but the
+    original is declared with ``@method(name, denoiser=True)``.
+    """
+
+    def original(self) -> Tensor:
+        """The images as they came."""
+
+    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]:
+        """One-step denoisings from these diffusion times, in that order; time 0 is the original."""
+
+    def adapted(self, settings: Adaptation) -> Tensor:
+        """The images after diffusion-driven adaptation."""
+
+    def restored(self) -> Tensor:
+        """The images after one reverse step from the time that the suite diffused them to.
+
+        HarnessError in suites that show images as they are.
+        """
+
+
+class DiffusedViews(Views, Protocol):
+    """Views of a batch that a suite has diffused. The original is x_t on the scale of images, clipped to [0, 1].
+
+    Methods that diffuse images themselves are refused: `denoised` and `adapted` raise HarnessError.
+
+    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64.
+    """
+
+    noisy: Tensor
+    times: Tensor
+
+
+class SuiteViews(Views, Protocol):
+    """The images that a suite may look at: also diffused ones and those of randomized smoothing."""
+
+    def diffused(self, time: int | None) -> DiffusedViews:
+        """The images diffused to a time, or with None each to its own, uniform over the denoiser's schedule.
+
+        Unlike in `denoised`, time 0 is the schedule's first: one step of noise.
+        """
+
+    def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
+        """What a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``, (R, 3, H, W).
+
+        rows, draws: (R,) int64. vote: which of the smoother's votes. Not remembered: every draw is looked at once.
+        """
+
+
+class Method(Protocol):
+    """A test-time method: views of a batch and a classifier to class probabilities (B, K)."""
+
+    def __call__(self, views: Views, classifier: Classifier, /) -> Tensor: ...
+
+
+class Smoother(Protocol):
+    """What randomized smoothing shows the classifier in place of an image: noise, and perhaps its removal.
+
+    votes: images classified per noise draw; their most frequent class is the draw's vote.
+    calls: denoiser calls per vote.
+    """
+
+    @property
+    def votes(self) -> int: ...
+
+    @property
+    def calls(self) -> int: ...
+
+    def __call__(self, images: Tensor, sigma: float, denoiser: Any, noise: Noise, vote: int, /) -> Tensor:
+        """Images (B, 3, H, W) to classify, from images in [0, 1] under noise of standard deviation sigma.
+
+        noise: the same purpose is the same noise for every vote of a draw.
+        """
