@@ -1,4 +1,4 @@
-"""The errors that users are meant to read. Without imports, so that ``harness --help`` stays quick."""
+"""The errors that users are meant to read. Imports nothing, so that ``harness --help`` stays quick."""
 
 
 class HarnessError(Exception):
@@ -10,3 +10,20 @@ class HarnessError(Exception):
 
 class BadImage(HarnessError):
     """One image that cannot be read; a run may be told to go on without it."""
+
+
+LISTED = 60
+"""Names that a message shows at most: libraries have a thousand models."""
+
+
+def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
+    """The error for a name that does not exist: near matches first, then everything there is."""
+    import difflib
+
+    folded = {k.lower(): k for k in known}
+    near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    near = near or [k for k in known if name and name in k][:3]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    names = ", ".join(sorted(known)[:LISTED]) + more
+    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {names or 'none'}.")

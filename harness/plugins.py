@@ -6,7 +6,6 @@ installed package that declares the entry point group ``harness.plugins``, or in
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -18,28 +17,13 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
-from harness.types import HarnessError
+from harness.errors import HarnessError
+from harness.errors import suggest as suggest
+from harness.settings import TUNE, changed, parse, spell
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-LISTED = 60
-"""Names that a message shows at most: libraries have a thousand models."""
-
-TUNE = "tune"
-"""The value of a setting that is to be chosen on validation data."""
-
-
-def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
-    """The error for a name that does not exist: near matches first, then everything there is."""
-    folded = {k.lower(): k for k in known}
-    near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
-    near = near or [k for k in known if name and name in k][:3]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
-    names = ", ".join(sorted(known)[:LISTED]) + more
-    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {names or 'none'}.")
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ class Entry:
         if not is_dataclass(self.build):
             return ""
         shown = [f for f in fields(self.build) if f.init and f.default is not MISSING]
-        return "\n".join(f"{f.name}={_spell(f.default)}" for f in shown)
+        return "\n".join(f"{f.name}={spell(f.default)}" for f in shown)
 
 
 @dataclass(frozen=True)
@@ -184,17 +168,17 @@ class Registry:
         """
         name, _, rest = text.partition(":")
         entry = self[name]
-        values = _parse(text, rest, entry)
+        values = parse(text, rest, entry.parameters, entry.sweep)
         tuned = [key for key in entry.sweep if values.get(key) == TUNE]
         try:
             plugin = entry.build(**{key: value for key, value in values.items() if key not in tuned})
         except (TypeError, ValueError) as error:
             raise HarnessError(f"{self.kind} {text!r}: {error}") from error
-        changed = [f"{key}={_spell(getattr(plugin, key))}" for key in _changed(plugin) if key in entry.parameters]
-        changed += [f"{key}={TUNE}" for key in tuned]
+        told = [f"{key}={spell(getattr(plugin, key))}" for key in changed(plugin) if key in entry.parameters]
+        told += [f"{key}={TUNE}" for key in tuned]
         if tuned:
             plugin = Tuned(plugin, {key: entry.sweep[key] for key in tuned})
-        return ":".join([name, ",".join(changed)] if changed else [name]), plugin
+        return ":".join([name, ",".join(told)] if told else [name]), plugin
 
     def names(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[str]:
         """Canonical names of what the command line gives for this kind, or of the suite's usual line-up."""
@@ -254,60 +238,6 @@ class Combined:
         whole = [text for text in inner if self._split(text)[1] != text]
         names = [*whole, *(f"{first}+{second}" for first in outer for second in inner if second not in whole)]
         return [self.configure(name)[0] for name in names]
-
-
-def _changed(plugin: Any) -> list[str]:
-    if not is_dataclass(plugin):
-        return []
-    return [f.name for f in fields(plugin) if f.init and (f.default is MISSING or getattr(plugin, f.name) != f.default)]
-
-
-def _spell(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_spell, value))
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _parse(text: str, rest: str, entry: Entry) -> dict[str, Any]:
-    parameters = entry.parameters
-    raw: dict[str, str] = {}
-    key = ""
-    for token in filter(None, rest.split(",")):
-        head, equals, value = token.partition("=")
-        if equals:
-            key = head.strip()
-            if key in raw:
-                raise HarnessError(f"{text!r} sets {key!r} twice.")
-            raw[key] = value
-        elif key:
-            raw[key] += "," + token
-        elif parameters and head not in parameters:
-            key = next(iter(parameters))
-            raw[key] = token
-        else:
-            raise HarnessError(f"{text!r}: settings are written name:key=value,key=value.")
-    for key in raw:
-        if key not in parameters:
-            raise suggest("setting", key, list(parameters), f" in {text!r}")
-    return {
-        key: TUNE if value == TUNE and key in entry.sweep else _convert(text, key, value, parameters[key])
-        for key, value in raw.items()
-    }
-
-
-def _convert(text: str, key: str, value: str, hint: Any) -> Any:
-    try:
-        if hint is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        if hint in (int, float, str):
-            return hint(value)
-        if hint in (tuple[int, ...], tuple[float, ...]):
-            return tuple(map(get_args(hint)[0], value.split(",")))
-    except (ValueError, KeyError):
-        several = hint in (tuple[int, ...], tuple[float, ...])
-        kind = f"list of {get_args(hint)[0].__name__}s, such as 1,2" if several else getattr(hint, "__name__", hint)
-        raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {kind}.") from None
-    raise HarnessError(f"{text!r}: {key} cannot be set from the command line.")
 
 
 model = Registry("model")

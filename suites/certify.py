@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from harness import certification, leaderboard, plots
+from harness import certification, comparison, leaderboard, plots
 from harness.counting import Count
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
@@ -286,14 +286,14 @@ class Certification:
 
         Raises HarnessError for certificates that do not compare: other noise levels, draws, alpha or radii.
         """
-        leaderboard.check_pairable(a, b)
+        comparison.check_pairable(a, b)
         settings = [benchmark(suite.configure(entry.suite)[0]) for entry in (a, b)]
         if settings[0] != settings[1]:
             raise HarnessError(
                 f"{settings[0]} and {settings[1]} cannot be paired: sigma, n, n0, alpha and radii decide what can be "
                 "certified. Run one of them again under the settings of the other."
             )
-        found = leaderboard.comparison_table(leaderboard.compare(a, b))
+        found = comparison.table(comparison.compare(a, b))
         return replace(found, caption=f"Certified accuracy at radius {min(self.grid):g}. {found.caption}")
 
     def _envelope(self, found: Sequence[Metric], r: float) -> Metric:

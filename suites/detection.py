@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import detection, leaderboard, metrics, plots
+from harness import comparison, detection, leaderboard, metrics, plots
 from harness.features import FeatureBank
 from harness.leaderboard import Table
 from harness.networks import TiledClassifier, finite
@@ -252,19 +252,19 @@ class Detection:
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired DeLong tests per data set and group."""
-        leaderboard.check_pairable(a, b)
+        comparison.check_pairable(a, b)
         if benchmark(a.suite) != benchmark(b.suite):
             raise HarnessError(f"{a.suite} and {b.suite} differ in what lies in distribution.")
-        sides = leaderboard.common_rows(a, b)
+        sides = comparison.common_rows(a, b)
         (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
         rows = []
         for name, r in detection.compare(in_a, out_a, in_b, out_b, images).items():
             low, high = (100 * end for end in r.interval)
             difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-            rows.append([name, difference, str(r.n), leaderboard.spell_p(r.p)])
+            rows.append([name, difference, str(r.n), comparison.spell_p(r.p)])
         caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
-        caption += leaderboard.coverages(a, b)
-        return Table(leaderboard.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
+        caption += comparison.coverages(a, b)
+        return Table(comparison.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
 
 
 def _sources(clean: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from harness import calibration, leaderboard, metrics, plots
+from harness import calibration, comparison, metrics, plots
 from harness.leaderboard import Table
 from harness.networks import finite
 from harness.record import RunRecord
@@ -146,7 +146,7 @@ class CovariateShift:
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired differences of accuracy."""
-        return leaderboard.comparison_table(leaderboard.compare(a, b))
+        return comparison.table(comparison.compare(a, b))
 
     def _with_mce(
         self, found: list[Metric], errors: Any, scored: Sequence[Condition]

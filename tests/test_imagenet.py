@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
 
-from harness import calibration, console, evaluate, leaderboard, metrics, plugins, record
+from harness import calibration, comparison, console, evaluate, leaderboard, metrics, plugins, record
 from harness.corruptions import EXTRA, STANDARD
 from harness.data import MappedImages, open_dataset
 from harness.diffusion.denoiser import Denoiser
@@ -299,7 +299,7 @@ def test_records_with_images_of_their_own_are_compared(disk: Path, tmp_path: Pat
     clean = disk / "imagenet"
     for suite, images in {"imagenet-d": 4, f"imagenet-r:clean={clean}": 3 + 6, f"imagenet-c:clean={clean}": 9}.items():
         right, wrong = run(disk, suite, tmp_path, methods=("default", "test/wrong"))
-        found = leaderboard.compare(wrong, right)
+        found = comparison.compare(wrong, right)
         assert found.images == images and set(found.per_condition) == set(right.rows()["condition"])
         expected = value(right, *right.columns[0]) - value(wrong, *wrong.columns[0])
         assert found.mean.difference == pytest.approx(expected) and expected > 0.4
@@ -381,7 +381,7 @@ def test_protocols_are_never_ranked_together(disk: Path, tmp_path: Path) -> None
     assert len(leaderboard.boards([official, paper])) == 2 and official.key != paper.key
     assert "protocol=resize256" in leaderboard.title(paper) and "protocol" not in leaderboard.title(official)
     with pytest.raises(HarnessError, match="data differ"):
-        leaderboard.compare(official, paper)
+        comparison.compare(official, paper)
     same = plugins.suite.configure("imagenet-r:protocol=resize256")[0]
     assert same == "imagenet-r", "where the two protocols are one geometry, they are one benchmark"
     with pytest.raises(HarnessError, match="Unknown protocol 'resize' of imagenet-c"):
@@ -393,7 +393,7 @@ def test_generated_and_published_corruptions_are_never_ranked_together(disk: Pat
     (generated,) = run(disk, "imagenet-c-gen", tmp_path, limit=1)
     assert len(leaderboard.boards([published, generated])) == 2
     with pytest.raises(HarnessError, match="suite differ"):
-        leaderboard.compare(published, generated)
+        comparison.compare(published, generated)
     suite = plugins.suite.configure("imagenet-c-gen:severity=1,2,3,4,5")[1]
     assert suite.reference() is None, "AlexNet's rates are of the published images"
 

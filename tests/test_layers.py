@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "settings",
     "files",
     "download",
     "sources",
@@ -44,6 +45,7 @@ ORDER = [
     "evaluate",
     "estimate",
     "leaderboard",
+    "comparison",
     "plots",
     "train",
     "console",

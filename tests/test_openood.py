@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from harness import detection, evaluate, leaderboard, plots, plugins, record, weights
+from harness import comparison, detection, evaluate, leaderboard, plots, plugins, record, weights
 from harness.data import ImageList, open_dataset
 from harness.evaluate import Tick
 from harness.features import FeatureBank
@@ -677,7 +677,7 @@ def test_names_of_methods_and_detectors_combine() -> None:
 
 def test_compare_finds_records_by_plain_names(undisturbed: list[RunRecord]) -> None:
     for text in ("digits/resnet:de+gen", "digits/resnet:de:times=0,100+gen"):
-        (found,) = leaderboard.resolve(text, undisturbed)
+        (found,) = comparison.resolve(text, undisturbed)
         assert found.method == "de:times=0,100+gen"
     with pytest.raises(HarnessError, match="Unknown record"):
-        leaderboard.resolve("digits/resnet:de", undisturbed)
+        comparison.resolve("digits/resnet:de", undisturbed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import evaluate, leaderboard, plugins, record, weights
+from harness import comparison, evaluate, leaderboard, plugins, record, weights
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
 
@@ -116,18 +116,18 @@ def test_subsets_are_never_ranked_beside_whole_sets(small_run: list[RunRecord]) 
 
 
 def test_comparison_agrees_with_the_two_records() -> None:
-    result = leaderboard.compare(
-        *leaderboard.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
+    result = comparison.compare(
+        *comparison.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
     )
     a, b = (r.metric("mean_accuracy", "mean") for r in (result.a, result.b))
     assert a and b and result.mean.difference == pytest.approx(b.value - a.value)
     assert result.images == 600 and len(result.per_condition) == 15
     low, high = result.mean.interval
     assert low < result.mean.difference < high
-    table = leaderboard.comparison_table(result)
+    table = comparison.table(result)
     assert table.rows[-1][0] == "mean" and "McNemar" in table.caption
-    swapped = leaderboard.compare(
-        *leaderboard.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
+    swapped = comparison.compare(
+        *comparison.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
     )
     assert swapped.mean.difference == pytest.approx(-result.mean.difference)
 
@@ -137,7 +137,7 @@ def test_records_of_different_worlds_cannot_be_paired() -> None:
     clean = next(r for r in entries if r.suite == "digits")
     corrupted = next(r for r in entries if r.suite == "digits-c")
     with pytest.raises(record.HarnessError, match="suite differ"):
-        leaderboard.compare(clean, corrupted)
+        comparison.compare(clean, corrupted)
 
 
 def test_a_tampered_sample_table_is_noticed(tmp_path: Path) -> None:

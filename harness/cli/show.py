@@ -66,14 +66,14 @@ def compare(
 
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """
-    from harness import console, leaderboard, plugins
+    from harness import comparison, console, leaderboard, plugins
 
     plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
     records = leaderboard.find(results)
-    left, right = leaderboard.pair(a, b, records, suite)
-    leaderboard.check_pairable(left, right)
+    left, right = comparison.pair(a, b, records, suite)
+    comparison.check_pairable(left, right)
     console.show(plugins.suite.configure(left.suite)[1].compare(left, right))
 
 

@@ -1,0 +1,208 @@
+"""Two records on the same images: paired tests, and their table. Pure, as `harness.leaderboard` is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import metrics, plugins, record
+from harness.leaderboard import Table, label
+from harness.record import Rows, RunRecord
+from harness.types import Condition, HarnessError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two records on the same samples. Results are B minus A, positive where B is better."""
+
+    a: RunRecord
+    b: RunRecord
+    per_condition: Mapping[str, metrics.PairedResult]
+    mean: metrics.PairedResult
+    images: int
+    unscored: Sequence[str] = field(default=())
+
+
+def compare(a: RunRecord, b: RunRecord) -> Comparison:
+    """Paired accuracies on the samples that both records have; the mean is over the suite's scored conditions.
+
+    Where these have images of their own, which is known by the ids, it is over all of their images.
+
+    Raises HarnessError when the records are of different suites, data or randomness, or share no sample.
+    """
+    check_pairable(a, b)
+    sides = [_correct(entry) for entry in (a, b)]
+    conditions = plugins.suite.configure(a.suite)[1].conditions()
+    groups = _together(conditions, sides[0].keys() & sides[1].keys())
+    images = {c.name: ids for ids, members in groups for c in members}
+
+    def tables(ids: Sequence[str], members: Sequence[Condition]) -> list[Any]:
+        return [np.array([[side[c.name, i] for c in members] for i in ids]) for side in sides]
+
+    shown = [c for c in conditions if c.name in images]
+    averaged = [(ids, members) for ids, members in groups if members[0].scored]
+    if not averaged:
+        raise HarnessError(f"{label(a)} and {label(b)} share no complete condition. Run both on the same subset.")
+    per_condition = {
+        c.name: metrics.compare_condition(*(table[:, 0] for table in tables(images[c.name], [c]))) for c in shown
+    }
+    if len(averaged) == 1:
+        mean = metrics.compare_clustered(*tables(*averaged[0]))
+    else:
+        pooled = zip(*(tables(*group) for group in averaged), strict=True)
+        mean = metrics.compare_condition(*(np.concatenate([table.ravel() for table in side]) for side in pooled))
+    total = len(set().union(*images.values()))
+    return Comparison(a, b, per_condition, mean, total, [c.name for c in shown if not c.scored])
+
+
+def _together(
+    conditions: Sequence[Condition], common: Iterable[tuple[str, str]]
+) -> list[tuple[list[str], list[Condition]]]:
+    """Scored conditions that show the same images, with these; then every other condition with its own.
+
+    A scored condition that lacks some of its group's images is left out. common: the (condition, id) of both records.
+    """
+    seen: dict[str, set[str]] = {}
+    for name, sample in common:
+        seen.setdefault(name, set()).add(sample)
+    groups: list[tuple[set[str], list[Condition]]] = []
+    present = [c for c in conditions if c.name in seen]
+    for c in (c for c in present if c.scored):
+        for ids, members in groups:
+            if not ids.isdisjoint(seen[c.name]):
+                ids |= seen[c.name]
+                members.append(c)
+                break
+        else:
+            groups.append((set(seen[c.name]), [c]))
+    groups += [(seen[c.name], [c]) for c in present if not c.scored]
+    complete = [(sorted(ids), [c for c in members if seen[c.name] == ids]) for ids, members in groups]
+    return [group for group in complete if group[1]]
+
+
+def check_pairable(a: RunRecord, b: RunRecord) -> None:
+    """Raise HarnessError when two records are of different suites, data or randomness."""
+    for what, x, y in [
+        ("suite", (a.suite.partition(":")[0], a.suite_version), (b.suite.partition(":")[0], b.suite_version)),
+        ("data", a.data_sha256, b.data_sha256),
+        ("conditions of", a.facts, b.facts),
+        ("seed", a.spec.seed, b.spec.seed),
+    ]:
+        if x != y:
+            raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
+
+
+def common_rows(a: RunRecord, b: RunRecord) -> tuple[Rows, Rows]:
+    """The rows of both records under the conditions and of the images that both have, in one order."""
+    sides = [entry.rows() for entry in (a, b)]
+    places = [{key: k for k, key in enumerate(zip(s["condition"], s["id"], strict=True))} for s in sides]
+    common = [key for key in places[0] if key in places[1]]
+    if not common:
+        raise HarnessError(f"{label(a)} and {label(b)} share no image. Run both on the same subset.")
+    picked = [np.array([place[key] for key in common]) for place in places]
+    left, right = ({name: values[k] for name, values in s.items()} for s, k in zip(sides, picked, strict=True))
+    return left, right
+
+
+def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
+    """The records that two texts on the command line mean: the first two that fit together."""
+    left, right = resolve(a, records, suite), resolve(b, records, suite)
+    suites = sorted({e.suite.partition(":")[0] for e in left} & {e.suite.partition(":")[0] for e in right})
+    if len(suites) > 1:
+        raise HarnessError(f"Both were run on {', '.join(suites)}. Say which one you mean: --suite {suites[-1]}")
+    for entry in left:
+        same = [other for other in right if other.board == entry.board]
+        if same:
+            return _only(a, [e for e in left if e.board == entry.board]), _only(b, same)
+    return left[0], right[0]
+
+
+def _only(text: str, found: Sequence[RunRecord]) -> RunRecord:
+    """The one record that a text means; records that differ in more than the text says are the user's to choose."""
+    if len(found) > 1:
+        files = "\n  ".join(f"{entry.path}  ({entry.created})" for entry in found)
+        raise HarnessError(f"{text!r} means {len(found)} records. Give the file of the one you mean:\n  {files}")
+    return found[0]
+
+
+def _correct(entry: RunRecord) -> dict[tuple[str, str], bool]:
+    rows = entry.rows()
+    hits = rows["prediction"] == rows["label"]
+    return {(c, i): bool(h) for c, i, h in zip(rows["condition"], rows["id"], hits, strict=True)}
+
+
+def table(result: Comparison) -> Table:
+    """A row per condition, the mean last."""
+
+    def row(name: str, r: metrics.PairedResult, p: float) -> list[str]:
+        low, high = r.interval
+        return [
+            name,
+            f"{100 * r.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
+            str(r.a_only),
+            str(r.b_only),
+            spell_p(p),
+        ]
+
+    rows = [row(name, r, r.p) for name, r in result.per_condition.items()]
+    caption = f"{result.images} source images, paired. Positive: B is better. p per condition: exact McNemar."
+    caption += coverages(result.a, result.b)
+    if len(result.per_condition) > 1:
+        rows.append(row("mean", result.mean, result.mean.p))
+        caption += (
+            " The mean's interval and p take an image under all conditions for one observation (t, sign-flip); "
+            f"exact McNemar over all rows, which takes them for independent: p {spell_p(result.mean.p_rows)}."
+        )
+    header = ["condition", "difference (points)", "only A right", "only B right", "p"]
+    return Table(versus(result.a, result.b), header, rows, caption)
+
+
+def coverages(a: RunRecord, b: RunRecord) -> str:
+    """A sentence for a comparison's caption where two records cover different images; it pairs those that both have."""
+    if a.coverage == b.coverage:
+        return ""
+    return f" A covers {a.coverage}, B {b.coverage}: compared on those that both have."
+
+
+def versus(a: RunRecord, b: RunRecord) -> str:
+    """The title of a comparison."""
+    return f"B = {label(b)} against A = {label(a)} on {a.suite}"
+
+
+def spell_p(p: float) -> str:
+    """A p-value to four digits."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _plain(name: str) -> str:
+    """A suite's or method's name without settings: ``de+scale`` of ``de:times=0,50+scale:percentile=90``."""
+    return "+".join(part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z])", name))
+
+
+def _canonical(suite: str | None) -> str | None:
+    """A suite's name as records have it, if it can be told."""
+    try:
+        return record.benchmark(plugins.suite.configure(suite)[0]) if suite else None
+    except HarnessError:
+        return suite
+
+
+def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -> list[RunRecord]:
+    """The records that `text` means: a record file, or ``model:method`` among `records`, the whole test set first."""
+    if text.endswith(".json") or Path(text).is_file():
+        return [record.load(Path(text))]
+    model, _, method = text.partition(":")
+    method = method or "default"
+    names = {None, suite, _canonical(suite)}
+    of_suite = [r for r in records if suite is None or names & {r.suite, record.benchmark(r.suite), _plain(r.suite)}]
+    exact = [r for r in of_suite if r.model.name == model and r.method == method]
+    loose = [r for r in of_suite if r.model.name == model and _plain(r.method) == method and "=tune" not in r.method]
+    found = exact or loose
+    if not found:
+        raise plugins.suggest("record", f"{model}:{method}", sorted({label(r) for r in of_suite}))
+    return sorted(found, key=lambda r: (r.status != "complete", r.suite, r.created))

@@ -1,0 +1,72 @@
+"""Settings as users write them, ``name:key=value,key=value``, and as records repeat them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_args
+
+from harness.errors import HarnessError, suggest
+
+TUNE = "tune"
+"""The value of a setting that is to be chosen on validation data."""
+
+
+def changed(plugin: Any) -> list[str]:
+    """Names of the settings that differ from the class's own defaults."""
+    if not is_dataclass(plugin):
+        return []
+    return [f.name for f in fields(plugin) if f.init and (f.default is MISSING or getattr(plugin, f.name) != f.default)]
+
+
+def spell(value: Any) -> str:
+    """A value as it is written after the equals sign."""
+    if isinstance(value, tuple):
+        return ",".join(map(spell, value))
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def parse(text: str, rest: str, parameters: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The values in `rest`, the part of `text` after the colon; a value may itself hold commas (``times=0,50``).
+
+    A value without a key, at the start, belongs to the first parameter. parameters: their types. sweep: those that can
+    be `TUNE`. Raises HarnessError for unknown keys, keys given twice and values of another type.
+    """
+    raw: dict[str, str] = {}
+    key = ""
+    for token in filter(None, rest.split(",")):
+        head, equals, value = token.partition("=")
+        if equals:
+            key = head.strip()
+            if key in raw:
+                raise HarnessError(f"{text!r} sets {key!r} twice.")
+            raw[key] = value
+        elif key:
+            raw[key] += "," + token
+        elif parameters and head not in parameters:
+            key = next(iter(parameters))
+            raw[key] = token
+        else:
+            raise HarnessError(f"{text!r}: settings are written name:key=value,key=value.")
+    for key in raw:
+        if key not in parameters:
+            raise suggest("setting", key, list(parameters), f" in {text!r}")
+    return {
+        key: TUNE if value == TUNE and key in sweep else _convert(text, key, value, parameters[key])
+        for key, value in raw.items()
+    }
+
+
+def _convert(text: str, key: str, value: str, hint: Any) -> Any:
+    try:
+        if hint is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        if hint in (int, float, str):
+            return hint(value)
+        if hint in (tuple[int, ...], tuple[float, ...]):
+            return tuple(map(get_args(hint)[0], value.split(",")))
+    except (ValueError, KeyError):
+        several = hint in (tuple[int, ...], tuple[float, ...])
+        kind = f"list of {get_args(hint)[0].__name__}s, such as 1,2" if several else getattr(hint, "__name__", hint)
+        raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {kind}.") from None
+    raise HarnessError(f"{text!r}: {key} cannot be set from the command line.")
