@@ -15,19 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from harness.metrics import LEVEL, TINY, Floats, Interval, Undefined, _agresti_min, _wilson
 from harness.noise import generator
+from harness.ranks import Components, Ints, Names, Ranked, rank, rank_all
 from harness.types import HarnessError, Metric
 
-Ints = NDArray[np.integer[Any]]
 Groups = Mapping[str, Mapping[str, ArrayLike]]
-Names = Sequence[str] | NDArray[Any]
 
 RECALL = 0.95
 REPLICATES = 1_000
@@ -58,7 +57,7 @@ def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
 
     id_scores: (n_id,), ood_scores: (n_ood,), finite. Raises `Undefined` when either is empty.
     """
-    return _Components.of([_rank(id_scores, ood_scores)]).value
+    return Components.of([rank(id_scores, ood_scores)]).value
 
 
 def fpr95(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["ood", "id"] = "ood") -> float:
@@ -101,7 +100,7 @@ def auroc_metric(
     images: (n_id,) names of the source images, where several rows belong to one; the first variance is then that of a
         sum over images (Obuchowski 1997).
     """
-    return _auroc_metric(_rank_all(id_scores, ood, images), condition)
+    return _auroc_metric(rank_all(id_scores, ood, images), condition)
 
 
 def compare_auroc(
@@ -127,8 +126,8 @@ def compare_auroc(
     if (np.size(a_id), a_images) != (np.size(b_id), b_images):
         found = f"{np.size(a_id)} ID and {a_images} OOD images of a, {np.size(b_id)} and {b_images} of b"
         raise HarnessError(f"A paired comparison needs the same images, but there are {found}.")
-    a, b = _rank_all(a_id, a_ood, images), _rank_all(b_id, {name: b_ood[name] for name in a_ood}, images)
-    net = _Components.of(b) - _Components.of(a)
+    a, b = rank_all(a_id, a_ood, images), rank_all(b_id, {name: b_ood[name] for name in a_ood}, images)
+    net = Components.of(b) - Components.of(a)
     difference, error, n, fewest = net.value, net.standard_error, sum(net.sizes), min(net.sizes)
     if fewest < 2:
         return PairedAUROC(difference, (-1.0, 1.0), n, 1.0)
@@ -152,7 +151,7 @@ def summary(id_scores: ArrayLike, ood: Groups, images: Names | None = None) -> l
     """
     parts = _parts(ood)
     named = {name: scores for part in parts.values() for name, scores in part.items()}
-    ranked = dict(zip(named, _rank_all(id_scores, named, images), strict=True))
+    ranked = dict(zip(named, rank_all(id_scores, named, images), strict=True))
     replicates = _bootstrap(ranked)
     found = []
     for condition, part in parts.items():
@@ -180,128 +179,13 @@ def _parts(ood: Groups) -> dict[str, dict[str, ArrayLike]]:
     return parts
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    """ID and OOD images by the rank of their score among all different scores, from 0, lowest first.
-
-    id: (n_id,), ood: (n_ood,) ints below `levels`. image: (n_id,) ints, equal for versions of one ID image; None where
-    there is one of each.
-    """
-
-    id: Ints
-    ood: Ints
-    levels: int
-    image: Ints | None = None
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        return len(self.id) if self.image is None else int(self.image.max()) + 1, len(self.ood)
-
-    def counts(self, id_images: Ints | None = None, ood_rows: Ints | None = None) -> tuple[Ints, Ints]:
-        """Rows in and out of distribution at each score that occurs, (K,) each, lowest first; or those of a resample.
-
-        id_images, ood_rows: the images drawn, (m,) ints each.
-        """
-        if id_images is None:
-            inside = np.bincount(self.id, minlength=self.levels)
-        elif self.image is None:
-            inside = np.bincount(self.id[id_images], minlength=self.levels)
-        else:
-            drawn = np.bincount(id_images, minlength=self.sizes[0])[self.image]
-            inside = np.bincount(self.id, drawn, minlength=self.levels).astype(np.int64)
-        outside = np.bincount(self.ood if ood_rows is None else self.ood[ood_rows], minlength=self.levels)
-        occurs = np.flatnonzero(inside + outside)
-        return inside[occurs], outside[occurs]
-
-
-def _rank(id_scores: ArrayLike, ood_scores: ArrayLike, name: str = "OOD", image: Ints | None = None) -> _Ranked:
-    inside, outside = _finite(id_scores, "ID"), _finite(ood_scores, name)
-    different, ranks = np.unique(np.concatenate((inside, outside)), return_inverse=True)
-    return _Ranked(ranks[: len(inside)], ranks[len(inside) :], len(different), image)
-
-
-def _rank_all(id_scores: ArrayLike, ood: Mapping[str, ArrayLike], images: Names | None) -> list[_Ranked]:
-    if not ood:
-        raise Undefined("No OOD data sets: there is nothing to tell ID images from.")
-    names, image = np.unique(np.asarray([] if images is None else images), return_inverse=True)
-    if images is not None and len(image) != np.size(id_scores):
-        raise ValueError(f"{len(image)} images for {np.size(id_scores)} ID scores")
-    several = image if len(names) < len(image) else None
-    return [_rank(id_scores, scores, name, several) for name, scores in ood.items()]
-
-
-def _finite(scores: ArrayLike, name: str) -> Floats:
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1:
-        raise ValueError(f"expected scores of one dimension, got shape {values.shape}")
-    if not values.size:
-        raise Undefined(f"No {name} images: there is nothing to tell apart.")
-    if bad := int((~np.isfinite(values)).sum()):
-        raise HarnessError(f"{bad} of {values.size} scores of {name} images are NaN or infinite and cannot be ranked.")
-    return values
-
-
-@dataclass(frozen=True)
-class _Components:
-    """What each image contributes to a mean of D AUROCs, or to a difference of two; see `auroc_metric`.
-
-    id: (n_id,) mean placements of the ID images over data sets. ood: (n_d,) placements of each data set's images.
-    image: as in `_Ranked`.
-    """
-
-    id: Floats
-    ood: tuple[Floats, ...]
-    image: Ints | None = None
-
-    @classmethod
-    def of(cls, ranked: Sequence[_Ranked]) -> _Components:
-        placements = [_placements(data) for data in ranked]
-        inside = np.mean([inside for inside, _ in placements], axis=0)
-        return cls(inside, tuple(outside for _, outside in placements), ranked[0].image)
-
-    def __sub__(self, other: _Components) -> _Components:
-        return _Components(
-            self.id - other.id, tuple(b - a for b, a in zip(self.ood, other.ood, strict=True)), self.image
-        )
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        return len(self.id) if self.image is None else int(self.image.max()) + 1, *map(len, self.ood)
-
-    @property
-    def value(self) -> float:
-        return float(self.id.mean())
-
-    @property
-    def standard_error(self) -> float:
-        outside = sum(map(_variance_of_mean, self.ood)) / len(self.ood) ** 2
-        return float(np.sqrt(_variance_of_mean(self.id, self.image) + outside))
-
-
-def _placements(ranked: _Ranked) -> tuple[Floats, Floats]:
-    n_id, n_ood, levels = len(ranked.id), len(ranked.ood), ranked.levels
-    inside, outside = np.bincount(ranked.id, minlength=levels), np.bincount(ranked.ood, minlength=levels)
-    id_below, ood_below = np.cumsum(inside) - inside / 2, np.cumsum(outside) - outside / 2
-    return ood_below[ranked.id] / n_ood, 1 - id_below[ranked.ood] / n_id
-
-
-def _variance_of_mean(values: Floats, image: Ints | None = None) -> float:
-    # Equal values must have no variance at all, whatever the rounding of their mean.
-    if np.ptp(values) < TINY:
-        return 0.0
-    if image is None:
-        return float(values.var(ddof=1) / len(values))
-    sums = np.bincount(image, values - values.mean())
-    return float(sums @ sums) * len(sums) / (len(sums) - 1) / len(values) ** 2 if len(sums) > 1 else 0.0
-
-
-def _auroc_metric(ranked: Sequence[_Ranked], condition: str) -> Metric:
-    found = _Components.of(ranked)
+def _auroc_metric(ranked: Sequence[Ranked], condition: str) -> Metric:
+    found = Components.of(ranked)
     half = Z * found.standard_error
     return _metric("auroc", condition, found.value, (found.value - half, found.value + half), found.sizes, True)
 
 
-def _rate_metrics(ranked: Sequence[_Ranked], replicates: Sequence[Floats], condition: str) -> list[Metric]:
+def _rate_metrics(ranked: Sequence[Ranked], replicates: Sequence[Floats], condition: str) -> list[Metric]:
     """The `RATES` of one data set, or their means over several. replicates: (REPLICATES, 4) per data set."""
     values = np.mean([_rates(*data.counts()) for data in ranked], axis=0).tolist()
     # The last bits of a sum depend on the processor; which replicates agree should not.
@@ -325,7 +209,7 @@ def _metric(name: str, condition: str, value: float, ends: Interval, sizes: Sequ
     return Metric(name, condition, value, interval, sum(sizes), "fraction", higher)
 
 
-def _bootstrap(ranked: Mapping[str, _Ranked]) -> dict[str, Floats]:
+def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
     """`_rates` of each data set in each resample, (REPLICATES, 4); an ID resample serves all data sets."""
     n_id = next(iter(ranked.values())).sizes[0]
     id_rng = generator(0, "detection/id", "")
@@ -346,7 +230,7 @@ def _rates(inside: Ints, outside: Ints) -> tuple[float, ...]:
 
 
 def _rate(id_scores: ArrayLike, ood_scores: ArrayLike, name: str) -> float:
-    return dict(zip(RATES, _rates(*_rank(id_scores, ood_scores).counts()), strict=True))[name]
+    return dict(zip(RATES, _rates(*rank(id_scores, ood_scores).counts()), strict=True))[name]
 
 
 def _fpr95(positives: Ints, negatives: Ints) -> float:

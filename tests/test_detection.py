@@ -19,7 +19,6 @@ from harness.detection import (
     RATES,
     PairedAUROC,
     Z,
-    _rank,
     _rates,
     aupr,
     auroc,
@@ -30,6 +29,7 @@ from harness.detection import (
     summary,
 )
 from harness.metrics import Undefined, compare_condition
+from harness.ranks import rank
 from harness.types import HarnessError, Metric
 
 Array = NDArray[np.floating]
@@ -111,11 +111,11 @@ def test_a_resample_has_the_values_of_its_scores() -> None:
     rng = np.random.default_rng(1)
     for _ in range(150):
         inside, outside = tied(rng)
-        ranked = _rank(inside, outside)
+        ranked = rank(inside, outside)
         once = np.arange(len(inside)), np.arange(len(outside))
         drawn = tuple(rng.integers(len(rows), size=len(rows)) for rows in once)
         assert _rates(*ranked.counts(*once)) == _rates(*ranked.counts())
-        assert _rates(*ranked.counts(*drawn)) == _rates(*_rank(inside[drawn[0]], outside[drawn[1]]).counts())
+        assert _rates(*ranked.counts(*drawn)) == _rates(*rank(inside[drawn[0]], outside[drawn[1]]).counts())
 
 
 @pytest.mark.parametrize("digits", [0, 8])

@@ -36,6 +36,7 @@ ORDER = [
     "counting",
     "sequential",
     "attack",
+    "ranks",
     "detection",
     "record",
     "distorted",

@@ -1,0 +1,136 @@
+"""Scores by rank, and what each image contributes to an AUROC: DeLong's components. Pure numpy, float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.metrics import TINY, Floats, Undefined
+from harness.types import HarnessError
+
+Ints = NDArray[np.integer[Any]]
+Names = Sequence[str] | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """ID and OOD images by the rank of their score among all different scores, from 0, lowest first.
+
+    id: (n_id,), ood: (n_ood,) ints below `levels`. image: (n_id,) ints, equal for versions of one ID image; None where
+    there is one of each.
+    """
+
+    id: Ints
+    ood: Ints
+    levels: int
+    image: Ints | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return len(self.id) if self.image is None else int(self.image.max()) + 1, len(self.ood)
+
+    def counts(self, id_images: Ints | None = None, ood_rows: Ints | None = None) -> tuple[Ints, Ints]:
+        """Rows in and out of distribution at each score that occurs, (K,) each, lowest first; or those of a resample.
+
+        id_images, ood_rows: the images drawn, (m,) ints each.
+        """
+        if id_images is None:
+            inside = np.bincount(self.id, minlength=self.levels)
+        elif self.image is None:
+            inside = np.bincount(self.id[id_images], minlength=self.levels)
+        else:
+            drawn = np.bincount(id_images, minlength=self.sizes[0])[self.image]
+            inside = np.bincount(self.id, drawn, minlength=self.levels).astype(np.int64)
+        outside = np.bincount(self.ood if ood_rows is None else self.ood[ood_rows], minlength=self.levels)
+        occurs = np.flatnonzero(inside + outside)
+        return inside[occurs], outside[occurs]
+
+
+def rank(id_scores: ArrayLike, ood_scores: ArrayLike, name: str = "OOD", image: Ints | None = None) -> Ranked:
+    """Scores of ID images (n_id,) and of one OOD data set called `name`, (n_ood,). image: see `Ranked`.
+
+    Raises `Undefined` when either is empty, HarnessError where they are not finite.
+    """
+    inside, outside = _finite(id_scores, "ID"), _finite(ood_scores, name)
+    different, ranks = np.unique(np.concatenate((inside, outside)), return_inverse=True)
+    return Ranked(ranks[: len(inside)], ranks[len(inside) :], len(different), image)
+
+
+def rank_all(id_scores: ArrayLike, ood: Mapping[str, ArrayLike], images: Names | None) -> list[Ranked]:
+    """One `Ranked` per OOD data set. images: (n_id,) names of the source images, or None where all are different."""
+    if not ood:
+        raise Undefined("No OOD data sets: there is nothing to tell ID images from.")
+    names, image = np.unique(np.asarray([] if images is None else images), return_inverse=True)
+    if images is not None and len(image) != np.size(id_scores):
+        raise ValueError(f"{len(image)} images for {np.size(id_scores)} ID scores")
+    several = image if len(names) < len(image) else None
+    return [rank(id_scores, scores, name, several) for name, scores in ood.items()]
+
+
+def _finite(scores: ArrayLike, name: str) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"expected scores of one dimension, got shape {values.shape}")
+    if not values.size:
+        raise Undefined(f"No {name} images: there is nothing to tell apart.")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise HarnessError(f"{bad} of {values.size} scores of {name} images are NaN or infinite and cannot be ranked.")
+    return values
+
+
+@dataclass(frozen=True)
+class Components:
+    """What each image contributes to a mean of D AUROCs, or to a difference of two; see `auroc_metric`.
+
+    id: (n_id,) mean placements of the ID images over data sets. ood: (n_d,) placements of each data set's images.
+    image: as in `Ranked`.
+    """
+
+    id: Floats
+    ood: tuple[Floats, ...]
+    image: Ints | None = None
+
+    @classmethod
+    def of(cls, ranked: Sequence[Ranked]) -> Components:
+        placements = [_placements(data) for data in ranked]
+        inside = np.mean([inside for inside, _ in placements], axis=0)
+        return cls(inside, tuple(outside for _, outside in placements), ranked[0].image)
+
+    def __sub__(self, other: Components) -> Components:
+        return Components(
+            self.id - other.id, tuple(b - a for b, a in zip(self.ood, other.ood, strict=True)), self.image
+        )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return len(self.id) if self.image is None else int(self.image.max()) + 1, *map(len, self.ood)
+
+    @property
+    def value(self) -> float:
+        return float(self.id.mean())
+
+    @property
+    def standard_error(self) -> float:
+        outside = sum(map(_variance_of_mean, self.ood)) / len(self.ood) ** 2
+        return float(np.sqrt(_variance_of_mean(self.id, self.image) + outside))
+
+
+def _placements(ranked: Ranked) -> tuple[Floats, Floats]:
+    n_id, n_ood, levels = len(ranked.id), len(ranked.ood), ranked.levels
+    inside, outside = np.bincount(ranked.id, minlength=levels), np.bincount(ranked.ood, minlength=levels)
+    id_below, ood_below = np.cumsum(inside) - inside / 2, np.cumsum(outside) - outside / 2
+    return ood_below[ranked.id] / n_ood, 1 - id_below[ranked.ood] / n_id
+
+
+def _variance_of_mean(values: Floats, image: Ints | None = None) -> float:
+    # Equal values must have no variance at all, whatever the rounding of their mean.
+    if np.ptp(values) < TINY:
+        return 0.0
+    if image is None:
+        return float(values.var(ddof=1) / len(values))
+    sums = np.bincount(image, values - values.mean())
+    return float(sums @ sums) * len(sums) / (len(sums) - 1) / len(values) ** 2 if len(sums) > 1 else 0.0
