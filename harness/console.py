@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -37,14 +36,6 @@ out = Console(highlight=False, markup=False, width=WIDTH)
 err = Console(stderr=True, highlight=False, markup=False)
 
 
-class Rate(ProgressColumn):
-    """Images per second and time left, from what this run computed: what was on disk already says nothing about it."""
-
-    def render(self, task: Task) -> Text:
-        """The column's text."""
-        return Text(pace(task), style="cyan")
-
-
 MEASURED = 1.0
 """Seconds that a rate must have been measured over to be told."""
 
@@ -61,6 +52,28 @@ def pace(task: Task) -> str:
         return f"{speed}, {spent}"
     left = ((task.total or 0) - task.completed) * elapsed / computed
     return f"{speed}, {timedelta(seconds=int(left))} left"
+
+
+class Line(ProgressColumn):
+    """Name, bar, count, pace and a free text on one line of the terminal; what finds no room is cut.
+
+    The pace is of what this run computed: what was on disk already says nothing about it.
+    """
+
+    BAR = 12
+
+    def render(self, task: Task) -> Text:
+        """The whole line."""
+        name = Text(task.description)
+        name.truncate(err.width // 3, overflow="ellipsis")
+        full = round(self.BAR * task.completed / task.total) if task.total else 0
+        line = Text.assemble(
+            name, " ", ("━" * full, "bar.complete"), ("─" * (self.BAR - full), "bar.back"),
+            (f" {task.completed:.0f}/{task.total or 0:.0f}", "green"), (f" {pace(task)} ", "cyan"),
+            (task.fields["info"], "dim"), no_wrap=True,
+        )  # fmt: skip
+        line.truncate(err.width, overflow="ellipsis")
+        return line
 
 
 class Bar(Progress):
@@ -89,7 +102,8 @@ class Bar(Progress):
             task = self._tasks[task_id]
             # An image may take minutes: hundredths of it are a sign of life.
             done = f"{task.completed:.2f}".rstrip("0").removesuffix(".")
-            self.console.print(f"{task.description}: {done}/{task.total or 0:.0f}, {pace(task)}")
+            told = [f"{task.description}: {done}/{task.total or 0:.0f}", pace(task), task.fields["info"]]
+            self.console.print(", ".join(filter(None, told)), soft_wrap=True)
 
 
 @contextmanager
@@ -98,15 +112,8 @@ def progress() -> Iterator[Bar]:
 
     Ctrl-C in its scope ends the program with a word on how to go on.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        Rate(),
-        TextColumn("{task.fields[info]}", style="dim"),
-    )
     try:
-        with Bar(*columns, console=err, refresh_per_second=4) as bar:
+        with Bar(Line(), console=err, refresh_per_second=4) as bar:
             yield bar
     except KeyboardInterrupt:
         fail("Interrupted. Everything finished is kept: the same command, without --fresh, goes on.")

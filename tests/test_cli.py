@@ -276,6 +276,20 @@ def test_a_log_tells_rates_that_were_measured(monkeypatch: pytest.MonkeyPatch) -
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_progress_keeps_to_one_line(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "err", Console(file=io.StringIO(), width=width))
+    bar = console.Bar(console.Line(), console=console.err, auto_refresh=False, get_time=lambda: 10.0)
+    task = bar.add_task(
+        "digits-resnet+augmix+deepaugment+diffaug", total=1000, computed=300, completed=300, info="ce 0.1"
+    )
+    (shown,) = bar.tasks
+    shown.start_time, shown.fields["info"] = 0.0, " ".join(["ce 0.123"] * 20)
+    line = console.Line().render(shown).plain
+    assert task == shown.id and len(line) <= width and "━━━━─────" in line and "300/1000 30 images/s" in line
+    assert ("digits-resnet+augmix+deepaugment+diffaug" in line) == (width == 200)
+
+
 def test_strides_in_words() -> None:
     found = [RunSpec("digits", ("m",), ("default",), every=k).stride for k in (2, 3, 10, 11, 12, 21, 113)]
     assert found == [f"every {word}" for word in ("2nd", "3rd", "10th", "11th", "12th", "21st", "113th")]

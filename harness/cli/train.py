@@ -146,6 +146,8 @@ def train(
         task = bar.begin(spec.name)
 
         def report(step: Progress) -> None:
+            if step.start and not bar.tasks[0].completed:
+                console.err.print(f"Going on after step {step.start:,} of {step.steps:,}.")
             shares = (f"{name} {share:.0%}" for name, share in step.shares.items() if share >= 0.01)
             bar.update(
                 task,
