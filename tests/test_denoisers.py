@@ -218,6 +218,9 @@ def test_registered_models_are_the_published_ones() -> None:
     assert all(file.urls[0].endswith(f"/{file.name}") for file in files.values())
     assert [n for n, e in entries.items() if e.facts.get("dataset") == "imagenet"] == ["adm256"]
     assert len(files["adm256"].sha256) == 64
+    usual = {e.facts["dataset"]: e.name for e in plugins.denoiser.entries() if "dataset" in e.facts}
+    for suite in (entry.build for entry in plugins.suite.entries()):
+        assert suite.denoiser == usual.get(suite.dataset), suite.name  # type: ignore[attr-defined]
 
 
 def test_another_file_under_a_published_name_is_refused(tiny: Path) -> None:
