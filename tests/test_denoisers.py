@@ -53,6 +53,13 @@ VARIANTS = {
     "cifar10": Variant(
         "improved", {**IMPROVED, "image_size": 32, "num_res_blocks": 3, "attention_resolutions": "16,8"}
     ),
+    "four-heads": Variant(
+        "guided",
+        {
+            **GUIDED, "image_size": 64, "num_channels": 64, "channel_mult": "1,2,3", "attention_resolutions": "32,16",
+            "num_head_channels": -1, "num_heads": 4, "num_heads_upsample": 2, "use_scale_shift_norm": False,
+        },
+    ),
     "one-head": Variant(
         "improved",
         {
@@ -61,7 +68,8 @@ VARIANTS = {
         },
     ),
 }  # fmt: skip
-"""As the published class-conditional 256x256 model, as cifar10_uncond_50M_500K, as the LSUN bedroom models."""
+"""As the published class-conditional 256x256 model, as cifar10_uncond_50M_500K, as the 128x128 model with heads of
+several widths, as the LSUN bedroom models."""
 
 INDICES = (50, 720)
 """The time of each of the two images."""
