@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import run_small
+from helpers import harness, run_small
 from test_adm import random_weights, worst
 from torch import Tensor, nn
 
@@ -196,6 +196,23 @@ def test_a_converted_checkpoint_is_the_same_denoiser(checkpoints: Mapping[str, P
         adm.load(out, replace(flags, rescale_timesteps=False))
     with pytest.raises(HarnessError, match="the published file 0000"):
         adm.load(out, flags, "0" * 64)
+
+
+@pytest.mark.parametrize("flags_in", ["file", "name"])
+def test_a_checkpoint_of_ones_own_is_converted(
+    tiny: Path, tmp_path: Path, flags_in: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = f"adm:file={tiny},{','.join(f'{k}={v}' for k, v in TINY.items())}"
+    if flags_in == "file":
+        tiny.with_suffix(".json").write_text(json.dumps(TINY))
+        what = str(tiny)
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path / "weights"))
+    code, said = harness(monkeypatch, capsys, "weights", "convert", what)
+    converted, info = weights.find_denoiser(str(tmp_path / "weights" / "tiny.safetensors"))
+    assert code == 0 and info.sha256 in said
+    assert info.details["converted_from"] == {"file": "tiny.pt", "sha256": weights.file_sha256(tiny)}
+    state = load_adm(tiny, AdmFlags.from_mapping(TINY)).network.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in converted.network.state_dict().items())
 
 
 def test_a_named_model_is_found_where_weights_lie(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
