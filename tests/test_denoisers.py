@@ -138,6 +138,7 @@ def test_same_output_as_the_original(checkpoints: Mapping[str, Path], name: str)
     assert worst(half(x0), expected["x0_hat"]) < 2e-5
     assert worst(half(at(of_x0, t) * x0 + at(of_xt, t) * noisy()), expected["mean"]) < 2e-6
     assert set(info.details["files"]) == {f"{name}.pt", f"{name}.json"}
+    assert info.details["arguments"] == asdict(AdmFlags.from_mapping(VARIANTS[name].flags))
 
 
 def test_class_conditional_training_asks_as_the_original_does(checkpoints: Mapping[str, Path]) -> None:

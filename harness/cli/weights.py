@@ -66,8 +66,8 @@ def convert(
     """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
 
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
-    DA_diffaug.ckpt --out da.safetensors`, and for an ADM checkpoint of yours `harness weights convert mine.pt`, with its
-    flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
+    DA_diffaug.ckpt --out da.safetensors`, and for an ADM checkpoint of yours `harness weights convert mine.pt`, its
+    flags being in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import adm, console, plugins, sources, zoo
     from harness.weights import ENDINGS, find_classifier, find_denoiser

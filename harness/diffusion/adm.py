@@ -266,7 +266,9 @@ def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
         converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
         network.load_state_dict(converted, strict=True, assign=True)
     except RuntimeError as error:
-        raise HarnessError(f"{path} does not have the shapes that its flags promise. {error}") from error
+        first, *mismatches = str(error).split("\n")
+        told = " ".join((mismatches or [first])[0].split())
+        raise HarnessError(f"{path} does not have the shapes that its flags promise: {told}") from error
     return Denoiser(network.eval().requires_grad_(False), flags.schedule)
 
 
