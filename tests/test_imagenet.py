@@ -315,6 +315,8 @@ def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
     assert mean.n == 2 and mean.value == pytest.approx(right[[i != "b" for _, i in cells]].mean())
     assert by_name["accuracy", "fog/5"].n == 2 and by_name["accuracy", "snow/5"].n == 3
     assert notes == ["The mean is over the 2 of 3 images that are there under every condition."]
+    ((images, members),) = leaderboard._together(suite.conditions(), cells)
+    assert images == ["a", "c"] and [c.name for c in members] == names, "nor in a comparison"
     left = rows["condition"] != "fog/5"
     found, notes = suite.summarise({name: column[left] for name, column in rows.items()})
     assert "No image under fog/5." in notes and not any(m.condition in ("mean", "fog/5") for m in found)
