@@ -9,25 +9,33 @@ Times on the machine it runs on, medians of interleaved repetitions:
 - one denoiser call for all times and images against the loop over times, one image at a time, that the authors
   of the method describe;
 - bfloat16 against float32 for the denoiser;
-- the evaluation loop against a bare loop over the same network and images.
+- what a suite looks at in a batch against the bare network on the same images;
+- a whole run under `default`, from JPEGs to the record, against a bare loop over the same reader and a ResNet-50.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
-from harness import console, plugins, weights
+from harness import console, evaluate, plugins, weights
+from harness.classifier import ImageClassifier
 from harness.leaderboard import Table
 from harness.networks import TiledClassifier, Tiles, place
-from harness.types import Batch, Pair
+from harness.types import Batch, Pair, RunSpec, Weights
 from harness.views import BatchViews
 
 IMAGES = 40
 REPEATS = 3
+PHOTOGRAPHS = 32
+"""JPEGs of the usual size of ImageNet's, two tiles full."""
 
 
 def ratio(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float, float, float]:
@@ -44,6 +52,30 @@ def ratio(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float
     return a, b, a / b
 
 
+def whole_runs(folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
+    """A run of `imagenet` under `default`, and a bare loop over the same reader, network and batches."""
+    import timm
+
+    noise = np.random.default_rng(0)
+    classes = folder / "val" / "n01440764"
+    classes.mkdir(parents=True)
+    for k in range(PHOTOGRAPHS):
+        coarse = Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(classes / f"{k:02d}.JPEG", quality=90)
+    network = ImageClassifier(timm.create_model("resnet50"))
+    plugins.model("benchmark/resnet50", dataset="imagenet")(lambda: network)
+    spec = RunSpec(f"imagenet:data={folder}", ("benchmark/resnet50",), ("default",), tile=16)
+    job = evaluate.prepare(spec, folder / "out")
+
+    def bare() -> None:
+        with torch.no_grad():
+            for start in range(0, PHOTOGRAPHS, spec.tile):
+                images = job.data.read(range(start, min(start + spec.tile, PHOTOGRAPHS))).images
+                network(images.contiguous(memory_format=torch.channels_last)).softmax(-1).max(1)
+
+    return lambda: evaluate.run(job, fresh=True), bare
+
+
 def main() -> None:
     """Print the table."""
     plugins.discover()
@@ -53,19 +85,20 @@ def main() -> None:
     place(denoiser.network, "cpu")
     network, _ = weights.find_classifier("digits/resnet")
     suite = plugins.suite.configure("digits-c")[1]
-    observed, condition = suite.observe, suite.conditions()[0]
+    condition = suite.conditions()[0]
 
-    def evaluate(method: str, classifiers: int, dtype: str = "float32") -> int:
+    def observe(method: str, classifiers: int, dtype: str = "float32") -> int:
         procedure = plugins.method.configure(method)[1]
         tiles = Tiles(IMAGES, dtype=dtype, multiple=4)
-        pairs = [Pair(str(k), method, TiledClassifier(network, Tiles(IMAGES)), procedure) for k in range(classifiers)]
+        found = [TiledClassifier(network, Tiles(IMAGES)) for _ in range(classifiers)]
+        pairs = [Pair(str(k), method, c, procedure, Weights(str(k), "", "")) for k, c in enumerate(found)]
         views = BatchViews(batch, denoiser, tiles, seed=0)
-        list(observed(condition, views, batch.labels, pairs, [None] * len(pairs)))
+        list(suite.observe(condition, views, batch.labels, pairs, [None] * len(pairs)))
         return views.calls
 
     def unshared(method: str) -> None:
         for _ in range(10):
-            evaluate(method, 1)
+            observe(method, 1)
 
     def one_by_one() -> None:
         procedure = plugins.method.configure("de")[1]
@@ -81,20 +114,24 @@ def main() -> None:
             network(batch.images)
 
     short = "dda:steps=100,start=10"
-    assert evaluate("de", 10) == evaluate("de", 1), "ten classifiers make the denoiser calls of one"
+    assert observe("de", 10) == observe("de", 1), "ten classifiers make the denoiser calls of one"
     rows = []
     for name, slow, fast in [
-        ("de: ten classifiers / one, shared", lambda: evaluate("de", 10), lambda: evaluate("de", 1)),
-        ("de: ten classifiers, not shared / shared", lambda: unshared("de"), lambda: evaluate("de", 10)),
-        ("dda (10 steps): ten classifiers / one, shared", lambda: evaluate(short, 10), lambda: evaluate(short, 1)),
-        ("dda (10 steps): ten, not shared / shared", lambda: unshared(short), lambda: evaluate(short, 10)),
-        ("de: image by image, time by time / batched", one_by_one, lambda: evaluate("de", 1)),
-        ("de: float32 / bfloat16 denoiser", lambda: evaluate("de", 1), lambda: evaluate("de", 1, "bfloat16")),
-        ("dda: float32 / bfloat16 denoiser", lambda: evaluate(short, 1), lambda: evaluate(short, 1, "bfloat16")),
-        ("default: the evaluation loop / a bare loop", lambda: evaluate("default", 1), bare),
+        ("de: ten classifiers / one, shared", lambda: observe("de", 10), lambda: observe("de", 1)),
+        ("de: ten classifiers, not shared / shared", lambda: unshared("de"), lambda: observe("de", 10)),
+        ("dda (10 steps): ten classifiers / one, shared", lambda: observe(short, 10), lambda: observe(short, 1)),
+        ("dda (10 steps): ten, not shared / shared", lambda: unshared(short), lambda: observe(short, 10)),
+        ("de: image by image, time by time / batched", one_by_one, lambda: observe("de", 1)),
+        ("de: float32 / bfloat16 denoiser", lambda: observe("de", 1), lambda: observe("de", 1, "bfloat16")),
+        ("dda: float32 / bfloat16 denoiser", lambda: observe(short, 1), lambda: observe(short, 1, "bfloat16")),
+        ("default: a suite's look / the bare network", lambda: observe("default", 1), bare),
     ]:  # fmt: skip
         a, b, r = ratio(slow, fast)
         rows.append([name, f"{1000 * a / IMAGES:.2f}", f"{1000 * b / IMAGES:.2f}", f"{r:.2f}"])
+    with tempfile.TemporaryDirectory() as folder:
+        a, b, r = ratio(*whole_runs(Path(folder)))
+    whole = "default: a whole run of ImageNet / a bare loop, ResNet-50"
+    rows.append([whole, f"{1000 * a / PHOTOGRAPHS:.1f}", f"{1000 * b / PHOTOGRAPHS:.1f}", f"{r:.2f}"])
     caption = (
         f"{IMAGES} images of 32x32, {torch.get_num_threads()} threads, torch {torch.__version__}, median of {REPEATS}."
     )

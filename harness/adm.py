@@ -19,7 +19,10 @@ def load(path: Path, flags: AdmFlags, sha256: str | None = None) -> tuple[Denois
     if path.suffix == ".safetensors":
         denoiser, info = weights.denoiser(path)
         if info.details["architecture"] != "adm" or AdmFlags.from_mapping(info.details["arguments"]) != flags:
-            raise HarnessError(f"{path} was not converted with these flags. Convert the published file again.")
+            raise HarnessError(
+                f"{path} was not converted with these flags. Convert the published file again; on its own a converted "
+                f"file brings its flags: --denoiser {path}."
+            )
         original = info.details.get("converted_from", {}).get("sha256")
     else:
         denoiser, original = load_adm(path, flags), weights.file_sha256(path)
@@ -34,7 +37,12 @@ def load(path: Path, flags: AdmFlags, sha256: str | None = None) -> tuple[Denois
 
 def convert(path: Path, out: Path, flags: AdmFlags) -> str:
     """Write a published ``.pt`` file as a harness checkpoint, which loads without copies; returns its SHA-256."""
-    denoiser = load_adm(path, flags)
+    return write(*load(path, flags), out)
+
+
+def write(denoiser: Denoiser, info: Weights, out: Path) -> str:
+    """The same for what `load` gave. One that was converted before keeps its origin."""
+    flags = AdmFlags.from_mapping(info.details["arguments"])
     header = {
         "kind": "denoiser",
         "architecture": "adm",
@@ -42,6 +50,6 @@ def convert(path: Path, out: Path, flags: AdmFlags) -> str:
         "schedule": flags.noise_schedule,
         "steps": flags.diffusion_steps,
         "rescale_timesteps": flags.rescale_timesteps,
-        "converted_from": {"file": path.name, "sha256": weights.file_sha256(path)},
+        "converted_from": info.details.get("converted_from", {"file": info.source, "sha256": info.sha256}),
     }
     return weights.write(out, denoiser.network, header)

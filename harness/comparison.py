@@ -47,7 +47,7 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     shown = [c for c in conditions if c.name in images]
     averaged = [(ids, members) for ids, members in groups if members[0].scored]
     if not averaged:
-        raise HarnessError(f"{label(a)} and {label(b)} share no complete condition. Run both on the same subset.")
+        raise HarnessError(f"{label(a)} and {label(b)} share no scored condition. Run both on the same subset.")
     per_condition = {
         c.name: metrics.compare_condition(*(table[:, 0] for table in tables(images[c.name], [c]))) for c in shown
     }
@@ -65,7 +65,8 @@ def _together(
 ) -> list[tuple[list[str], list[Condition]]]:
     """Scored conditions that show the same images, with these; then every other condition with its own.
 
-    A scored condition that lacks some of its group's images is left out. common: the (condition, id) of both records.
+    An image that one of a group's conditions lacks is left out, as in the records' means. common: the (condition, id)
+    of both records.
     """
     seen: dict[str, set[str]] = {}
     for name, sample in common:
@@ -75,14 +76,13 @@ def _together(
     for c in (c for c in present if c.scored):
         for ids, members in groups:
             if not ids.isdisjoint(seen[c.name]):
-                ids |= seen[c.name]
+                ids &= seen[c.name]
                 members.append(c)
                 break
         else:
             groups.append((set(seen[c.name]), [c]))
     groups += [(seen[c.name], [c]) for c in present if not c.scored]
-    complete = [(sorted(ids), [c for c in members if seen[c.name] == ids]) for ids, members in groups]
-    return [group for group in complete if group[1]]
+    return [(sorted(ids), members) for ids, members in groups]
 
 
 def check_pairable(a: RunRecord, b: RunRecord) -> None:

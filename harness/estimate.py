@@ -45,14 +45,13 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
     one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
     per_image = one_view * needs.classified / size
     if job.denoiser and needs.denoiser:
-        denoiser, t = job.denoiser, torch.full((size,), 100)
+        denoiser, t = job.denoiser, torch.full((size,), 1)
         eps = noise.gaussian(batch.images.shape[1:], seed=0, purpose="estimate", samples=batch.ids)
         forward = _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if needs.denoised else 0.0
-        settings = Adaptation()
-        schedule = denoiser.schedule.respaced(settings.steps)
+        schedule, settings = denoiser.schedule, Adaptation()
 
         def step(x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
-            return guided_step(denoiser, schedule, x, 10, x, settings, e, torch.ones(len(x), device=x.device))
+            return guided_step(denoiser, schedule, x, 1, x, settings, e, torch.ones(len(x), device=x.device))
 
         guided = _seconds(job.tiles, step, batch.images, eps) if needs.guided else 0.0
         per_image += (forward * needs.denoised + guided * needs.guided) / size

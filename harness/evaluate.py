@@ -270,10 +270,15 @@ def _round_up(number: int, multiple: int) -> int:
 
 
 def _batch_size(job: Job) -> int:
-    """A tile full of images, or as many as a tenth of the free memory holds with all their views."""
+    """A tile full of images, or as many as a tenth of the free memory holds with all their views.
+
+    Never so few that they leave a tile unfilled, which would be computed all the same: memory that caches could give
+    back does not count as free.
+    """
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):  # macOS does not say
         return job.tiles.size
     per_image = job.example.numel() * torch.float32.itemsize * 64
-    return max(1, min(job.tiles.size, free // 10 // per_image))
+    least = -(-job.tiles.size // job.tally([pair.procedure for pair in job.pairs]).together)
+    return max(least, min(job.tiles.size, free // 10 // per_image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -63,9 +64,18 @@ class Job:
 
     @cached_property
     def sources(self) -> int:
-        """Source images of the whole benchmark: those that are there, and what is missing of those published."""
-        lacking = {tuple(self.datasets[c.name].ids): self._lacking(c) for c in self.suite.conditions()}
-        return len(set().union(*lacking)) + sum(lacking.values())
+        """Source images of the whole benchmark: those that are there, and what is missing of those published.
+
+        Conditions that share images show versions of the same ones, and lack the same ones.
+        """
+        groups: list[tuple[set[str], int]] = []
+        for ids, size in {tuple(self.datasets[c.name].ids): c.size for c in self.suite.conditions()}.items():
+            images, most = set(ids), max(size, len(ids))
+            for others, count in [group for group in groups if not group[0].isdisjoint(images)]:
+                groups.remove((others, count))
+                images, most = images | others, max(most, count)
+            groups.append((images, max(most, len(images))))
+        return sum(most for _, most in groups)
 
     @property
     def rows(self) -> int:
@@ -77,14 +87,25 @@ class Job:
 
     @cached_property
     def parts(self) -> Sequence[Part]:
-        """Every part of the run, in the order of the sample table."""
-        size = self.suite.part
+        """Every part of the run, in the order of the sample table; a name says which samples it holds."""
+        size = self.part_size
         return [
-            Part(f"{c:04d}-{start:06d}", condition, picked[start : start + size])
+            Part(f"{c:04d}-{start:06d}-{len(some)}", condition, some)
             for c, condition in enumerate(self.suite.conditions())
             for picked in [self._picked(self.datasets[condition.name])]
             for start in range(0, len(picked), size)
+            for some in [picked[start : start + size]]
         ]
+
+    @property
+    def part_size(self) -> int:
+        """Samples in a part: the suite's, and where a sample is one row of a tile whole tiles, as the last is padded.
+
+        A multiple of four, for methods whose images form groups.
+        """
+        size, whole = self.suite.part, math.lcm(self.spec.tile, 4)
+        several = self.tally([pair.procedure for pair in self.pairs]).together > 1
+        return size if several else -(-size // whole) * whole
 
     def _picked(self, data: Dataset) -> range:
         picked = range(0, len(data.ids), self.spec.every)

@@ -2,7 +2,7 @@
 
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: what was measured, from what, by what
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.parquet    one row per sample and condition
-    results/local/.parts/1f2e3d4c5b6a/0003-0001.parquet            finished parts of a run that is under way
+    results/local/.parts/1f2e3d4c5b6a/0003-000200-200.parquet      finished parts of a run that is under way
 
 Every file appears whole or not at all. The hash in the names identifies everything that decides a number, so a part
 is never mixed into another run.

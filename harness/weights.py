@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -199,7 +199,8 @@ def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
     if hub.is_unet(path):
         return hub.load_unet(path), _several(path.name, hub.files(path))
     if path.suffix in PICKLED:
-        return load_adm(path, flags_beside(path)), _several(path.stem, [path, path.with_suffix(".json")])
+        flags, info = flags_beside(path), _several(path.stem, [path, path.with_suffix(".json")])
+        return load_adm(path, flags), replace(info, details={**info.details, "arguments": asdict(flags)})
     checkpoint = _of_kind(read(path, sha256), "denoiser")
     name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")
     if name not in SCHEDULES or not isinstance(steps, int):

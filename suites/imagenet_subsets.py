@@ -18,7 +18,7 @@ from harness.plugins import suite
 from harness.suites.imagenet import PER_CLASS, FromImageNet, wnids
 from harness.suites.published import CLEAN
 from harness.suites.shift import check_probabilities
-from harness.types import Classifier, Columns, Condition, Dataset, Metric, Observation, Pair, SuiteViews
+from harness.types import Classifier, Columns, Condition, Dataset, HarnessError, Metric, Observation, Pair, SuiteViews
 
 MASKED, ALL = "masked_accuracy", "accuracy_1000_way"
 
@@ -92,6 +92,11 @@ class SomeClasses(FromImageNet):
         """The clean images of these classes."""
         data: Any = open_dataset(self.dataset, "test", self.clean)
         picked = torch.isin(data.labels, self._among).nonzero()[:, 0].tolist()
+        if not picked:
+            raise HarnessError(
+                f"{self.name}: clean={self.clean} holds no image of its {len(self._among)} classes. "
+                "Give the folder of the whole validation set."
+            )
         return Subset(replace(data, labels=self._same[data.labels]), tuple(picked))
 
     def observe(

@@ -191,6 +191,7 @@ class OpenOODImageNet(FromLists):
 
     name: ClassVar[str] = "openood-imagenet"
     dataset: ClassVar[str] = "imagenet"
+    denoiser: ClassVar[str | None] = "adm256"
     classes: ClassVar[int] = 1000
     geometry: ClassVar[Geometry] = Geometry(resize=256, crop=224, interpolation="bilinear")
     images: ClassVar[str] = "images_largescale"
@@ -208,6 +209,7 @@ class OpenOODCifar10(FromLists):
 
     name: ClassVar[str] = "openood-cifar10"
     dataset: ClassVar[str] = "cifar10"
+    denoiser: ClassVar[str | None] = "cifar10"
     classes: ClassVar[int] = 10
     geometry: ClassVar[Geometry] = Geometry(resize=32, crop=32, interpolation="bilinear")
     images: ClassVar[str] = "images_classic"

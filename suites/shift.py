@@ -111,18 +111,18 @@ class CovariateShift:
         """
         correct = rows["prediction"] == rows["label"]
         places = self.places(rows)
-        found = [metrics.accuracy(correct[places[c.name][:, 0]], c.name, self.reading) for c in self.conditions()]
-        scored, notes = [c for c in self.conditions() if c.scored], []
-        if POOLED in places:
-            found.append(metrics.accuracy(correct[places[POOLED][:, 0]], POOLED, self.reading))
-        elif MEAN in places:
+        single = {name: where[:, 0] for name, where in places.items() if name != MEAN}
+        found = [metrics.accuracy(correct[where], name, self.reading) for name, where in single.items()]
+        scored, notes = [c for c in self.conditions() if c.scored], self._gaps(rows, places)
+        if MEAN in places:
             table = correct[places[MEAN]]
             by_group = group_means(table, scored)
             if by_group.shape[1] < table.shape[1]:
                 groups = list(dict.fromkeys(c.group for c in scored))
                 found += [metrics.mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
             found += [metrics.mean_accuracy(table), metrics.mean_error(table)]
-            found, notes = self._with_mce(found, 1 - by_group, scored)
+            found, reasons = self._with_mce(found, 1 - by_group, scored)
+            notes += reasons
         more, others = _honesty(rows, correct, places) if "probability" in rows else ([], [])
         return found + more, notes + others
 
@@ -130,15 +130,29 @@ class CovariateShift:
         """Where in the sample table the images of every condition stand, (n_images, 1), and last those of its mean.
 
         The mean is "mean", (n_images, n_scored), over conditions that show the same images; "all", (n_images, 1), over
-        conditions with images of their own; there is none of a single condition.
+        conditions with images of their own; there is none of a single condition. Images that lack a row under one of
+        the conditions, because it could not be read there, are in no mean.
         """
-        found = {c.name: np.flatnonzero(rows["condition"] == c.name)[:, None] for c in self.conditions()}
+        everywhere = {c.name: np.flatnonzero(rows["condition"] == c.name)[:, None] for c in self.conditions()}
+        found = {name: where for name, where in everywhere.items() if len(where)}
         scored = [c.name for c in self.conditions() if c.scored]
         if len(scored) > 1 and self.same_images:
-            found[MEAN] = metrics.matrix(rows["id"], rows["condition"], np.arange(len(rows["id"])), scored)
+            here = _complete(rows["id"], [everywhere[name][:, 0] for name in scored])
+            if len(here):
+                found[MEAN] = metrics.matrix(rows["id"][here], rows["condition"][here], here, scored)
         elif len(scored) > 1:
-            found[POOLED] = np.concatenate([found[name] for name in scored])
+            found[POOLED] = np.concatenate([everywhere[name] for name in scored])
         return found
+
+    def _gaps(self, rows: Mapping[str, Any], places: Mapping[str, Any]) -> list[str]:
+        """What is missing from the metrics of a table with gaps, in words."""
+        notes = [f"No image under {c.name}." for c in self.conditions() if c.name not in places]
+        scored = [c.name for c in self.conditions() if c.scored and c.name in places]
+        if self.same_images and len(scored) > 1:
+            every = len(set().union(*(rows["id"][places[name][:, 0]] for name in scored)))
+            if (averaged := len(places.get(MEAN, ()))) < every:
+                notes.append(f"The mean is over the {averaged} of {every} images that are there under every condition.")
+        return notes
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """The leaderboard as dots with intervals."""
@@ -172,6 +186,13 @@ def _honesty(rows: Mapping[str, Any], correct: Any, places: Mapping[str, Any]) -
         except metrics.Undefined as reason:
             notes[str(reason)] = None
     return found, list(notes)
+
+
+def _complete(ids: Any, places: Sequence[Any]) -> Any:
+    """Of the places where conditions have their rows those of the images that all of them have, (n,)."""
+    seen = [set(ids[where]) for where in places]
+    whole, here = set.intersection(*seen), np.concatenate(places)
+    return here if all(len(s) == len(whole) for s in seen) else here[[name in whole for name in ids[here]]]
 
 
 def check_probabilities(probabilities: Tensor, pair: Pair, images: int) -> None:

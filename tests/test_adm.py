@@ -21,7 +21,8 @@ from torch import Tensor
 
 from harness import noise
 from harness.diffusion.adaptation import adapt, guided_step
-from harness.diffusion.adm import AdmFlags, convert, load_adm, unet_config
+from harness.diffusion.adm import AdmFlags, convert, load_adm
+from harness.diffusion.adm import unet as untrained
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.sampling import log_variance
 from harness.types import Adaptation, HarnessError
@@ -138,17 +139,16 @@ def worst(found: Tensor, expected: Tensor) -> float:
 
 
 def unet(flags: AdmFlags, device: str = "cpu") -> torch.nn.Module:
-    from diffusers import UNet2DModel
-
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
-        network: torch.nn.Module = UNet2DModel(**unet_config(flags)).eval()
-    return network
+        return untrained(flags).eval()
 
 
-def fused(flags: AdmFlags, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def fused(flags: AdmFlags, q: Tensor, k: Tensor, v: Tensor, up: bool) -> Tensor:
     """ADM's qkv: each head's q, k and v in turn, or in the new order all of q, then k, then v."""
-    width = len(q) if flags.use_new_attention_order else flags.head_width
+    fixed = flags.num_heads_upsample if up and flags.num_heads_upsample > 0 else flags.num_heads
+    width = flags.num_head_channels if flags.num_head_channels > 0 else len(q) // fixed
+    width = len(q) if flags.use_new_attention_order else width
     rows = [part[start : start + width] for start in range(0, len(q), width) for part in (q, k, v)]
     return torch.cat(rows)[..., None] if q.ndim == 2 else torch.cat(rows)
 
@@ -181,7 +181,8 @@ def to_adm(ours: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
             sub = {"resnets": 0, "attentions": 1, "upsamplers": 2 if attention else 1}[kind]
             block = f"output_blocks.{entry}.{sub}"
         if leaf == "to_q":
-            tensor = fused(flags, tensor, *(ours[name.replace("to_q", other)] for other in ("to_k", "to_v")))
+            k, v = (ours[name.replace("to_q", other)] for other in ("to_k", "to_v"))
+            tensor = fused(flags, tensor, k, v, side == "up_blocks")
         elif leaf == "conv" and kind == "downsamplers":
             leaf = "op"
         elif leaf == "to_out":
@@ -274,8 +275,9 @@ def test_left_over_tensors_are_named() -> None:
 
 def test_a_wrong_width_is_an_error(tmp_path: Path) -> None:
     torch.save(to_adm(unet(SMALL).state_dict(), SMALL), tmp_path / "adm.pt")
-    with pytest.raises(HarnessError, match="shapes that its flags promise"):
+    with pytest.raises(HarnessError, match=r"shapes that its flags promise: size mismatch for conv_in\.\w+") as raised:
         load_adm(tmp_path / "adm.pt", replace(SMALL, num_channels=64))
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -284,9 +286,11 @@ def test_a_wrong_width_is_an_error(tmp_path: Path) -> None:
         ({"image_size": 512}, "image_size=512"),
         ({"channel_mult": "2,2,4"}, "channel_mult='2,2,4'"),
         ({"channel_mult": "0.5,1,1"}, "channel_mult='0.5,1,1'"),
-        ({"num_head_channels": -1, "num_heads": 4}, "num_head_channels=-1 and num_heads=4"),
-        ({"num_head_channels": -1, "attention_resolutions": "8", "num_heads_upsample": 8}, "num_head_channels=-1"),
-        ({"num_head_channels": -1, "attention_resolutions": "8", "num_heads": 3}, "num_heads=3"),
+        ({"num_head_channels": -1, "num_heads_upsample": 0}, "num_head_channels=-1"),
+        ({"num_head_channels": -1, "num_heads": 3}, "num_heads=3"),
+        ({"num_channels": 96, "num_head_channels": 80}, "num_head_channels=80"),
+        ({"num_channels": 100}, "num_channels=100"),
+        ({"attention_resolutions": "16,0"}, "attention_resolutions='16,0'"),
         ({"predict_xstart": True}, "predict_xstart=True"),
         ({"noise_schedule": "sigmoid"}, "noise_schedule='sigmoid'"),
         ({"use_new_attention_order": "False"}, "use_new_attention_order='False'"),

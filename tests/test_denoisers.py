@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import run_small
+from helpers import harness, run_small
 from test_adm import random_weights, worst
 from torch import Tensor, nn
 
@@ -53,6 +53,13 @@ VARIANTS = {
     "cifar10": Variant(
         "improved", {**IMPROVED, "image_size": 32, "num_res_blocks": 3, "attention_resolutions": "16,8"}
     ),
+    "four-heads": Variant(
+        "guided",
+        {
+            **GUIDED, "image_size": 64, "num_channels": 64, "channel_mult": "1,2,3", "attention_resolutions": "32,16",
+            "num_head_channels": -1, "num_heads": 4, "num_heads_upsample": 2, "use_scale_shift_norm": False,
+        },
+    ),
     "one-head": Variant(
         "improved",
         {
@@ -61,7 +68,8 @@ VARIANTS = {
         },
     ),
 }  # fmt: skip
-"""As the published class-conditional 256x256 model, as cifar10_uncond_50M_500K, as the LSUN bedroom models."""
+"""As the published class-conditional 256x256 model, as cifar10_uncond_50M_500K, as the 128x128 model with heads of
+several widths, as the LSUN bedroom models."""
 
 INDICES = (50, 720)
 """The time of each of the two images."""
@@ -130,6 +138,7 @@ def test_same_output_as_the_original(checkpoints: Mapping[str, Path], name: str)
     assert worst(half(x0), expected["x0_hat"]) < 2e-5
     assert worst(half(at(of_x0, t) * x0 + at(of_xt, t) * noisy()), expected["mean"]) < 2e-6
     assert set(info.details["files"]) == {f"{name}.pt", f"{name}.json"}
+    assert info.details["arguments"] == asdict(AdmFlags.from_mapping(VARIANTS[name].flags))
 
 
 def test_class_conditional_training_asks_as_the_original_does(checkpoints: Mapping[str, Path]) -> None:
@@ -190,6 +199,23 @@ def test_a_converted_checkpoint_is_the_same_denoiser(checkpoints: Mapping[str, P
         adm.load(out, flags, "0" * 64)
 
 
+@pytest.mark.parametrize("flags_in", ["file", "name"])
+def test_a_checkpoint_of_ones_own_is_converted(
+    tiny: Path, tmp_path: Path, flags_in: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = f"adm:file={tiny},{','.join(f'{k}={v}' for k, v in TINY.items())}"
+    if flags_in == "file":
+        tiny.with_suffix(".json").write_text(json.dumps(TINY))
+        what = str(tiny)
+    monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path / "weights"))
+    code, said = harness(monkeypatch, capsys, "weights", "convert", what)
+    converted, info = weights.find_denoiser(str(tmp_path / "weights" / "tiny.safetensors"))
+    assert code == 0 and info.sha256 in said
+    assert info.details["converted_from"] == {"file": "tiny.pt", "sha256": weights.file_sha256(tiny)}
+    state = load_adm(tiny, AdmFlags.from_mapping(TINY)).network.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in converted.network.state_dict().items())
+
+
 def test_a_named_model_is_found_where_weights_lie(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.registry.denoisers.adm import published as by_name
 
@@ -218,6 +244,9 @@ def test_registered_models_are_the_published_ones() -> None:
     assert all(file.urls[0].endswith(f"/{file.name}") for file in files.values())
     assert [n for n, e in entries.items() if e.facts.get("dataset") == "imagenet"] == ["adm256"]
     assert len(files["adm256"].sha256) == 64
+    usual = {e.facts["dataset"]: e.name for e in plugins.denoiser.entries() if "dataset" in e.facts}
+    for suite in (entry.build for entry in plugins.suite.entries()):
+        assert suite.denoiser == usual.get(suite.dataset), suite.name  # type: ignore[attr-defined]
 
 
 def test_another_file_under_a_published_name_is_refused(tiny: Path) -> None:

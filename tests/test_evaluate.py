@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from helpers import SMALL, outcome, run_small
 from torch import nn
 from torch.nn import functional as F
 
-from harness import plugins, record
+from harness import evaluate, plugins, record
 from harness.evaluate import Tick
 from harness.record import RunRecord
 from harness.tally import tally
@@ -27,6 +29,17 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_batch_size_does_not_change_a_bit(tmp_path: Path, small_run: list[RunRecord], batch_size: int) -> None:
     assert outcome(run_small(tmp_path, batch_size=batch_size)) == outcome(small_run)
+
+
+def test_parts_and_batches_fill_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last tile of a part or a batch is padded, and costs as much as a full one."""
+    spec = replace(SMALL, suite="digits", models=("digits/resnet",), methods=("default",), denoiser=None, limit=0)
+    for tile, sizes in {64: [256, 256, 88], 7: [224, 224, 152]}.items():
+        job = evaluate.prepare(replace(spec, tile=tile), tmp_path)
+        assert [len(part.indices) for part in job.parts] == sizes
+        monkeypatch.setattr(os, "sysconf", lambda name: 1)
+        assert evaluate._batch_size(job) == tile, "whatever memory is free"
+        monkeypatch.undo()
 
 
 def test_shards_make_the_record_of_one_process(tmp_path: Path, small_run: list[RunRecord]) -> None:

@@ -292,6 +292,34 @@ def test_the_clean_images_are_those_of_the_same_classes(disk: Path, tmp_path: Pa
     (c,) = run(disk, f"imagenet-c:clean={disk / 'imagenet'}", tmp_path)
     assert value(c, "accuracy", "clean") == pytest.approx(7 / 9) and value(c, "mean_accuracy") == pytest.approx(2 / 3)
     assert record.benchmark(c.suite) == "imagenet-c:clean", "but not where they lie"
+    assert c.coverage == "9 of 50000 images", "corrupted copies of some are no further images"
+    original(tmp_path / "others" / "val", [(label, label) for label in (5, 7)])
+    with pytest.raises(HarnessError, match=r"imagenet-r: clean=.*others holds no image of its 200 classes"):
+        run(disk, f"imagenet-r:clean={tmp_path / 'others'}", tmp_path)
+
+
+def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
+    """As in a run that left out what could not be read."""
+    suite = plugins.suite.configure("imagenet-c")[1]
+    names = [c.name for c in suite.conditions()]
+    cells = [(c, i) for c in names for i in "abc" if (c, i) != ("fog/5", "b")]
+    right = np.array([(len(c) + ord(i)) % 3 > 0 for c, i in cells])
+    rows = {
+        "id": np.array([i for _, i in cells], dtype=object), "condition": np.array([c for c, _ in cells], dtype=object),
+        "label": np.zeros(len(cells), int), "prediction": 1 - right, "confidence": np.full(len(cells), 0.5),
+        "probability": np.full(len(cells), 0.5),
+    }  # fmt: skip
+    found, notes = suite.summarise(rows)
+    by_name = {(m.name, m.condition): m for m in found}
+    mean = by_name["mean_accuracy", "mean"]
+    assert mean.n == 2 and mean.value == pytest.approx(right[[i != "b" for _, i in cells]].mean())
+    assert by_name["accuracy", "fog/5"].n == 2 and by_name["accuracy", "snow/5"].n == 3
+    assert notes == ["The mean is over the 2 of 3 images that are there under every condition."]
+    ((images, members),) = leaderboard._together(suite.conditions(), cells)
+    assert images == ["a", "c"] and [c.name for c in members] == names, "nor in a comparison"
+    left = rows["condition"] != "fog/5"
+    found, notes = suite.summarise({name: column[left] for name, column in rows.items()})
+    assert "No image under fog/5." in notes and not any(m.condition in ("mean", "fog/5") for m in found)
 
 
 def test_records_with_images_of_their_own_are_compared(disk: Path, tmp_path: Path) -> None:

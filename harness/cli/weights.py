@@ -12,7 +12,9 @@ from harness.cli.options import Files, Plugin
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.diffusion.denoiser import Denoiser
     from harness.sources import Source
+    from harness.types import Weights
 
 app = typer.Typer(help="Look after the weights that others published.", no_args_is_help=True)
 
@@ -64,15 +66,20 @@ def convert(
     """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
 
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
-    DA_diffaug.ckpt --out da.safetensors`
+    DA_diffaug.ckpt --out da.safetensors`, and for an ADM checkpoint of yours `harness weights convert mine.pt`, its
+    flags being in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import adm, console, plugins, sources, zoo
-    from harness.diffusion.adm import AdmFlags
     from harness.weights import ENDINGS, find_classifier, find_denoiser
 
     plugins.discover(*plugin)
     give(weights)
     file = next((path for path in (Path(what), sources.folder() / what) if path.is_file()), None)
+    if own := None if name else _own(what, file):
+        denoiser, found = own
+        out = out or sources.folder() / f"{Path(found.source).stem}.safetensors"
+        console.out.print(f"{found.source}: {out}, SHA-256 {adm.write(denoiser, found, out)}", markup=False)
+        return
     if file:
         name = name or _named(file)
         give([f"{name}={file}"])
@@ -83,12 +90,25 @@ def convert(
         fetch([name])
     out = out or sources.folder() / f"{name}.safetensors"
     if name in plugins.denoiser:
-        _, found = find_denoiser(name)
-        sha256 = adm.convert(_source(name).locate(), out, AdmFlags.from_mapping(found.details["arguments"]))
+        denoiser, found = find_denoiser(name)
+        sha256 = adm.write(denoiser, found, out)
     else:
         network, found = find_classifier(name)
         sha256 = zoo.convert(network, found, out)
     console.out.print(f"{name}, from {found.source}: {out}, SHA-256 {sha256}", markup=False)
+
+
+def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
+    """A diffusion model that nobody published: an ADM checkpoint with its flags beside it, or after its name."""
+    from harness import adm, plugins
+    from harness.diffusion.adm import flags_beside
+    from harness.weights import PICKLED, find_denoiser
+
+    if file:
+        known = any(file.name == published.name for source in _published().values() for published in source.files)
+        flagged = file.suffix in PICKLED and file.with_suffix(".json").is_file()
+        return adm.load(file, flags_beside(file)) if flagged and not known else None
+    return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
 def give(texts: Sequence[str]) -> None:

@@ -28,6 +28,9 @@ MULTIPLIERS = {32: "1,2,2,2", 64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4
 # Flags convertible at one value only: another means that the network does not predict noise.
 REQUIRED = {"predict_xstart": False}
 
+# Of every group norm.
+GROUPS = 32
+
 # Flags of training, sampling and storage.
 INERT = {"dropout", "rescale_learned_sigmas", "sigma_small"}
 INERT |= {"timestep_respacing", "use_checkpoint", "use_fp16", "use_kl"}
@@ -50,6 +53,7 @@ RESIDUAL = {
 WIDENING = {**RESIDUAL, ".skip_connection": ".conv_shortcut"}
 ATTENTION = {".norm": ".group_norm", ".qkv": ".to_{}", ".proj_out": ".to_out.0"}
 DOWN, UP = {".op": ".conv"}, {".conv": ".conv"}
+UP_BLOCKS = "up_blocks"
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,13 @@ class AdmFlags:
     """guided-diffusion's command line flags, under their own names; the defaults are the 256x256 unconditional model's.
 
     Flags of networks that no UNet2DModel equals are refused. Those are the 512 models, whose time embedding is wider
-    than their first level, and models with a fixed number of heads where attention has several widths.
+    than their first level.
 
     image_size: in pixels; says what the sides below mean. The network takes any multiples of 2^(levels - 1).
     attention_resolutions: comma-separated sides in pixels of the feature maps with attention.
     channel_mult: comma-separated widths of the levels in units of `num_channels`, finest first; empty for the usual.
     num_head_channels: width of a head; -1 for the widths that `num_heads` leaves, which counts only then.
+    num_heads_upsample: number of heads on the way up, where it is another; -1 for `num_heads`.
     resblock_updown: residual blocks resample between levels; else convolutions do, as in improved-diffusion.
     use_new_attention_order: fused rows are (q, k, v) x heads, as in the 64x64 model, instead of heads x (q, k, v).
     rescale_timesteps: the network sees its times as if there were 1000 of them, whatever `diffusion_steps`.
@@ -90,9 +95,13 @@ class AdmFlags:
             raise _inconvertible(f"image_size={self.image_size}", f"{', '.join(map(str, MULTIPLIERS))} by default")
         if self.widths[0] != self.num_channels:
             raise _inconvertible(f"channel_mult={self.channel_mult!r}", "a list that begins with 1")
-        if self.head_width < 1:
-            heads = f"num_head_channels={self.num_head_channels} and num_heads={self.num_heads}"
-            raise _inconvertible(heads, "heads that all have one width")
+        if self.num_channels % GROUPS:
+            raise _inconvertible(f"num_channels={self.num_channels}", f"multiples of {GROUPS}, as its norms have them")
+        attended = {width for width, attention in zip(self.widths, self.attention, strict=True) if attention}
+        for width in sorted(attended | {self.widths[-1]}):
+            if any(heads < 1 or width % heads for heads in (self.heads(width), self.heads(width, up=True))):
+                heads = f"num_head_channels={self.num_head_channels} and num_heads={self.num_heads}"
+                raise _inconvertible(heads, f"heads that share the {width} channels of an attention layer evenly")
         if self.noise_schedule not in SCHEDULES:
             raise _inconvertible(f"noise_schedule={self.noise_schedule!r}", " or ".join(SCHEDULES))
 
@@ -121,15 +130,11 @@ class AdmFlags:
         factors = {self.image_size // side for side in _integers("attention_resolutions", self.attention_resolutions)}
         return tuple(2**level in factors for level in range(len(self.widths)))
 
-    @property
-    def head_width(self) -> int:
-        """Channels of an attention head; 0 where there is no one number."""
+    def heads(self, width: int, up: bool = False) -> int:
+        """Heads of an attention layer with so many channels, on the way up or elsewhere; 0 where heads do not fit."""
         if self.num_head_channels > 0:
-            return self.num_head_channels
-        attended = {width for width, attention in zip(self.widths, self.attention, strict=True) if attention}
-        width, *others = attended | {self.widths[-1]}
-        alike = not others and self.num_heads_upsample in (-1, self.num_heads)
-        return width // self.num_heads if alike and self.num_heads > 0 and width % self.num_heads == 0 else 0
+            return 0 if width % self.num_head_channels else width // self.num_head_channels
+        return self.num_heads_upsample if up and self.num_heads_upsample != -1 else self.num_heads
 
     @property
     def schedule(self) -> Schedule:
@@ -144,13 +149,19 @@ def _inconvertible(setting: str, convertible: str) -> HarnessError:
 
 def _integers(flag: str, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(",") if part)
+        found = tuple(int(part) for part in text.split(",") if part)
     except ValueError:
-        raise HarnessError(f"ADM flag {flag}={text!r} is not a comma-separated list of integers.") from None
+        found = (0,)
+    if min(found, default=1) < 1:
+        raise HarnessError(f"ADM flag {flag}={text!r} is not a comma-separated list of positive integers.")
+    return found
 
 
 def unet_config(flags: AdmFlags) -> dict[str, Any]:
-    """Arguments of the UNet2DModel that computes what the ADM network with these flags does."""
+    """Arguments of the UNet2DModel that computes what the ADM network with these flags does.
+
+    But for the number of heads where it does not follow from one width of all heads: see `unet`.
+    """
     resample = "resnet" if flags.resblock_updown else "conv"
     down, up = ("ResnetDownsample", "ResnetUpsample") if flags.resblock_updown else ("Down", "Up")
     return {
@@ -163,9 +174,10 @@ def unet_config(flags: AdmFlags) -> dict[str, Any]:
         "downsample_type": resample,
         "upsample_type": resample,
         "resnet_time_scale_shift": "scale_shift" if flags.use_scale_shift_norm else "default",
-        "attention_head_dim": flags.head_width,
+        "attention_head_dim": flags.num_head_channels if flags.num_head_channels > 0 else flags.num_channels,
+        "norm_num_groups": GROUPS,
         "norm_eps": 1e-5,
-        "attn_norm_num_groups": 32,  # left to its default, the middle attention has no norm
+        "attn_norm_num_groups": GROUPS,  # left to its default, the middle attention has no norm
         "num_class_embeds": 1000 if flags.class_cond else None,
     }
 
@@ -182,14 +194,14 @@ def convert(state: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
     converted: dict[str, Tensor] = {}
     for source, target in keys.items():
         tensor = state[source].squeeze(-1) if state[source].ndim == 3 else state[source]
-        parts = _split(tensor, flags) if "{}" in target else (tensor,)
+        heads = flags.heads(len(tensor) // 3, up=target.startswith(UP_BLOCKS))
+        parts = _split(tensor, 1 if flags.use_new_attention_order else heads) if "{}" in target else (tensor,)
         converted.update(zip(map(target.format, "qkv"), parts, strict=False))
     return converted
 
 
-def _split(qkv: Tensor, flags: AdmFlags) -> tuple[Tensor, ...]:
+def _split(qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
     """Fused (3C, C) weights or (3C,) biases to those of queries, keys and values, (C, C) or (C,), head by head."""
-    heads = 1 if flags.use_new_attention_order else len(qkv) // (3 * flags.head_width)
     return qkv.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2).unbind()
 
 
@@ -224,7 +236,7 @@ def _blocks(flags: AdmFlags) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     entries = count()
     for level, attention in enumerate(reversed(flags.attention)):
         for position in range(flags.num_res_blocks + 1):
-            entry, target = f"output_blocks.{next(entries)}", f"up_blocks.{level}"
+            entry, target = f"output_blocks.{next(entries)}", f"{UP_BLOCKS}.{level}"
             yield f"{entry}.0", f"{target}.resnets.{position}", WIDENING
             if attention:
                 yield f"{entry}.1", f"{target}.attentions.{position}", ATTENTION
@@ -236,8 +248,13 @@ def _blocks(flags: AdmFlags) -> Iterator[tuple[str, str, Mapping[str, str]]]:
 def unet(flags: AdmFlags) -> nn.Module:
     """The network of these flags, untrained."""
     from diffusers import UNet2DModel
+    from diffusers.models.attention_processor import Attention
 
-    return cast(nn.Module, UNet2DModel(**unet_config(flags)))
+    network = cast(nn.Module, UNet2DModel(**unet_config(flags)))
+    for name, layer in network.named_modules():
+        if isinstance(layer, Attention):
+            layer.heads = flags.heads(layer.inner_dim, up=name.startswith(UP_BLOCKS))
+    return network
 
 
 def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
@@ -249,7 +266,9 @@ def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
         converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
         network.load_state_dict(converted, strict=True, assign=True)
     except RuntimeError as error:
-        raise HarnessError(f"{path} does not have the shapes that its flags promise. {error}") from error
+        first, *mismatches = str(error).split("\n")
+        told = " ".join((mismatches or [first])[0].split())
+        raise HarnessError(f"{path} does not have the shapes that its flags promise: {told}") from error
     return Denoiser(network.eval().requires_grad_(False), flags.schedule)
 
 

@@ -94,7 +94,8 @@ class Suite(Protocol):
     axis: what a row combines with a classifier, a key of `harness.plugins.AXES`: "method", "smoother", "detector".
     methods: the default line-up of that kind.
     every: the protocol's stride through the test set, unless the user gives another.
-    part: samples that are computed and written in one piece; what shards share out, a multiple of 4.
+    part: samples that are computed and written in one piece, or a few more to fill a tile; what shards share out. A
+        multiple of 4.
     diffuses: its images themselves come from the denoiser, whatever the method.
     """
 
