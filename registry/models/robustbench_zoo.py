@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 import sys
 import warnings
@@ -13,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 from torch import nn
 
@@ -105,7 +103,7 @@ def _entry(dataset: str, threat: str, name: str) -> tuple[Any, Any]:
 
 def _built(utils: Any, dataset: str, threat: str, name: str, path: Path | None, own_file: bool) -> Any:
     """The network as RobustBench builds and fills it; of pickles only the tensors are read."""
-    with TemporaryDirectory() as here, mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"), harmless():
+    with TemporaryDirectory() as here, harmless():
         folder, settings = sources.folder() / "robustbench", {}
         if path is not None and own_file:
             folder = Path(here)
