@@ -639,7 +639,11 @@ def robustbench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     table = {
         Data.imagenet: {
             Threat.corruptions: {"Net": {"model": net, "gdrive_id": "abc", "preprocessing": "Res256Crop224"}},
-            Threat.Linf: {"Big": {"model": net, "gdrive_id": "def", "preprocessing": "Crop288"}},
+            Threat.Linf: {
+                "Big": {"model": net, "gdrive_id": "def", "preprocessing": "Crop288"},
+                "Standard": {"model": net, "gdrive_id": ""},
+                "Deck": {"model": net, "gdrive_id": ["d0", "d1"]},
+            },
         },
         Data.cifar_10: {Threat.Linf: {"Net": {"model": net, "gdrive_id": "ghi"}}},
     }
@@ -718,6 +722,14 @@ def test_robustbench_s_mistakes_are_named(
         "robustbench/Net": "write robustbench/DATASET/THREAT/NAME",
         "robustbench/imagenet/corruptions/Nat": "Did you mean imagenet/corruptions/Net",
     }.items():
+        with pytest.raises(HarnessError, match=message):
+            find_classifier(other)
+    torch.save({"x": torch.zeros(1)}, "file.pt")
+    for other, message in {
+        "robustbench/imagenet/Linf/Standard": "cannot be read from file.pt.*takes its weights from torchvision",
+        "robustbench/imagenet/Linf/Deck": "cannot be read from file.pt.*d/d0/view to .*Deck_m0.pt, .*Deck_m1.pt",
+    }.items():
+        sources.give([f"{other}=file.pt"])
         with pytest.raises(HarnessError, match=message):
             find_classifier(other)
     monkeypatch.setitem(sys.modules, "robustbench.utils", None)
