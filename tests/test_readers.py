@@ -278,11 +278,20 @@ def rewrite(change: Callable[[bytes], bytes], ending: str) -> Callable[[Path], o
     return lambda root: [f.write_bytes(change(f.read_bytes())) for f in files_in(root, ending)[:1]]
 
 
-def spoil_header(content: bytes) -> bytes:
+def spoil_header(content: bytes, damage: bytes = b"damage" * 50) -> bytes:
     """Overwrite the header of the fourth member: Python's tarfile takes that for the end of the archive."""
     with tarfile.open(fileobj=io.BytesIO(content)) as shard:
         offset = shard.getmembers()[3].offset
-    return content[:offset] + b"damage" * 50 + content[offset + 300 :]
+    return content[:offset] + damage + content[offset + len(damage) :]
+
+
+def link(content: bytes) -> bytes:
+    """A file of the same content as another, as tar packs it."""
+    with tarfile.open(fileobj=(packed := io.BytesIO(content)), mode="a") as shard:
+        info = tarfile.TarInfo("again.jpg")
+        info.type, info.linkname = tarfile.LNKTYPE, FILES[0].name
+        shard.addfile(info)
+    return packed.getvalue()
 
 
 NAMELESS = [replace(f, name=f.name[10:]) for f in FILES]
@@ -305,7 +314,12 @@ MISTAKES: list[tuple[Callable[..., Path], Callable[[Path], object], str]] = [
     (as_tars, rewrite(lambda c: PAGE, ".tar"), r"tiny-validation-0000.tar is not.*HTML page"),
     (as_tars, rewrite(lambda c: b"\x1f\x8b" + c, ".tar"), r"compressed.*gunzip"),
     (as_tars, rewrite(lambda c: c[:3000], ".tar"), r"not a readable tar file.*Fetch it again"),
-    (as_tars, rewrite(spoil_header, ".tar"), r"breaks off after \d+ bytes"),
+    (as_tars, rewrite(spoil_header, ".tar"), r"breaks off after \d+ of \d+ bytes"),
+    (as_tars, rewrite(lambda c: spoil_header(c, bytes(512)), ".tar"), r"breaks off after \d+ of"),
+    (as_tars, rewrite(lambda c: c + c, ".tar"), r"breaks off after \d+ of \d+ bytes.*pack it anew"),
+    (as_tars, rewrite(lambda c: c + bytes(2**21), ".tar"), r"breaks off after \d+ of \d+ bytes"),
+    (as_tars, rewrite(link, ".tar"), r"again.jpg is a link"),
+    (lambda r: as_tars(r, [replace(FILES[0], label="9" * 30)]), lambda r: 0, r"1 of its 1 classes.*'9999"),
     (lambda r: as_tars(r, NAMELESS, ""), lambda r: 0, r"holds no label for"),
     (lambda r: as_tars(r, [replace(f, label="") for f in FILES], "json"), lambda r: 0, r"1 of its 1 classes.*''"),
     (lambda r: as_tars(r, [FILES[0], FILES[0]]), lambda r: 0, r"two images"),
