@@ -40,12 +40,12 @@ class Folders:
         return str(self.root / self.files[index])
 
     def marks(self) -> Iterable[int]:
-        """Sizes of the files, of `sampled` of them where there are more."""
-        try:
-            for path in self.files[:: max(1, len(self.files) // self.sampled)]:
+        """Sizes of the files, of `sampled` of them where there are more; -1 for a link to nothing."""
+        for path in self.files[:: max(1, len(self.files) // self.sampled)]:
+            try:
                 yield os.stat(f"{self.root}/{path}").st_size  # pathlib would take most of the time
-        except OSError as error:
-            raise HarnessError(f"{error.filename} is not a readable image ({error.strerror}). Restore it.") from error
+            except OSError:
+                yield -1
 
 
 def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folders:
