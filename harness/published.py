@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import pickle
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -16,51 +18,88 @@ from torch import Tensor
 from harness.files import PAGE, is_page
 from harness.types import HarnessError
 
-NESTED = ("state_dict", "model")
+NESTED = ("state_dict", "model", "model_state_dict", "net")
 """Where training scripts put the network in what they save, beside the optimiser and the step."""
 WRAPPER = "module."
 """What ``DataParallel`` and ``DistributedDataParallel`` put before every name."""
+AVERAGED = "n_averaged"
+"""A counter of ``torch.optim.swa_utils.AveragedModel``, beside the network that it wraps."""
+LISTED = 5
+"""Objects of a pickle that a message names."""
 
 
 def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     """The tensors of a state dict, on the CPU: ``torch.save``d, bare or in a training script's dict, or safetensors.
 
-    A wrapper's prefix is taken off. kind, origin: what should be there, and where to get it; both for the message.
-    Raises HarnessError for a file that is missing, is an HTML page, was cut short, or holds anything but named tensors.
+    torch's wrappers are taken off; of others see `unwrapped`. kind, origin: what should be there, and where to get it;
+    both for the message. Raises HarnessError for a file that is missing, is an HTML page, was cut short, or holds
+    anything but named tensors with numbers in them.
     """
     if not path.is_file():
         raise HarnessError(f"No {kind} at {path}. {origin}")
     if is_page(path):
         raise HarnessError(f"{path} holds no {kind}: {PAGE} {origin}")
-    saved = _safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
-    inner = [saved[key] for key in NESTED if isinstance(saved, Mapping) and isinstance(saved.get(key), Mapping)]
-    if len(inner) > 1:
+    state = _network(path, _safetensors(path) if path.suffix == ".safetensors" else unpickled(path))
+    if odd := _odd(state):
         raise HarnessError(
-            f"{path} holds two networks, as {' and as '.join(NESTED)}. Save the one that is meant alone."
+            f"{path} holds no {kind}: {odd}, where a state dict maps names to tensors. Save the network's state_dict() "
+            f"alone, or under {NESTED[0]!r}. {origin}"
         )
-    state = inner[0] if inner else saved
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise HarnessError(f"{path} is not a state dict: it must map names to tensors.")
+    state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     if all(name.startswith(WRAPPER) for name in state):
         return {name.removeprefix(WRAPPER): tensor for name, tensor in state.items()}
     return state
 
 
-DAMAGED = (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
-"""What torch raises for a file that is no checkpoint, or only the first part of one."""
+def _network(path: Path, saved: Any) -> Any:
+    """What lies innermost in the dicts that training scripts make, of which there are few: a pickle may hold itself."""
+    for _ in NESTED:
+        held = saved if isinstance(saved, Mapping) else {}
+        inner = {key: held[key] for key in NESTED if isinstance(held.get(key), Mapping)}
+        if len(inner) > 1:
+            raise HarnessError(
+                f"{path} holds two networks, as {' and as '.join(inner)}. Save the one that is meant alone."
+            )
+        saved = next(iter(inner.values()), saved)
+    return saved
 
 
-def harmless() -> AbstractContextManager[None]:
-    """What training scripts save beside tensors, and what cannot do anything when it is opened, may be opened here.
+def _odd(state: Any) -> str:
+    """What keeps something from being a state dict, in a few words; nothing where it is one."""
+    if not isinstance(state, Mapping):
+        return f"it holds a {type(state).__name__}"
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            return f"it holds {name!r}: {type(tensor).__name__}"
+        if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+            return f"its tensor {name} is empty, quantised or sparse"
+    return "" if state else "it is empty"
 
-    These are parsed arguments and numpy's numbers. Anything else in a pickle stays closed.
+
+def unwrapped(state: Mapping[str, Tensor], known: Collection[str]) -> Mapping[str, Tensor]:
+    """Tensors without the prefix, if any, that all have in the file and none in the network, whose names are `known`.
+
+    Lightning's ``model.``, torch.compile's ``_orig_mod.``, and whatever else networks are attributes of.
+    """
+    ends = zip(min(state).split("."), max(state).split("."), strict=False)
+    prefixes = ["", *accumulate(f"{part}." for part, _ in takewhile(lambda pair: pair[0] == pair[1], ends))]
+    prefix = max(prefixes, key=lambda prefix: sum(name.removeprefix(prefix) in known for name in state))
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+@contextmanager
+def harmless() -> Iterator[None]:
+    """In its scope ``torch.load`` opens tensors, and what training scripts save beside them and cannot do anything.
+
+    These are parsed arguments and numpy's numbers. Anything else in a pickle stays closed, whatever a library asks for.
     """
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [argparse.Namespace, np.dtype, scalar]
     allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
     if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6):  # which knows objects by a second name
         allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    return torch.serialization.safe_globals(allowed)
+    with mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"), torch.serialization.safe_globals(allowed):
+        yield
 
 
 def unpickled(path: Path) -> Any:
@@ -68,7 +107,7 @@ def unpickled(path: Path) -> Any:
     try:
         with harmless():
             return torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGED as error:
+    except Exception as error:  # for a damaged file that may be anything, assertions and struct.error included
         if any(word in str(error) for word in ("GLOBAL", "instantiate", "build")):
             raise HarnessError(
                 f"{path} holds other objects than tensors{_objects(path)}. Opening them could run code, so it was not "
@@ -82,14 +121,18 @@ def unpickled(path: Path) -> Any:
 
 def _objects(path: Path) -> str:
     try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with harmless():
+            found = sorted(map(str, torch.serialization.get_unsafe_globals_in_checkpoint(path)))
     except Exception:  # older versions of torch, and files from before its archives, do not tell
         return ""
-    return f" ({', '.join(map(str, found))})" if found else ""
+    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    return f" ({', '.join(found[:LISTED])}{more})" if found else ""
 
 
 def _short(error: Exception) -> str:
-    return str(error).split("\n")[0][:150] or type(error).__name__
+    """The reason, without torch's advice to trust the file."""
+    first = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+    return first.strip().split("\n")[0][:150].rstrip(". ") or type(error).__name__
 
 
 def _safetensors(path: Path) -> Mapping[str, Tensor]:

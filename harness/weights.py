@@ -30,7 +30,7 @@ from harness.diffusion.adm import flags_beside, load_adm
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.files import PAGE, file_sha256, is_page, writing
-from harness.published import read_state
+from harness.published import read_state, unwrapped
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
@@ -97,7 +97,7 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
         )
     try:
         return Checkpoint(path, sha256, dict(json.loads(metadata[HEADER])), tensors)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
 
 
@@ -119,37 +119,62 @@ def build(checkpoint: Checkpoint) -> nn.Module:
     """The network that a checkpoint describes, loaded strictly."""
     header = checkpoint.header
     try:
-        entry = plugins.architecture[header["architecture"]]
+        entry = plugins.architecture[str(header["architecture"])]
         with torch.device("meta") if entry.facts.get("assigned") else nullcontext():
             body = entry.build(**header.get("arguments", {}))
-    except (KeyError, TypeError, ValueError) as error:
+        network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
+    except HarnessError:
+        raise
+    except Exception as error:  # of any architecture, for any arguments
         raise HarnessError(
             f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {error}). "
             "Fetch or train it again."
         ) from error
-    network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
-    return _load(network, checkpoint.tensors, f"{checkpoint.path} does not fit architecture {header['architecture']!r}")
+    complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"
+    return _load(network, checkpoint.tensors, complaint, "Fetch or train it again.")
 
 
-def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str) -> nn.Module:
-    expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    if expected != found:
-        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-        raise HarnessError(
-            f"{complaint}: {len(wrong)} tensors differ, "
-            f"first {wrong[0]} (expected {expected.get(wrong[0], 'nothing')}, found {found.get(wrong[0], 'nothing')})."
-        )
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str, remedy: str) -> nn.Module:
+    """A network with these tensors, which must be its own by name, shape and kind of number, to the last."""
+    expected = network.state_dict()
+    parts = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unknown": sorted(tensors.keys() - expected.keys()),
+        "different": [
+            f"{name} ({_kind(tensors[name])} in place of {_kind(own)})"
+            for name, own in expected.items()
+            if name in tensors and not _fits(tensors[name], own)
+        ],
+    }
+    if any(parts.values()):
+        said = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in parts.items() if names)
+        raise HarnessError(f"{complaint}: of {len(expected)} tensors, {said}. {remedy}")
     # Built without memory, the network takes the tensors themselves.
     network.load_state_dict(dict(tensors), strict=True, assign=any(p.is_meta for p in network.parameters()))
     return network.eval()
 
 
+def _fits(tensor: Tensor, own: Tensor) -> bool:
+    """Whether a network may take a tensor in place of its own: counters as floats, but no weights as integers."""
+    return tensor.shape == own.shape and (tensor.is_floating_point() or tensor.dtype == own.dtype)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
     """A body with its normalisation around it, as its architecture's kind and the training objective want it."""
     if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
-        sizes = [(height, width) for height, width in checkpoint.header.get("sizes", ())]
-        return ImageClassifier(body, sizes=sizes, interpolation=checkpoint.header.get("interpolation", "bicubic"))
+        sizes = [(int(height), int(width)) for height, width in checkpoint.header.get("sizes", ())]
+        interpolation = checkpoint.header.get("interpolation", "bicubic")
+        if interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation {interpolation!r}")
+        return ImageClassifier(body, sizes=sizes, interpolation=interpolation)
     objective = checkpoint.header.get("objective")
     if objective not in CHANNELS:
         raise HarnessError(
@@ -172,8 +197,9 @@ def published(
     """
     # Files from before torch 0.4.1 lack the batch counters, which nothing reads outside of training.
     counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    tensors = {**counters, **ours(read_state(path, kind, origin))}
-    loaded = _load(network, tensors, f"{path} does not hold the {kind}")
+    tensors = unwrapped(ours(read_state(path, kind, origin)), network.state_dict().keys())
+    complaint, remedy = f"{path} does not hold the {kind}", f"Give the file of this network and its classes. {origin}"
+    loaded = _load(network, {**counters, **tensors}, complaint, remedy)
     return loaded, Weights(path.stem, file_sha256(path), path.name)
 
 

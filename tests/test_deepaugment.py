@@ -535,10 +535,13 @@ def damage(state: dict[str, Tensor], **changes: Any) -> dict[str, Tensor]:
         (lambda path, state: None, "No .* at .*imagenet-r"),
         (lambda path, state: path.write_text("<!DOCTYPE html><html>Sign in</html>"), "HTML page"),
         (lambda path, state: path.write_bytes(pickle.dumps(Dangerous(), protocol=2)), "could run code"),
-        (lambda path, state: torch.save([torch.zeros(3)], path), "not a state dict"),
+        (lambda path, state: torch.save([torch.zeros(3)], path), "it holds a list"),
         (lambda path, state: torch.save(damage(state, more=torch.zeros(2)), path), "does not hold.*more"),
-        (lambda path, state: torch.save(damage(state, **{next(iter(state)): None}), path), "does not hold.*nothing"),
-        (lambda path, state: torch.save(damage(state, **{next(iter(state)): torch.zeros(7)}), path), r"found \(7,\)"),
+        (lambda path, state: torch.save(damage(state, **{next(iter(state)): None}), path), "does not hold.*1 missing"),
+        (
+            lambda path, state: torch.save(damage(state, **{next(iter(state)): torch.zeros(7)}), path),
+            r"different: .*\(7,\)",
+        ),
     ],
     ids=["missing", "html", "pickle", "list", "more", "fewer", "shape"],
 )

@@ -6,6 +6,7 @@ classified as that class.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -470,7 +471,16 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
     np.lib.format.open_memmap(root / "gaussian_noise.npy", "w+", np.uint8, (49_990, 32, 32, 3))
     with pytest.raises(HarnessError, match=r"gaussian_noise.npy holds 49990 x 32 x 32 x 3.*50000 x 32 x 32 x 3"):
         opened(root)
-    for content, message in {whole: "not a readable array", b"<html>": "not a readable array"}.items():
+    archive = io.BytesIO()
+    np.savez(archive, images=np.zeros(3, np.uint8))
+    for content, message in {
+        whole: "not a readable array: it was cut short",
+        whole.replace(b"(", b"["): "not a readable array: it was cut short or damaged",
+        b"<html>": "not a readable array: it is an HTML page",
+        archive.getvalue(): "not a readable array: it is an archive, such as .npz",
+        archive.getvalue()[:50]: "not a readable array: it is an archive",
+        b"": "not a readable array: it is no .npy file",
+    }.items():
         (root / "gaussian_noise.npy").write_bytes(content)
         with pytest.raises(HarnessError, match=message):
             opened(root)

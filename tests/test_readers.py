@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import tarfile
 import threading
 import time
@@ -21,11 +22,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import harness, outcome
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import nn
 
 from harness import console, evaluate, plugins, record
-from harness.data import ArrayDataset, Feed, Subset, open_dataset, open_pictures, ordered, parquet, tars
+from harness.data import (
+    ArrayDataset,
+    Feed,
+    Subset,
+    open_dataset,
+    open_pictures,
+    ordered,
+    parquet,
+    read_image,
+    tars,
+)
 from harness.data.check import check
 from harness.record import RunRecord
 from harness.types import BadImage, Condition, Dataset, Geometry, HarnessError, RunSpec
@@ -33,6 +44,9 @@ from harness.types import BadImage, Condition, Dataset, Geometry, HarnessError, 
 GEOMETRY = Geometry(resize=24, crop=16, interpolation="bilinear")
 CLASSES = ("n01440764", "n01530575", "n02099601")
 """Labels 0, 10 and 207 of ImageNet."""
+
+CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
+"""CIFAR-10's classes but for the last."""
 
 
 @dataclass(frozen=True)
@@ -278,11 +292,29 @@ def rewrite(change: Callable[[bytes], bytes], ending: str) -> Callable[[Path], o
     return lambda root: [f.write_bytes(change(f.read_bytes())) for f in files_in(root, ending)[:1]]
 
 
-def spoil_header(content: bytes) -> bytes:
+def spoil_header(content: bytes, damage: bytes = b"damage" * 50) -> bytes:
     """Overwrite the header of the fourth member: Python's tarfile takes that for the end of the archive."""
     with tarfile.open(fileobj=io.BytesIO(content)) as shard:
         offset = shard.getmembers()[3].offset
-    return content[:offset] + b"damage" * 50 + content[offset + 300 :]
+    return content[:offset] + damage + content[offset + len(damage) :]
+
+
+def link(content: bytes) -> bytes:
+    """A file of the same content as another, as tar packs it."""
+    with tarfile.open(fileobj=(packed := io.BytesIO(content)), mode="a") as shard:
+        info = tarfile.TarInfo("again.jpg")
+        info.type, info.linkname = tarfile.LNKTYPE, FILES[0].name
+        shard.addfile(info)
+    return packed.getvalue()
+
+
+def flatten(root: Path) -> None:
+    """The images of class folders, without these."""
+    for file in [path for path in root.rglob("*") if path.is_file()]:
+        file.rename(root / file.name)
+    for folder in root.iterdir():
+        if folder.is_dir():
+            folder.rmdir()
 
 
 NAMELESS = [replace(f, name=f.name[10:]) for f in FILES]
@@ -291,6 +323,9 @@ MISTAKES: list[tuple[Callable[..., Path], Callable[[Path], object], str]] = [
     (as_folder, lambda r: shutil.rmtree(r / "val"), r"must hold val/CLASS/\*\.jpg.*Found there: nothing"),
     (as_folder, lambda r: shutil.rmtree(r), r"must hold val/CLASS.*No such file"),
     (as_folder, lambda r: (r / "val").rename(r / "dev"), r"Found there: dev"),
+    (lambda r: as_folder(r) / "val", lambda r: 0, r"Found there: n0.*give the folder above it, .*data\."),
+    (as_folder, lambda r: flatten(r / "val"), r"val holds no class folders: .*Sort the images into a folder per class"),
+    (as_folder, lambda r: (r / "val" / "x.JPEG").touch(), r"val holds 1 images beside the class folders, such as x\."),
     (as_folder, lambda r: (r / "val" / "n01443537").mkdir(), r"No images in .*n01443537"),
     (as_folder, lambda r: (r / "val" / CLASSES[0]).rename(r / "val" / "tench"), r"1 of its 3 classes.*'tench'"),
     (as_folder, lambda r: as_tars(r), r"more than once: .*val and .*tar"),
@@ -305,7 +340,12 @@ MISTAKES: list[tuple[Callable[..., Path], Callable[[Path], object], str]] = [
     (as_tars, rewrite(lambda c: PAGE, ".tar"), r"tiny-validation-0000.tar is not.*HTML page"),
     (as_tars, rewrite(lambda c: b"\x1f\x8b" + c, ".tar"), r"compressed.*gunzip"),
     (as_tars, rewrite(lambda c: c[:3000], ".tar"), r"not a readable tar file.*Fetch it again"),
-    (as_tars, rewrite(spoil_header, ".tar"), r"breaks off after \d+ bytes"),
+    (as_tars, rewrite(spoil_header, ".tar"), r"breaks off after \d+ of \d+ bytes"),
+    (as_tars, rewrite(lambda c: spoil_header(c, bytes(512)), ".tar"), r"breaks off after \d+ of"),
+    (as_tars, rewrite(lambda c: c + c, ".tar"), r"breaks off after \d+ of \d+ bytes.*pack it anew"),
+    (as_tars, rewrite(lambda c: c + bytes(2**21), ".tar"), r"breaks off after \d+ of \d+ bytes"),
+    (as_tars, rewrite(link, ".tar"), r"again.jpg is a link"),
+    (lambda r: as_tars(r, [replace(FILES[0], label="9" * 30)]), lambda r: 0, r"1 of its 1 classes.*'9999"),
     (lambda r: as_tars(r, NAMELESS, ""), lambda r: 0, r"holds no label for"),
     (lambda r: as_tars(r, [replace(f, label="") for f in FILES], "json"), lambda r: 0, r"1 of its 1 classes.*''"),
     (lambda r: as_tars(r, [FILES[0], FILES[0]]), lambda r: 0, r"two images"),
@@ -338,6 +378,24 @@ def test_a_bad_image_is_named(tmp_path: Path, layout: Callable[..., Path]) -> No
     wide = check(replace(data, geometry=Geometry(None, 40, "bilinear")))
     small = [what for what in wide.bad if "too few for a crop of 40" in what]
     assert len(small) == len(wide.bad) - 2 == sum(min(size) < 40 for size in sizes) > 3
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system takes no such names")
+def test_names_must_be_text(tmp_path: Path) -> None:
+    folder = as_folder(tmp_path) / "val" / CLASSES[0]
+    (folder / os.fsdecode(b"caf\xe9.png")).touch()
+    with pytest.raises(HarnessError, match=r"caf\\xe9.png is not in UTF-8. Rename it"):
+        read(tmp_path)
+
+
+def test_nothing_is_cut_off_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as OpenOOD sets it
+    data = read(as_folder(tmp_path, [replace(FILES[3], content=FILES[3].content[:-100])]))
+    with pytest.raises(BadImage, match="truncated"):
+        data.read([0])
+    Image.fromarray(np.full((256, 256), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(BadImage, match=r"deep.png is not a readable image \(it has more than 8 bits"):
+        read_image(tmp_path / "deep.png", data.geometry)
 
 
 def test_ordered_is_map_and_not_far_ahead() -> None:
@@ -426,6 +484,8 @@ def test_a_run_stops_at_a_bad_image_or_goes_on_without_it(tmp_path: Path, bench:
     bad = [names[0], *names[8:16], names[17]]
     for file in bad:
         file.write_bytes(file.read_bytes()[:100])
+    bad[1].unlink()
+    bad[1].symlink_to("nowhere")
     out = tmp_path / "out"
     with pytest.raises(BadImage, match=bad[0].name):
         run(out, workers=workers)
@@ -485,6 +545,9 @@ def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert code == 0 and "nothing was decoded" in said
     code, said = harness(monkeypatch, capsys, "data", "check", "digits-greek")
     assert code == 0 and "0 of 10" in said
+    toys = as_folder(tmp_path / "toys", make(20, CIFAR), "test")
+    code, said = harness(monkeypatch, capsys, "data", "check", "cifar10", "--data", str(toys), "--split", "test")
+    assert code == 0 and "test: No images of 1 of 10 classes: truck." in said
     for arguments, message in {
         ("imagenet",): "--data DIR",
         ("imagenett", "--data", root): "Did you mean imagenet",

@@ -135,8 +135,19 @@ def test_recipes_start_from_models_that_there_are() -> None:
 # --- the authors' formats -----------------------------------------------------------------------------------------
 
 
+def inside(prefix: str, state: State) -> State:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
 def wrapped(state: State) -> State:
-    return {f"module.{name}": tensor for name, tensor in state.items()}
+    return inside("module.", state)
+
+
+def own() -> dict[str, Any]:
+    """A dict that holds itself."""
+    circle: dict[str, Any] = {}
+    circle["model"] = circle
+    return circle
 
 
 def old(saved: Any, file: Path) -> None:
@@ -172,6 +183,21 @@ FORMATS: dict[str, Callable[[State, Path], None]] = {
     "DeiT": lambda s, f: torch.save(
         {"model": s, "optimizer": MOMENTUM, "epoch": 19, "args": argparse.Namespace(lr=1e-5), "scaler": {}}, f
     ),
+    "Lightning": lambda s, f: torch.save(
+        {
+            "epoch": 3,
+            "pytorch-lightning_version": "2.4.0",
+            "state_dict": inside("model.", s),
+            "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_path": "last.ckpt"}},
+            "optimizer_states": [MOMENTUM],
+            "hyper_parameters": {"lr": 0.1},
+        },
+        f,
+    ),
+    "torch.compile in DataParallel": lambda s, f: torch.save(wrapped(inside("_orig_mod.", s)), f),
+    "an average": lambda s, f: torch.save({"n_averaged": torch.tensor(7), **wrapped(s)}, f),
+    "of a tutorial": lambda s, f: torch.save({"epoch": 1, "model_state_dict": inside("net.backbone.", s)}, f),
+    "twice nested": lambda s, f: torch.save({"model": {"state_dict": s}}, f),
 }
 
 
@@ -259,12 +285,25 @@ BROKEN: dict[str, tuple[Callable[[State, Path], None], str]] = {
     "code": (lambda s, f: torch.save({"state_dict": s, "args": Evil()}, f), "other objects.*mkdir.*not opened"),
     "code, of old": (lambda s, f: old({"state_dict": s, "args": Evil()}, f), "other objects.*not opened"),
     "network": (lambda s, f: torch.save(nn.Linear(1, 1), f), "other objects.*torch.nn.modules.linear.Linear"),
-    "list": (lambda s, f: torch.save(list(s.values()), f), "not a state dict"),
-    "numbers": (lambda s, f: torch.save({"epoch": 3}, f), "not a state dict"),
+    "list": (lambda s, f: torch.save(list(s.values()), f), "holds a list, where a state dict maps names to tensors"),
+    "numbers": (lambda s, f: torch.save({"epoch": 3}, f), "holds 'epoch': int, where a state dict"),
+    "numbered": (lambda s, f: torch.save(dict(enumerate(s.values())), f), "holds 0: Tensor"),
+    "itself": (lambda s, f: torch.save(own(), f), "holds 'model': dict"),
+    "nothing": (lambda s, f: torch.save({"state_dict": {}}, f), "it is empty"),
+    "shapes alone": (lambda s, f: torch.save({k: t.to("meta") for k, t in s.items()}, f), "conv1.weight is empty"),
+    "integers": (lambda s, f: torch.save({**s, "fc.bias": s["fc.bias"].char()}, f), r"fc.bias \(\(10,\) int8 in place"),
     "two": (lambda s, f: torch.save({"model": s, "state_dict": s}, f), "state_dict and as model"),
-    "other names": (lambda s, f: torch.save({f"net.{k}": t for k, t in s.items()}, f), "tensors differ.*found nothing"),
-    "one left out": (lambda s, f: torch.save({k: t for k, t in s.items() if k != "fc.bias"}, f), "1 tensors.*fc.bias"),
-    "other classes": (lambda s, f: torch.save({**s, "fc.bias": torch.zeros(9)}, f), r"fc.bias \(expected \(10,\)"),
+    "other names": (
+        lambda s, f: torch.save({f"{k}_": t for k, t in s.items()}, f),
+        "67 missing.*80 unknown: bn1.bias_",
+    ),
+    "a loss beside": (
+        lambda s, f: torch.save({"state_dict": {"loss.weight": torch.ones(10), **inside("model.", s)}}, f),
+        "unknown: loss.weight, model.bn1",
+    ),
+    "one left out": (lambda s, f: torch.save({k: t for k, t in s.items() if k != "fc.bias"}, f), "1 missing: fc.bias"),
+    "one too many": (lambda s, f: torch.save({**s, "fc.scale": torch.ones(1)}, f), "1 unknown: fc.scale"),
+    "other classes": (lambda s, f: torch.save({**s, "fc.bias": torch.zeros(9)}, f), r"fc.bias \(\(9,\) .*\(10,\)"),
     "other architecture": (
         lambda s, f: torch.save(timm.create_model("resnet10t", num_classes=10).state_dict(), f),
         r"does not hold the weights of 'small\+more' \(resnet\)",
@@ -280,6 +319,27 @@ def test_what_is_not_the_network_is_refused(small: nn.Module, folder: Path, faul
         find_classifier("small+more")
     assert str(folder / "more.ckpt") in str(refused.value)
     assert not Path("pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        ("[1]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('{"kind": "classifier", "architecture": ["resnet"]}', "Unknown architecture"),
+        ('{"kind": "classifier", "architecture": "resnet", "sizes": [3]}', "does not describe a network"),
+        ('{"kind": "classifier", "architecture": "resnet", "interpolation": "magic"}', "does not describe a network"),
+        (
+            '{"kind": "classifier", "architecture": "timm/resnet18", "arguments": {"pretrained": true, '
+            '"pretrained_cfg_overlay": {"file": "evil.bin"}}}',
+            "timm/resnet18 takes no pretrained, pretrained_cfg_overlay here",
+        ),
+    ],
+)
+def test_a_header_is_checked_and_fetches_nothing(tmp_path: Path, header: str, message: str) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "own.safetensors", metadata={"harness": header})
+    with pytest.raises(HarnessError, match=message):
+        find_classifier(str(tmp_path / "own.safetensors"))
 
 
 def test_missing_weights_say_what_was_looked_for_where_and_what_to_do(small: nn.Module, folder: Path) -> None:
@@ -399,11 +459,13 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
     monkeypatch.setattr("harness.console.out.width", 250)
     torch.save(small.state_dict(), folder / "other.ckpt")
     (folder / "deepaugment.pth.tar").touch()
-    (folder / "resnet50-0676ba61.pth").write_text("<html>")
+    for name in ("resnet50-0676ba61.pth", "DA_diffaug.ckpt"):
+        (folder / name).write_text("<html>")
     code, shown, _ = command(capsys, "weights", "list")
     assert code == 0
     for text in (
         "other.ckpt", "not the published file", "no hash is published", "wrong: ", "HTML page", "missing", str(folder),
+        f"{folder}/DA_diffaug.ckpt: it is",
         "harness weights download vit-b16: https://dl.fbaipublicfiles.com/deit/deit_3_base_224_1k.pth",
         "1FZiKlN3Ic2f-5FTrrmCWZPjRSq2Y4rcO: BASE_diffaug.ckpt, AM_diffaug.ckpt", "BSD-3-Clause",
     ):  # fmt: skip
@@ -579,7 +641,11 @@ def robustbench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     table = {
         Data.imagenet: {
             Threat.corruptions: {"Net": {"model": net, "gdrive_id": "abc", "preprocessing": "Res256Crop224"}},
-            Threat.Linf: {"Big": {"model": net, "gdrive_id": "def", "preprocessing": "Crop288"}},
+            Threat.Linf: {
+                "Big": {"model": net, "gdrive_id": "def", "preprocessing": "Crop288"},
+                "Standard": {"model": net, "gdrive_id": ""},
+                "Deck": {"model": net, "gdrive_id": ["d0", "d1"]},
+            },
         },
         Data.cifar_10: {Threat.Linf: {"Net": {"model": net, "gdrive_id": "ghi"}}},
     }
@@ -658,6 +724,14 @@ def test_robustbench_s_mistakes_are_named(
         "robustbench/Net": "write robustbench/DATASET/THREAT/NAME",
         "robustbench/imagenet/corruptions/Nat": "Did you mean imagenet/corruptions/Net",
     }.items():
+        with pytest.raises(HarnessError, match=message):
+            find_classifier(other)
+    torch.save({"x": torch.zeros(1)}, "file.pt")
+    for other, message in {
+        "robustbench/imagenet/Linf/Standard": "cannot be read from file.pt.*takes its weights from torchvision",
+        "robustbench/imagenet/Linf/Deck": "cannot be read from file.pt.*d/d0/view to .*Deck_m0.pt, .*Deck_m1.pt",
+    }.items():
+        sources.give([f"{other}=file.pt"])
         with pytest.raises(HarnessError, match=message):
             find_classifier(other)
     monkeypatch.setitem(sys.modules, "robustbench.utils", None)

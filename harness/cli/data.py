@@ -58,6 +58,7 @@ def check(
         raise plugins.suggest("split", strange[0], list(known), f" of {name!r}")
     columns: dict[str, list[str]] = {}
     wrong: list[str] = []
+    lacking: dict[str, list[str]] = {}
     with console.progress() as bar:
         for part in split or known:
             try:
@@ -69,6 +70,7 @@ def check(
                 found = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
                 columns[part] = _column(images, found, published)
                 wrong += [f"{part}: {_several(found.bad, len(images.ids))}"] if found.bad else []
+                lacking.setdefault(_lacking(images, found), []).append(part)
             except HarnessError as error:
                 wrong.append(f"{part}: {error}")
     if columns:
@@ -77,6 +79,8 @@ def check(
         if len(columns) > ABREAST:
             header, *rows = ([*row] for row in zip(header, *rows, strict=True))
         console.show(leaderboard.Table(f"{name}{f' in {data}' if data else ''}", header, rows))
+    for line in filter(None, lacking):
+        console.err.print(f"{', '.join(lacking[line])}: {line}", markup=False, soft_wrap=True)
     if wrong:
         raise HarnessError("\n".join(wrong))
     console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
@@ -113,6 +117,15 @@ def _column(data: Pictures, found: Checked, published: int) -> list[str]:
         f"{len(found.bad):,}",
         data.sha256[:12],
     ]
+
+
+def _lacking(data: Pictures, found: Checked) -> str:
+    """Which classes have no images, where most of them have some: where few have, that is what the data set is like."""
+    empty = [name for name, count in zip(data.classes, found.per_class, strict=False) if not count]
+    if not 0 < 2 * len(empty) <= data.num_classes:
+        return ""
+    more = f" and {len(empty) - NAMED:,} more" if len(empty) > NAMED else ""
+    return f"No images of {len(empty):,} of {data.num_classes:,} classes: {', '.join(empty[:NAMED])}{more}."
 
 
 def _several(messages: Sequence[str], images: int) -> str:

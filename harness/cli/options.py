@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 
+MOST = 16
+"""Threads that ``--workers auto`` takes at most: more wait for one another, and each holds a batch."""
+
 Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
 Files = Annotated[
     list[str],
@@ -25,7 +28,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Workers = Annotated[
     str,
-    typer.Option(metavar="N|auto", help="Threads that decode ahead; auto takes the cores. Changes no number."),
+    typer.Option(metavar="N|auto", help="Threads that decode ahead; auto: one per core, up to 16. Changes no number."),
 ]
 
 
@@ -53,11 +56,11 @@ def usable_device(name: str) -> str:
 
 
 def threads(workers: str, datasets: Iterable[Dataset]) -> int:
-    """The number that ``--workers`` means: of the cores, for auto, where there is something to decode."""
+    """The number that ``--workers`` means: for auto that of the cores, where there is something to decode."""
     from harness.data import cores, in_memory
 
     if workers == "auto":
-        return 0 if all(map(in_memory, datasets)) else cores()
+        return 0 if all(map(in_memory, datasets)) else min(cores(), MOST)
     if not workers.isdigit():
         raise HarnessError(f"--workers {workers!r}: give a number of threads, 0 for none, or auto.")
     return int(workers)

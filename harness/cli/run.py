@@ -106,7 +106,7 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="torch.compile the networks: minutes to start, then faster. Recorded.")
     ] = False,
-    workers: Workers = "0",
+    workers: Workers = "auto",
     on_bad_image: Annotated[
         OnBadImage, typer.Option(help="skip leaves out images that cannot be read: the records are partial and say so.")
     ] = OnBadImage.stop,

@@ -192,8 +192,11 @@ def _addresses(missing: Iterable[Source]) -> Iterator[str]:
 
 def _state(source: Source, path: Path) -> str:
     """What is known about a file that is here. Raises HarnessError where it is not what its name says."""
+    from harness.files import PAGE, is_page
     from harness.weights import is_checkpoint
 
+    if path.is_file() and is_page(path):
+        raise HarnessError(f"{path}: {PAGE}")
     if is_checkpoint(path):
         return "converted, or trained by the harness"
     return {"yes": "as published", "no": "not the published file"}.get(source.check(path), "no hash is published")

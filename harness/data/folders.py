@@ -40,12 +40,12 @@ class Folders:
         return str(self.root / self.files[index])
 
     def marks(self) -> Iterable[int]:
-        """Sizes of the files, of `sampled` of them where there are more."""
-        try:
-            for path in self.files[:: max(1, len(self.files) // self.sampled)]:
+        """Sizes of the files, of `sampled` of them where there are more; -1 for a link to nothing."""
+        for path in self.files[:: max(1, len(self.files) // self.sampled)]:
+            try:
                 yield os.stat(f"{self.root}/{path}").st_size  # pathlib would take most of the time
-        except OSError as error:
-            raise HarnessError(f"{error.filename} is not a readable image ({error.strerror}). Restore it.") from error
+            except OSError:
+                yield -1
 
 
 def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folders:
@@ -56,21 +56,46 @@ def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folder
     files: list[str] = []
     targets: list[int] = []
     names = class_folders(root)
+    if loose := images(root):
+        raise HarnessError(
+            f"{root} holds {len(loose)} images beside the class folders, such as {loose[0]}. An image's class is the "
+            "name of its folder: move or remove them."
+        )
     for target, name in enumerate(names):
-        try:
-            found = sorted(f for f in os.listdir(root / name) if f.lower().endswith(SUFFIXES) and f[0] != ".")
-        except OSError as error:
-            raise HarnessError(f"{root / name} cannot be listed ({error.strerror}).") from error
+        found = images(root / name)
         if not found:
             raise HarnessError(
                 f"No images in {root / name}. Every class folder needs some ({', '.join(SUFFIXES)}): add or remove."
             )
         files += (f"{name}/{file}" for file in found)
         targets += [target] * len(found)
+    _check_names(root, files)
     ids = tuple(os.path.splitext(file)[0] + suffix for file in files) if suffix else tuple(files)
     if len(set(ids)) < len(ids):
         raise HarnessError(f"{root} holds an image in two formats: {Counter(ids).most_common(1)[0][0]}. Remove one.")
     return Folders(root, names, ids, np.array(targets, dtype=np.int64), ids if list(ids) == files else files, sampled)
+
+
+def images(folder: Path) -> list[str]:
+    """Names of the image files in a folder, sorted; raises HarnessError where it cannot be listed."""
+    try:
+        return sorted(f for f in os.listdir(folder) if f.lower().endswith(SUFFIXES) and f[0] != ".")
+    except OSError as error:
+        raise HarnessError(f"{folder} cannot be listed ({error.strerror}). Check its permissions.") from error
+
+
+def _check_names(root: Path, files: Sequence[str]) -> None:
+    """Names are ids, which stand in records: they must be text."""
+    try:
+        "\n".join(files).encode()
+    except UnicodeEncodeError as error:
+        odd = next(file for file in files if not file.isascii() and _undecodable(file))
+        shown = odd.encode(errors="surrogateescape")
+        raise HarnessError(f"The name of {root}/{str(shown)[2:-1]} is not in UTF-8. Rename it.") from error
+
+
+def _undecodable(name: str) -> bool:
+    return any("\udc80" <= letter <= "\udcff" for letter in name)
 
 
 def class_folders(root: Path) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.data.pictures import SAMPLED, decoded, naming
+from harness.data.pictures import SAMPLED, decoded, naming, rgb
 from harness.types import Batch, Geometry, HarnessError
 
 
@@ -86,7 +86,7 @@ class ImageList:
     def picture(self, index: int) -> Image.Image:
         """One image, RGB, whole."""
         with naming(self.where(index)), (self.root / self.paths[index]).open("rb") as file:
-            return Image.open(file).convert("RGB")
+            return rgb(file)
 
     def where(self, index: int) -> str:
         """The path of an image, for messages."""

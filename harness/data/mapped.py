@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from harness.files import PAGE, is_page
 from harness.types import Batch, Geometry, HarnessError
 
 
@@ -69,10 +70,9 @@ def open_mapped(
 def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) -> np.ndarray:
     """A .npy file, mapped; without `dtype` any integers."""
     try:
-        found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HarnessError(f"{file} is not a readable array ({reason}). Fetch it again.") from error
+        found: np.ndarray = np.lib.format.open_memmap(file, mode="r")
+    except Exception as error:  # numpy's parser of headers has errors of its own
+        raise HarnessError(f"{file} is not a readable array: {_what_it_is(file, error)} Fetch it again.") from error
     fits = found.dtype == dtype if dtype else found.dtype.kind in "iu"
     if found.shape != shape or not fits:
         wanted = " x ".join(map(str, shape))
@@ -82,3 +82,15 @@ def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) ->
             "published. It is cut short or something else: fetch it again."
         )
     return found
+
+
+def _what_it_is(file: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}."
+    if is_page(file):
+        return PAGE
+    with file.open("rb") as opened:
+        start = opened.read(6)
+    if start[:2] == b"PK":
+        return "it is an archive, such as .npz, where one .npy is expected."
+    return "it was cut short or damaged." if start == b"\x93NUMPY" else "it is no .npy file."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import plugins
 from harness.data.classes import labelled
-from harness.data.folders import class_folders, open_folders
+from harness.data.folders import class_folders, images, open_folders
 from harness.data.parquet import open_parquet
 from harness.data.pictures import SAMPLED, Source, StoredPictures
 from harness.data.tars import open_tars
@@ -76,7 +76,7 @@ def _source(root: Path, split: str) -> Source:
     if not found:
         raise HarnessError(
             f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
-            f"Found there: {listing(root)}."
+            f"{_instead(root, SPELLINGS.get(split, (split,)))}"
         )
     if len(found) > 1:
         several = " and ".join(str(paths[0]) for paths in found)
@@ -86,6 +86,16 @@ def _source(root: Path, split: str) -> Source:
         return open_folders(paths[0])
     _check_complete(paths)
     return open_parquet(root, paths) if paths[0].suffix == ".parquet" else open_tars(root, paths)
+
+
+def _instead(root: Path, spellings: Sequence[str]) -> str:
+    """What lies where a split was looked for."""
+    for folder in (root / name for name in spellings):
+        if folder.is_dir():
+            flat = f"{folder} holds no class folders: {listing(folder)}."
+            return f"{flat} Sort the images into a folder per class." if images(folder) else flat
+    above = f" If this is the split itself, give the folder above it, {root.absolute().parent}."
+    return f"Found there: {listing(root)}." + (above if root.absolute().name in spellings else "")
 
 
 def _candidates(root: Path, spellings: Sequence[str]) -> Iterator[list[Path]]:

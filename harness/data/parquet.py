@@ -88,7 +88,9 @@ class Parquet:
         try:
             images = self._kept.get(group, f"{self.column}.bytes")
         except (pa.ArrowException, OSError) as error:
-            raise BadImage(f"{self.where(index)}: its row group cannot be read ({error}). Fetch it again.") from error
+            raise BadImage(
+                f"{self.where(index)}: its row group cannot be read ({_line(error)}). Fetch it again."
+            ) from error
         encoded = images.column(0)[index - group.start]["bytes"].as_py()
         if encoded is None:
             raise BadImage(f"{self.where(index)} holds a path in place of an image. Embed the images in the file.")
@@ -123,13 +125,18 @@ def open_parquet(root: Path, files: Sequence[Path]) -> Parquet:
                 image, label, _ = columns[-1]
                 tables.append(opened.read([f"{image}.path", label], use_threads=False))
         except (pa.ArrowException, OSError) as error:
-            what = PAGE if is_page(file) else f"{error}. Fetch it again."
+            what = PAGE if is_page(file) else f"{_line(error)}. Fetch it again."
             raise HarnessError(f"{file} is not a readable Parquet file: {what}") from error
     if len(set(columns)) > 1:
         odd = next(k for k, found in enumerate(columns) if found != columns[0])
         raise HarnessError(f"{files[odd]} has other columns or classes than {files[0]}. They are not one data set.")
     image, label, names = columns[0]
     return Parquet(root, _ids(files, tables, image), *_targets(files, tables, label, names), image, groups)
+
+
+def _line(error: Exception) -> str:
+    """What pyarrow says, which may be several lines, as part of a sentence."""
+    return " ".join(str(error).split()).rstrip(". ")
 
 
 def _columns(file: Path, schema: pa.Schema) -> tuple[str, str, tuple[str, ...] | None]:

@@ -12,7 +12,7 @@ from typing import IO, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from harness.types import BadImage, Batch, Geometry
@@ -85,7 +85,7 @@ class StoredPictures:
 
     def picture(self, index: int) -> Image.Image:
         with naming(self.where(index)), self.source.open(index) as file:
-            return Image.open(file).convert("RGB")
+            return rgb(file)
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height as the image's header has them: nothing is decoded."""
@@ -128,8 +128,17 @@ def decoded(data: Decodable, indices: Sequence[int], pictures: Sequence[Image.Im
 def read_image(file: Path, geometry: Geometry) -> np.ndarray:
     """An image file as (crop, crop, 3) uint8 RGB; raises BadImage, naming the file."""
     with naming(str(file)), file.open("rb") as encoded:
-        image = Image.open(encoded).convert("RGB")
+        image = rgb(encoded)
     return fit(image, geometry, str(file))
+
+
+def rgb(encoded: IO[bytes]) -> Image.Image:
+    """A whole image, decoded: 8 bits per channel. Raises what Pillow raises, and ValueError for deeper images."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # OpenOOD, once imported, has it that half an image is none the worse
+    image = Image.open(encoded)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        raise ValueError("it has more than 8 bits per channel, which would be cut off")
+    return image.convert("RGB")
 
 
 @contextmanager

@@ -24,7 +24,10 @@ from harness.types import HarnessError
 ROWS = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
 """The list of a shard's images: where their bytes lie, and their labels, names or numbers."""
 
-LISTING = 1
+PADDING = 2**20
+"""Bytes of zeros that a tar file may end in: tar fills up to a multiple of 10 KiB, tape drives to more."""
+
+LISTING = 2
 """Raised when the same shard would be listed otherwise: older lists in the cache are of no use then."""
 
 KEYS = ("label", "cls", "class", "wnid")
@@ -82,7 +85,7 @@ def _targets(labels: Sequence[str]) -> tuple[Sequence[str] | None, np.ndarray]:
     """Numbers where all labels are numbers; names otherwise."""
     try:
         return None, np.array([int(label) for label in labels], dtype=np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         names, targets = np.unique(labels, return_inverse=True)
         return names.tolist(), targets.astype(np.int64)
 
@@ -105,10 +108,12 @@ def _index(shard: Path) -> list[dict[str, Any]]:
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, str] = {}
     with _opened(shard) as tar:
-        for member in filter(tarfile.TarInfo.isfile, tar):
+        for member in tar:
             key, ending = _split(member.name)
-            if not key.rpartition("/")[2]:  # hidden files, such as macOS leaves in archives
+            if member.isdir() or not key.rpartition("/")[2]:  # hidden files, such as macOS leaves in archives
                 continue
+            if not member.isfile():
+                raise HarnessError(f"{shard}: {member.name} is a link, not a file. Pack the files themselves.")
             if ending.endswith(SUFFIXES):
                 if key in images:
                     raise HarnessError(f"{shard} holds two images {key}.*: in this layout a key has one. Rename them.")
@@ -127,16 +132,22 @@ def _opened(shard: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(shard, "r:") as tar:
             yield tar
             end = tar.offset
-        with shard.open("rb") as file:
-            file.seek(end)
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
-                raise tarfile.ReadError(f"it breaks off after {end} bytes")
+        if not _ends(shard, end):  # tarfile takes a damaged header for the end, and one that was lost
+            raise tarfile.ReadError(f"it breaks off after {end} of {shard.stat().st_size} bytes")
     except (tarfile.TarError, OSError) as error:
         with shard.open("rb") as file:
             packed = file.read(2) in (b"\x1f\x8b", b"BZ", b"\xfd7", b"(\xb5")
         what = "it is compressed, which leaves no random access. Unpack it, for instance with gunzip."
-        what = PAGE if is_page(shard) else what if packed else f"{error}. Fetch it again."
+        what = PAGE if is_page(shard) else what if packed else f"{error}. Fetch it again, or pack it anew."
         raise HarnessError(f"{shard} is not a readable tar file: {what}") from error
+
+
+def _ends(shard: Path, end: int) -> bool:
+    """Whether from this byte on there is what ends a tar file: at least one block of zeros, and nothing else."""
+    with shard.open("rb") as file:
+        file.seek(end)
+        rest = file.read(PADDING + 1)
+    return tarfile.BLOCKSIZE <= len(rest) <= PADDING and not any(rest)
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -8,6 +8,10 @@ from typing import Any
 from torch import nn
 
 from harness.plugins import architecture, suggest
+from harness.types import HarnessError
+
+PLACES = ("pretrained", "checkpoint_path", "cache_dir")
+"""What the settings begin with by which timm fetches and opens files: a checkpoint's header may ask for none."""
 
 
 def _version(name: str) -> str:
@@ -18,13 +22,15 @@ def _version(name: str) -> str:
 
 @architecture.family("timm", _version)
 def timm_model(name: str) -> Callable[..., nn.Module]:
-    """Architecture NAME of timm, with its normalisation."""
+    """Architecture NAME of timm, untrained."""
     import timm
 
     if not timm.is_model(name):
         raise suggest("timm model", name, timm.list_models())
 
     def build(**settings: Any) -> nn.Module:
+        if places := [setting for setting in settings if setting.startswith(PLACES)]:
+            raise HarnessError(f"timm/{name} takes no {', '.join(places)} here: only a network's shape may be set.")
         return timm.create_model(name, **settings)
 
     return build

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 from torch import nn
 
@@ -46,14 +44,17 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
     full = f"robustbench/{dataset}/{threat}/{name}"
     utils, entry = _entry(dataset, threat, name)
     path, link = sources.find(full), entry["gdrive_id"]
-    where = f" from https://drive.google.com/file/d/{link}/view" if isinstance(link, str) and link else ""
-    remedy = f"Put its file{where} to {sources.folder() / full}.pt, or name it with --weights {full}=FILE."
-    if path is None and offline():
+    parts = _parts(dataset, threat, name, link) if isinstance(link, list) else []
+    remedy = _remedy(full, link, parts)
+    if path is not None and (parts or link == ""):
+        raise HarnessError(f"{full} cannot be read from {path}. {remedy}")
+    here = [path] if path is not None else [part for part in parts if part.is_file()]
+    if len(here) < max(1, len(parts)) and offline():
         raise HarnessError(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
-    if path is not None and is_page(path):
-        raise HarnessError(f"{path} holds no weights of {full}: {PAGE} {remedy}")
-    if path is not None:
-        unpickled(path)  # which says what is wrong with a file; RobustBench's own message advises to trust it
+    for file in here:
+        if is_page(file):
+            raise HarnessError(f"{file} holds no weights of {full}: {PAGE} {remedy}")
+        unpickled(file)  # which says what is wrong with a file; RobustBench's own message advises to trust it
     try:
         network = _built(utils, dataset, threat, name, path, own_file=link is not None)
     except Exception as error:
@@ -70,6 +71,23 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
     }
     sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
     return Sized(network, sizes).eval(), Weights(full, sha256, path.name if path else "robustbench", details)
+
+
+def _parts(dataset: str, threat: str, name: str, links: Sequence[str]) -> list[Path]:
+    """The files of an ensemble, where RobustBench looks for them."""
+    folder = sources.folder() / "robustbench" / dataset / threat.removesuffix("_3d")
+    return [folder / f"{name}_m{number}.pt" for number in range(len(links))]
+
+
+def _remedy(full: str, link: Any, parts: Sequence[Path]) -> str:
+    """What to put where. link: the number of a file on Google Drive, a list of these, or "" where there is none."""
+    where = "https://drive.google.com/file/d/{}/view"
+    if parts:
+        return "Put " + ", ".join(f"{where.format(k)} to {part}" for k, part in zip(link, parts, strict=True)) + "."
+    if link == "":
+        return "RobustBench takes its weights from torchvision and reads no file: it needs a network."
+    origin = f" from {where.format(link)}" if link else ""
+    return f"Put its file{origin} to {sources.folder() / full}.pt, or name it with --weights {full}=FILE."
 
 
 def _entry(dataset: str, threat: str, name: str) -> tuple[Any, Any]:
@@ -105,7 +123,7 @@ def _entry(dataset: str, threat: str, name: str) -> tuple[Any, Any]:
 
 def _built(utils: Any, dataset: str, threat: str, name: str, path: Path | None, own_file: bool) -> Any:
     """The network as RobustBench builds and fills it; of pickles only the tensors are read."""
-    with TemporaryDirectory() as here, mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"), harmless():
+    with TemporaryDirectory() as here, harmless():
         folder, settings = sources.folder() / "robustbench", {}
         if path is not None and own_file:
             folder = Path(here)

@@ -13,7 +13,7 @@ from harness import sources
 from harness.classifier import ImageClassifier
 from harness.files import file_sha256
 from harness.plugins import model, suggest
-from harness.published import read_state
+from harness.published import harmless, read_state, unwrapped
 from harness.types import HarnessError, Weights
 from harness.weights import fingerprint
 
@@ -40,12 +40,13 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
     import timm
 
     try:
-        if name.startswith(ELSEWHERE):
-            body, path = timm.create_model(name, pretrained=True), None
-        else:
-            body = timm.create_model(name)
-            path = sources.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
-            body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
+        with harmless():
+            if name.startswith(ELSEWHERE):
+                body, path = timm.create_model(name, pretrained=True), None
+            else:
+                body = timm.create_model(name)
+                path = sources.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
+                body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
     except HarnessError:
         raise
     except Exception as error:
@@ -105,8 +106,8 @@ def _filled(body: Any, name: str, path: Path) -> nn.Module:
     """The network with the tensors of a file, in timm's own names or in those that timm knows how to translate."""
     import timm
 
-    state = read_state(path, f"weights of timm/{name}", "Fetch it again.")
     own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith("num_batches_tracked")}
+    state = unwrapped(read_state(path, f"weights of timm/{name}", "Fetch it again."), own.keys())
     other = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     if other:
         key = min(other)
