@@ -87,12 +87,13 @@ class Job:
 
     @cached_property
     def parts(self) -> Sequence[Part]:
-        """Every part of the run, in the order of the sample table; a name says which samples it holds."""
+        """Every part of the run, in the order of the sample table; a name says which samples of which data it holds."""
         size = self.part_size
         return [
-            Part(f"{c:04d}-{start:06d}-{len(some)}", condition, some)
+            Part(f"{c:04d}-{start:06d}-{len(some)}-{data.sha256[:12]}", condition, some)
             for c, condition in enumerate(self.suite.conditions())
-            for picked in [self._picked(self.datasets[condition.name])]
+            for data in [self.datasets[condition.name]]
+            for picked in [self._picked(data)]
             for start in range(0, len(picked), size)
             for some in [picked[start : start + size]]
         ]
@@ -125,7 +126,11 @@ class Job:
     @cached_property
     def journals(self) -> Sequence[Journal]:
         """Where the rows of each pair are kept."""
-        return [Journal(self.out, self.spec.suite, p.model, p.method, self.key(p)) for p in self.pairs]
+        names = [part.name for part in self.parts]
+        return [
+            Journal(self.out, self.spec.suite, p.model, p.method, self.key(p), key_of(self._identity(p)), names)
+            for p in self.pairs
+        ]
 
     @property
     def axis(self) -> plugins.Registry | plugins.Combined:
@@ -166,11 +171,15 @@ class Job:
 
     def key(self, pair: Pair) -> str:
         """The hash of everything that decides this pair's rows, apart from the versions of libraries."""
+        return key_of({**self._identity(pair), "data": self.data_sha256})
+
+    def _identity(self, pair: Pair) -> dict[str, Any]:
+        """What decides the rows, apart from the data: who mends an image keeps what was made of other files."""
         spec = self.spec_of(pair)
         settings = asdict(replace(spec, suite=benchmark(spec.suite)))
         if not spec.compile:
             del settings["compile"]  # records are older than this setting
-        identity: dict[str, Any] = {
+        return {
             "schema": SCHEMA,
             "spec": settings,
             "version": self.suite.version,
@@ -179,9 +188,7 @@ class Job:
             "model": self.models[pair.model].sha256,
             "method": self.axis.of(pair.method).source,
             "denoiser": self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else "",
-            "data": self.data_sha256,
         }
-        return key_of(identity)
 
 
 def prepare(spec: RunSpec, out: Path | str) -> Job:

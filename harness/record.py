@@ -2,7 +2,7 @@
 
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: what was measured, from what, by what
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.parquet    one row per sample and condition
-    results/local/.parts/1f2e3d4c5b6a/0003-000200-200.parquet      finished parts of a run that is under way
+    results/local/.parts/6a5b4c3d2e1f/0003-000200-200-9f86d081884c.parquet   finished parts of a run that is under way
 
 Every file appears whole or not at all. The hash in the names identifies everything that decides a number, so a part
 is never mixed into another run.
@@ -14,9 +14,9 @@ import hashlib
 import json
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -188,12 +188,15 @@ class Journal:
     """The finished parts of one record, on disk.
 
     out: results folder. suite, model, method: for the file name. key: see `key_of`.
+    shared: the same for the parts, which say themselves what data they are of. parts: their names.
     """
 
-    def __init__(self, out: Path, suite: str, model: str, method: str, key: str) -> None:
+    def __init__(
+        self, out: Path, suite: str, model: str, method: str, key: str, shared: str, parts: Sequence[str]
+    ) -> None:
         stem = f"{_safe(model)}--{_safe(method)}--{key}"
         self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
-        self._parts = out / ".parts" / key
+        self._parts, self._names = out / ".parts" / shared, parts
 
     def done(self) -> bool:
         """Whether the record itself is there."""
@@ -238,8 +241,12 @@ class Journal:
         self.clear_parts()
 
     def clear_parts(self) -> None:
-        """Forget the parts; the record stays."""
-        shutil.rmtree(self._parts, ignore_errors=True)
+        """Forget the parts; the record stays, and so do parts of other data."""
+        for name in self._names:
+            self._part(name).unlink(missing_ok=True)
+            self._interim(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._parts.rmdir()
 
     def clear(self) -> None:
         """Forget everything, for ``--fresh``."""

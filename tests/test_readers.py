@@ -508,6 +508,38 @@ def test_a_run_stops_at_a_bad_image_or_goes_on_without_it(tmp_path: Path, bench:
         run(tmp_path / "none", workers=workers, skip_bad=True)
 
 
+def test_whoever_mends_an_image_keeps_what_was_made_of_other_conditions(tmp_path: Path, bench: Path) -> None:
+    roots = {name: as_folder(tmp_path / name, make(20, ("cat", "frog", "dog")), "test") for name in ("a", "b")}
+
+    from harness.suites.shift import CovariateShift
+
+    class Twice(CovariateShift):
+        """The same images in two folders."""
+
+        name, version, dataset, part = "test-twice", 1, "cifar10", 8
+        columns = (("accuracy", "a"),)
+
+        def conditions(self) -> list[Condition]:
+            return [Condition(name, name) for name in roots]
+
+        def open(self, condition: Condition, seed: int) -> Dataset:
+            return open_dataset("cifar10", "test", str(roots[condition.name]))
+
+    plugins.suite("test-twice")(Twice)
+    spec, computed = replace(SPEC, suite="test-twice"), []
+    image = sorted(p for p in roots["b"].rglob("*.*") if p.is_file())[0]
+    whole = image.read_bytes()
+    image.write_bytes(whole[:100])
+    with pytest.raises(BadImage, match=image.name):
+        evaluate.run(evaluate.prepare(spec, tmp_path / "out"))
+    image.write_bytes(whole)
+    (path,) = evaluate.run(evaluate.prepare(spec, tmp_path / "out"), report=lambda tick: computed.append(tick.computed))
+    assert computed[-1] == 20 and record.load(path).coverage == "20 of 20 images"
+    assert len(list((tmp_path / "out").rglob("*.parquet"))) == 1, "the sample table, and no part"
+    (undisturbed,) = evaluate.run(evaluate.prepare(spec, tmp_path / "other"))
+    assert outcome([record.load(path)]) == outcome([record.load(undisturbed)])
+
+
 def test_a_skipping_run_goes_on_where_it_was(tmp_path: Path, bench: Path) -> None:
     names = sorted(p for p in bench.rglob("*.*") if p.is_file())
     names[9].write_bytes(b"no image")
