@@ -161,7 +161,7 @@ def run(
 
             def report(t: evaluate.Tick, job: Any = job, tasks: dict[str, Any] = tasks) -> None:
                 if t.stage not in tasks:
-                    tasks[t.stage] = bar.begin(t.stage or job.spec.suite, t.total)
+                    tasks[t.stage] = bar.begin(t.stage or record.benchmark(job.spec.suite), t.total)
                 bar.update(tasks[t.stage], completed=t.done, computed=t.computed, info=_info(t))
 
             written += evaluate.run(

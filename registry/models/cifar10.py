@@ -1,0 +1,15 @@
+"""The bundled classifier of CIFAR-10."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from harness import weights
+from harness.plugins import model
+from harness.types import Weights
+
+
+@model("cifar10/resnet", dataset="cifar10")
+def resnet() -> tuple[nn.Module, Weights]:
+    """ResNet-10, 0.7 M parameters, cross-entropy, 12 epochs."""
+    return weights.classifier(*weights.bundled("cifar10-resnet"))
