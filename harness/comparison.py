@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import metrics, plugins, record
-from harness.leaderboard import Table, label
+from harness import leaderboard, metrics, plugins, record
+from harness.leaderboard import Table, label, title
 from harness.record import Rows, RunRecord
 from harness.types import Condition, HarnessError
 
@@ -88,13 +87,21 @@ def _together(
 def check_pairable(a: RunRecord, b: RunRecord) -> None:
     """Raise HarnessError when two records are of different suites, data or randomness."""
     for what, x, y in [
-        ("suite", (a.suite.partition(":")[0], a.suite_version), (b.suite.partition(":")[0], b.suite_version)),
-        ("data", a.data_sha256, b.data_sha256),
-        ("conditions of", a.facts, b.facts),
-        ("seed", a.spec.seed, b.spec.seed),
+        ("suites", f"{_name(a)} v{a.suite_version}", f"{_name(b)} v{b.suite_version}"),
+        ("data", a.data_sha256[:12], b.data_sha256[:12]),
+        ("conditions", _facts(a), _facts(b)),
+        ("seeds", a.spec.seed, b.spec.seed),
     ]:
         if x != y:
             raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
+
+
+def _name(entry: RunRecord) -> str:
+    return entry.suite.partition(":")[0]
+
+
+def _facts(entry: RunRecord) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in sorted(entry.facts.items())) or "the usual ones"
 
 
 def common_rows(a: RunRecord, b: RunRecord) -> tuple[Rows, Rows]:
@@ -110,24 +117,26 @@ def common_rows(a: RunRecord, b: RunRecord) -> tuple[Rows, Rows]:
 
 
 def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
-    """The records that two texts on the command line mean: the first two that fit together."""
+    """The records that two texts on the command line mean: those of one leaderboard, of whole test sets if there are.
+
+    Raises HarnessError where the texts mean several pairs, or one record twice.
+    """
     left, right = resolve(a, records, suite), resolve(b, records, suite)
-    suites = sorted({e.suite.partition(":")[0] for e in left} & {e.suite.partition(":")[0] for e in right})
+    suites = sorted({_name(e) for e in left} & {_name(e) for e in right})
     if len(suites) > 1:
         raise HarnessError(f"Both were run on {', '.join(suites)}. Say which one you mean: --suite {suites[-1]}")
-    for entry in left:
-        same = [other for other in right if other.board == entry.board]
-        if same:
-            return _only(a, [e for e in left if e.board == entry.board]), _only(b, same)
-    return left[0], right[0]
-
-
-def _only(text: str, found: Sequence[RunRecord]) -> RunRecord:
-    """The one record that a text means; records that differ in more than the text says are the user's to choose."""
-    if len(found) > 1:
-        files = "\n  ".join(f"{entry.path}  ({entry.created})" for entry in found)
-        raise HarnessError(f"{text!r} means {len(found)} records. Give the file of the one you mean:\n  {files}")
-    return found[0]
+    left, right = ([e for e in side if _name(e) in suites] or side for side in (left, right))
+    both = {e.board for e in left} & {e.board for e in right}
+    whole = {e.board for e in left if e.status == "complete"} & both or both
+    found = [[e for e in side if e.board in whole] for side in (left, right)] if whole else [left[:1], right[:1]]
+    for text, side in zip((a, b), found, strict=True):
+        if len(side) > 1:
+            files = "\n  ".join(f"{e.path}  ({title(e)}; {e.created})" for e in side)
+            raise HarnessError(f"{text!r} means {len(side)} records. Give the file of the one you mean:\n  {files}")
+    (one,), (other,) = found
+    if one.path == other.path:
+        raise HarnessError(f"{a!r} and {b!r} are one and the same record. Compare two.")
+    return one, other
 
 
 def _correct(entry: RunRecord) -> dict[tuple[str, str], bool]:
@@ -179,29 +188,19 @@ def spell_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _plain(name: str) -> str:
-    """A suite's or method's name without settings: ``de+scale`` of ``de:times=0,50+scale:percentile=90``."""
-    return "+".join(part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z])", name))
-
-
-def _canonical(suite: str | None) -> str | None:
-    """A suite's name as records have it, if it can be told."""
-    try:
-        return record.benchmark(plugins.suite.configure(suite)[0]) if suite else None
-    except HarnessError:
-        return suite
-
-
 def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -> list[RunRecord]:
     """The records that `text` means: a record file, or ``model:method`` among `records`, the whole test set first."""
     if text.endswith(".json") or Path(text).is_file():
         return [record.load(Path(text))]
     model, _, method = text.partition(":")
     method = method or "default"
-    names = {None, suite, _canonical(suite)}
-    of_suite = [r for r in records if suite is None or names & {r.suite, record.benchmark(r.suite), _plain(r.suite)}]
+    of_suite = [r for r in records if leaderboard.is_of(r, suite)]
     exact = [r for r in of_suite if r.model.name == model and r.method == method]
-    loose = [r for r in of_suite if r.model.name == model and _plain(r.method) == method and "=tune" not in r.method]
+    loose = [
+        r
+        for r in of_suite
+        if r.model.name == model and leaderboard.plain(r.method) == method and "=tune" not in r.method
+    ]
     found = exact or loose
     if not found:
         raise plugins.suggest("record", f"{model}:{method}", sorted({label(r) for r in of_suite}))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import record
+from harness import plugins, record
 from harness.record import Cost, RunRecord
-from harness.types import Metric
+from harness.types import HarnessError, Metric
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,13 @@ def title(entry: RunRecord) -> str:
 
 
 def heading(entry: RunRecord, name: str, condition: str) -> str:
-    """A metric's name with its unit, for a column or an axis; its condition, too, where the board has several."""
+    """A metric's name with its unit, for a column or an axis; its condition, too, where the board has several
+    and it is not the mean.
+    """
     metric = entry.metric(name, condition)
     unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
-    several = len({c for _, c in entry.columns}) > 1
-    return " ".join([name.replace("_", " "), *([condition] if several else []), *([f"({unit})"] if unit else [])])
+    told = len({c for _, c in entry.columns}) > 1 and condition != "mean"
+    return " ".join([name.replace("_", " "), *([condition] if told else []), *([f"({unit})"] if unit else [])])
 
 
 def spell(metric: Metric | None) -> str:
@@ -176,3 +179,17 @@ def published(root: Path) -> list[Table]:
 def label(entry: RunRecord) -> str:
     """How `compare` names a record: ``digits/vit:de``."""
     return f"{entry.model.name}:{entry.method}"
+
+
+def plain(name: str) -> str:
+    """A suite's or method's name without settings: ``de+scale`` of ``de:times=0,50+scale:percentile=90``."""
+    return "+".join(part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z])", name))
+
+
+def is_of(entry: RunRecord, suite: str | None) -> bool:
+    """Whether a record is of a suite as users name it: with or without settings, as tables do, or in any spelling."""
+    try:
+        told = record.benchmark(plugins.suite.configure(suite)[0]) if suite else None
+    except HarnessError:
+        told = suite
+    return suite is None or bool({suite, told} & {entry.suite, record.benchmark(entry.suite), plain(entry.suite)})

@@ -213,6 +213,10 @@ class Combined:
         """Both kinds."""
         return [self._outer.kind, self._inner.kind]
 
+    def entries(self) -> list[Entry]:
+        """Every inner plugin, by name."""
+        return self._inner.entries()
+
     def _split(self, text: str) -> tuple[str, str]:
         # A plus sign before a digit belongs to a number: odin:temperature=1e+3.
         parts = re.split(r"\+(?=[A-Za-z])", text, maxsplit=1)

@@ -105,8 +105,8 @@ class RunRecord:
 
     @property
     def variant(self) -> str:
-        """The method as tables name it: with its arithmetic where that is not plain float32 throughout."""
-        types = dict.fromkeys([self.spec.dtype, self.spec.denoiser_dtype])
+        """The method as tables name it: with its arithmetic, classifier's/denoiser's, where that is not all float32."""
+        types = dict.fromkeys([self.spec.dtype, *([self.spec.denoiser_dtype] if self.spec.denoiser else [])])
         told = [] if list(types) == ["float32"] else ["/".join(types)]
         told += ["compiled"] if self.spec.compile else []
         return f"{self.method} ({', '.join(told)})" if told else self.method

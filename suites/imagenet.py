@@ -106,6 +106,10 @@ class ImageNetCGenerated(CommonCorruptions):
         """Nothing more, or the paper's geometry."""
         return None if self.protocol == "official" else RESIZED
 
+    def facts(self) -> Mapping[str, str]:
+        """The frost textures, and a protocol that the hash of the data does not tell: these are the clean ones."""
+        return {**super().facts(), **({} if self.protocol == "official" else {"protocol": self.protocol})}
+
 
 @dataclass(frozen=True)
 class FromImageNet(Published):

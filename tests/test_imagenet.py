@@ -421,8 +421,12 @@ def test_generated_and_published_corruptions_are_never_ranked_together(disk: Pat
     (published,) = run(disk, "imagenet-c", tmp_path, limit=1)
     (generated,) = run(disk, "imagenet-c-gen", tmp_path, limit=1)
     assert len(leaderboard.boards([published, generated])) == 2
-    with pytest.raises(HarnessError, match="suite differ"):
+    with pytest.raises(HarnessError, match="suites differ"):
         comparison.compare(published, generated)
+    (enlarged,) = run(disk, "imagenet-c-gen:protocol=resize256", tmp_path, limit=1)
+    assert len(leaderboard.boards([enlarged, generated])) == 2
+    with pytest.raises(HarnessError, match=r"conditions differ .*resize256"):
+        comparison.compare(generated, enlarged)
     suite = plugins.suite.configure("imagenet-c-gen:severity=1,2,3,4,5")[1]
     assert suite.reference() is None, "AlexNet's rates are of the published images"
 

@@ -135,11 +135,29 @@ def test_comparison_agrees_with_the_two_records() -> None:
     assert swapped.mean.difference == pytest.approx(-result.mean.difference)
 
 
+def test_a_pair_is_of_whole_test_sets_and_never_guessed() -> None:
+    of_suite = [r for r in shipped() if r.suite == "digits"]
+    texts = ("digits/vit:default", "digits/vit:de")
+    a, b = (next(r for r in of_suite if r.model.name == "digits/vit" and r.variant == m) for m in ("default", "de"))
+    some, few = (
+        [replace(r, status="partial", coverage=f"{n} of 600 images", path=Path(f"{n}-{r.key}.json")) for r in (a, b)]
+        for n in (100, 20)
+    )
+    assert comparison.pair(*texts, [*few, *some, a, b]) == (a, b)
+    assert comparison.pair(*texts, [*few, a]) == tuple(few), "a whole one needs a whole one"
+    with pytest.raises(record.HarnessError, match=r"(?s)means 2 records.*100 of 600.*20 of 600|20 of 600.*100 of 600"):
+        comparison.pair(*texts, [*few, *some])
+    with pytest.raises(record.HarnessError, match="one and the same record"):
+        comparison.pair("digits/vit", texts[0], of_suite)
+    elsewhere = replace(a, suite="digits-c", path=Path("c.json"))
+    assert comparison.pair(*texts, [elsewhere, a, b]) == (a, b), "the suite that both have"
+
+
 def test_records_of_different_worlds_cannot_be_paired() -> None:
     entries = shipped()
     clean = next(r for r in entries if r.suite == "digits")
     corrupted = next(r for r in entries if r.suite == "digits-c")
-    with pytest.raises(record.HarnessError, match="suite differ"):
+    with pytest.raises(record.HarnessError, match="suites differ"):
         comparison.compare(clean, corrupted)
 
 

@@ -57,7 +57,7 @@ def check(
     if strange := [part for part in split if part not in known]:
         raise plugins.suggest("split", strange[0], list(known), f" of {name!r}")
     columns: dict[str, list[str]] = {}
-    wrong: list[str] = []
+    wrong: dict[str, list[str]] = {}
     lacking: dict[str, list[str]] = {}
     with console.progress() as bar:
         for part in split or known:
@@ -65,14 +65,15 @@ def check(
                 open_part, published = known[part]
                 images: Any = open_part()
                 if not hasattr(images, "picture"):
-                    raise HarnessError("these images are made from others. Check those.")
+                    raise HarnessError(f"made from other images. Check those: harness data check {images.name}")
                 report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
                 found = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
                 columns[part] = _column(images, found, published)
-                wrong += [f"{part}: {_several(found.bad, len(images.ids))}"] if found.bad else []
+                if found.bad:
+                    wrong.setdefault(_several(found.bad, len(images.ids)), []).append(part)
                 lacking.setdefault(_lacking(images, found), []).append(part)
             except HarnessError as error:
-                wrong.append(f"{part}: {error}")
+                wrong.setdefault(str(error), []).append(part)
     if columns:
         rows = [list(row) for row in zip(ROWS, *columns.values(), strict=True)]
         header = ["", *columns]
@@ -82,7 +83,7 @@ def check(
     for line in filter(None, lacking):
         console.err.print(f"{', '.join(lacking[line])}: {line}", markup=False, soft_wrap=True)
     if wrong:
-        raise HarnessError("\n".join(wrong))
+        raise HarnessError("\n".join(f"{', '.join(parts)}: {line}" for line, parts in wrong.items()))
     console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
 
 

@@ -208,7 +208,7 @@ def _check_axes(suites: list[str], given: dict[str, list[str]]) -> None:
     """Methods must be of a kind that one of the suites takes."""
     from harness import plugins
 
-    options = {plugins.method.kind: "--tta", plugins.smoother.kind: "--smooth", plugins.detector.kind: "--detector"}
+    options = _options()
     taken = {kind for name in suites for kind in plugins.AXES[plugins.suite.configure(name)[1].axis].kinds}
     for kind, texts in given.items():
         if texts and kind not in taken:
@@ -243,21 +243,32 @@ def _spec(
     )
 
 
+def _options() -> dict[str, str]:
+    """By kind of plugin, the option that names one."""
+    from harness import plugins
+
+    return {plugins.method.kind: "--tta", plugins.smoother.kind: "--smooth", plugins.detector.kind: "--detector"}
+
+
 def _without_denoiser(suite: str, denoiser: str | None, names: list[str], axis: Any) -> list[str]:
-    """A suite's usual methods, but for those whose diffusion model is not here."""
+    """A suite's usual methods, but for those whose diffusion model is not here; HarnessError if none is left."""
     from harness import console, plugins
 
     published = plugins.denoiser[denoiser].facts.get("published") if denoiser else None
     lacks = published.lacks if published else ""
     left_out = [name for name in names if lacks and axis.of(name).facts.get("denoiser")]
     kept = [name for name in names if name not in left_out]
-    if left_out and kept:
-        console.err.print(
-            f"{suite}: left out {', '.join(left_out)}: the diffusion model {denoiser} ({lacks}) is not here. "
-            "What to put where: harness weights list. Another one: --denoiser.",
-            markup=False,
-        )
-    return kept or names
+    if not left_out:
+        return names
+    told = (
+        f"the diffusion model {denoiser} ({lacks}) is not here. What to put where: harness weights list. "
+        "Another one: --denoiser."
+    )
+    if not kept:
+        free = [entry.name for entry in axis.entries() if not entry.facts.get("denoiser")]
+        raise HarnessError(f"{suite}: {', '.join(left_out)}: {told} Without one: {_options()[axis.kind]} {free[0]}.")
+    console.err.print(f"{suite}: left out {', '.join(left_out)}: {told}", markup=False)
+    return kept
 
 
 def _line_up(suite: str, dataset: str) -> list[str]:

@@ -98,7 +98,7 @@ def leaderboard(
             f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
         )
     everything = boards.find(results)
-    records = [r for r in everything if suite in (None, r.suite, r.suite.partition(":")[0])]
+    records = [r for r in everything if boards.is_of(r, suite)]
     if not records:
         raise HarnessError(
             f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"

@@ -166,7 +166,10 @@ def _named(file: Path) -> str:
     """Whose weights a file holds, by its published name."""
     found = [name for name, source in _published().items() if file.name in [known.name for known in source.files]]
     if len(found) != 1:
-        raise HarnessError(f"{file}: its name does not tell whose weights it holds. Say it with --as NAME.")
+        raise HarnessError(
+            f"{file}: its name does not tell whose weights it holds. Say it with --as NAME; for an ADM checkpoint of "
+            f"your own put its flags into {file.with_suffix('.json').name} beside it."
+        )
     return found[0]
 
 

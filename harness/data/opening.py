@@ -25,7 +25,9 @@ def open_dataset(name: str, split: str, folder: str = "") -> Dataset:
     reads = entry.facts.get("reads_folder", False)
     if reads != bool(folder):
         raise HarnessError(
-            f"Data set {name!r} {'needs its folder: --data DIR' if reads else 'reads no folder: leave out --data'}."
+            f"Data set {name!r} needs its folder: --data DIR. {entry.summary}"
+            if reads
+            else f"Data set {name!r} reads no folder: leave out --data."
         )
     built: Dataset = entry.build(split, Path(folder)) if reads else entry.build(split)
     return built
