@@ -316,7 +316,7 @@ def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
     assert mean.n == 2 and mean.value == pytest.approx(right[[i != "b" for _, i in cells]].mean())
     assert by_name["accuracy", "fog/5"].n == 2 and by_name["accuracy", "snow/5"].n == 3
     assert notes == ["The mean is over the 2 of 3 images that are there under every condition."]
-    ((images, members),) = leaderboard._together(suite.conditions(), cells)
+    ((images, members),) = comparison._together(suite.conditions(), cells)
     assert images == ["a", "c"] and [c.name for c in members] == names, "nor in a comparison"
     left = rows["condition"] != "fog/5"
     found, notes = suite.summarise({name: column[left] for name, column in rows.items()})
@@ -617,7 +617,7 @@ def test_data_check_reads_suites(
     code, said = check("imagenet-c:severity=4,5", "--data", str(disk / "imagenet-c"), "--split", "fog/4")
     assert code == 2 and "no fog/4 in" in said and "Expected CORRUPTION/SEVERITY" in said
     code, said = check("imagenet-c-gen", "--data", str(disk / "imagenet"), "--split", "fog/5")
-    assert code == 2 and "made from others" in said
+    assert code == 2 and "made from other images. Check those: harness data check imagenet" in said
     code, said = check("imagenet-rr", "--data", str(disk))
     assert code == 2 and "Did you mean imagenet-r" in said
 
