@@ -16,7 +16,7 @@ from harness.types import RunSpec
 SMALL = RunSpec(
     suite="digits-c",
     models=("digits/resnet", "digits/vit+diffaug"),
-    methods=("default", "de:times=0,50,100,200,300", "dda:steps=20,start=3,scale=1"),
+    methods=("default", "de:times=0,100,300", "dda:steps=20,start=2,scale=1"),
     denoiser="digits",
     limit=9,
     tile=4,

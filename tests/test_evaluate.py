@@ -92,9 +92,9 @@ def test_killed_with_signal_9(tmp_path: Path) -> None:
 def test_classifiers_share_the_denoised_images(tmp_path: Path, small_run: list[RunRecord]) -> None:
     alone = run_small(tmp_path, {"models": ("digits/resnet",)})
     images = 9 * 15
-    assert {r.cost.denoiser_calls for r in alone} == {r.cost.denoiser_calls for r in small_run} == {images * (4 + 3)}
+    assert {r.cost.denoiser_calls for r in alone} == {r.cost.denoiser_calls for r in small_run} == {images * (2 + 2)}
     per_image = {r.method: r.cost.method_calls_per_image for r in small_run}
-    assert per_image == dict(zip(SMALL.methods, (0, 4, 3), strict=True))
+    assert per_image == dict(zip(SMALL.methods, (0, 2, 2), strict=True))
 
 
 def test_a_new_model_reuses_what_is_there(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_rows_are_what_a_plain_loop_computes(small_run: list[RunRecord]) -> None
         for index in (0, 8):
             batch = data.read([index])
             total = torch.zeros(10)
-            for t in (0, 50, 100, 200, 300):
+            for t in (0, 100, 300):
                 x = batch.images
                 if t:
                     eps = noise.gaussian((3, 32, 32), seed=0, purpose="denoise", samples=batch.ids, draw=t)
@@ -151,7 +151,7 @@ def test_rows_are_what_a_plain_loop_computes(small_run: list[RunRecord]) -> None
                         predicted = denoiser.network(x_t, torch.tensor([t])).sample
                     x = (((x_t - (1 - abar) ** 0.5 * predicted) / abar**0.5).clamp(-1, 1) + 1) / 2
                 with torch.no_grad():
-                    total += network(x)[0].softmax(-1) / 5
+                    total += network(x)[0].softmax(-1) / 3
             here = (rows["id"] == batch.ids[0]) & (rows["condition"] == condition)
             assert here.sum() == 1
             assert rows["prediction"][here][0] == int(total.argmax())
