@@ -262,13 +262,22 @@ class Certification:
                     certification.abstention_rate(here["prediction"], c.name),
                     certification.smoothed_accuracy(certification.right(answer, here["label"]), c.name),
                 ]
+        notes = [note for sigma in self.sigma if (note := self._out_of_reach(sigma))]
         if len(self.sigma) == 1:
-            return found, []
+            return found, notes
         found += [self._envelope(found, r) for r in self.grid]
         note = (
             "Condition 'best sigma': the best noise level of each radius, selected after the fact, with its interval."
         )
-        return found, [note]
+        return found, [note, *notes]
+
+    def _out_of_reach(self, sigma: float) -> str:
+        """A word on asked radii at which nothing could be certified, whatever the votes; none if there are none."""
+        if not self.radii:
+            return ""
+        beyond = [r for r, count in zip(self.radii, self._stopping[sigma].needed, strict=True) if count > self.n]
+        named = ", ".join(f"{r:g}" for r in beyond)
+        return f"sigma={sigma:g}: {self.n} draws at alpha={self.alpha:g} cannot certify {named}." if beyond else ""
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Certified accuracy against radius: a panel per noise level, a line per classifier and smoother."""

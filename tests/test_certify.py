@@ -189,6 +189,8 @@ def test_sequential_certification_stops_and_claims_no_more(tmp_path: Path) -> No
     assert quick.cost.at_most and not whole.cost.at_most
     again = certify(tmp_path / "c", changes, batch_size=1)
     assert outcome(again) == outcome([quick])
+    far = plugins.suite.configure("certify:sigma=0.5,n=300,n0=100,radii=0.25,0.75,1,1.25")[1]
+    assert not quick.notes and far.summarise(few)[1] == ["sigma=0.5: 300 draws at alpha=0.001 cannot certify 1, 1.25."]
 
 
 def test_voting_takes_the_most_frequent_class_of_several_samples(tmp_path: Path) -> None:
