@@ -17,7 +17,7 @@ LISTED = 60
 
 
 def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
-    """The error for a name that does not exist: near matches first, then everything there is."""
+    """The error for a name that does not exist: near matches first, then what there is, if it is not too much."""
     import difflib
 
     folded = {k.lower(): k for k in known}
@@ -26,4 +26,5 @@ def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessE
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
     names = ", ".join(sorted(known)[:LISTED]) + more
-    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint} Available: {names or 'none'}.")
+    listing = "" if near and more else f" Available: {names or 'none'}."
+    return HarnessError(f"Unknown {kind} {name!r}{where}.{hint}{listing}")

@@ -298,6 +298,12 @@ def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
     return built
 
 
+def check_name(name: str, registry: plugins.Registry) -> None:
+    """Raises HarnessError for what is neither a path nor a name that is registered; loads nothing."""
+    if not _is_path(name, registry):
+        registry.of(name)
+
+
 def _is_path(name: str, registry: plugins.Registry) -> bool:
     known = name in registry or name.partition(":")[0] in registry
     return not known and (Path(name).exists() or Path(name).suffix in ENDINGS)

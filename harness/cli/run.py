@@ -129,6 +129,7 @@ def run(
     """
     from harness import console, evaluate, leaderboard, plugins, record
     from harness.files import check_writable
+    from harness.weights import check_name
 
     plugins.discover(*plugin)
     give(weights)
@@ -142,6 +143,8 @@ def run(
     procedures = {plugins.method.kind: tta, plugins.smoother.kind: smooth, plugins.detector.kind: detector}
     _check_axes(suites, procedures)
     check_writable(out)
+    for name, registry in [*((m, plugins.model) for m in model), *([(denoiser, plugins.denoiser)] if denoiser else [])]:
+        check_name(name, registry)
     fetch([*model, denoiser or ""])
     specs = [_spec(name, model, procedures, denoiser, tile, step, common) for name in suites]
     jobs = [evaluate.prepare(spec, out) for spec in specs]

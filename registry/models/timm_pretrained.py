@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from torch import nn
@@ -50,7 +51,7 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
     except HarnessError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = shorten(str(error), 200, placeholder=" ...")
         raise HarnessError(
             f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
             f"model.safetensors to {sources.folder() / 'timm' / name}.safetensors, or give a file with --weights "
@@ -121,6 +122,6 @@ def _filled(body: Any, name: str, path: Path) -> nn.Module:
         translated = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
         translated.pretrained_cfg = body.pretrained_cfg
     except (RuntimeError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = shorten(str(error), 200, placeholder=" ...")
         raise HarnessError(f"{path} does not hold weights of timm/{name}: {reason}") from error
     return translated
