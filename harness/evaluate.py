@@ -23,7 +23,10 @@ from harness.types import Batch, Columns, Condition, Dataset, HarnessError, Pair
 from harness.views import BatchViews
 
 KEEP_EVERY = 20.0
-"""Seconds between two interim states on disk, within a part of a suite that takes long per image."""
+"""Seconds between two interim states of a part on disk."""
+
+FINAL = "final"
+"""Column of interim states: images that are done; the others go on from there."""
 
 
 LEARNT = ".learnt"
@@ -136,9 +139,21 @@ def _evaluate(
     pairs, journals = [prepared[i] for i in todo], [job.journals[i] for i in todo]
     interim = [journal.interim(part.name) for journal in journals]
     meter, kept = _Meter(job, [cost for _, cost in interim]), 0.0
+
+    def keep(begun: Sequence[Rows] | None = None, calls: int = 0) -> None:
+        for k, (journal, (old, _), cost) in enumerate(zip(journals, interim, meter.read(calls), strict=True)):
+            rows = [_marked(done, True) for done in collected[k]] + ([_marked(begun[k], False)] if begun else [])
+            journal.write(part.name, _with_rest(_joined(rows), old), cost, interim=True)
+
     for first in range(0, len(part.indices), step):
         batch = next(feed)
         if batch is None:  # none of its images could be read
+            continue
+        found = [_final(rows, batch) for rows, _ in interim]
+        if not any(rows is None for rows in found):
+            collected = [[*before, now] for before, now in zip(collected, found, strict=True) if now is not None]
+            kept += len(batch)
+            yield first + len(batch), kept
             continue
         views = BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
         known = [_known(rows, batch) for rows, _ in interim]
@@ -146,13 +161,13 @@ def _evaluate(
         for seen in job.suite.observe(part.condition, views, batch.labels, pairs, known):
             rows = [_rows(batch, part.condition, columns) for columns in seen.columns]
             if seen.done < 1 and meter.due():
-                costs = meter.read(views.calls)
-                for journal, before, now, (old, _), cost in zip(journals, collected, rows, interim, costs, strict=True):
-                    journal.write(part.name, _with_rest(_joined([*before, now]), old), cost, interim=True)
+                keep(rows, views.calls)
             kept, resumed = kept + resumed * seen.done * len(batch), False
             yield first + seen.done * len(batch), kept
         meter.calls += views.calls
         collected = [[*before, now] for before, now in zip(collected, rows, strict=True)]
+        if meter.due():
+            keep()
     for journal, batches, cost in zip(journals, collected, meter.read(), strict=True):
         journal.write(part.name, _joined(batches), cost)
 
@@ -194,13 +209,28 @@ def _with_rest(rows: Rows, old: Rows | None) -> Rows:
     return _joined([rows, {name: values[rest] for name, values in old.items()}])
 
 
-def _known(rows: Rows | None, batch: Batch) -> Columns | None:
-    """The interim columns of a batch's images; zeros for those that have none."""
+def _marked(rows: Rows, final: bool) -> Rows:
+    return {**rows, FINAL: np.full(len(rows["id"]), final)}
+
+
+def _final(rows: Rows | None, batch: Batch) -> Rows | None:
+    """A batch's rows out of an interim state, if all of them are there and final."""
     if rows is None:
+        return None
+    place = {name: k for k, name in enumerate(rows["id"]) if rows[FINAL][k]}
+    if not place.keys() >= set(batch.ids):
+        return None
+    picked = [place[name] for name in batch.ids]
+    return {name: values[picked] for name, values in rows.items() if name != FINAL}
+
+
+def _known(rows: Rows | None, batch: Batch) -> Columns | None:
+    """The interim columns of a batch's images, zeros for those that have none; None if none has."""
+    if rows is None or not np.isin(batch.ids, rows["id"]).any():
         return None
     place = {name: k for k, name in enumerate(rows["id"])}
     found = np.array([place.get(name, len(place)) for name in batch.ids])
-    columns = {name: values for name, values in rows.items() if name not in ("id", "condition", "label")}
+    columns = {name: values for name, values in rows.items() if name not in ("id", "condition", "label", FINAL)}
     return {n: torch.from_numpy(np.concatenate([v, np.zeros_like(v[:1])])[found]) for n, v in columns.items()}
 
 

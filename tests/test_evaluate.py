@@ -70,6 +70,29 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, small_run: list
     assert not (tmp_path / ".parts").exists() or not list((tmp_path / ".parts").rglob("*.parquet"))
 
 
+def test_batches_of_an_unfinished_part_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after every other batch, at other batch sizes: the same table."""
+    changes = {"models": ("digits/resnet",), "methods": ("default", "de:times=0,200"), "limit": 16, "tile": 4}
+    undisturbed = run_small(tmp_path / "undisturbed", changes)
+    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
+    computed: list[float] = []
+    for size in (4, 4, 8):
+        ticks: list[Tick] = []
+
+        def stop(tick: Tick, ticks: list[Tick] = ticks) -> None:
+            ticks.append(tick)
+            if tick.computed == 8:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_small(tmp_path / "disturbed", changes, batch_size=size, report=stop)
+        computed.append(ticks[-1].done)
+    assert computed == [8, 12, 16], "what a stop loses is the batch at hand"
+    found = run_small(tmp_path / "disturbed", changes, batch_size=4)
+    assert outcome(found) == outcome(undisturbed) and not list(tmp_path.rglob("*.interim"))
+    assert [r.cost.denoiser_calls for r in found] == [r.cost.denoiser_calls for r in undisturbed]
+
+
 def test_killed_with_signal_9(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness", "run", "--suite", "digits-c", "--model", "digits/resnet"]
     command += ["--tta", "default", "--tta", "de:times=0,200", "--limit", "20", "--tile", "20", "--out"]
