@@ -116,6 +116,20 @@ def common_rows(a: RunRecord, b: RunRecord) -> tuple[Rows, Rows]:
     return left, right
 
 
+def _pairable(left: list[RunRecord], right: list[RunRecord]) -> list[list[RunRecord]]:
+    """Those on either side that can be paired with one on the other; the first of each where none can."""
+
+    def fits(a: RunRecord, b: RunRecord) -> bool:
+        try:
+            check_pairable(a, b)
+        except HarnessError:
+            return False
+        return True
+
+    pairs = [(a, b) for a in left for b in right if fits(a, b)] or [(left[0], right[0])]
+    return [[e for e in side if any(e is other[k] for other in pairs)] for k, side in enumerate((left, right))]
+
+
 def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
     """The records that two texts on the command line mean: those of one leaderboard, of whole test sets if there are.
 
@@ -128,13 +142,16 @@ def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None)
     left, right = ([e for e in side if _name(e) in suites] or side for side in (left, right))
     both = {e.board for e in left} & {e.board for e in right}
     whole = {e.board for e in left if e.status == "complete"} & both or both
-    found = [[e for e in side if e.board in whole] for side in (left, right)] if whole else [left[:1], right[:1]]
+    if whole:
+        found = [[e for e in side if e.board in whole] for side in (left, right)]
+    else:
+        found = [[e for e in side if e.status == "complete"] or side for side in _pairable(left, right)]
     for text, side in zip((a, b), found, strict=True):
         if len(side) > 1:
             files = "\n  ".join(f"{e.path}  ({title(e)}; {e.created})" for e in side)
             raise HarnessError(f"{text!r} means {len(side)} records. Give the file of the one you mean:\n  {files}")
     (one,), (other,) = found
-    if one.path == other.path:
+    if one.path and other.path and one.path.resolve() == other.path.resolve():
         raise HarnessError(f"{a!r} and {b!r} are one and the same record. Compare two.")
     return one, other
 

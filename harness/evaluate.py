@@ -80,10 +80,10 @@ def run(
             journal.clear()
         shutil.rmtree(job.out / LEARNT, ignore_errors=True)
     mine = job.parts[shard[0] :: shard[1]]
-    pairs = _prepared(job, mine, report)
+    work = _missing(job, mine, skip_bad)
+    pairs = _prepared(job, sorted({i for todo in work.values() for i in todo}), report)
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
     done, computed, total = 0, 0.0, sum(len(part.indices) for part in mine)
-    work = {part.name: _missing(job, part) for part in mine}
     waiting = _batches(job, [p for p in mine if work[p.name]], step)
     with closing(Feed(waiting, workers, skip_bad, job.spec.device.startswith("cuda"))) as feed:
         for part in mine:
@@ -94,13 +94,19 @@ def run(
             computed += len(part.indices) - kept if todo else 0
             report(Tick(done, computed, total, name, waiting=feed.waiting))
     return [
-        path for pair, journal in zip(job.pairs, job.journals, strict=True) if (path := _finish(job, pair, journal))
+        path
+        for pair, journal in zip(job.pairs, job.journals, strict=True)
+        if (path := _finish(job, pair, journal, skip_bad))
     ]
 
 
-def _missing(job: Job, part: Part) -> list[int]:
-    """The pairs that lack a part, by their place."""
-    return [i for i, journal in enumerate(job.journals) if not journal.done() and not journal.has(part.name)]
+def _missing(job: Job, parts: Sequence[Part], gaps: bool) -> dict[str, list[int]]:
+    """By part the pairs that lack it, by their place.
+
+    gaps: parts and records without the images that could not be read will do; otherwise these are made again.
+    """
+    open_ = [(i, j) for i, j in enumerate(job.journals) if not j.done(0 if gaps else job.planned)]
+    return {p.name: [i for i, j in open_ if not j.has(p.name, 0 if gaps else len(p.indices))] for p in parts}
 
 
 def _batches(job: Job, parts: Sequence[Part], step: int) -> Iterator[tuple[Dataset, Sequence[int]]]:
@@ -110,9 +116,8 @@ def _batches(job: Job, parts: Sequence[Part], step: int) -> Iterator[tuple[Datas
             yield job.datasets[part.condition.name], part.indices[start : start + step]
 
 
-def _prepared(job: Job, parts: Sequence[Part], report: Report) -> dict[int, Pair]:
-    """The pairs that still have work to do in these parts, by their place, as the suite prepares them."""
-    needed = sorted({i for part in parts for i in _missing(job, part)})
+def _prepared(job: Job, needed: Sequence[int], report: Report) -> dict[int, Pair]:
+    """The pairs that still have work to do, by their place, as the suite prepares them."""
     if not needed:
         return {}
 
@@ -239,21 +244,21 @@ def _rows(batch: Batch, condition: Condition, columns: Columns) -> Rows:
     return {**keys, **{name: column.numpy() for name, column in columns.items()}}
 
 
-def _finish(job: Job, pair: Pair, journal: Journal) -> Path | None:
+def _finish(job: Job, pair: Pair, journal: Journal, gaps: bool) -> Path | None:
     """The record of one pair, written if all its parts are there; None while other shards still work on it."""
-    names = [part.name for part in job.parts]
-    if not journal.done() and all(journal.has(name) for name in names):
+    names, whole = [part.name for part in job.parts], 0 if gaps else job.planned
+    if not journal.done(whole) and all(journal.has(p.name, 0 if gaps else len(p.indices)) for p in job.parts):
         try:
             rows, cost = journal.read(names)
         except FileNotFoundError:
             # Another shard may have written the record and dropped the parts between our look and our read.
-            if not journal.done():
+            if not journal.done(whole):
                 raise
         else:
             if not rows:
                 raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
             journal.finish(rows, lambda samples: _record(job, pair, rows, cost, samples))
-    return journal.file if journal.done() else None
+    return journal.file if journal.done(whole) else None
 
 
 def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: dict[str, Any]) -> RunRecord:

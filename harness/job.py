@@ -98,6 +98,11 @@ class Job:
             for some in [picked[start : start + size]]
         ]
 
+    @cached_property
+    def planned(self) -> int:
+        """Rows of a sample table from which no image was left out."""
+        return sum(len(part.indices) for part in self.parts)
+
     @property
     def part_size(self) -> int:
         """Samples in a part: the suite's, and where a sample is one row of a tile whole tiles, as the last is padded.
@@ -114,14 +119,15 @@ class Job:
 
     def left_out(self, rows: Rows, most: int = 3) -> list[str]:
         """A note on the images that are missing in a whole sample table, because they were skipped; none if none is."""
-        planned = sum(len(part.indices) for part in self.parts)
-        if len(rows["id"]) == planned:
+        if len(rows["id"]) == self.planned:
             return []
         seen = set(zip(rows["condition"], rows["id"], strict=True))
         pairs = ((p.condition.name, self.datasets[p.condition.name].ids[i]) for p in self.parts for i in p.indices)
         lost = list(dict.fromkeys(name for condition, name in pairs if (condition, name) not in seen))
         named = ", ".join(lost[:most]) + (f" and {len(lost) - most} more" if len(lost) > most else "")
-        return [f"Unreadable and left out: {planned - len(rows['id'])} of {planned} rows, of the images {named}."]
+        return [
+            f"Unreadable and left out: {self.planned - len(rows['id'])} of {self.planned} rows, of the images {named}."
+        ]
 
     @cached_property
     def journals(self) -> Sequence[Journal]:

@@ -54,6 +54,10 @@ def check_compiler(device: str) -> None:
         ) from error
 
 
+KEPT = WeakTensorKeyDictionary()
+"""Tiles on their devices, by the tensor that they are parts of, then by device, size and start: see `Tiles`."""
+
+
 @dataclass
 class Tiles:
     """Calls functions of (rows, ...) tensors tile by tile.
@@ -72,9 +76,6 @@ class Tiles:
     compiled: bool = False
     halved: int = field(default=0, init=False)
     asked: int = field(default=0, init=False)
-    _kept: WeakTensorKeyDictionary = field(
-        default_factory=WeakTensorKeyDictionary, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         self.asked = self.size
@@ -85,35 +86,41 @@ class Tiles:
         It must treat rows independently.
         keep: for the next functions over the very same tensors, their tiles stay on the device as long as they live.
         """
-        pieces, start = [], 0
+        pieces, start, freed = [], 0, False
         while start < len(rows[0]):
             try:
                 pieces.append(self._tile(function, rows, start, keep)[: len(rows[0]) - start])
                 start += len(pieces[-1])
             except torch.OutOfMemoryError as error:
-                self._halve(error)
+                if freed or not KEPT:
+                    self._halve(error)
+                KEPT.clear()
+                freed = True
         return torch.cat(pieces)
 
     def _tile(self, function: Callable[..., Tensor], rows: tuple[Tensor, ...], start: int, keep: bool) -> Tensor:
-        kept: list[dict[int, Tensor]] = [self._kept.setdefault(r, {}) if keep else {} for r in rows]
-        for tiles, r in zip(kept, rows, strict=True):
-            if start not in tiles:
-                tiles[start] = self._send(r[start : start + self.size])
-        sent = [tiles[start] for tiles in kept]
-        versions = [tile._version for tile in sent]
+        # A network may write into what it is given: that is always a copy.
+        sent = [self._kept(r, start).clone() if keep else self._send(r, start) for r in rows]
         with torch.no_grad(), autocast(self.device, self.dtype):
             result = function(*sent)
-        for tiles, tile, version in zip(kept, sent, versions, strict=True):
-            if tile._version != version:  # somebody's network normalises in place
-                del tiles[start]
         return (result if result.dtype == torch.float64 else result.float()).cpu()
 
-    def _send(self, rows: Tensor) -> Tensor:
-        """Padded to a whole tile, on the device; always a copy."""
+    def _kept(self, rows: Tensor, start: int) -> Tensor:
+        tiles: dict[tuple[str, int, int], Tensor] = KEPT.setdefault(rows, {})
+        place = self.device, self.size, start
+        if place not in tiles:
+            tiles[place] = self._send(rows, start)
+        return tiles[place]
+
+    def _send(self, rows: Tensor, start: int) -> Tensor:
+        """A whole tile on the device, the last one padded; always a copy."""
+        rows = rows[start : start + self.size]
         if len(rows) < self.size:
             rows = torch.cat([rows, rows[-1:].expand(self.size - len(rows), *rows.shape[1:])])
         layout = torch.channels_last if rows.ndim == 4 else torch.preserve_format
-        return rows.to(self.device, memory_format=layout, non_blocking=True, copy=True)
+        # Only CUDA waits for the copy before the memory that it is made from is used again.
+        later = self.device.startswith("cuda")
+        return rows.to(self.device, memory_format=layout, non_blocking=later, copy=True)
 
     def _halve(self, error: Exception) -> None:
         if self.size < 2 * self.multiple:
@@ -121,7 +128,6 @@ class Tiles:
                 f"Out of memory on {self.device} even with {self.size} image(s) at a time. "
                 "Use a smaller network, --dtype bfloat16, or a device with more memory."
             ) from error
-        self._kept.clear()
         torch.cuda.empty_cache()
         self.size = self.size // 2 // self.multiple * self.multiple
         self.halved += 1

@@ -15,7 +15,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -101,7 +101,8 @@ class RunRecord:
         """Records with the same board may be ranked together: same suite, data, samples and randomness."""
         spec = self.spec
         facts = ",".join(f"{k}={v}" for k, v in sorted(self.facts.items()))
-        return (benchmark(self.suite), str(self.suite_version), facts, self.data_sha256, self.coverage, str(spec.seed))
+        data = (self.data_sha256, self.coverage, str(spec.seed), self.status)
+        return (benchmark(self.suite), str(self.suite_version), facts, *data)
 
     @property
     def variant(self) -> str:
@@ -198,13 +199,14 @@ class Journal:
         self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
         self._parts, self._names = out / ".parts" / shared, parts
 
-    def done(self) -> bool:
-        """Whether the record itself is there."""
-        return self.file.is_file()
+    def done(self, rows: int = 0) -> bool:
+        """Whether the record itself is there, with as many rows at least."""
+        return self.file.is_file() and (not rows or load(self.file).samples["rows"] >= rows)
 
-    def has(self, part: str) -> bool:
-        """Whether a part is on disk."""
-        return self._part(part).is_file()
+    def has(self, part: str, rows: int = 0) -> bool:
+        """Whether a part is on disk, with as many rows at least."""
+        file = self._part(part)
+        return file.is_file() and (not rows or _read(file, pq.read_metadata).num_rows >= rows)
 
     def write(self, part: str, rows: Rows, cost: Mapping[str, float], interim: bool = False) -> None:
         """Put a finished part on disk, or an interim state of one."""
@@ -261,9 +263,9 @@ class Journal:
         return self._parts / f"{part}.interim"
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
     try:
-        return pq.read_table(file)
+        return read(file)
     except pa.ArrowInvalid as error:
         raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
 

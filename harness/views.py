@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -101,9 +102,13 @@ class BatchViews:
                 t = torch.full((count,), time)
             x_t = denoiser.diffuse(self.batch.images, t, self._noise("denoise", t.tolist()))
 
+            # Weakly: views in a cycle would hold on to their images until the garbage is collected.
+            views, tiles = weakref.ref(self), self._tiles
+
             def restore() -> Tensor:
-                self.calls += count
-                return self._tiles(denoiser.predict_x0, x_t, t)
+                if here := views():
+                    here.calls += count
+                return tiles(denoiser.predict_x0, x_t, t)
 
             self._diffused[time] = Diffused(x_t, t, restore)
         return self._diffused[time]

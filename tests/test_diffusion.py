@@ -17,7 +17,7 @@ from harness.diffusion.adaptation import adapt, guided_step, low_pass, low_pass_
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.sampling import log_variance
 from harness.diffusion.schedule import Schedule, cosine, linear
-from harness.networks import Tiles
+from harness.networks import KEPT, Tiles
 from harness.types import Adaptation, Batch, HarnessError
 from harness.views import BatchViews
 
@@ -501,6 +501,7 @@ class Scarce:
 
 
 def test_out_of_memory_halves_the_tile_and_goes_on() -> None:
+    KEPT.clear()
     function, tiles, rows = Scarce(4), Tiles(8), torch.arange(11.0)
     assert torch.equal(tiles(function, rows), 2 * rows)
     assert (tiles.halved, tiles.size, function.seen) == (1, 4, [8, 4, 4, 4])
@@ -511,19 +512,35 @@ def test_out_of_memory_halves_the_tile_and_goes_on() -> None:
 def test_kept_tiles_are_sent_once_and_survive_a_network_that_writes_into_them(monkeypatch: pytest.MonkeyPatch) -> None:
     tiles, rows, sent = Tiles(4), torch.arange(11.0), []
     send = Tiles._send
-    monkeypatch.setattr(Tiles, "_send", lambda self, r: sent.append(len(r)) or send(self, r))
-    for _ in range(3):
-        assert torch.equal(tiles(lambda x: 2 * x, rows, keep=True), 2 * rows)
-    assert sent == [4, 4, 3]
-    for function in (lambda x: x.mul_(2), lambda x: 2 * x):
-        assert torch.equal(tiles(function, rows, keep=True), 2 * rows)
-    assert sent == 2 * [4, 4, 3] and torch.equal(rows, torch.arange(11.0))
+    monkeypatch.setattr(Tiles, "_send", lambda self, r, start: sent.append(start) or send(self, r, start))
+    for function in (lambda x: 2 * x, lambda x: x.mul_(2), lambda x: x.data.mul_(2), lambda x: 2 * x):
+        assert torch.equal(tiles(function, rows, keep=True), 2 * torch.arange(11.0))
+    assert sent == [0, 4, 8] and torch.equal(rows, torch.arange(11.0))
+    assert rows in KEPT
     del rows
-    assert not tiles._kept
+    assert not KEPT, "they live as long as what they are made of"
+
+
+def test_out_of_memory_first_gives_up_what_was_kept() -> None:
+    KEPT.clear()
+    tiles, rows, other = Tiles(8), torch.arange(11.0), torch.arange(3.0)
+    tiles(lambda x: 2 * x, other, keep=True)
+    full = iter([True])
+
+    def function(x: Tensor) -> Tensor:
+        if next(full, False):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 2 * x
+
+    assert torch.equal(tiles(function, rows, keep=True), 2 * rows) and tiles.halved == 0 and other not in KEPT
+    function = Scarce(4)
+    assert torch.equal(tiles(function, rows, keep=True), 2 * rows)
+    assert (tiles.halved, tiles.size, function.seen[:3]) == (1, 4, [8, 8, 4])
 
 
 @pytest.mark.parametrize(("size", "multiple", "tried"), [(1, 1, [1]), (4, 1, [4, 2, 1]), (8, 4, [8, 4])])
 def test_the_smallest_tile_that_does_not_fit_is_an_error(size: int, multiple: int, tried: list[int]) -> None:
+    KEPT.clear()
     function = Scarce(0)
     with pytest.raises(HarnessError, match="Out of memory"):
         Tiles(size, multiple=multiple)(function, torch.arange(11.0))

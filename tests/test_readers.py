@@ -540,6 +540,28 @@ def test_whoever_mends_an_image_keeps_what_was_made_of_other_conditions(tmp_path
     assert outcome([record.load(path)]) == outcome([record.load(undisturbed)])
 
 
+def test_a_run_that_skips_nothing_closes_the_gaps(tmp_path: Path, bench: Path) -> None:
+    """Also where the hash of the data, which is of sizes, does not tell that an image was mended."""
+    image = sorted(p for p in bench.rglob("*.*") if p.is_file())[9]
+    whole = image.read_bytes()
+    image.write_bytes(b"x" * len(whole))
+
+    def stop(tick: evaluate.Tick) -> None:
+        if tick.done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", skip_bad=True, report=stop)
+    (partial,) = run(tmp_path / "done", skip_bad=True)
+    image.write_bytes(whole)
+    assert run(tmp_path / "done", skip_bad=True)[0].status == partial.status == "partial"
+    (undisturbed,) = run(tmp_path / "undisturbed")
+    for out in ("stopped", "done"):
+        (entry,) = run(tmp_path / out)
+        assert outcome([entry]) == outcome([undisturbed]) and entry.status == "complete"
+    assert entry.key == partial.key and entry.board != replace(partial, coverage=entry.coverage).board
+
+
 def test_a_skipping_run_goes_on_where_it_was(tmp_path: Path, bench: Path) -> None:
     names = sorted(p for p in bench.rglob("*.*") if p.is_file())
     names[9].write_bytes(b"no image")
