@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness.data.feed import cores, in_memory, ordered
+from harness.data.feed import decoders, ordered
 from harness.files import writing
 from harness.networks import TiledClassifier, finite
 from harness.record import key_of
@@ -159,7 +159,7 @@ class FeatureBank:
             rows = range(piece * PIECE, min((piece + 1) * PIECE, count))
             tiles = [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
             found = []
-            with closing(ordered(data.read, tiles, 0 if in_memory(data) else cores())) as batches:
+            with closing(ordered(data.read, tiles, decoders([data]))) as batches:
                 for picked, batch in zip(tiles, batches, strict=True):
                     features = self.classifier.respond(batch.images)[0]
                     found.append(finite(features, f"The penultimate layer of {self.weights.name}"))

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 
-MOST = 16
-"""Threads that ``--workers auto`` takes at most: more wait for one another, and each holds a batch."""
-
 Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
 Files = Annotated[
     list[str],
@@ -57,10 +54,10 @@ def usable_device(name: str) -> str:
 
 def threads(workers: str, datasets: Iterable[Dataset]) -> int:
     """The number that ``--workers`` means: for auto that of the cores, where there is something to decode."""
-    from harness.data import cores, in_memory
+    from harness.data import decoders
 
     if workers == "auto":
-        return 0 if all(map(in_memory, datasets)) else min(cores(), MOST)
+        return decoders(datasets)
     if not workers.isdigit():
         raise HarnessError(f"--workers {workers!r}: give a number of threads, 0 for none, or auto.")
     return int(workers)

@@ -55,6 +55,15 @@ def in_memory(data: Dataset) -> bool:
     return isinstance(data, ArrayDataset)
 
 
+MOST = 16
+"""Threads that decode at most, unless told otherwise: more wait for one another, and each holds a batch."""
+
+
+def decoders(datasets: Iterable[Dataset]) -> int:
+    """How many threads should decode: one per core, up to `MOST`; none where there is nothing to decode."""
+    return 0 if all(map(in_memory, datasets)) else min(MOST, cores())
+
+
 class Feed(Iterator[Batch | None]):
     """Batches of samples in the order of `work`, and the time that was spent waiting for them.
 
