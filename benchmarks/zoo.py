@@ -2,6 +2,7 @@
 
     python benchmarks/zoo.py train --out DIR [--seeds 0,1,2] [--shard 0/2]     # about three hours on two cores in all
     python benchmarks/zoo.py table --out DIR > results/zoo.md                  # evaluates, then compares over seeds
+    python benchmarks/zoo.py ship --out DIR            # the paper's ten of seed 0 become registry/checkpoints/digits-*
 
 RN50 and ViT-B/16 become the compact ResNet and ViT; AM is AugMix, DA DeepAugment, DAM both. As in the paper, AM, DA and
 DAM with DiffAug go on from the classifier without it; "+extra" goes on for the same steps without DiffAug, so that
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -74,6 +76,17 @@ def train(out: Path, seeds: Sequence[int], shard: tuple[int, int]) -> None:
                 subprocess.run([*command, "--device", "cpu", "--out", folder.name], check=True, cwd=out)
 
 
+def ship(out: Path, registry: Path) -> None:
+    """Put the paper's ten of seed 0 where the bundled classifiers are, under their names there."""
+    for folder, _ in trainings(out, [0]):
+        name = folder.name.removesuffix("-0")
+        if not name.endswith("+extra"):
+            card = (folder / "card.json").read_text()
+            start = name.removesuffix("+diffaug")
+            (registry / f"digits-{name}.json").write_text(card.replace(f"{start}-0", f"digits/{start}"))
+            shutil.copyfile(folder / "model.safetensors", registry / f"digits-{name}.safetensors")
+
+
 def scores(out: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str], list[float]]:
     """Mean accuracy in percent for each (classifier, suite, method), a number per seed."""
     found: dict[tuple[str, str, str], list[float]] = {}
@@ -122,7 +135,7 @@ def _spell(values: Sequence[float], *, sign: bool = False) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "table"))
+    parser.add_argument("what", choices=("train", "table", "ship"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--shard", default="0/1")
@@ -132,6 +145,8 @@ def main() -> None:
     if arguments.what == "train":
         i, n = map(int, arguments.shard.split("/"))
         train(arguments.out, seeds, (i, n))
+    elif arguments.what == "ship":
+        ship(arguments.out, Path("registry/checkpoints"))
     else:
         print("\n\n".join(leaderboard.markdown(t) for t in table(arguments.out, seeds)))
 
