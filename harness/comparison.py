@@ -211,7 +211,8 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
         return [record.load(Path(text))]
     model, _, method = text.partition(":")
     method = method or "default"
-    of_suite = [r for r in records if leaderboard.is_of(r, suite)]
+    related = [r for r in records if leaderboard.is_of(r, suite)]
+    of_suite = [r for r in related if suite == record.benchmark(r.suite)] or related
     exact = [r for r in of_suite if r.model.name == model and r.method == method]
     loose = [
         r

@@ -151,6 +151,8 @@ def test_a_pair_is_of_whole_test_sets_and_never_guessed() -> None:
         comparison.pair("digits/vit", texts[0], of_suite)
     elsewhere = replace(a, suite="digits-c", path=Path("c.json"))
     assert comparison.pair(*texts, [elsewhere, a, b]) == (a, b), "the suite that both have"
+    severer = [replace(r, suite="digits:every=thing", path=Path(f"s-{r.key}.json")) for r in (a, b)]
+    assert comparison.pair(*texts, [*severer, a, b], "digits") == (a, b), "the suite that was asked for, to the letter"
     reseeded = replace(a, spec=replace(a.spec, seed=1), path=Path("r.json"))
     assert comparison.pair(*texts, [reseeded, some[0], b]) == (some[0], b), "the one that can be paired"
 

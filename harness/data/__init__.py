@@ -4,9 +4,7 @@ from harness.data.arrays import ArrayDataset as ArrayDataset
 from harness.data.arrays import Corrupted as Corrupted
 from harness.data.arrays import Subset as Subset
 from harness.data.feed import Feed as Feed
-from harness.data.feed import cores as cores
 from harness.data.feed import decoders as decoders
-from harness.data.feed import in_memory as in_memory
 from harness.data.feed import ordered as ordered
 from harness.data.lists import ImageList as ImageList
 from harness.data.mapped import MappedImages as MappedImages
