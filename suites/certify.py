@@ -265,11 +265,8 @@ class Certification:
         notes = [note for sigma in self.sigma if (note := self._out_of_reach(sigma))]
         if len(self.sigma) == 1:
             return found, notes
-        found += [self._envelope(found, r) for r in self.grid]
-        note = (
-            "Condition 'best sigma': the best noise level of each radius, selected after the fact, with its interval."
-        )
-        return found, [note, *notes]
+        best, note = certification.envelope(found, self.grid)
+        return [*found, *best], [note, *notes]
 
     def _out_of_reach(self, sigma: float) -> str:
         """A word on asked radii at which nothing could be certified, whatever the votes; none if there are none."""
@@ -304,11 +301,6 @@ class Certification:
             )
         found = comparison.table(comparison.compare(a, b))
         return replace(found, caption=f"Certified accuracy at radius {min(self.grid):g}. {found.caption}")
-
-    def _envelope(self, found: Sequence[Metric], r: float) -> Metric:
-        at_r = [m for m in found if m.name == "certified_accuracy" and m.condition.endswith(f" r={r:g}")]
-        best = max(at_r, key=lambda m: m.value)
-        return replace(best, condition=f"best sigma r={r:g}")
 
 
 @suite("certify")

@@ -19,6 +19,7 @@ from harness.certification import (
     certify,
     check,
     curve,
+    envelope,
     high_probability_accuracy,
     largest_radius,
     lower_bound,
@@ -164,6 +165,18 @@ def test_abstentions_are_wrong_and_counted() -> None:
     ]
     assert share_of_draws(np.array([100, 300]), 400, "s").value == 0.5
     assert smoothed_accuracy(predict(np.array([[9, 0], [50, 1]]), 0.001) == 0, "s").value == 0.5
+
+
+def test_the_envelope_names_the_noise_level_that_it_takes() -> None:
+    """By hand: of three images low certifies all three at 0 and one at 0.5, high two up to 0.5; neither any at 1."""
+    radii, right = (0.0, 0.5, 1.0), np.array([True, True, True])
+    low = curve(right, np.array([0.5, 0.2, 0.2]), radii, 0.001, "sigma=0.25")
+    high = curve(np.array([True, True, False]), np.array([0.7, 0.5, 0.0]), radii, 0.001, "sigma=1")
+    best, note = envelope([*low, *high], radii)
+    assert [(m.name, m.condition) for m in best] == [("certified_accuracy", f"best sigma r={r:g}") for r in radii]
+    assert [m.value for m in best] == pytest.approx([1, 2 / 3, 0])
+    assert note.endswith("with its interval: sigma=0.25 at r=0, sigma=1 at r=0.5, none at r=1.")
+    assert envelope(low, radii)[1].endswith("sigma=0.25 at r=0 to 0.5, none at r=1.")
 
 
 @pytest.mark.parametrize(
