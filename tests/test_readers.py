@@ -591,6 +591,7 @@ def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert " / ".join(map(str, sizes[[0, 10, 19], 0])) in said
     code, said = harness(monkeypatch, capsys, "data", "check", "imagenet", "--data", root)
     assert code == 2 and "train: " in said and "must hold train/CLASS" in said and "3 of 1000" in said
+    assert "Nothing is wrong with the rest: --split val" in said
     image = tmp_path / "a" / "val" / FILES[0].label / FILES[0].name
     image.write_bytes(image.read_bytes()[:-100])
     code, said = harness(monkeypatch, capsys, "data", "check", "imagenet", "--data", root, "--split", "val")

@@ -83,7 +83,10 @@ def check(
     for line in filter(None, lacking):
         console.err.print(f"{', '.join(lacking[line])}: {line}", markup=False, soft_wrap=True)
     if wrong:
-        raise HarnessError("\n".join(f"{', '.join(parts)}: {line}" for line, parts in wrong.items()))
+        lines = [f"{', '.join(parts)}: {line}" for line, parts in wrong.items()]
+        if not split and (fine := [part for part in columns if not any(part in parts for parts in wrong.values())]):
+            lines.append(f"Nothing is wrong with the rest: {' '.join(f'--split {part}' for part in fine)}")
+        raise HarnessError("\n".join(lines))
     console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
 
 
