@@ -52,7 +52,7 @@ def radius(plain: RunRecord, trained: RunRecord) -> Cells:
         here = before[0]["condition"] == condition.name
         test = stats.ttest_rel(after[1][here], before[1][here])
         ends = test.confidence_interval()
-        cells[f"{plain.suite}, {condition.name}"] = _spell(
+        cells[f"{plain.suite}, {plain.variant}, {condition.name}"] = _spell(
             3, np.mean((after[1] - before[1])[here]), ends.low, ends.high
         )
     return cells

@@ -88,7 +88,7 @@ def follow(stop: Sequential, k0: np.ndarray, k: np.ndarray, look: int) -> tuple[
     claimed, used = np.zeros(len(k0), np.int64), np.zeros(len(k0), np.int64)
     going = np.arange(len(k0))
     for column in range(k.shape[1]):
-        used[going] = n = (column + 1) * look
+        used[going] = n = min((column + 1) * look, stop.n)
         settled, claimed[going] = stop.decide(n, k[going, column], k0[going], claimed[going])
         going = going[~settled]
         if not len(going):

@@ -151,8 +151,10 @@ def average_certified_radius(correct: Bools, radius: Floats, largest: float, con
 
     correct, radius: as in `certified_accuracy`. largest: the radius that no image can exceed, see `largest_radius`.
     """
-    # 1.0 only guards the division: where nothing can be certified all radii are 0.
-    share = mean_accuracy(np.where(correct, radius, 0.0)[:, None] / (largest or 1.0), condition=condition)
+    # 1.0 only guards the division, where nothing can be certified; radii of a record may be a rounding above `largest`.
+    share = mean_accuracy(
+        np.minimum(np.where(correct, radius, 0.0)[:, None] / (largest or 1.0), 1.0), condition=condition
+    )
     low, high = share.interval
     value, interval = share.value * largest, (low * largest, high * largest)
     return replace(share, name="average_certified_radius", value=value, interval=interval, unit="l2")

@@ -16,11 +16,14 @@ Sizes = Sequence[tuple[int, int]]
 def fitted(images: Tensor, sizes: Sizes, interpolation: str = "bicubic") -> Tensor:
     """Images (B, 3, H, W) in [0, 1] at a size that a network takes: as they are, or resized to the first of `sizes`.
 
-    Resizing is antialiased and ends in [0, 1], as Pillow's does. No sizes: any will do.
+    Resizing is antialiased and ends in [0, 1], as Pillow's does; under the noise of randomized smoothing, which leaves
+    [0, 1], within the range of each image. No sizes: any will do.
     """
     if not sizes or tuple(images.shape[-2:]) in sizes:
         return images
-    return F.interpolate(images, sizes[0], mode=interpolation, align_corners=False, antialias=True).clamp(0, 1)
+    resized = F.interpolate(images, sizes[0], mode=interpolation, align_corners=False, antialias=True)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return resized.clamp(low.clamp(max=0), high.clamp(min=1))
 
 
 class Sized(nn.Module):

@@ -78,6 +78,21 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
 
 
+def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
+    """One metric of a leaderboard's records in full: a row per condition, a column per classifier and method.
+
+    Raises HarnessError where no record has it; names may be written with spaces.
+    """
+    name, first = metric.replace(" ", "_"), entries[0]
+    known = list(dict.fromkeys(m.name for entry in entries for m in entry.metrics))
+    if name not in known:
+        raise plugins.suggest("metric", metric, known, f" in the records of {record.benchmark(first.suite)}")
+    conditions = dict.fromkeys(m.condition for entry in entries for m in entry.metrics if m.name == name)
+    of = [f"{entry.model.name}, {method}" for entry, method in zip(entries, variants(entries), strict=True)]
+    rows = [[c, *(spell(m) if (m := e.metric(name, c)) else "" for e in entries)] for c in conditions]
+    return Table(f"{title(first)}: {heading(first, name, next(iter(conditions)), bare=True)}", ["", *of], rows)
+
+
 def _calls(cost: Cost) -> str:
     most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
     return f"{most}{cost.method_calls_per_image} / image"
@@ -122,13 +137,13 @@ def title(entry: RunRecord) -> str:
     return f"{record.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
 
 
-def heading(entry: RunRecord, name: str, condition: str) -> str:
+def heading(entry: RunRecord, name: str, condition: str, *, bare: bool = False) -> str:
     """A metric's name with its unit, for a column or an axis; its condition, too, where the board has several
-    and it is not the mean.
+    and it is not the mean. bare: never the condition.
     """
     metric = entry.metric(name, condition)
     unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
-    told = len({c for _, c in entry.columns}) > 1 and condition != "mean"
+    told = not bare and len({c for _, c in entry.columns}) > 1 and condition != "mean"
     return " ".join([name.replace("_", " "), *([condition] if told else []), *([f"({unit})"] if unit else [])])
 
 

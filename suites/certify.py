@@ -183,13 +183,17 @@ class Certification:
                 asking = [k for k, going in wanted.items() if going.any()]
                 if asking:
                     going = torch.stack([wanted[k] for k in asking])
-                    rows = going.any(0).nonzero()[:, 0]
-                    cast = self._votes(views, sigma, rows, draws, [pairs[k] for k in asking], classes)
-                    for k, votes, still in zip(asking, cast, going[:, rows], strict=True):
-                        counts[k].add(rows[still], votes[still], selecting=draws.stop <= self.n0)
-                        self._look(counts[k], sigma)
-                    yield self._seen(counts, sigma)
+                    for rows in going.any(0).nonzero()[:, 0].split(self._abreast(pairs[asking[0]].procedure)):
+                        cast = self._votes(views, sigma, rows, draws, [pairs[k] for k in asking], classes)
+                        for k, votes, still in zip(asking, cast, going[:, rows], strict=True):
+                            counts[k].add(rows[still], votes[still], selecting=draws.stop <= self.n0)
+                            self._look(counts[k], sigma)
+                        yield self._seen(counts, sigma)
         yield Observation([self._columns(c, sigma) for c in counts])
+
+    def _abreast(self, smoother: Smoother) -> int:
+        """Images that take a round side by side: fewer where draws are dear, as a stop loses those not yet counted."""
+        return max(1, self.part // max(1, smoother.votes * smoother.calls))
 
     def _seen(self, counts: Sequence[Count], sigma: float) -> Observation:
         progress = sum(c.progress(self.n0 + self.n) for c in counts) / len(counts)

@@ -229,6 +229,7 @@ class ImageNetV2(FromImageNet):
 class ImageNetCertify(Certification):
     """Certified accuracy on every 50th validation image, as Carlini et al. (ICLR 2023): --data DIR as for imagenet.
 
+    Every 50th in the order of the data: as theirs in folders, while Parquet files and tars may keep another order.
     Cohen et al. (ICML 2019) took every 100th, and n=100000.
     """
 

@@ -214,8 +214,14 @@ def test_diffusion_time_at_the_edges() -> None:
     assert short.time_of(0.5) == int(np.argmax(short.alpha_bar <= 0.5))
     largest = float(np.sqrt((1 - schedule.alpha_bar[-1]) / schedule.alpha_bar[-1])) / 2
     assert schedule.time_of(largest) == 999
-    with pytest.raises(HarnessError, match=rf"sigma=80: give at most {np.floor(largest * 1000) / 1000:g}"):
+    with pytest.raises(HarnessError, match=rf"sigma=80: give at most {np.floor(largest * 1000) / 1000:.3f}\."):
         schedule.time_of(80)
+    ends_in_noise = Schedule(np.array([0.1, 0.5, 1.0]), np.arange(3))
+    assert ends_in_noise.time_of(0.5) == 1
+    with pytest.raises(HarnessError, match="sigma=10: give at most"):
+        ends_in_noise.time_of(10)
+    with pytest.raises(HarnessError, match="no time but 0"):
+        linear().at([0]).time_of(0.001)
     for sigma in (0.0, -1.0, float("nan")):
         with pytest.raises(HarnessError, match="no noise level"):
             schedule.time_of(sigma)

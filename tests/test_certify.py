@@ -66,7 +66,17 @@ SEQUENTIAL = {
 }
 
 
-@pytest.mark.parametrize("changes", [{"methods": ("denoise",)}, SEQUENTIAL], ids=["fixed", "sequential"])
+VOTED = {
+    "suite": "certify:sigma=0.5,n=20,n0=20",
+    "models": ("digits/resnet", "digits/resnet+diffaug"),
+    "methods": ("denoise-vote:votes=2,steps=2",),
+}
+"""So dear per draw that images take their rounds one by one."""
+
+
+@pytest.mark.parametrize(
+    "changes", [{"methods": ("denoise",)}, SEQUENTIAL, VOTED], ids=["fixed", "sequential", "voted"]
+)
 def test_a_run_resumes_in_the_middle_of_an_image(
     tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

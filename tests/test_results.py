@@ -119,6 +119,18 @@ def test_subsets_are_never_ranked_beside_whole_sets(small_run: list[RunRecord]) 
     assert values == sorted(values, reverse=True)
 
 
+def test_one_metric_in_full() -> None:
+    entries = next(e for e in leaderboard.boards(shipped()).values() if e[0].suite == "digits-c")
+    table = leaderboard.by_condition(entries, "accuracy")
+    assert table.header[1:] == [f"{e.model.name}, {e.method}" for e in entries] and len(table.rows) == 15
+    for condition, *cells in table.rows:
+        assert cells == [leaderboard.spell(e.metric("accuracy", condition)) for e in entries]
+    assert table.title.endswith(": accuracy (%)")
+    assert leaderboard.by_condition(entries, "mean accuracy").rows[0][1] == leaderboard.ranking(entries).rows[0][3]
+    with pytest.raises(record.HarnessError, match=r"Unknown metric 'acuracy'.*accuracy"):
+        leaderboard.by_condition(entries, "acuracy")
+
+
 def test_comparison_agrees_with_the_two_records() -> None:
     result = comparison.compare(
         *comparison.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")

@@ -588,6 +588,9 @@ def test_images_of_the_training_or_test_size_go_in_as_they_are() -> None:
     edge = torch.zeros(1, 3, 8, 8)
     edge[..., 4:] = 1
     assert fitted(edge, [(16, 16)]).aminmax() == (0, 1), "bicubic overshoots at edges; pixels do not"
+    noisy = torch.cat([edge * 3 - 1, edge])
+    low, high = fitted(noisy, [(16, 16)])[0].aminmax()
+    assert (low, high) == (-1, 2) and fitted(noisy, [(16, 16)])[1].aminmax() == (0, 1), "noise is not clipped"
 
 
 def test_timm_translates_what_it_knows_and_nothing_is_resampled(folder: Path) -> None:

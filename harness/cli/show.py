@@ -80,6 +80,9 @@ def compare(
 def leaderboard(
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records, searched through.")] = RESULTS,
+    metric: Annotated[
+        str | None, typer.Option(help="One metric under every condition: accuracy, certified_accuracy, auroc.")
+    ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, without local records.")
     ] = False,
@@ -87,7 +90,10 @@ def leaderboard(
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """Rank the records in a results folder; whole test sets and subsets never share a table."""
+    """Rank the records in a results folder; whole test sets and subsets never share a table.
+
+    Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
+    """
     from harness import console, plots, plugins
     from harness import leaderboard as boards
     from harness.files import writing
@@ -104,7 +110,7 @@ def leaderboard(
             f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
         )
     for entries in boards.boards(records).values():
-        console.show(boards.ranking(entries))
+        console.show(boards.by_condition(entries, metric) if metric else boards.ranking(entries))
         if plot:
             console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))
     if published:

@@ -80,13 +80,13 @@ class Schedule:
         """
         if not sigma > 0:
             raise HarnessError(f"sigma={sigma:g} is no noise level: give a positive number, such as 0.5.")
-        noise = np.sqrt((1.0 - self.alpha_bar) / self.alpha_bar) / 2
-        enough = np.flatnonzero(noise[1:] >= sigma)
+        with np.errstate(divide="ignore"):  # the last time of some schedules is nothing but noise
+            noise = np.sqrt((1.0 - self.alpha_bar) / self.alpha_bar) / 2
+        enough = np.flatnonzero((noise[1:] >= sigma) & np.isfinite(noise[1:]))
         if not len(enough):
-            largest = np.floor(noise[-1] * 1000) / 1000
-            raise HarnessError(
-                f"This diffusion model has no time with as much noise as sigma={sigma:g}: give at most {largest:g}."
-            )
+            most = max((value for value in noise[1:] if np.isfinite(value)), default=0.0)
+            remedy = f"give at most {np.floor(most * 1000) / 1000:.3f}" if most else "it has no time but 0"
+            raise HarnessError(f"This diffusion model has no time with as much noise as sigma={sigma:g}: {remedy}.")
         return int(enough[0]) + 1
 
 
