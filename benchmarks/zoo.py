@@ -67,6 +67,7 @@ def trainings(out: Path, seeds: Sequence[int]) -> list[tuple[Path, list[str]]]:
 
 def train(out: Path, seeds: Sequence[int], shard: tuple[int, int]) -> None:
     """Train what is not there yet; shards take turns at the chains."""
+    out.mkdir(parents=True, exist_ok=True)
     for chain in list(chains(out, seeds))[shard[0] :: shard[1]]:
         for folder, options in chain:
             if not (folder / "card.json").is_file():

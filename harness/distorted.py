@@ -9,24 +9,25 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from harness import noise, plugins, record
-from harness.data import open_dataset
+from harness.data import check_size, open_dataset
 from harness.deepaugment import Distorter
 from harness.files import check_writable, writing
 from harness.types import Dataset, HarnessError
 
 MANIFEST = "deepaugment.json"
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings would give other images."""
 
 
@@ -137,12 +138,27 @@ def _distorted(
     """Rows of one group and their images (3, H, W), at the size that the network gives them."""
     purpose = f"deepaugment/{spec.network.partition(':')[0]}"
     distort = distorter.perturbed(noise.generator(spec.seed, f"{purpose}/weights", str(group)), device)
-    batch = data.read(rows)
-    for row, sample, image in zip(rows, batch.ids, batch.images, strict=True):
-        rng = noise.generator(spec.seed, f"{purpose}/activations", sample)
+    for row, image in zip(rows, _whole(data, rows, distorter.size), strict=True):
+        rng = noise.generator(spec.seed, f"{purpose}/activations", data.ids[row])
         with torch.no_grad():
             distorted = distort(distorter.shown(image[None].to(device)), rng)[0].cpu()
         yield row, distorted
+
+
+def _whole(data: Any, rows: Sequence[int], size: int | None) -> Iterator[Tensor]:
+    """Images (3, H, W) in [0, 1]: whole pictures, their shorter side at `size`, as the published programs take them.
+
+    Where the network takes any size, the shorter side is the data set's; where there are no pictures, images are as the
+    data set has them.
+    """
+    if not hasattr(data, "picture"):
+        yield from data.read(rows).images
+        return
+    uncropped = replace(data.geometry, resize=size or data.geometry.resize, crop=0)
+    for row in rows:
+        picture = data.picture(row)
+        pixels = picture.resize(check_size(picture.size, uncropped, data.where(row)), Image.Resampling.BILINEAR)
+        yield torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
 
 
 def _write(target: Path, image: Tensor) -> None:

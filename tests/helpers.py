@@ -47,3 +47,9 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         cli.main()
     printed = capsys.readouterr()
     return int(stopped.value.code or 0), " ".join((printed.out + printed.err).split())
+
+
+def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training run keeps its state after every step, however long that takes."""
+    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("harness.train.state.SHARE_OF_TIME", float("inf"))

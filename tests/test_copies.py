@@ -12,8 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torchvision.transforms import Resize
+from torchvision.transforms.functional import to_tensor
 
-from harness import plugins
+from harness import distorted, plugins
 from harness.data import ArrayDataset, open_pictures
 from harness.train import copies, recipes
 from harness.train.build import build, open_training
@@ -145,6 +147,29 @@ def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayD
     assert np.array_equal(state[2], np.random.get_state()[1])
 
 
+def test_rand_augment_fills_with_the_mean_colour_of_imagenet(few: ArrayDataset) -> None:
+    white = Step(few.read([0]), few.read([0]), seed=0, epoch=0, pictures=(Image.new("RGB", (32, 32), "white"),))
+    augment = plugins.augmentation.configure("rand-augment:least=1")[1]
+    colours = {c for epoch in range(20) for c in corner_colours(augment(replace(white, epoch=epoch)))}
+    assert (124, 116, 104) in colours, "DeiT's, by timm"
+
+
+def corner_colours(step: Step) -> list[tuple[int, ...]]:
+    """What the four corners of the first image look like, in 8 bits."""
+    corners = step.augmented.images[0][:, ::31, ::31].flatten(1).T
+    return [tuple(colour) for colour in (corners * 255).round().int().tolist()]
+
+
+def test_networks_that_distort_copies_see_whole_pictures(few: ArrayDataset) -> None:
+    """As torchvision's Resize makes them for the published programs."""
+    data: Any = Pictures(few.name, few.ids, few.pixels, few.labels, 10, Geometry(32, 32, "bilinear"))
+    found = list(distorted._whole(data, [3, 5], 24))
+    for row, image in zip((3, 5), found, strict=True):
+        assert torch.equal(image, to_tensor(Resize(24)(data.picture(row)))) and image.shape == (3, 30, 24)
+    assert next(distorted._whole(data, [3], None)).shape == (3, 40, 32), "any size: the data set's shorter side"
+    assert torch.equal(next(distorted._whole(few, [3], 32)), few.read([3]).images[0])
+
+
 def test_workers_prepare_what_the_process_itself_would(few: ArrayDataset) -> None:
     task, _ = build(spec(augmix=True, augment="affine"), few, World())
     alone, helped = (list(_passes(task.feed, 1, workers, "cpu")) for workers in (0, 2))
@@ -209,6 +234,16 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         recipes.load(str(file))
     file.write_text(told + 'model = "resnet"\nepochs = "1"\n')
     with pytest.raises(HarnessError, match="epochs to '1', of the wrong type"):
+        recipes.load(str(file))
+    for key, value in (("epochs", "1.5"), ("diffaug_times", '["a", "b"]'), ("seed", "true"), ("smoothing", "true")):
+        file.write_text(told + f'model = "resnet"\n{key} = {value}\n')
+        with pytest.raises(HarnessError, match=rf"sets {key} to .*of the wrong type"):
+            recipes.load(str(file))
+    file.write_text(told.replace("[settings]", "settings = 3"))
+    with pytest.raises(HarnessError, match="its settings are no table"):
+        recipes.load(str(file))
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(HarnessError, match="Give a name or the path"):
         recipes.load(str(file))
     with pytest.raises(HarnessError, match="Did you mean resnet50"):
         recipes.load("resnet-50")

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import save_every_step
 from PIL import Image
+from torch import nn
 
 from harness import cli, noise, plugins, weights
 from harness.data import ArrayDataset
@@ -27,6 +29,7 @@ from harness.train.parallel import World
 from harness.train.resolve import default_denoiser, resolve
 from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec
+from harness.train.state import State
 from harness.train.step import Step
 from harness.types import Dataset, HarnessError, Weights
 
@@ -66,7 +69,7 @@ def go(
 def test_a_killed_training_ends_like_an_undisturbed_one(
     settings: dict[str, Any], few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
+    save_every_step(monkeypatch)
     undisturbed = go(spec(**settings), few, tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
         go(spec(**settings), few, tmp_path / "killed", stop_at=8)
@@ -82,6 +85,26 @@ def test_state_of_another_run_is_refused(few: ArrayDataset, tmp_path: Path) -> N
     go(spec(epochs=1), few, tmp_path)
     with pytest.raises(HarnessError, match="lr"):
         go(spec(epochs=1, lr=1e-2), few, tmp_path)
+    with pytest.raises(HarnessError, match=r"inputs \(data_sha256\)"):
+        go(spec(epochs=1), replace(few, labels=few.labels.flip(0)), tmp_path)
+
+
+def test_a_large_state_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("harness.train.state.time.monotonic", lambda: clock[0])
+    network = nn.Linear(2, 2)
+    state = State(tmp_path / "state.pt", {}, network, torch.optim.SGD(network.parameters()), None)
+
+    def slow(*given: Any) -> None:
+        clock[0] += 1.0
+
+    monkeypatch.setattr("harness.train.state.torch.save", slow)
+    saved = []
+    for second in range(1, 131):
+        before = clock[0] = max(clock[0], float(second))
+        state.save_sometimes(second, {})
+        saved += [second] if clock[0] > before else []
+    assert saved == [11, 63, 115], "a save of one second every fifty"
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"x" * 100, lambda data: b""])
@@ -105,7 +128,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 def test_a_full_disk_keeps_the_last_state(few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
+    save_every_step(monkeypatch)
     state, seen = tmp_path / "state.pt", []
 
     def note(progress: Progress) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import save_every_step
 from torch import nn
 
 from harness import plugins, weights
@@ -314,8 +315,16 @@ def test_a_conditional_denoiser_trains_and_serves_diffaug(few: ArrayDataset, tmp
     assert header["conditional_sha256"] == card["sha256"]
     terms = task.objective(task.network, task.feed[0])
     assert set(terms) == {"ce", "diffaug"} and all(torch.isfinite(term) for term in terms.values())
-    with pytest.raises(HarnessError, match="fails on images"):
+    with pytest.raises(HarnessError, match=r"--diffusion takes a denoiser that is unconditional; .*unet' is class"):
         build(spec(diffaug=True, diffusion=str(tmp_path / "unet")), few, World())
+    with pytest.raises(HarnessError, match="--diffusion takes a denoiser that is unconditional"):
+        build(spec(model="encoder", objective="da", diffusion=str(tmp_path / "unet")), few, World())
+    with pytest.raises(HarnessError, match="--conditional takes a denoiser that is class-conditional; 'digits' is unc"):
+        build(spec(diffaug=True, conditional="digits", conditional_weight=0.5), few, World())
+    more = ArrayDataset("digits", few.ids, few.pixels, few.labels, 11, few.geometry)
+    mixed = spec(diffaug=True, conditional=str(tmp_path / "unet"), conditional_weight=0.5)
+    with pytest.raises(HarnessError, match=r"'digits' with .*unet' fails on images of 32 pixels and 11 classes"):
+        build(mixed, more, World())
 
 
 @pytest.mark.parametrize(
@@ -427,6 +436,9 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
         ({"objective": "noisy"}, "--objective is for networks of kind time-conditioned; 'vit' is a classifier"),
         ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for networks of kind time-conditioned"),
         ({"diffaug_times": (5,)}, "--diffaug-times needs two numbers"),
+        ({"lr": 0.0}, "--lr 0 changes no weight"),
+        ({"warmup": 9, "epochs": 3}, "--warmup 9 is longer than the run"),
+        ({"model": "unet", "drop_path": 0.1}, "--drop-path is for networks of kind classifier"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str, few: ArrayDataset) -> None:
@@ -439,7 +451,7 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], messag
 def test_the_log_has_a_line_per_group_and_survives_a_kill(
     few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
+    save_every_step(monkeypatch)
     monkeypatch.setattr("harness.train.log.EVERY", 2)
 
     def go(stop_at: int = 0) -> None:

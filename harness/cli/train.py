@@ -175,7 +175,7 @@ def _plan(spec: TrainSpec, name: str) -> None:
         title = f"{recipe.name}: {recipe.about}"
         facts = [("Source", recipe.source), ("Expected", recipe.expected), ("Measured", recipe.measured)]
         caption = "\n".join([caption, *(f"{what}: {text}." for what, text in facts), recipe.notes]).strip()
-    rows = [[name, str(value)] for name, value in asdict(spec).items() if value not in ("", (), False)]
+    rows = [[name, str(value)] for name, value in asdict(spec).items() if value is not False and value not in ("", ())]
     console.show(leaderboard.Table(title, ["setting", "value"], rows, caption))
     try:
         build.open_split(spec, "train")

@@ -82,9 +82,12 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         world.rank, world.size,
     )  # fmt: skip
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
-    beside = [Matched(data, copy) for copy in copies.opened(data, spec.data_extra)] if spec.extra_as == "terms" else []
+    found = copies.opened(data, spec.data_extra) if spec.extra_as == "terms" else []
+    beside = [Matched(data, copy, number) for number, copy in enumerate(found, 1)]
     feed = Feed(plan, data, augment, host, bool(entry.facts.get("pictures")), beside, spec.diffaug)
-    return Task(spec, network, objective, feed, device), header
+    inputs = {name: value for name, value in header.items() if name.endswith("_sha256")}
+    inputs |= {"data_sha256": data.sha256, **{f"copy{copy.number}_sha256": copy.copy.sha256 for copy in beside}}
+    return Task(spec, network, objective, feed, device, inputs), header
 
 
 def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str) -> tuple[nn.Module, Objective]:
@@ -102,6 +105,7 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any], device:
         arguments["drop_path_rate"] = spec.drop_path
     if spec.image_size:
         arguments["img_size"] = spec.image_size
+        header["sizes"] = [[spec.image_size] * 2]
     header["arguments"] = arguments
     criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
     terms: list[Term] = [Clean(criterion)]
@@ -110,7 +114,7 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any], device:
     if spec.data_extra and spec.extra_as == "terms":
         terms.append(Copies(criterion))
     if spec.diffaug:
-        terms.append(_diffaug(spec, criterion, header, device))
+        terms.append(_diffaug(spec, data, criterion, header, device))
     # Last: the denoiser's construction, too, draws from the seed, and the cards were written in this order.
     body = _body(spec, arguments)
     return ImageClassifier(body, *_normalisation(body)), Classification(terms)
@@ -134,7 +138,8 @@ def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str
     if spec.objective not in CHANNELS:
         raise HarnessError(f"{spec.model!r} is time-conditioned: give --objective {' or '.join(CHANNELS)}.")
     arguments = {"num_classes": data.num_classes, "in_channels": CHANNELS[spec.objective]}
-    denoiser, sha256 = _find_denoiser(spec, spec.diffusion, device)
+    denoiser, sha256 = _find_denoiser(spec, "--diffusion", device)
+    _prove(Reverse(denoiser), spec, device)
     header |= {"arguments": arguments, "objective": spec.objective, "denoiser_sha256": sha256}
     # Without a consistency term the unlabelled samples have been left out already.
     partial = spec.labels < 1 and spec.consistency_radius
@@ -221,37 +226,46 @@ def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
     return {**state, name: resample_abs_pos_embed(state[name], size, num_prefix_tokens=prefix)}
 
 
-def _diffaug(spec: TrainSpec, criterion: Loss, header: dict[str, Any], device: str) -> DiffAug:
-    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, spec.diffusion, device)
+def _diffaug(spec: TrainSpec, data: Dataset, criterion: Loss, header: dict[str, Any], device: str) -> DiffAug:
+    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, "--diffusion", device)
     conditional = None
     if spec.conditional:
-        conditional, header["conditional_sha256"] = _find_denoiser(spec, spec.conditional, device)
+        conditional, header["conditional_sha256"] = _find_denoiser(spec, "--conditional", device)
     low, high = spec.diffaug_times
     last = len(denoiser.schedule.betas)
     if not 0 <= low < high <= last:
         raise HarnessError(f"--diffaug-times {low},{high}: give two numbers with 0 <= first < second <= {last}.")
     reverse = Reverse(denoiser, spec.diffaug_sampler, conditional, spec.conditional_weight)
-    _prove(reverse, spec, device)
+    _prove(reverse, spec, device, data.num_classes if conditional else 1)
     return DiffAug(reverse, spec.diffaug_times, criterion, device, spec.dtype)
 
 
-def _find_denoiser(spec: TrainSpec, name: str, device: str) -> tuple[Denoiser, str]:
-    """A denoiser on its device, and its SHA-256."""
+def _find_denoiser(spec: TrainSpec, asked: str, device: str) -> tuple[Denoiser, str]:
+    """The denoiser of --diffusion, or the class-conditional one of --conditional, on its device; and its SHA-256."""
+    wanted = asked == "--conditional"
+    name = spec.conditional if wanted else spec.diffusion
     denoiser, info = weights.find_denoiser(name)
+    if denoiser.conditional != wanted:
+        kinds = {True: "class-conditional", False: "unconditional"}
+        raise HarnessError(f"{asked} takes a denoiser that is {kinds[wanted]}; {name!r} is {kinds[not wanted]}.")
+    if wanted and info.details.get("dataset", spec.dataset) != spec.dataset:
+        raise HarnessError(f"{asked} {name}: its classes are those of {info.details['dataset']!r}.")
     if "architecture" in info.details:  # a harness checkpoint, not a plugin's own network
         check_size(f"The denoiser {name!r}", info.details["architecture"], spec.dataset)
     place(denoiser.network, device)
     return denoiser, info.sha256
 
 
-def _prove(reverse: Reverse, spec: TrainSpec, device: str) -> None:
-    """Raises HarnessError where the reverse step fails on images of the data set's size."""
+def _prove(reverse: Reverse, spec: TrainSpec, device: str, classes: int = 1) -> None:
+    """Raises HarnessError where the reverse step fails on images of the data set's size, or on its last class."""
     side = plugins.dataset[spec.dataset].facts["image_size"]
     blank, zero = torch.zeros(1, 3, side, side), torch.zeros(1, dtype=torch.int64)
+    names = " with ".join(map(repr, filter(None, [spec.diffusion, spec.conditional])))
     try:
-        Tiles(1, device, spec.dtype)(reverse, blank, zero, blank, zero)
-    except (RuntimeError, TypeError, ValueError) as error:
+        Tiles(1, device, spec.dtype)(reverse, blank, zero, blank, zero + classes - 1)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise HarnessError(
-            f"The denoiser {spec.diffusion!r} fails on images of {side} pixels ({type(error).__name__}: {error}). "
-            "Choose another with --diffusion."
+            f"The denoiser {names} fails on images of {side} pixels{f' and {classes} classes' if classes > 1 else ''} "
+            f"({type(error).__name__}: {error}). Choose another with --diffusion"
+            f"{' or --conditional' if spec.conditional else ''}."
         ) from error

@@ -29,11 +29,13 @@ def opened(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
 class Matched:
     """A copy whose images stand in the order of the samples that they are copies of.
 
+    number: of this copy among several, in whose names its images are augmented on their own.
     Raises HarnessError where a sample has none.
     """
 
     data: Any
     copy: StoredPictures
+    number: int = 1
 
     def __post_init__(self) -> None:
         missing = [name for name, place in zip(self.data.ids, self._places, strict=True) if place < 0]
@@ -57,10 +59,9 @@ class Matched:
     def where(self, index: int) -> str:
         return self.copy.where(self._places[index])
 
-    @property
+    @cached_property
     def ids(self) -> Sequence[str]:
-        # Names of their own, so that they are augmented on their own.
-        return tuple(f"{self.copy.source.root.name}/{name}" for name in self.data.ids)
+        return tuple(f"copy{self.number}/{name}" for name in self.data.ids)
 
     @property
     def labels(self) -> Tensor:

@@ -70,7 +70,7 @@ class Log:
         self._steps, self._began = 0, time.monotonic()
         self.watch = Stopwatch(world.device)
         self.shares: Mapping[str, float] = {}
-        self._writer = _summary_writer(out) if tensorboard and world.first else None
+        self._writer = _summary_writer(out, start) if tensorboard and world.first else None
         if world.first:
             kept = [line for line in _lines(self._file) if line["step"] <= start]
             self._file.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -140,9 +140,9 @@ def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, f
             yield prefix + name, float(value)
 
 
-def _summary_writer(folder: Path) -> Any:
+def _summary_writer(folder: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise HarnessError('--tensorboard needs its package: pip install "robustness-harness[tensorboard]".') from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=start + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Task:
     """What is trained, on what, to do what.
 
     feed: the host's share of every pass; stages: the augmentation that is left to the device.
+    inputs: SHA-256 of the data and of the weights that it starts from or looks at.
     """
 
     spec: TrainSpec
@@ -38,6 +39,7 @@ class Task:
     objective: Objective
     feed: Feed
     stages: Sequence[Stage] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
     runner = world.wrap(network)
     optimizer = optimize.build(spec, network)
     ema = ModelEmaV3(network, decay=spec.ema, use_warmup=True) if spec.ema else None
-    state = State(out / "state.pt", spec, network, optimizer, ema)
+    state = State(out / "state.pt", {**asdict(spec), **task.inputs}, network, optimizer, ema)
     start = state.resume()
     if spec.compile:
         runner = torch.compile(runner)  # type: ignore[assignment]
@@ -99,7 +101,13 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
         for group in optimizer.param_groups:
             group["lr"] = rate
         with log.step(step) as watch:
-            losses = _step(task, runner.train(), optimizer, passes, step, world, watch)
+            try:
+                losses = _step(task, runner.train(), optimizer, passes, step, world, watch)
+            except torch.OutOfMemoryError as error:
+                raise HarnessError(
+                    f"Out of memory on {world.device} in step {step + 1}. Raise --accumulate, which changes nothing "
+                    "else, or lower --batch-size; the last saved state is kept."
+                ) from error
         if ema:
             ema.update(network, step)
         log.note(step, rate, losses)

@@ -47,7 +47,7 @@ def learning_rate(spec: TrainSpec, epoch: float) -> float:
     """Share of the peak learning rate at a fractional epoch: linear warm-up, then the schedule."""
     epochs, warmup = spec.epochs or 0, spec.warmup or 0
     if epoch < warmup:
-        return (epoch + 1e-2) / warmup
+        return min((epoch + 1e-2) / warmup, 1.0)
     name, _, every = spec.schedule.partition(":")
     if name == "cosine" and not every:
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1)))

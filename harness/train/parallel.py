@@ -63,6 +63,8 @@ def world(device: str) -> Iterator[World]:
         raise HarnessError(f"--device {device}: under torchrun each process takes its own. Give --device {kind}.")
     if kind == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
+        if int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+            raise HarnessError(f"torchrun has started more processes than the {torch.cuda.device_count()} GPU(s) here.")
         torch.cuda.set_device(device)
     arguments: dict[str, Any] = {"device_id": torch.device(device)} if kind == "cuda" else {}
     dist.init_process_group("nccl" if kind == "cuda" else "gloo", **arguments)

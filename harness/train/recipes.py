@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from harness.plugins import suggest
-from harness.train.spec import options
+from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
 SETTABLE = {"model", *options()}
@@ -55,8 +55,9 @@ def load(name: str) -> Recipe:
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text()
-        except OSError as error:
-            raise HarnessError(f"--recipe {name}: {error.strerror}. Give a name or the path of a TOML file.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise HarnessError(f"--recipe {name}: {reason}. Give a name or the path of a TOML file.") from error
     elif name in names():
         text = resources.files("harness.registry.recipes").joinpath(f"{name}.toml").read_text()
     else:
@@ -64,6 +65,8 @@ def load(name: str) -> Recipe:
     try:
         told = tomllib.loads(text)
         recipe = Recipe(Path(name).stem if name.endswith(".toml") else name, **told)
+        if not isinstance(recipe.settings, dict):
+            raise TypeError("its settings are no table")
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise HarnessError(
             f"--recipe {name} is no recipe: {error}. See registry/recipes/ for what one says."
@@ -78,7 +81,10 @@ def load(name: str) -> Recipe:
 
 def _fits(key: str, value: Any) -> bool:
     """Whether a TOML value is of the setting's type; a whole number will do for a fraction."""
-    default = options()[key].default if key in options() else ""
-    if default is None or isinstance(default, float):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, list if isinstance(default, tuple) else type(default))
+    wanted = get_type_hints(TrainSpec)[key]
+    kinds = get_args(wanted) or (wanted,)
+    if get_origin(wanted) is tuple:
+        return isinstance(value, list) and all(isinstance(item, kinds[0]) for item in value)
+    if float in kinds:
+        kinds += (int,)
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))

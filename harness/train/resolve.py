@@ -16,7 +16,7 @@ OPEN = {"epochs": None, "batch_size": None, "lr": None, "weight_decay": 0.0, "wa
 CLASSIFYING = {
     "loss", "smoothing", "augmix", "augmix_severity", "jsd", "deepaugment", "deepaugment_share",
     "diffaug", "diffusion", "diffaug_times", "diffaug_sampler", "conditional", "conditional_weight",
-    "mixup", "cutmix", "data_extra", "extra_as", "labels",
+    "mixup", "cutmix", "data_extra", "extra_as", "labels", "drop_path",
 }  # fmt: skip
 MEANT: Mapping[str, set[str]] = {
     "classifier": CLASSIFYING,
@@ -54,8 +54,12 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     _check_meaning(spec)
     spec = _filled(spec)
     for name in ("epochs", "batch_size", "lr"):
-        if not getattr(spec, name):
+        if getattr(spec, name) is None:
             raise HarnessError(f"The recipe of {spec.model!r} leaves {flag(name)} open. Give a number.")
+    if not spec.lr:
+        raise HarnessError("--lr 0 changes no weight. Give a positive number.")
+    if (spec.warmup or 0) > (spec.epochs or 0):
+        raise HarnessError(f"--warmup {spec.warmup} is longer than the run (--epochs {spec.epochs}).")
     optimize.learning_rate(spec, float(spec.epochs or 0))
     spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
     if spec.deepaugment:

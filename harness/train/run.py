@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from harness import metrics, noise, weights
+from harness.data import decoders, ordered
 from harness.diffusion.denoiser import Denoiser
 from harness.files import check_writable, writing
-from harness.networks import Tiles, place
+from harness.networks import Tiles, check_compiler, place
 from harness.train.build import alone, build, open_split, open_training, schedule
 from harness.train.loop import Conduct, Progress, train
 from harness.train.parallel import world
@@ -45,6 +46,8 @@ def run(
     spec = resolve(spec)
     with world(spec.device) as here:
         torch.manual_seed(spec.seed)
+        if spec.compile:
+            check_compiler(here.device)
         data, test = open_training(spec), open_split(spec, "test")
         task, header = build(spec, data, here)
         if here.first:
@@ -53,37 +56,36 @@ def run(
                 (out / "state.pt").unlink(missing_ok=True)
         here.wait()
         done = train(task, out, Conduct(here, workers, tensorboard, report if here.first else lambda progress: None))
-        card: dict[str, Any] = {}
-        if here.first:
-            sha256 = weights.write(out / "model.safetensors", done.network, header)
-            card = {
-                "name": spec.name,
-                "command": spec.command(),
-                "sha256": sha256,
-                "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
-                "spec": asdict(spec),
-                "parameters": sum(p.numel() for p in done.network.parameters()),
-                "steps": done.steps,
-                "seconds": round(done.seconds, 1),
-                "shares": done.shares,
-                "made_with": {
-                    "python": platform.python_version(),
-                    "torch": torch.__version__,
-                    "threads": torch.get_num_threads(),
-                    "processes": here.size,
-                },
-                **MEASURES[spec.kind](spec, done.network, test, here.device),
-            }
-            with writing(out / "card.json") as partial:
-                partial.write_text(json.dumps(card, indent=2) + "\n")
-        here.wait()
+    if not here.first:  # the others need not wait for the test images, and would not wait for long
+        return {}
+    sha256 = weights.write(out / "model.safetensors", done.network, header)
+    card = {
+        "name": spec.name,
+        "command": spec.command(),
+        "sha256": sha256,
+        "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
+        "spec": asdict(spec),
+        "parameters": sum(p.numel() for p in done.network.parameters()),
+        "steps": done.steps,
+        "seconds": round(done.seconds, 1),
+        "shares": done.shares,
+        "made_with": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "processes": here.size,
+        },
+        **MEASURES[spec.kind](spec, done.network, test, here.device),
+    }
+    with writing(out / "card.json") as partial:
+        partial.write_text(json.dumps(card, indent=2) + "\n")
     return card
 
 
 def _batches(test: Dataset) -> Iterator[Batch]:
-    """The test images, a tile at a time."""
-    for start in range(0, len(test.ids), TILE):
-        yield test.read(range(start, min(start + TILE, len(test.ids))))
+    """The test images, a tile at a time, decoded ahead."""
+    tiles = (range(start, min(start + TILE, len(test.ids))) for start in range(0, len(test.ids), TILE))
+    yield from ordered(test.read, tiles, decoders([test]))
 
 
 def _clean_accuracy(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,26 @@ import torch
 from torch import nn
 
 from harness.files import writing
-from harness.train.spec import TrainSpec
 from harness.types import HarnessError
 
 SAVE_EVERY_SECONDS = 10.0
+SHARE_OF_TIME = 0.02
+"""What saving may take at most: the larger the network, the rarer its states."""
 
 
 class State:
-    """Weights, optimiser, averaged weights and the seconds spent, saved every `SAVE_EVERY_SECONDS`."""
+    """Weights, optimiser, averaged weights and the seconds spent, saved every `SAVE_EVERY_SECONDS`.
 
-    def __init__(self, file: Path, spec: TrainSpec, network: nn.Module, optimizer: Any, ema: Any) -> None:
-        self.file, self.spec = file, spec
+    made_from: the settings, and the hashes of what the run reads; a run with others does not go on from here.
+    """
+
+    def __init__(self, file: Path, made_from: Mapping[str, Any], network: nn.Module, optimizer: Any, ema: Any) -> None:
+        self.file, self.made_from = file, made_from
         self.network, self.optimizer, self.ema = network, optimizer, ema
         self.shares: Mapping[str, float] = {}
         self._earlier = 0.0
         self._began = self._saved = time.monotonic()
+        self._took = 0.0
 
     @property
     def seconds(self) -> float:
@@ -45,14 +49,14 @@ class State:
 
     def save_sometimes(self, step: int, shares: Mapping[str, float]) -> None:
         """Save if it is time."""
-        if time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
+        if time.monotonic() - self._saved > max(SAVE_EVERY_SECONDS, self._took / SHARE_OF_TIME):
             self.save(step, shares)
 
     def save(self, step: int, shares: Mapping[str, float]) -> None:
         """Write the state after `step` steps, and the shares of the time."""
-        self._saved = time.monotonic()
+        began = time.monotonic()
         state = {
-            "spec": asdict(self.spec),
+            "made_from": dict(self.made_from),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema else {},
@@ -64,12 +68,14 @@ class State:
         torch.save(state, buffer)
         with writing(self.file) as partial:
             partial.write_bytes(buffer.getbuffer())
+        self._saved = time.monotonic()
+        self._took = self._saved - began
 
     def _load(self) -> int:
-        now = asdict(self.spec)
+        now = self.made_from
         try:
             state = torch.load(self.file, weights_only=True, map_location="cpu")
-            then = dict(state["spec"])
+            then = dict(state["made_from"])
             changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
             if not changed:
                 self.network.load_state_dict(state["network"])
@@ -84,6 +90,6 @@ class State:
                 "version. --fresh starts over."
             ) from error
         raise HarnessError(
-            f"{self.file} belongs to a run with other settings ({', '.join(changed)}). "
+            f"{self.file} belongs to a run with other settings or inputs ({', '.join(changed)}). "
             "Give another --out, or --fresh to start over."
         )

@@ -42,11 +42,12 @@ class CropFlip:
         """From a picture to (3, size, size) in [0, 1]."""
         from timm.data import create_transform
 
-        return create_transform(
+        # Not normalised, and still with the usual mean: it is the colour that rotation and shear fill corners with.
+        transform: Any = create_transform(
             size, is_training=True, scale=(self.least, 1.0), interpolation=self.interpolation,
-            auto_augment=self.policy or None, color_jitter=self.jitter or None,
-            mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), re_prob=0.0,
+            auto_augment=self.policy or None, color_jitter=self.jitter or None, normalize=False, re_prob=0.0,
         )  # fmt: skip
+        return lambda picture: transform(picture).float() / 255
 
 
 @augmentation("three-augment", pictures=True)
