@@ -15,7 +15,8 @@ from PIL import Image
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import to_tensor
 
-from harness import distorted, plugins
+from harness import distorted, plugins, weights
+from harness.classifier import fitted
 from harness.data import ArrayDataset, open_pictures
 from harness.train import copies, recipes
 from harness.train.build import build, open_training
@@ -267,6 +268,15 @@ def test_image_sizes_belong_to_stored_pictures(tmp_path: Path, few: ArrayDataset
     smaller = replace(pictures, geometry=pictures.geometry.scaled(192))
     assert smaller.geometry == Geometry(219, 192, "bicubic")
     assert smaller.read([0]).images.shape == (1, 3, 192, 192)
+
+
+def test_what_is_trained_at_a_size_is_shown_that_size(few: ArrayDataset, tmp_path: Path) -> None:
+    task, header = build(spec(model="timm/test_vit", image_size=32), few, World())
+    weights.write(tmp_path / "model.safetensors", task.network, header)
+    network: Any = weights.find_classifier(str(tmp_path))[0].eval()
+    images = torch.rand(2, 3, 48, 48)
+    with torch.no_grad():
+        assert torch.equal(network(images), network(fitted(images, [(32, 32)])))
 
 
 def test_timm_s_architectures_keep_their_normalisation() -> None:
