@@ -11,7 +11,8 @@ import numpy as np
 
 from harness import leaderboard, metrics, plugins, record
 from harness.leaderboard import Table, label, title
-from harness.record import Rows, RunRecord
+from harness.record import RunRecord
+from harness.tables import Rows
 from harness.types import Condition, HarnessError
 
 

@@ -12,22 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from harness import tables
 from harness.data import Feed
 from harness.job import Job, Part
 from harness.job import prepare as prepare
-from harness.record import Cost, Journal, Rows, RunRecord, environment
-from harness.types import Batch, Columns, Condition, Dataset, HarnessError, Pair
+from harness.journal import Journal
+from harness.record import Cost, RunRecord, environment
+from harness.tables import Rows
+from harness.types import Batch, Dataset, HarnessError, Pair
 from harness.views import BatchViews
 
 KEEP_EVERY = 20.0
 """Seconds between two interim states of a part on disk."""
-
-FINAL = "final"
-"""Column of interim states: images that are done; the others go on from there."""
-
 
 LEARNT = ".learnt"
 """Folder in the results folder for what suites learn before the first image."""
@@ -147,24 +145,25 @@ def _evaluate(
 
     def keep(begun: Sequence[Rows] | None = None, calls: int = 0) -> None:
         for k, (journal, (old, _), cost) in enumerate(zip(journals, interim, meter.read(calls), strict=True)):
-            rows = [_marked(done, True) for done in collected[k]] + ([_marked(begun[k], False)] if begun else [])
-            journal.write(part.name, _with_rest(_joined(rows), old), cost, interim=True)
+            rows = [tables.marked(done, True) for done in collected[k]]
+            rows += [tables.marked(begun[k], False)] if begun else []
+            journal.write(part.name, tables.with_rest(tables.joined(rows), old), cost, interim=True)
 
     for first in range(0, len(part.indices), step):
         batch = next(feed)
         if batch is None:  # none of its images could be read
             continue
-        found = [_final(rows, batch) for rows, _ in interim]
+        found = [tables.final(rows, batch) for rows, _ in interim]
         if not any(rows is None for rows in found):
             collected = [[*before, now] for before, now in zip(collected, found, strict=True) if now is not None]
             kept += len(batch)
             yield first + len(batch), kept
             continue
         views = BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
-        known = [_known(rows, batch) for rows, _ in interim]
+        known = [tables.known(rows, batch) for rows, _ in interim]
         resumed = any(columns is not None for columns in known)
         for seen in job.suite.observe(part.condition, views, batch.labels, pairs, known):
-            rows = [_rows(batch, part.condition, columns) for columns in seen.columns]
+            rows = [tables.of_batch(batch, part.condition, columns) for columns in seen.columns]
             if seen.done < 1 and meter.due():
                 keep(rows, views.calls)
             kept, resumed = kept + resumed * seen.done * len(batch), False
@@ -174,7 +173,7 @@ def _evaluate(
         if meter.due():
             keep()
     for journal, batches, cost in zip(journals, collected, meter.read(), strict=True):
-        journal.write(part.name, _joined(batches), cost)
+        journal.write(part.name, tables.joined(batches), cost)
 
 
 class _Meter:
@@ -200,48 +199,6 @@ class _Meter:
             {"pairs": len(self._spent), **{name: value + spent.get(name, 0) for name, value in now.items()}}
             for spent in self._spent
         ]
-
-
-def _joined(batches: list[Rows]) -> Rows:
-    return {name: np.concatenate([rows[name] for rows in batches]) for name in batches[0]} if batches else {}
-
-
-def _with_rest(rows: Rows, old: Rows | None) -> Rows:
-    """Rows, and those of an older interim state for images that have not had their turn again."""
-    if old is None:
-        return rows
-    rest = ~np.isin(old["id"], rows["id"])
-    return _joined([rows, {name: values[rest] for name, values in old.items()}])
-
-
-def _marked(rows: Rows, final: bool) -> Rows:
-    return {**rows, FINAL: np.full(len(rows["id"]), final)}
-
-
-def _final(rows: Rows | None, batch: Batch) -> Rows | None:
-    """A batch's rows out of an interim state, if all of them are there and final."""
-    if rows is None:
-        return None
-    place = {name: k for k, name in enumerate(rows["id"]) if rows[FINAL][k]}
-    if not place.keys() >= set(batch.ids):
-        return None
-    picked = [place[name] for name in batch.ids]
-    return {name: values[picked] for name, values in rows.items() if name != FINAL}
-
-
-def _known(rows: Rows | None, batch: Batch) -> Columns | None:
-    """The interim columns of a batch's images, zeros for those that have none; None if none has."""
-    if rows is None or not np.isin(batch.ids, rows["id"]).any():
-        return None
-    place = {name: k for k, name in enumerate(rows["id"])}
-    found = np.array([place.get(name, len(place)) for name in batch.ids])
-    columns = {name: values for name, values in rows.items() if name not in ("id", "condition", "label", FINAL)}
-    return {n: torch.from_numpy(np.concatenate([v, np.zeros_like(v[:1])])[found]) for n, v in columns.items()}
-
-
-def _rows(batch: Batch, condition: Condition, columns: Columns) -> Rows:
-    keys = {"id": np.array(batch.ids), "condition": np.full(len(batch), condition.name), "label": batch.labels.numpy()}
-    return {**keys, **{name: column.numpy() for name, column in columns.items()}}
 
 
 def _finish(job: Job, pair: Pair, journal: Journal, gaps: bool) -> Path | None:

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from harness import plugins, weights
 from harness.diffusion.denoiser import Denoiser
+from harness.journal import Journal
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
-from harness.record import SCHEMA, Journal, Rows, benchmark, key_of
+from harness.record import SCHEMA, benchmark, key_of
+from harness.tables import Rows
 from harness.types import BadImage, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
 
 TRIED = 100
