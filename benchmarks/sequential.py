@@ -2,6 +2,7 @@
 
     python benchmarks/sequential.py              # in simulation
     python benchmarks/sequential.py results      # on the fixed-N records of a folder
+    python benchmarks/sequential.py results --write   # both, into results/sequential.md
 
 Nothing but counts is simulated; about nine minutes on one core. Three tables:
 
@@ -24,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -232,15 +234,19 @@ def recorded(folder: Path) -> Table:
 
 
 def main() -> None:
-    """Print the tables."""
-    tables: list[Callable[[], Table]] = [savings, exact, coverage]
-    if len(sys.argv) > 1:
-        plugins.discover()
-        tables = [lambda: recorded(Path(sys.argv[1]))]
-    for table in tables:
+    """Print the tables, or write them."""
+    folders, write = [Path(text) for text in sys.argv[1:] if text != "--write"], "--write" in sys.argv
+    plugins.discover()
+    simulated: list[Callable[[], Table]] = [savings, exact, coverage]
+    tables: list[Callable[[], Table]] = [partial(recorded, folder) for folder in folders]
+    page = "# Sequential certification against the fixed-N procedure\n\nBy `python benchmarks/sequential.py`.\n"
+    for table in [*tables, *(simulated if write or not folders else [])]:
         start = time.perf_counter()
         found = table()
         console.show(replace(found, caption=f"{found.caption} {time.perf_counter() - start:.0f} s."))
+        page += "\n" + leaderboard.markdown(found)
+    if write:
+        (folders[0] / "sequential.md").write_text(page)
 
 
 if __name__ == "__main__":
