@@ -17,7 +17,7 @@ from torchvision.transforms.functional import to_tensor
 
 from harness import distorted, plugins, weights
 from harness.classifier import fitted
-from harness.data import ArrayDataset, open_pictures
+from harness.data import ArrayDataset, decoded, open_pictures
 from harness.train import copies, recipes
 from harness.train.build import build, open_training
 from harness.train.copies import Matched, Union
@@ -137,6 +137,10 @@ def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayD
         assert all(step.pictures == () and step.raw.images.shape[-1] == 32 for step in steps)
         return {n: image for s in steps for n, image in zip(s.augmented.ids, s.augmented.images, strict=True)}
 
+    unseen = Feed(Plan(40, "d", 0, 8, 1), data, augment, whole=True)[0]
+    seen = Feed(Plan(40, "d", 0, 8, 1), data, augment, whole=True, originals=True)[0]
+    assert torch.equal(unseen.augmented.images, seen.augmented.images) and bool(unseen.raw.images.isnan().all())
+    assert torch.equal(seen.raw.images, decoded(data, [few.ids.index(name) for name in seen.raw.ids]).images)
     one, other = images(), images(batch_size=20)
     assert set(one) == set(few.ids) and all(torch.equal(one[n], other[n]) for n in few.ids)
     assert all(
@@ -270,8 +274,10 @@ def test_image_sizes_belong_to_stored_pictures(tmp_path: Path, few: ArrayDataset
     assert smaller.read([0]).images.shape == (1, 3, 192, 192)
 
 
-def test_what_is_trained_at_a_size_is_shown_that_size(few: ArrayDataset, tmp_path: Path) -> None:
-    task, header = build(spec(model="timm/test_vit", image_size=32), few, World())
+@pytest.mark.parametrize("model", ["timm/test_vit", "timm/test_resnet"])
+def test_what_is_trained_at_a_size_is_shown_that_size(model: str, few: ArrayDataset, tmp_path: Path) -> None:
+    task, header = build(spec(model=model, image_size=32), few, World())
+    assert ("img_size" in header["arguments"]) == (model == "timm/test_vit")
     weights.write(tmp_path / "model.safetensors", task.network, header)
     network: Any = weights.find_classifier(str(tmp_path))[0].eval()
     images = torch.rand(2, 3, 48, 48)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -104,9 +105,7 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any], device:
     if spec.drop_path:
         arguments["drop_path_rate"] = spec.drop_path
     if spec.image_size:
-        arguments["img_size"] = spec.image_size
         header["sizes"] = [[spec.image_size] * 2]
-    header["arguments"] = arguments
     criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
     terms: list[Term] = [Clean(criterion)]
     if spec.augmix:
@@ -116,8 +115,17 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any], device:
     if spec.diffaug:
         terms.append(_diffaug(spec, data, criterion, header, device))
     # Last: the denoiser's construction, too, draws from the seed, and the cards were written in this order.
-    body = _body(spec, arguments)
+    body, header["arguments"] = _sized(spec, arguments)
     return ImageClassifier(body, *_normalisation(body)), Classification(terms)
+
+
+def _sized(spec: TrainSpec, arguments: Mapping[str, Any]) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The body for images of --image-size, and what it was built with: convolutions take no size, and any will do."""
+    if spec.image_size:
+        with suppress(TypeError):
+            sized = {**arguments, "img_size": spec.image_size}
+            return plugins.architecture[spec.model].build(**sized), sized
+    return _body(spec, arguments), arguments
 
 
 def _body(spec: TrainSpec, arguments: Mapping[str, Any]) -> nn.Module:

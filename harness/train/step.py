@@ -145,7 +145,8 @@ class Feed(TorchDataset[Step]):
     augment: what every image goes through; stages: what comes after it, for `data` alone.
     whole: `augment` wants whole pictures, as they were before the data set's geometry.
     extras: copies of the data set, sample by sample, whose images travel beside.
-    originals: somebody looks at the raw images, so that for a copy its original must be read.
+    originals: somebody looks at the raw images, so that for a copy its original must be read, and whole pictures be
+        brought to the data set's geometry.
     """
 
     plan: Plan
@@ -168,12 +169,23 @@ class Feed(TorchDataset[Step]):
     def _read(self, data: Any, samples: Sequence[tuple[int, int]], epoch: int, first: int) -> Step:
         indices = [index for index, _ in samples]
         pictures = tuple(data.picture(i) for i in indices) if self.whole else ()
-        batch = decoded(data, indices, pictures) if self.whole else data.read(indices)
+        if not self.whole:
+            batch = data.read(indices)
+        elif self.originals:
+            batch = decoded(data, indices, pictures)
+        else:
+            batch = self._unseen(data, indices)
         seen = self.originals and hasattr(data, "originals")
         raw = data.read([data.originals[i] for i in indices]) if seen else batch
         names = (name if not again else f"{name}#{again}" for name, (_, again) in zip(batch.ids, samples, strict=True))
         batch = replace(batch, ids=tuple(names))
         return Step(replace(raw, ids=batch.ids), batch, self.plan.seed, epoch, first, pictures=pictures)
+
+    def _unseen(self, data: Any, indices: Sequence[int]) -> Batch:
+        """Images that the augmentation replaces before anybody looks; who does look finds no numbers."""
+        side = data.geometry.crop
+        images = torch.full((len(indices), 3, side, side), torch.nan)
+        return Batch(tuple(data.ids[i] for i in indices), images, data.labels[list(indices)])
 
 
 @dataclass(frozen=True)
