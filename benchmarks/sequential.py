@@ -4,7 +4,7 @@
     python benchmarks/sequential.py results      # on the fixed-N records of a folder
     python benchmarks/sequential.py results --write   # both, into results/sequential.md
 
-Nothing but counts is simulated; about nine minutes on one core. Three tables:
+Nothing but counts is simulated; about five minutes on one core. Three tables:
 
 - the error probability of each threshold at its worst case, p exactly at the threshold, computed without simulation
   (forward recursion over all counts) for every fifth count of selection votes;
