@@ -236,10 +236,13 @@ def recorded(folder: Path) -> Table:
 def main() -> None:
     """Print the tables, or write them."""
     folders, write = [Path(text) for text in sys.argv[1:] if text != "--write"], "--write" in sys.argv
+    if write and not folders:
+        sys.exit("--write puts the page beside records: name their folder first, as in: sequential.py results --write")
     plugins.discover()
     simulated: list[Callable[[], Table]] = [savings, exact, coverage]
     tables: list[Callable[[], Table]] = [partial(recorded, folder) for folder in folders]
-    page = "# Sequential certification against the fixed-N procedure\n\nBy `python benchmarks/sequential.py`.\n"
+    page = "# Sequential certification against the fixed-N procedure\n\n"
+    page += "By `python benchmarks/sequential.py results --write`.\n"
     for table in [*tables, *(simulated if write or not folders else [])]:
         start = time.perf_counter()
         found = table()

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness import noise, plugins, record
-from harness.data import check_size, open_dataset
+from harness.data import open_dataset, resized
 from harness.deepaugment import Distorter
 from harness.files import check_writable, writing
 from harness.types import Dataset, HarnessError
@@ -154,10 +154,9 @@ def _whole(data: Any, rows: Sequence[int], size: int | None) -> Iterator[Tensor]
     if not hasattr(data, "picture"):
         yield from data.read(rows).images
         return
-    uncropped = replace(data.geometry, resize=size or data.geometry.resize, crop=0)
+    uncropped = replace(data.geometry, resize=size or data.geometry.resize, crop=0, interpolation="bilinear")
     for row in rows:
-        picture = data.picture(row)
-        pixels = picture.resize(check_size(picture.size, uncropped, data.where(row)), Image.Resampling.BILINEAR)
+        pixels = resized(data.picture(row), uncropped, data.where(row))
         yield torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
 
 

@@ -78,19 +78,23 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
 
 
-def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
-    """One metric of a leaderboard's records in full: a row per condition, a column per classifier and method.
+def having(records: Iterable[RunRecord], metric: str) -> list[RunRecord]:
+    """The records that have a metric of this name, which may be written with spaces; HarnessError where none has."""
+    records = list(records)
+    found = [r for r in records if r.metric(metric.replace(" ", "_"))]
+    if not found:
+        raise plugins.suggest("metric", metric, sorted({m.name for r in records for m in r.metrics}))
+    return found
 
-    Raises HarnessError where no record has it; names may be written with spaces.
-    """
+
+def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
+    """One metric of a leaderboard's records in full: a row per condition, a column per classifier and method."""
     name, first = metric.replace(" ", "_"), entries[0]
-    known = list(dict.fromkeys(m.name for entry in entries for m in entry.metrics))
-    if name not in known:
-        raise plugins.suggest("metric", metric, known, f" in the records of {record.benchmark(first.suite)}")
     conditions = dict.fromkeys(m.condition for entry in entries for m in entry.metrics if m.name == name)
     of = [f"{entry.model.name}, {method}" for entry, method in zip(entries, variants(entries), strict=True)]
     rows = [[c, *(spell(m) if (m := e.metric(name, c)) else "" for e in entries)] for c in conditions]
-    return Table(f"{title(first)}: {heading(first, name, next(iter(conditions)), bare=True)}", ["", *of], rows)
+    told = heading(first, name, next(iter(conditions)), bare=True)
+    return Table(f"{title(first)}: {told}", ["", *of], rows, "95 % intervals.")
 
 
 def _calls(cost: Cost) -> str:

@@ -109,7 +109,7 @@ def leaderboard(
         raise HarnessError(
             f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
         )
-    for entries in boards.boards(records).values():
+    for entries in boards.boards(boards.having(records, metric) if metric else records).values():
         console.show(boards.by_condition(entries, metric) if metric else boards.ranking(entries))
         if plot:
             console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))

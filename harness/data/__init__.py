@@ -14,6 +14,6 @@ from harness.data.opening import open_copy as open_copy
 from harness.data.opening import open_dataset as open_dataset
 from harness.data.opening import open_pictures as open_pictures
 from harness.data.pictures import StoredPictures as StoredPictures
-from harness.data.pictures import check_size as check_size
 from harness.data.pictures import decoded as decoded
 from harness.data.pictures import read_image as read_image
+from harness.data.pictures import resized as resized

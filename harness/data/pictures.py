@@ -159,9 +159,14 @@ def fit(image: Image.Image, geometry: Geometry, where: str) -> np.ndarray:
 
     Raises BadImage, naming `where` it comes from, for one that is too small.
     """
-    image = image.resize(check_size(image.size, geometry, where), Image.Resampling[geometry.interpolation.upper()])
+    image = resized(image, geometry, where)
     left, top = (round((side - geometry.crop) / 2) for side in image.size)
     return np.asarray(image.crop((left, top, left + geometry.crop, top + geometry.crop)))
+
+
+def resized(image: Image.Image, geometry: Geometry, where: str) -> Image.Image:
+    """An image before the geometry's crop; raises BadImage, naming `where` it comes from, for one that is too small."""
+    return image.resize(check_size(image.size, geometry, where), Image.Resampling[geometry.interpolation.upper()])
 
 
 def check_size(size: tuple[int, int], geometry: Geometry, where: str) -> tuple[int, int]:

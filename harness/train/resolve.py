@@ -59,7 +59,7 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     if not spec.lr:
         raise HarnessError("--lr 0 changes no weight. Give a positive number.")
     if (spec.warmup or 0) > (spec.epochs or 0):
-        raise HarnessError(f"--warmup {spec.warmup} is longer than the run (--epochs {spec.epochs}).")
+        raise HarnessError(f"--warmup {spec.warmup} is longer than the run (--epochs {spec.epochs}). Lower --warmup.")
     optimize.learning_rate(spec, float(spec.epochs or 0))
     spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
     if spec.deepaugment:
