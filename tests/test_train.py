@@ -206,11 +206,13 @@ def test_any_denoiser_architecture_can_be_trained(
     plugins.architecture("tiny", kind="denoiser", image_size=32)(Tiny)
     assert default_denoiser() == "unet"
     settings = ["--epochs", "1", "--batch-size", "399", "--lr", "0.001", "--device", "cpu"]
-    harness(monkeypatch, "train", "--model", "tiny", *settings, "--out", str(tmp_path))
+    mine = tmp_path / "mine.py"
+    mine.write_text("")
+    harness(monkeypatch, "train", "--model", "tiny", *settings, "--out", str(tmp_path), "--plugin", str(mine))
     shown = " ".join(capsys.readouterr().out.split())
     assert f"--denoiser {tmp_path}" in shown and "RMSE" in shown
     assert json.loads((tmp_path / "card.json").read_text())["command"] == " ".join(
-        ["harness", "train", "--model", "tiny", *settings]
+        ["harness", "train", "--model", "tiny", *settings, "--plugin", str(mine)]
     )
     assert isinstance(weights.find_denoiser(str(tmp_path))[0].network, Tiny)
     with pytest.raises(HarnessError, match=r"tiny.*--epochs"):

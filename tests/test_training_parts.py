@@ -448,6 +448,14 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], messag
         optimize.build(spec(**settings), nn.Linear(2, 2))
 
 
+@pytest.mark.parametrize("name", ["adamw", "lamb", "adabelief", "clion"])
+def test_optimisers_with_two_betas_get_them(name: str) -> None:
+    from harness.train import optimize
+
+    optimizer = optimize.build(spec(optimizer=name, momentum=0.8, beta2=0.9), nn.Linear(2, 2))
+    assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+
+
 def test_the_log_has_a_line_per_group_and_survives_a_kill(
     few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

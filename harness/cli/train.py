@@ -134,14 +134,16 @@ def train(
     spec = resolve.resolve(TrainSpec(**given))
     if denoiser and spec.kind != "denoiser":
         raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
+    files = [word for file in plugin for word in ("--plugin", str(file))]
+    files += [word for text in weights for word in ("--weights", text)]
     if dry_run:
-        return _plan(spec, recipe)
+        return _plan(spec, recipe, spec.command(files))
     fetch([spec.init])
     out = out or Path("runs") / (Path(recipe).name.removesuffix(".toml") or spec.name)
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one talks
         training.run(spec, out, workers=workers)
         return
-    console.err.print(f"{spec.command()}\nState, checkpoint and card go to {out}.")
+    console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:
         task = bar.begin(spec.name)
 
@@ -157,19 +159,19 @@ def train(
                 info=" ".join([*(f"{name} {value:.3f}" for name, value in step.losses.items()), *shares]),
             )
 
-        card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard)
+        card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard, files=files)
     if card:
         console.out.print(_outcome(card))
         console.out.print(_where_the_time_went(card))
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {USES[spec.kind].format(out)}")
 
 
-def _plan(spec: TrainSpec, name: str) -> None:
+def _plan(spec: TrainSpec, name: str, command: str) -> None:
     """Show what would be trained, and what it would take."""
     from harness import console, leaderboard
     from harness.train import build, estimate, recipes
 
-    title, caption = "Settings", spec.command()
+    title, caption = "Settings", command
     if name:
         recipe = recipes.load(name)
         title = f"{recipe.name}: {recipe.about}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from typing import Any
 
 import torch
@@ -15,17 +16,17 @@ from harness.types import HarnessError
 
 def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over the network's parameters; raises HarnessError for a name that timm does not know."""
-    from timm.optim import create_optimizer_v2, list_optimizers
+    from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
 
     known = [str(name) for name in list_optimizers()]
     if spec.optimizer not in known:
         raise suggest("optimiser", spec.optimizer, known)
-    betas: dict[str, Any] = {}
-    if "adam" in spec.optimizer or spec.optimizer.startswith(("lamb", "lion", "nadam")):
-        betas = {"betas": (spec.momentum, spec.beta2)}
     groups: Any = _groups(network, spec)
-    settings = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum, **betas}
+    settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum}
     try:
+        usual = signature(get_optimizer_class(spec.optimizer, bind_defaults=False)).parameters.get("betas")
+        if usual and isinstance(usual.default, tuple) and len(usual.default) == 2:
+            settings["betas"] = (spec.momentum, spec.beta2)
         return create_optimizer_v2(groups, opt=spec.optimizer, **settings)
     except Exception as error:  # optimisers check themselves in many ways, and some are not installed
         raise HarnessError(f"--optimizer {spec.optimizer} with {settings}: {error or type(error).__name__}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,14 @@ def run(
     fresh: bool = False,
     workers: int = 0,
     tensorboard: bool = False,
+    files: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train, write ``model.safetensors``, ``card.json`` and ``log.jsonl`` into `out`, return the card.
 
     Under ``torchrun`` all processes train together, and the first one reports and writes.
 
     fresh: forget the state of an earlier run in `out`. workers: processes that prepare batches ahead of time.
+    files: see `TrainSpec.command`.
     """
     spec = resolve(spec)
     with world(spec.device) as here:
@@ -61,7 +63,7 @@ def run(
     sha256 = weights.write(out / "model.safetensors", done.network, header)
     card = {
         "name": spec.name,
-        "command": spec.command(),
+        "command": spec.command(files),
         "sha256": sha256,
         "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
         "spec": asdict(spec),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
@@ -144,8 +144,11 @@ class TrainSpec:
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
         return "+".join([*parts, *filter(None, [self.objective])])
 
-    def command(self) -> str:
-        """The command that makes these weights again, every number and the device spelled out."""
+    def command(self, files: Sequence[str] = ()) -> str:
+        """The command that makes these weights again, every number and the device spelled out.
+
+        files: options that name a user's files, which are no settings.
+        """
         short = default_denoisers() == [self.model]
         words = ["harness", "train", *(["--denoiser"] if short else ["--model", self.model])]
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
@@ -159,7 +162,7 @@ class TrainSpec:
             value = getattr(self, f.name)
             if value != implied[f.name]:
                 words += _words(f, value)
-        return shlex.join(words)
+        return shlex.join([*words, *files])
 
 
 def options() -> Mapping[str, Field[Any]]:
