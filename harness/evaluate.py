@@ -222,7 +222,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
     metrics, notes = job.suite.summarise(rows)
     spec = job.spec_of(pair)
     images = len(set(rows["id"]))
-    needs = job.tally([pair.procedure])
+    needs = job.tally([pair])
     step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
     whole = len(rows["id"]) == job.rows
     return RunRecord(
@@ -272,5 +272,5 @@ def _batch_size(job: Job) -> int:
     except (ValueError, OSError):  # macOS does not say
         return job.tiles.size
     per_image = job.example.numel() * torch.float32.itemsize * 64
-    least = -(-job.tiles.size // job.tally([pair.procedure for pair in job.pairs]).together)
+    least = -(-job.tiles.size // job.tally(job.pairs).together)
     return max(least, min(job.tiles.size, free // 10 // per_image))

@@ -112,7 +112,7 @@ class Job:
         A multiple of four, for methods whose images form groups.
         """
         size, whole = self.suite.part, math.lcm(self.spec.tile, 4)
-        several = self.tally([pair.procedure for pair in self.pairs]).together > 1
+        several = self.tally(self.pairs).together > 1
         return size if several else -(-size // whole) * whole
 
     def _picked(self, data: Dataset) -> range:
@@ -154,9 +154,10 @@ class Job:
                 return self.data.read([index]).images
         return self.data.read([last]).images
 
-    def tally(self, procedures: Sequence[Any]) -> Tally:
-        """What procedures cost per image."""
-        return self.suite.tally(procedures, self.example, self.data.num_classes)
+    def tally(self, pairs: Sequence[Pair]) -> Tally:
+        """What the methods of these pairs cost per image and classifier; one that pairs share is counted once."""
+        procedures = {pair.method: pair.procedure for pair in pairs}
+        return self.suite.tally(list(procedures.values()), self.example, self.data.num_classes)
 
     def uses_denoiser(self, pair: Pair) -> bool:
         """Whether a pair's method is declared to look at denoised images, or the suite shows nothing else."""
@@ -272,7 +273,7 @@ def _check_classifier(job: Job, pair: Pair) -> None:
 
 def _check_method(job: Job, pair: Pair) -> None:
     try:
-        needs = job.tally([pair.procedure])
+        needs = job.tally([pair])
     except HarnessError:
         raise
     except Exception as error:

@@ -362,12 +362,14 @@ def test_a_dry_run_bills_tiles_that_draws_fill(
 ) -> None:
     """Parts of four and of two images, 100 draws at a time; a second per image in each network and to read."""
     monkeypatch.setattr(estimate, "_seconds", lambda *_: float(tile))
-    changes = {"suite": "certify:sigma=0.5,n=1000", "models": ("digits/resnet",), "methods": ("denoise",)}
-    job = evaluate.prepare(replace(SPEC, **{**changes, "limit": 6, "tile": tile}), tmp_path)
-    found = estimate.estimate(job)
-    assert found.classifier_calls == found.denoiser_calls == 6 * 1100
-    assert found.seconds == pytest.approx(rows * (1100 + 1100 + 1))
-    assert not found.at_most
+    for models in (("digits/resnet",), ("digits/resnet", "digits/vit")):
+        changes = {"suite": "certify:sigma=0.5,n=1000", "models": models, "methods": ("denoise",)}
+        job = evaluate.prepare(replace(SPEC, **{**changes, "limit": 6, "tile": tile}), tmp_path)
+        found = estimate.estimate(job)
+        assert found.denoiser_calls == 6 * 1100, "one for all classifiers"
+        assert found.classifier_calls == 6 * 1100 * len(models)
+        assert found.seconds == pytest.approx(rows * (1100 * (1 + len(models)) + 1))
+        assert not found.at_most
     shift = evaluate.prepare(RunSpec("digits", ("digits/resnet",), ("default",), limit=6, tile=tile), tmp_path)
     assert estimate.estimate(shift).seconds == pytest.approx(tile * (1 + 1)), "six images in a tile of their own"
 
