@@ -29,7 +29,7 @@ from harness import console, evaluate, plugins, weights
 from harness.classifier import ImageClassifier
 from harness.leaderboard import Table
 from harness.networks import TiledClassifier, Tiles, place
-from harness.types import Batch, Pair, RunSpec, Weights
+from harness.types import Batch, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews
 
 IMAGES = 40
@@ -93,7 +93,7 @@ def main() -> None:
         found = [TiledClassifier(network, Tiles(IMAGES)) for _ in range(classifiers)]
         pairs = [Pair(str(k), method, c, procedure, Weights(str(k), "", "")) for k, c in enumerate(found)]
         views = BatchViews(batch, denoiser, tiles, seed=0)
-        list(suite.observe(condition, views, batch.labels, pairs, [None] * len(pairs)))
+        list(suite.observe(Scene(condition, views, batch.labels, pairs, [None] * len(pairs))))
         return views.calls
 
     def unshared(method: str) -> None:

@@ -21,7 +21,7 @@ from harness.job import prepare as prepare
 from harness.journal import Journal
 from harness.record import Cost, RunRecord, environment
 from harness.tables import Rows
-from harness.types import Batch, Dataset, HarnessError, Pair
+from harness.types import Batch, Dataset, HarnessError, Pair, Scene
 from harness.views import BatchViews
 
 KEEP_EVERY = 20.0
@@ -162,7 +162,7 @@ def _evaluate(
         views = BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
         known = [tables.known(rows, batch) for rows, _ in interim]
         resumed = any(columns is not None for columns in known)
-        for seen in job.suite.observe(part.condition, views, batch.labels, pairs, known):
+        for seen in job.suite.observe(Scene(part.condition, views, batch.labels, pairs, known)):
             rows = [tables.of_batch(batch, part.condition, columns) for columns in seen.columns]
             if seen.done < 1 and meter.due():
                 keep(rows, views.calls)

@@ -31,6 +31,7 @@ from harness.types import (
     Metric,
     Observation,
     Pair,
+    Scene,
     Smoother,
     Stage,
     SuiteViews,
@@ -157,25 +158,18 @@ class Certification:
         """Nothing to learn."""
         return pairs
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
+    def observe(self, scene: Scene) -> Iterator[Observation]:
         """Count votes under noise, for all images of the batch side by side, until each has its answer.
 
         One pass over the draws: each noisy (and denoised) image is made once, and shown to every classifier that still
         wants draws of some image.
         """
-        sigma = self.sigma[self.conditions().index(condition)]
+        views, pairs, sigma = scene.views, scene.pairs, self.sigma[self.conditions().index(scene.condition)]
         classes = pairs[0].classifier(views.original()).shape[1]
-        counts = [Count.of(columns, len(labels), classes) for columns in known]
+        counts = [Count.of(columns, len(scene.labels), classes) for columns in scene.known]
         if not all(c.fits([0, *(draws.stop for draws in self._rounds())]) for c in counts):
             raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
-        if any(columns is not None for columns in known):
+        if any(columns is not None for columns in scene.known):
             yield self._seen(counts, sigma)
         for draws in self._rounds():
             for method in dict.fromkeys(p.method for p in pairs):

@@ -32,6 +32,7 @@ from harness.types import (
     Metric,
     Observation,
     Pair,
+    Scene,
     Stage,
     SuiteViews,
     Tally,
@@ -202,25 +203,9 @@ class Detection:
         }
         return {pair: undecided[pair][int(np.argmax(values))] for pair, values in reached.items()}
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
+    def observe(self, scene: Scene) -> Iterator[Observation]:
         """Predicted class, its probability, and the detector's score, in one step."""
-        columns: list[Columns] = []
-        for pair in pairs:
-            probabilities, scores = pair.procedure(views, pair)
-            confidence, prediction = probabilities.max(1)
-            found = {"prediction": prediction, "confidence": confidence, "score": scores}
-            if pair.procedure.rectified:
-                found["signed"] = (pair.classifier.respond(views.original())[0] < 0).any(1)
-            chosen = {f"chosen {key}": value for key, value in pair.procedure.chosen.items()}
-            columns.append({**found, **{key: torch.full_like(scores, value) for key, value in chosen.items()}})
-        yield Observation(columns)
+        yield Observation([_columns(scene.views, pair) for pair in scene.pairs])
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy in distribution; AUROC, FPR@95 and AUPR per data set and as near and far means."""
@@ -265,6 +250,16 @@ class Detection:
         caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
         caption += comparison.coverages(a, b)
         return Table(comparison.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
+
+
+def _columns(views: SuiteViews, pair: Pair) -> Columns:
+    probabilities, scores = pair.procedure(views, pair)
+    confidence, prediction = probabilities.max(1)
+    found = {"prediction": prediction, "confidence": confidence, "score": scores}
+    if pair.procedure.rectified:
+        found["signed"] = (pair.classifier.respond(views.original())[0] < 0).any(1)
+    chosen = {f"chosen {key}": value for key, value in pair.procedure.chosen.items()}
+    return {**found, **{key: torch.full_like(scores, value) for key, value in chosen.items()}}
 
 
 def _sources(clean: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -21,9 +21,8 @@ from harness.types import (
     HarnessError,
     Method,
     Metric,
-    Observation,
     Pair,
-    SuiteViews,
+    Scene,
     Tally,
 )
 
@@ -72,24 +71,14 @@ class EntropyVersusTime(CovariateShift):
         if any(super(EntropyVersusTime, self).tally([p], torch.zeros(1, 3, 32, 32), 10).denoiser for p in procedures):
             raise HarnessError(f"{self.name} looks at one-step denoisings itself; leave out --tta.")
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
         """Class, its probability and the entropy, on the denoised images."""
-        (shown,) = views.denoised([self.times[self.conditions().index(condition)]])
-        columns: list[Columns] = []
-        for pair in pairs:
-            probabilities = pair.classifier(shown).softmax(-1)
-            check_probabilities(probabilities, pair, len(labels))
-            confidence, prediction = probabilities.max(1)
-            entropy = torch.special.entr(probabilities).sum(1)
-            columns.append({"prediction": prediction, "confidence": confidence, "entropy": entropy})
-        yield Observation(columns)
+        (shown,) = scene.views.denoised([self.times[self.conditions().index(scene.condition)]])
+        probabilities = pair.classifier(shown).softmax(-1)
+        check_probabilities(probabilities, pair, len(scene.labels))
+        confidence, prediction = probabilities.max(1)
+        entropy = torch.special.entr(probabilities).sum(1)
+        return {"prediction": prediction, "confidence": confidence, "entropy": entropy}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Mean entropy and accuracy by time."""

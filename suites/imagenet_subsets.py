@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -18,7 +18,7 @@ from harness.plugins import suite
 from harness.suites.imagenet import PER_CLASS, FromImageNet, wnids
 from harness.suites.published import CLEAN
 from harness.suites.shift import check_probabilities
-from harness.types import Classifier, Columns, Condition, Dataset, HarnessError, Metric, Observation, Pair, SuiteViews
+from harness.types import Classifier, Columns, Condition, Dataset, HarnessError, Metric, Pair, Scene
 
 MASKED, ALL = "masked_accuracy", "accuracy_1000_way"
 
@@ -99,26 +99,16 @@ class SomeClasses(FromImageNet):
             )
         return Subset(replace(data, labels=self._same[data.labels]), tuple(picked))
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
         """Predicted class, its probability and that of the true class in one reading, the prediction in the other."""
-        columns: list[Columns] = []
-        for pair in pairs:
-            answers = {
-                ALL: self._answer(views, labels, pair, pair.classifier, torch.arange(len(self._same))),
-                MASKED: self._answer(views, labels, pair, _among(pair.classifier, self._among), self._among),
-            }
-            columns.append({**answers[self.reading], self.other: answers[self.other]["prediction"]})
-        yield Observation(columns)
+        answers = {
+            ALL: self._answer(scene, pair, pair.classifier, torch.arange(len(self._same))),
+            MASKED: self._answer(scene, pair, _among(pair.classifier, self._among), self._among),
+        }
+        return {**answers[self.reading], self.other: answers[self.other]["prediction"]}
 
-    def _answer(self, views: SuiteViews, labels: Tensor, pair: Pair, classifier: Classifier, among: Tensor) -> Columns:
-        found = pair.procedure(views, classifier)
+    def _answer(self, scene: Scene, pair: Pair, classifier: Classifier, among: Tensor) -> Columns:
+        found, labels = pair.procedure(scene.views, classifier), scene.labels
         check_probabilities(found, pair, len(labels))
         prediction = self._same[among[found.argmax(1)]]
         summed = found.new_zeros(len(labels), len(self._same)).index_add_(1, self._same[among], found)

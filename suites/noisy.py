@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,9 +25,8 @@ from harness.types import (
     Method,
     Metric,
     NoisyClassifier,
-    Observation,
     Pair,
-    SuiteViews,
+    Scene,
     Tally,
 )
 from harness.views import Diffused
@@ -81,24 +80,14 @@ class NoisyAccuracy(CovariateShift):
         for procedure in procedures:
             procedure(Diffused(image, torch.tensor([0]), lambda: image), lambda images: torch.zeros(len(images), 2))
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
-        """Predicted class, its probability and the time of every image, in one step."""
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+        """Predicted class, its probability and the time of every image."""
         times = {f"t={time}": time for time in self.times}
-        shown = views.diffused(times.get(condition.name))
-        columns: list[Columns] = []
-        for pair in pairs:
-            probabilities = pair.procedure(shown, _informed(pair.classifier, shown))
-            check_probabilities(probabilities, pair, len(labels))
-            confidence, prediction = probabilities.max(1)
-            columns.append({"prediction": prediction, "confidence": confidence, "time": shown.times})
-        yield Observation(columns)
+        shown = scene.views.diffused(times.get(scene.condition.name))
+        probabilities = pair.procedure(shown, _informed(pair.classifier, shown))
+        check_probabilities(probabilities, pair, len(scene.labels))
+        confidence, prediction = probabilities.max(1)
+        return {"prediction": prediction, "confidence": confidence, "time": shown.times}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy at a random time and at each, and the mean over these."""

@@ -23,6 +23,7 @@ from harness.types import (
     Metric,
     Observation,
     Pair,
+    Scene,
     Stage,
     SuiteViews,
     Tally,
@@ -85,23 +86,17 @@ class CovariateShift:
         """Nothing to learn."""
         return pairs
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
-        """Predicted class, its probability and that of the true class for every image, in one step."""
-        columns: list[Columns] = []
-        for pair in pairs:
-            probabilities = pair.procedure(views, pair.classifier)
-            check_probabilities(probabilities, pair, len(labels))
-            confidence, prediction = probabilities.max(1)
-            true = probabilities.gather(1, labels[:, None])[:, 0]
-            columns.append({"prediction": prediction, "confidence": confidence, "probability": true})
-        yield Observation(columns)
+    def observe(self, scene: Scene) -> Iterator[Observation]:
+        """Every pair's columns, in one step."""
+        yield Observation([self.columns_of(scene, pair) for pair in scene.pairs])
+
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+        """Predicted class, its probability and that of the true class for every image, by one pair."""
+        probabilities = pair.procedure(scene.views, pair.classifier)
+        check_probabilities(probabilities, pair, len(scene.labels))
+        confidence, prediction = probabilities.max(1)
+        true = probabilities.gather(1, scene.labels[:, None])[:, 0]
+        return {"prediction": prediction, "confidence": confidence, "probability": true}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy per condition and corruption, their mean, mCE, calibration error and negative log-likelihood.

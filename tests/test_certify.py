@@ -19,7 +19,7 @@ from harness.diffusion.schedule import linear
 from harness.evaluate import Tick
 from harness.networks import Tiles
 from harness.record import RunRecord
-from harness.types import Batch, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Weights
+from harness.types import Batch, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews
 
 SPEC = RunSpec(
@@ -230,7 +230,7 @@ def certificates(settings: str, smoother: str, classifier: Classifier, images: T
     procedure = plugins.smoother.configure(smoother)[1]
     pair = Pair("test", smoother, classifier, procedure, Weights("test", "", ""))
     views = BatchViews(batch, denoiser, Tiles(500), seed=0)
-    *_, last = suite.observe(suite.conditions()[0], views, batch.labels, [pair], [None])
+    *_, last = suite.observe(Scene(suite.conditions()[0], views, batch.labels, [pair], [None]))
     return last.columns[0]
 
 
@@ -352,7 +352,7 @@ def test_an_interim_state_that_does_not_fit_is_refused_before_any_draw() -> None
     known = {"selection": votes.index_fill(1, torch.tensor([0]), 70), "estimation": votes}
     with pytest.raises(HarnessError, match="--fresh"):
         views = BatchViews(batch, None, Tiles(100), seed=0)
-        next(suite.observe(suite.conditions()[0], views, batch.labels, [pair], [known]))
+        next(suite.observe(Scene(suite.conditions()[0], views, batch.labels, [pair], [known])))
     assert len(seen) == 1, "only to learn how many classes there are"
 
 

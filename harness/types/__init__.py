@@ -32,6 +32,7 @@ from harness.types.spec import RunSpec as RunSpec
 from harness.types.spec import dtype_of as dtype_of
 from harness.types.suites import Observation as Observation
 from harness.types.suites import Pair as Pair
+from harness.types.suites import Scene as Scene
 from harness.types.suites import Stage as Stage
 from harness.types.suites import Suite as Suite
 from harness.types.suites import Tally as Tally

@@ -73,6 +73,22 @@ class Tally:
 
 
 @dataclass(frozen=True, eq=False)
+class Scene:
+    """A batch under one condition, and who looks at it.
+
+    labels: (B,), -1 for images that are of no class.
+    known: per pair the columns that an interrupted run had kept, rows of zeros for images it had not begun; None where
+        there is nothing.
+    """
+
+    condition: Condition
+    views: SuiteViews
+    labels: Tensor
+    pairs: Sequence[Pair]
+    known: Sequence[Columns | None]
+
+
+@dataclass(frozen=True, eq=False)
 class Observation:
     """What is known about a batch so far.
 
@@ -140,21 +156,11 @@ class Suite(Protocol):
         look: views of a batch under the run's denoiser and seed. cache: folder for what is worth keeping.
         """
 
-    def observe(
-        self,
-        condition: Condition,
-        views: SuiteViews,
-        labels: Tensor,
-        pairs: Sequence[Pair],
-        known: Sequence[Columns | None],
-    ) -> Iterator[Observation]:
+    def observe(self, scene: Scene) -> Iterator[Observation]:
         """Look at one batch under one condition: yields what is known so far, whole at last.
 
         A suite that takes long per image yields often: each observation moves the progress bar, and now and then the
-        engine keeps one on disk.
-
-        known: per pair the columns that an interrupted run had kept, rows of zeros for images it had not begun; None
-            where there is nothing. A suite that goes on from them yields what they amount to first.
+        engine keeps one on disk. One that goes on from what is known yields what that amounts to first.
         """
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[Sequence[Metric], Sequence[str]]:
