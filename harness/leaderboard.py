@@ -71,8 +71,11 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
         for place, (entry, method) in enumerate(zip(entries, variants(entries), strict=True), 1)
     ]
     shared = set.intersection(*(set(entry.notes) for entry in entries))
-    own = [f"{label(entry)}: {note}" for entry in entries for note in entry.notes if note not in shared]
-    notes = [*sorted(shared), *own]
+    own: dict[str, list[str]] = {}
+    for entry in entries:
+        for note in entry.notes:
+            own.setdefault(note, []).append(label(entry))
+    notes = sorted(shared) + [f"{', '.join(names)}: {note}" for note, names in own.items() if note not in shared]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
