@@ -17,7 +17,8 @@ from harness.record import RunRecord
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 CARDS = sorted((ROOT / "registry" / "checkpoints").glob("*.json"))
-BUNDLED = ("digits/resnet", "digits/resnet+diffaug", "digits/vit", "digits/vit+diffaug")
+TRAINED = ("resnet", "resnet+augmix", "resnet+deepaugment", "resnet+augmix+deepaugment", "vit")
+BUNDLED = tuple(f"digits/{name}{more}" for name in TRAINED for more in ("", "+diffaug"))
 
 
 def shipped() -> list[RunRecord]:

@@ -1,4 +1,4 @@
-"""The bundled classifiers of the digits: compact networks, plain and with DiffAug."""
+"""The bundled classifiers of the digits: the DiffAug paper's ten, as compact networks; `benchmarks/zoo.py` trains them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from harness import weights
 from harness.plugins import model
 from harness.types import Weights
 
-Loaded = tuple[nn.Module, Weights]
+RESNET, VIT = "ResNet-10, 0.7 M parameters", "ViT with 4x4 patches, 0.7 M parameters"
+BUNDLED = {
+    "resnet": f"{RESNET}, cross-entropy.",
+    "resnet+diffaug": f"{RESNET}, trained with DiffAug.",
+    "resnet+augmix": f"{RESNET}, trained with AugMix.",
+    "resnet+augmix+diffaug": f"{RESNET}, trained with AugMix, then with DiffAug, too.",
+    "resnet+deepaugment": f"{RESNET}, trained with DeepAugment.",
+    "resnet+deepaugment+diffaug": f"{RESNET}, trained with DeepAugment, then with DiffAug, too.",
+    "resnet+augmix+deepaugment": f"{RESNET}, trained with AugMix and DeepAugment.",
+    "resnet+augmix+deepaugment+diffaug": f"{RESNET}, trained with AugMix and DeepAugment, then with DiffAug, too.",
+    "vit": f"{VIT}, cross-entropy.",
+    "vit+diffaug": f"{VIT}, trained with DiffAug.",
+}
 
 
-@model("digits/resnet", dataset="digits")
-def resnet() -> Loaded:
-    """ResNet-10, 0.7 M parameters, cross-entropy."""
-    return weights.classifier(*weights.bundled("digits-resnet"))
+def _register(name: str, words: str) -> None:
+    def load() -> tuple[nn.Module, Weights]:
+        return weights.classifier(*weights.bundled(f"digits-{name}"))
+
+    load.__doc__ = words
+    model(f"digits/{name}", dataset="digits")(load)
 
 
-@model("digits/resnet+diffaug", dataset="digits")
-def resnet_diffaug() -> Loaded:
-    """ResNet-10 trained with DiffAug."""
-    return weights.classifier(*weights.bundled("digits-resnet+diffaug"))
-
-
-@model("digits/vit", dataset="digits")
-def vit() -> Loaded:
-    """ViT with 4x4 patches, 0.7 M parameters, cross-entropy."""
-    return weights.classifier(*weights.bundled("digits-vit"))
-
-
-@model("digits/vit+diffaug", dataset="digits")
-def vit_diffaug() -> Loaded:
-    """ViT trained with DiffAug."""
-    return weights.classifier(*weights.bundled("digits-vit+diffaug"))
+for _name, _words in BUNDLED.items():
+    _register(_name, _words)
