@@ -1,4 +1,4 @@
-"""The bundled classifiers of the digits: the DiffAug paper's ten, as compact networks; `benchmarks/zoo.py` trains them."""
+"""The bundled classifiers of the digits: the DiffAug paper's ten, compact; `benchmarks/zoo.py` trains them."""
 
 from __future__ import annotations
 
