@@ -14,6 +14,10 @@ from harness.record import RunRecord
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 
+COLOURS = 10
+"""How many lines matplotlib gives colours of their own; more are dashed."""
+
+
 def ranking(entries: Sequence[RunRecord]) -> Any:
     """One leaderboard as dots with 95 % intervals: a row per classifier, a colour per method, its first column."""
     from matplotlib.figure import Figure
@@ -75,17 +79,17 @@ def lines(points: Mapping[str, Sequence[tuple[float, float, float, float]]], xla
     """Curves with 95 % bands. points: by line, (x, y, low, high) with x rising."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, max(3.8, 0.6 + 0.17 * len(points))), layout="constrained")
     axes = figure.subplots()
-    for name, values in points.items():
+    for k, (name, values) in enumerate(points.items()):
         x, y, low, high = zip(*values, strict=True)
-        (line,) = axes.plot(x, y, marker=".", label=name)
+        (line,) = axes.plot(x, y, "-" if k < COLOURS else "--", marker=".", label=name)
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
     return figure
 
 
@@ -99,7 +103,7 @@ def scores(cells: Mapping[tuple[str, str], tuple[Any, Mapping[str, Mapping[str, 
     from sklearn.metrics import roc_curve
 
     models, methods = (list(dict.fromkeys(key[k] for key in cells)) for k in (0, 1))
-    figure = Figure(figsize=(4 * len(models), 0.8 + 2 * len(methods)), layout="constrained")
+    figure = Figure(figsize=(3 * len(models), 0.8 + 1.6 * len(methods)), layout="constrained")
     panels = figure.subplots(len(methods), 2 * len(models), squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -114,7 +118,8 @@ def scores(cells: Mapping[tuple[str, str], tuple[Any, Mapping[str, Mapping[str, 
         for name, values in outside.items():
             label = np.r_[np.zeros(len(inside)), np.ones(len(values))]
             flagged, found, _ = roc_curve(label, -np.r_[inside, values])
-            right.plot(100 * flagged, 100 * found, label=name, linewidth=1)
+            shown = np.linspace(0, len(found) - 1, min(len(found), 100)).astype(int)
+            right.plot(100 * flagged[shown], 100 * found[shown], label=name, linewidth=1)
         right.plot([0, 100], [0, 100], color="0.8", linewidth=0.8, zorder=0)
         for axes in (left, right):
             axes.set_axis_on()
