@@ -118,6 +118,7 @@ def scores(cells: Mapping[tuple[str, str], tuple[Any, Mapping[str, Mapping[str, 
         for name, values in outside.items():
             label = np.r_[np.zeros(len(inside)), np.ones(len(values))]
             flagged, found, _ = roc_curve(label, -np.r_[inside, values])
+            # As fine as the panel is wide: a curve has a point per image.
             shown = np.linspace(0, len(found) - 1, min(len(found), 100)).astype(int)
             right.plot(100 * flagged[shown], 100 * found[shown], label=name, linewidth=1)
         right.plot([0, 100], [0, 100], color="0.8", linewidth=0.8, zorder=0)

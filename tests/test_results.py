@@ -133,6 +133,14 @@ def test_one_metric_in_full() -> None:
         leaderboard.having(entries, "acuracy")
 
 
+def test_a_note_stands_once_with_the_names_of_its_rows() -> None:
+    entries = next(e for e in leaderboard.boards(shipped()).values() if e[0].suite == "certify")
+    caption = leaderboard.ranking(entries).caption
+    notes = {note for entry in entries for note in entry.notes}
+    assert 1 < len(notes) < len(entries) and all(caption.count(note) == 1 for note in notes)
+    assert all(leaderboard.label(entry) in caption for entry in entries)
+
+
 def test_comparison_agrees_with_the_two_records() -> None:
     result = comparison.compare(
         *comparison.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
