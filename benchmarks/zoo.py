@@ -1,15 +1,17 @@
 """The ten classifiers of the paper at laptop size, over several training seeds: what does DiffAug add to each?
 
-    python benchmarks/zoo.py train --out DIR [--seeds 0,1,2] [--shard 0/2]     # about three hours on two cores in all
-    python benchmarks/zoo.py table --out DIR > results/zoo.md                  # evaluates, then compares over seeds
-    python benchmarks/zoo.py ship --out DIR            # the paper's ten of seed 0 become registry/checkpoints/digits-*
+    python benchmarks/zoo.py train [--seeds 0,1,2]      # about three hours on two cores in all, into runs/zoo
+    python benchmarks/zoo.py score                      # evaluates what is trained, for results/zoo.json
+    python benchmarks/zoo.py table > results/zoo.md     # compares over seeds, from that file alone
+    python benchmarks/zoo.py ship                       # the ten of seed 0 become registry/checkpoints/digits-*
 
 RN50 and ViT-B/16 become the compact ResNet and ViT; AM is AugMix, DA DeepAugment, DAM both. As in the paper, AM, DA and
 DAM with DiffAug go on from the classifier without it; "+extra" goes on for the same steps without DiffAug, so that
-DiffAug is not credited with longer training. ResNet and ViT with DiffAug are trained with it from the start. AM, DA and
-DAM compute in bfloat16, each pair alike.
+DiffAug is not credited with longer training. ResNet and ViT with DiffAug are trained with it from the start, for as
+many steps as without. AM, DA and DAM compute in bfloat16, each pair alike.
 
-A training that is finished is not done again, and one that was stopped goes on.
+A training that is finished is not done again, and one that was stopped goes on. Start `train` once per core, with
+OMP_NUM_THREADS=1: each takes the next trainings that no other is at.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from scipy import stats
 
 from harness import evaluate, leaderboard, plugins, record
@@ -46,6 +51,9 @@ PAIRS = [("resnet", "resnet+diffaug"), ("vit", "vit+diffaug")]
 PAIRS += [pair for name in GOES_ON for pair in ((name, f"{name}+diffaug"), (f"{name}+extra", f"{name}+diffaug"))]
 CELLS = [("digits-c", "default", 1), ("digits-c", "de", 3), ("digits", "default", 1), ("digits", "de", 1)]
 """Suite, method, and the stride through the test set: ten views of 9,000 images by three dozen classifiers are many."""
+COLUMNS = [f"{suite}, {method}" for suite, method, _ in CELLS]
+KEPT = Path(__file__).parents[1] / "results" / "zoo.json"
+Score = dict[str, Any]
 
 
 def chains(out: Path, seeds: Sequence[int]) -> Iterator[list[tuple[Path, list[str]]]]:
@@ -65,16 +73,17 @@ def trainings(out: Path, seeds: Sequence[int]) -> list[tuple[Path, list[str]]]:
     return [training for chain in chains(out, seeds) for training in chain]
 
 
-def train(out: Path, seeds: Sequence[int], shard: tuple[int, int]) -> None:
-    """Train what is not there yet; shards take turns at the chains."""
+def train(out: Path, seeds: Sequence[int]) -> None:
+    """Train what is not there yet and what no other process is at."""
     out.mkdir(parents=True, exist_ok=True)
-    for chain in list(chains(out, seeds))[shard[0] :: shard[1]]:
-        for folder, options in chain:
-            if not (folder / "card.json").is_file():
-                architecture = folder.name.partition("+")[0].partition("-")[0]
-                command = [sys.executable, "-m", "harness", "train", "--model", architecture, *options]
-                # Cards hold the command: names beside one another say more than this machine's paths.
-                subprocess.run([*command, "--device", "cpu", "--out", folder.name], check=True, cwd=out)
+    for chain in chains(out, seeds):
+        with suppress(Timeout), FileLock(out / f".{chain[0][0].name}.lock", blocking=False):
+            for folder, options in chain:
+                if not (folder / "card.json").is_file():
+                    architecture = folder.name.partition("+")[0].partition("-")[0]
+                    command = [sys.executable, "-m", "harness", "train", "--model", architecture, *options]
+                    # Cards hold the command: names beside one another say more than this machine's paths.
+                    subprocess.run([*command, "--device", "cpu", "--out", folder.name], check=True, cwd=out)
 
 
 def ship(out: Path, registry: Path) -> None:
@@ -88,68 +97,87 @@ def ship(out: Path, registry: Path) -> None:
             shutil.copyfile(folder / "model.safetensors", registry / f"digits-{name}.safetensors")
 
 
-def scores(out: Path, seeds: Sequence[int]) -> dict[tuple[str, str, str], list[float]]:
-    """Mean accuracy in percent for each (classifier, suite, method), a number per seed."""
-    found: dict[tuple[str, str, str], list[float]] = {}
-    models = tuple(str(folder) for folder, _ in trainings(out, seeds))
+def score(out: Path, seeds: Sequence[int], kept: Path) -> None:
+    """Add the finished trainings to the file that ships: accuracy by suite and method, and what was evaluated."""
+    folders = [folder for folder, _ in trainings(out, seeds) if (folder / "card.json").is_file()]
+    found: dict[str, Score] = json.loads(kept.read_text()) if kept.is_file() else {}
+    for folder in folders:
+        card = json.loads((folder / "card.json").read_text())
+        about = {name: card[name] for name in ("command", "sha256", "seconds", "made_with")}
+        found[folder.name] = {**about, "accuracy": {}}
     for suite, method, every in CELLS:
-        spec = RunSpec(suite, models, (method,), denoiser="digits" if method == "de" else None, every=every)
+        denoiser = "digits" if method == "de" else None
+        spec = RunSpec(suite, tuple(map(str, folders)), (method,), denoiser=denoiser, every=every)
         for path in evaluate.run(evaluate.prepare(spec, out / "results")):
             entry = record.load(path)
             metric = entry.metric("mean_accuracy", "mean") or entry.metric("accuracy", "clean")
             assert metric is not None
-            name = Path(entry.model.name).name.rpartition("-")[0]
-            found.setdefault((name, suite, method), []).append(100 * metric.value)
-    return found
+            found[Path(entry.model.name).name]["accuracy"][f"{suite}, {method}"] = metric.value
+    text = json.dumps(dict(sorted(found.items())), indent=1)
+    kept.write_text(text + "\n")
 
 
-def table(out: Path, seeds: Sequence[int]) -> list[Table]:
+def tables(found: Mapping[str, Score]) -> list[Table]:
     """Every classifier's accuracy over seeds, and what DiffAug adds, paired by seed."""
-    found = scores(out, seeds)
-    names = list(dict.fromkeys(name for name, _, _ in found))
-    cells = [(suite, method) for suite, method, _ in CELLS]
-    header = ["classifier", *(f"{suite}, {method}" for suite, method in cells)]
-    rows = [[name, *(_spell(found[name, suite, method]) for suite, method in cells)] for name in names]
-    hours = sum(json.loads((folder / "card.json").read_text())["seconds"] for folder, _ in trainings(out, seeds)) / 3600
+    # By classifier, then by seed: the accuracy in percent for each cell.
+    values: dict[str, dict[str, np.ndarray]] = {}
+    for training, of in found.items():
+        name, _, seed = training.rpartition("-")
+        values.setdefault(name, {})[seed] = 100 * np.array([of["accuracy"][cell] for cell in COLUMNS])
+    order = [n for folder, _ in trainings(Path(), [0]) if (n := folder.name.removesuffix("-0")) in values]
+    rows = [[name, *_spelt(list(values[name].values())), str(len(values[name]))] for name in order]
+    hours = sum(of["seconds"] for of in found.values()) / 3600
+    thinned = "; ".join(f"{s}, {m}: every {every}rd image" for s, m, every in CELLS if every > 1)
     caption = (
-        f"Percent, mean over seeds {list(seeds)} with a 95 % t interval over trainings; {hours:.1f} hours in all. "
+        f"Percent: mean over trainings and its 95 % t interval. {thinned}. {len(found)} trainings, {hours:.1f} hours."
     )
-    caption += "; ".join(f"{s} under {m}: every {every}rd image" for s, m, every in CELLS if every > 1) + "."
-    gains = []
-    for before, after in PAIRS:
-        differences = [np.subtract(found[after, s, m], found[before, s, m]).tolist() for s, m in cells]
-        gains.append([f"{after} against {before}", *(_spell(d, sign=True) for d in differences)])
-    header_gains = ["pair", *header[1:]]
-    note = "Points, paired by seed. The interval is over training runs, on one and the same test set."
-    return [Table("Over training seeds", header, rows, caption), Table("What DiffAug adds", header_gains, gains, note)]
+    gains = {
+        pair: {s: values[pair[1]][s] - values[pair[0]][s] for s in values[pair[0]] if s in values[pair[1]]}
+        for pair in PAIRS
+        if set(pair) <= values.keys()
+    }
+    paired = [[f"{b} against {a}", *_spelt(list(by.values()), True), str(len(by))] for (a, b), by in gains.items()]
+    equal = [by for (before, _), by in gains.items() if before not in GOES_ON]
+    shared = sorted(set.intersection(*map(set, equal)))
+    means = [np.mean([by[seed] for by in equal], axis=0) for seed in shared]
+    paired.append([f"mean of the {len(equal)} pairs of equally many steps", *_spelt(means, True), str(len(shared))])
+    note = "Points, paired by seed, 95 % t interval over trainings, on one and the same test set."
+    return [
+        Table("Ten classifiers and three controls over training seeds", ["classifier", *COLUMNS, "n"], rows, caption),
+        Table("What DiffAug adds", ["pair", *COLUMNS, "n"], paired, note),
+    ]
 
 
-def _spell(values: Sequence[float], *, sign: bool = False) -> str:
-    mean, n = float(np.mean(values)), len(values)
-    text = f"{mean:+.1f}" if sign else f"{mean:.1f}"
+def _spelt(values: Sequence[np.ndarray], signed: bool = False) -> list[str]:
+    """A mean over trainings with its t interval, for each cell."""
+    return [_spell(column, "+.1f" if signed else ".1f") for column in np.transpose(values)]
+
+
+def _spell(values: np.ndarray, form: str) -> str:
+    mean, n = values.mean(), len(values)
     if n < 2:
-        return text
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5)
-    return f"{text} [{mean - half:.1f}, {mean + half:.1f}]"
+        return f"{mean:{form}}"
+    half = stats.t.ppf(0.975, n - 1) * stats.sem(values)
+    return f"{mean:{form}} [{mean - half:.1f}, {mean + half:.1f}]"
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "table", "ship"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("what", choices=("train", "score", "table", "ship"))
+    parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of the trainings (runs/zoo)")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--shard", default="0/1")
     arguments = parser.parse_args()
     plugins.discover()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     if arguments.what == "train":
-        i, n = map(int, arguments.shard.split("/"))
-        train(arguments.out, seeds, (i, n))
+        train(arguments.out, seeds)
+    elif arguments.what == "score":
+        score(arguments.out, seeds, KEPT)
     elif arguments.what == "ship":
         ship(arguments.out, Path("registry/checkpoints"))
     else:
-        print("\n\n".join(leaderboard.markdown(t) for t in table(arguments.out, seeds)))
+        sys.stdout.write("\n".join(leaderboard.markdown(table) for table in tables(json.loads(KEPT.read_text()))))
 
 
 if __name__ == "__main__":
