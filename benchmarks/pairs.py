@@ -19,6 +19,7 @@ from scipy import stats
 from harness import certification, comparison, leaderboard, plugins
 from harness.leaderboard import Table
 from harness.record import RunRecord
+from harness.types import HarnessError
 
 Cells = dict[str, str]
 
@@ -72,9 +73,9 @@ def detectors(entries: Sequence[RunRecord]) -> Table:
 
 def partners(entries: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, RunRecord]]:
     """Records without and with DiffAug that are alike in all else."""
-    found = {(r.suite, r.model.name, r.method): r for r in entries}
-    for (suite, model, method), plain in sorted(found.items()):
-        if trained := found.get((suite, f"{model}+diffaug", method)):
+    found = {(r.board, r.model.name, r.variant): r for r in entries}
+    for (board, model, variant), plain in sorted(found.items()):
+        if trained := found.get((board, f"{model}+diffaug", variant)):
             yield plain, trained
 
 
@@ -85,7 +86,10 @@ def _wide(
     """A row per classifier, a column per suite and method or condition."""
     found: dict[str, Cells] = {}
     for plain, trained in partners([r for r in entries if any(leaderboard.is_of(r, suite) for suite in suites)]):
-        found.setdefault(plain.model.name, {}).update(compare(plain, trained))
+        cells, here = compare(plain, trained), found.setdefault(plain.model.name, {})
+        if twice := here.keys() & cells.keys():
+            raise HarnessError(f"{plain.path}: another record of {plain.model.name} has {', '.join(twice)}, too.")
+        here.update(cells)
     columns = list(dict.fromkeys(name for cells in found.values() for name in cells))
     rows = [[model, *(cells.get(name, "") for name in columns)] for model, cells in found.items()]
     return Table(f"+DiffAug minus plain: {what}", ["model", *columns], rows, caption)

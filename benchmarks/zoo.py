@@ -1,7 +1,7 @@
 """The ten classifiers of the paper at laptop size, over several training seeds: what does DiffAug add to each?
 
     python benchmarks/zoo.py train [--seeds 0,1,2]      # about three hours on two cores in all, into runs/zoo
-    python benchmarks/zoo.py score                      # evaluates what is trained, for results/zoo.json
+    python benchmarks/zoo.py score                      # evaluates what is trained, for results/zoo.csv
     python benchmarks/zoo.py table > results/zoo.md     # compares over seeds, from that file alone
     python benchmarks/zoo.py ship                       # the ten of seed 0 become registry/checkpoints/digits-*
 
@@ -17,6 +17,7 @@ OMP_NUM_THREADS=1: each takes the next trainings that no other is at.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import subprocess
@@ -24,7 +25,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -47,13 +47,14 @@ SCRATCH = {
 }
 LONGER = ["--epochs", "20", "--lr", "0.001", "--warmup", "1"]
 GOES_ON = ("resnet+augmix", "resnet+deepaugment", "resnet+augmix+deepaugment")
+NAMES = [name + more for name in SCRATCH for more in ("", *(("+extra", "+diffaug") if name in GOES_ON else ()))]
 PAIRS = [("resnet", "resnet+diffaug"), ("vit", "vit+diffaug")]
 PAIRS += [pair for name in GOES_ON for pair in ((name, f"{name}+diffaug"), (f"{name}+extra", f"{name}+diffaug"))]
 CELLS = [("digits-c", "default", 1), ("digits-c", "de", 3), ("digits", "default", 1), ("digits", "de", 1)]
 """Suite, method, and the stride through the test set: ten views of 9,000 images by three dozen classifiers are many."""
 COLUMNS = [f"{suite}, {method}" for suite, method, _ in CELLS]
-KEPT = Path(__file__).parents[1] / "results" / "zoo.json"
-Score = dict[str, Any]
+FACTS = ("sha256", "seconds")
+KEPT = Path(__file__).parents[1] / "results" / "zoo.csv"
 
 
 def chains(out: Path, seeds: Sequence[int]) -> Iterator[list[tuple[Path, list[str]]]]:
@@ -98,13 +99,13 @@ def ship(out: Path, registry: Path) -> None:
 
 
 def score(out: Path, seeds: Sequence[int], kept: Path) -> None:
-    """Add the finished trainings to the file that ships: accuracy by suite and method, and what was evaluated."""
+    """Add the finished trainings to the file that ships: a row each, with a fraction for each suite and method."""
     folders = [folder for folder, _ in trainings(out, seeds) if (folder / "card.json").is_file()]
-    found: dict[str, Score] = json.loads(kept.read_text()) if kept.is_file() else {}
+    found: dict[str, dict[str, str]] = {folder.name: {} for folder in folders}
     for folder in folders:
         card = json.loads((folder / "card.json").read_text())
-        about = {name: card[name] for name in ("command", "sha256", "seconds", "made_with")}
-        found[folder.name] = {**about, "accuracy": {}}
+        classifier, _, seed = folder.name.rpartition("-")
+        found[folder.name] |= {"classifier": classifier, "seed": seed, **{name: card[name] for name in FACTS}}
     for suite, method, every in CELLS:
         denoiser = "digits" if method == "de" else None
         spec = RunSpec(suite, tuple(map(str, folders)), (method,), denoiser=denoiser, every=every)
@@ -112,53 +113,57 @@ def score(out: Path, seeds: Sequence[int], kept: Path) -> None:
             entry = record.load(path)
             metric = entry.metric("mean_accuracy", "mean") or entry.metric("accuracy", "clean")
             assert metric is not None
-            found[Path(entry.model.name).name]["accuracy"][f"{suite}, {method}"] = metric.value
-    text = json.dumps(dict(sorted(found.items())), indent=1)
-    kept.write_text(text + "\n")
+            found[Path(entry.model.name).name][f"{suite}, {method}"] = str(metric.value)
+    there = {f"{row['classifier']}-{row['seed']}": row for row in read(kept)} if kept.is_file() else {}
+    with kept.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["classifier", "seed", *FACTS, *COLUMNS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row for _, row in sorted({**there, **found}.items()))
 
 
-def tables(found: Mapping[str, Score]) -> list[Table]:
+def read(kept: Path) -> list[dict[str, str]]:
+    """The rows of the file that ships."""
+    with kept.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def tables(rows: Sequence[Mapping[str, str]]) -> list[Table]:
     """Every classifier's accuracy over seeds, and what DiffAug adds, paired by seed."""
-    # By classifier, then by seed: the accuracy in percent for each cell.
-    values: dict[str, dict[str, np.ndarray]] = {}
-    for training, of in found.items():
-        name, _, seed = training.rpartition("-")
-        values.setdefault(name, {})[seed] = 100 * np.array([of["accuracy"][cell] for cell in COLUMNS])
-    order = [n for folder, _ in trainings(Path(), [0]) if (n := folder.name.removesuffix("-0")) in values]
-    rows = [[name, *_spelt(list(values[name].values())), str(len(values[name]))] for name in order]
-    hours = sum(of["seconds"] for of in found.values()) / 3600
-    thinned = "; ".join(f"{s}, {m}: every {every}rd image" for s, m, every in CELLS if every > 1)
-    caption = (
-        f"Percent: mean over trainings and its 95 % t interval. {thinned}. {len(found)} trainings, {hours:.1f} hours."
-    )
-    gains = {
-        pair: {s: values[pair[1]][s] - values[pair[0]][s] for s in values[pair[0]] if s in values[pair[1]]}
-        for pair in PAIRS
-        if set(pair) <= values.keys()
+    values: dict[str, dict[str, np.ndarray]] = {name: {} for name in NAMES}
+    for row in rows:
+        values[row["classifier"]][row["seed"]] = 100 * np.array([float(row[column]) for column in COLUMNS])
+    means = [[name, *_spelt(list(by.values()))] for name, by in values.items()]
+    hours = sum(float(row["seconds"]) for row in rows) / 3600
+    thinned = "; ".join(f"{s} under {m} on every {every}rd image" for s, m, every in CELLS if every > 1)
+    caption = f"Percent, with a 95 % t interval over trainings; {thinned}. {len(rows)} trainings, {hours:.1f} hours."
+    gains = {f"{after} against {before}": _paired(values[before], values[after]) for before, after in PAIRS}
+    equal = [_paired(values[before], values[after]) for before, after in PAIRS if before not in GOES_ON]
+    gains["mean of the five pairs with equally many steps"] = {
+        seed: np.mean([by[seed] for by in equal], axis=0) for seed in sorted(set.intersection(*map(set, equal)))
     }
-    paired = [[f"{b} against {a}", *_spelt(list(by.values()), True), str(len(by))] for (a, b), by in gains.items()]
-    equal = [by for (before, _), by in gains.items() if before not in GOES_ON]
-    shared = sorted(set.intersection(*map(set, equal)))
-    means = [np.mean([by[seed] for by in equal], axis=0) for seed in shared]
-    paired.append([f"mean of the {len(equal)} pairs of equally many steps", *_spelt(means, True), str(len(shared))])
-    note = "Points, paired by seed, 95 % t interval over trainings, on one and the same test set."
+    differences = [[pair, *_spelt(list(by.values()), "+")] for pair, by in gains.items()]
+    note = "Points, paired by seed, with a 95 % t interval over trainings, on one and the same test set."
     return [
-        Table("Ten classifiers and three controls over training seeds", ["classifier", *COLUMNS, "n"], rows, caption),
-        Table("What DiffAug adds", ["pair", *COLUMNS, "n"], paired, note),
+        Table("Ten classifiers and three controls over training seeds", ["classifier", *COLUMNS, "n"], means, caption),
+        Table("What DiffAug adds", ["pair", *COLUMNS, "n"], differences, note),
     ]
 
 
-def _spelt(values: Sequence[np.ndarray], signed: bool = False) -> list[str]:
-    """A mean over trainings with its t interval, for each cell."""
-    return [_spell(column, "+.1f" if signed else ".1f") for column in np.transpose(values)]
+def _paired(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {seed: after[seed] - before[seed] for seed in before if seed in after}
 
 
-def _spell(values: np.ndarray, form: str) -> str:
+def _spelt(values: Sequence[np.ndarray], sign: str = "") -> list[str]:
+    """For each cell the mean over trainings with its t interval, then the number of trainings."""
+    return [*(_spell(column, sign) for column in np.transpose(values)), str(len(values))]
+
+
+def _spell(values: np.ndarray, sign: str) -> str:
     mean, n = values.mean(), len(values)
     if n < 2:
-        return f"{mean:{form}}"
+        return f"{mean:{sign}.1f}"
     half = stats.t.ppf(0.975, n - 1) * stats.sem(values)
-    return f"{mean:{form}} [{mean - half:.1f}, {mean + half:.1f}]"
+    return f"{mean:{sign}.1f} [{mean - half:.1f}, {mean + half:.1f}]"
 
 
 def main() -> None:
@@ -177,7 +182,7 @@ def main() -> None:
     elif arguments.what == "ship":
         ship(arguments.out, Path("registry/checkpoints"))
     else:
-        sys.stdout.write("\n".join(leaderboard.markdown(table) for table in tables(json.loads(KEPT.read_text()))))
+        sys.stdout.write("\n".join(leaderboard.markdown(table) for table in tables(read(KEPT))))
 
 
 if __name__ == "__main__":
