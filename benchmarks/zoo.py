@@ -155,7 +155,8 @@ def _paired(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -
 
 def _spelt(values: Sequence[np.ndarray], sign: str = "") -> list[str]:
     """For each cell the mean over trainings with its t interval, then the number of trainings."""
-    return [*(_spell(column, sign) for column in np.transpose(values)), str(len(values))]
+    cells = [_spell(column, sign) for column in np.transpose(values)] if values else [""] * len(COLUMNS)
+    return [*cells, str(len(values))]
 
 
 def _spell(values: np.ndarray, sign: str) -> str:

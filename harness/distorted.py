@@ -73,6 +73,7 @@ def copy(
     Raises HarnessError where `out` holds anything else, or a copy made under other settings.
     """
     _, distorter = plugins.distorter.configure(spec.network)
+    distorter.check(spec.dataset)
     data = open_dataset(spec.dataset, spec.split, spec.data)
     targets = [out / name for name in names(data)]
     told = _identity(spec, data, distorter)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import harness
 from PIL import Image
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import to_tensor
@@ -18,10 +19,9 @@ from torchvision.transforms.functional import to_tensor
 from harness import distorted, plugins, weights
 from harness.classifier import fitted
 from harness.data import ArrayDataset, decoded, open_pictures
-from harness.train import copies, recipes
-from harness.train.build import build, open_training
+from harness.train import copies, estimate, recipes
+from harness.train.build import build, open_training, planned
 from harness.train.copies import Matched, Union
-from harness.train.estimate import estimate
 from harness.train.loop import _passes
 from harness.train.parallel import World
 from harness.train.resolve import resolve
@@ -256,11 +256,75 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         recipes.load(str(tmp_path / "none.toml"))
 
 
+PUBLISHED = {
+    # Epochs, steps in thousands, batch, peak rate, terms beside cross-entropy.
+    "resnet50": (90, 450, 256, 0.1, set()),
+    "resnet50+diffaug": (90, 450, 256, 0.1, {"diffaug"}),
+    "resnet50.augmix+diffaug": (10, 50, 256, 1e-3, {"augmix", "diffaug"}),
+    "resnet50.augmix+extra": (10, 50, 256, 1e-3, {"augmix"}),
+    "resnet50.deepaugment+diffaug": (10, 50, 256, 1e-6, {"diffaug"}),
+    "resnet50.deepaugment+extra": (10, 50, 256, 1e-6, set()),
+    "resnet50.deepaugment-augmix+diffaug": (3, 45, 256, 1e-6, {"augmix", "diffaug"}),
+    "resnet50.deepaugment-augmix+extra": (3, 45, 256, 1e-6, {"augmix"}),
+    "resnet50.deepaugment": (30, 113, 1024, 0.4, set()),
+    "vit-b16.stage1": (800, 500, 2048, 3e-3, set()),
+    "vit-b16": (20, 50, 512, 1e-5, set()),
+    "vit-b16+diffaug": (20, 50, 512, 1e-5, {"diffaug"}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_recipes_hold_the_published_numbers(name: str) -> None:
+    recipe = recipes.load(name)
+    told = TrainSpec(**{**recipe.settings, **dict.fromkeys(recipe.needs, ("EDSR", "CAE"))})
+    copies_of = 1 + len(told.data_extra) * (told.extra_as == "union")
+    steps = (told.epochs or 0) * 1_281_167 * copies_of // (told.batch_size or 1)
+    terms = {term for term in ("augmix", "diffaug") if getattr(told, term)}
+    assert (told.epochs, round(steps / 1000), told.batch_size, told.lr, terms) == PUBLISHED[name]
+
+
 def test_an_estimate_counts_steps_and_times_a_few_images(few: ArrayDataset) -> None:
     plugins.dataset._entries["digits"] = replace(plugins.dataset["digits"], build=lambda split: few)
-    found = estimate(spec(model="resnet"))
-    assert (found.images, found.steps) == (40, 4)
-    assert 0.01 < found.seconds < 60
+    plan = planned(spec(model="resnet"), few, World())
+    assert (plan.images, plan.steps) == (40, 4)
+    assert 0.01 < estimate.seconds(spec(model="resnet"), few) < 60
+
+
+def test_a_dry_run_says_what_needs_no_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = harness(
+        monkeypatch, capsys, "train", "--model", "resnet", "--diffaug", "--diffusion", "none.pt", "--dry-run"
+    )
+    assert code == 0 and "1,197 training images, 1,080 steps, 69,120 samples" in said
+    assert "No estimate of the time: " in said and "none.pt" in said
+    code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", "--batch-size", "2000", "--dry-run")
+    assert code == 2 and "--batch-size 2000 is larger" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "timm/test_vit", "image_size": 50}, r"'timm/test_vit' fails on images of 50 pixels.*--image-size"),
+        ({"model": "resnet", "batch_size": 4, "accumulate": 4}, "Batch norm has no statistics of one sample"),
+        ({"model": "resnet", "deepaugment": "autoencoder", "dataset": "folder"}, "bundled autoencoder is of 'digits'"),
+    ],
+)
+def test_what_a_network_cannot_do_is_said_before_the_first_step(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    for i in range(16):
+        Image.new("RGB", (60, 60)).save(tmp_path / "train" / "a" / f"{i}.png")
+    side = settings.get("image_size", 32)
+    data = open_pictures(tmp_path, "train", Geometry(None, side, "bicubic"), name="x")
+    with pytest.raises(HarnessError, match=message):
+        build(spec(**settings), data, World())
+
+
+def test_a_copy_by_the_autoencoder_of_the_digits_is_of_digits(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"would make 'folder' unrecognisable.*--model autoencoder --dataset folder"):
+        distorted.copy(distorted.CopySpec("folder", "autoencoder", data=str(tmp_path)), tmp_path / "out")
 
 
 def test_image_sizes_belong_to_stored_pictures(tmp_path: Path, few: ArrayDataset) -> None:
@@ -286,14 +350,13 @@ def test_what_is_trained_at_a_size_is_shown_that_size(model: str, few: ArrayData
 
 
 def test_timm_s_architectures_keep_their_normalisation() -> None:
-    batch = Batch(("a",), torch.rand(1, 3, 64, 64), torch.tensor([0]))
-    data = ArrayDataset(
-        "digits", ("a",), torch.zeros(1, 3, 64, 64, dtype=torch.uint8), batch.labels, 10, Geometry(64, 64, "bicubic")
-    )
-    settings = {"model": "timm/resnet18", "epochs": 1, "batch_size": 1, "lr": 0.1, "augment": "none"}
+    batch = Batch(("a", "b"), torch.rand(2, 3, 64, 64), torch.tensor([0, 1]))
+    pixels = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    data = ArrayDataset("digits", batch.ids, pixels, batch.labels, 10, Geometry(64, 64, "bicubic"))
+    settings = {"model": "timm/resnet18", "epochs": 1, "batch_size": 2, "lr": 0.1, "augment": "none"}
     task, header = build(resolve(TrainSpec(**settings)), data, World())
     network: Any = task.network
     assert network.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
-    assert header["architecture"] == "timm/resnet18" and network(batch.images).shape == (1, 10)
+    assert header["architecture"] == "timm/resnet18" and network(batch.images).shape == (2, 10)
     with pytest.raises(HarnessError, match="Did you mean"):
         build(replace(resolve(TrainSpec(**settings)), model="timm/resnet1"), data, World())

@@ -64,7 +64,20 @@ def go(
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"diffaug": True, "diffusion": "digits"}, {"model": "unet", "ema": 0.9}, {"model": "resnet"}]
+    "settings",
+    [
+        {},
+        {"diffaug": True, "diffusion": "digits"},
+        {"model": "unet", "ema": 0.9},
+        {
+            "model": "resnet",
+            "augmix": True,
+            "deepaugment": "autoencoder",
+            "diffaug": True,
+            "dtype": "bfloat16",
+            "accumulate": 2,
+        },
+    ],
 )
 def test_a_killed_training_ends_like_an_undisturbed_one(
     settings: dict[str, Any], few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -243,25 +256,32 @@ def test_a_folder_holds_the_same_classes_twice(tmp_path: Path) -> None:
 
 
 def test_diffaug_is_cross_entropy_on_the_one_step_denoised_image(few: ArrayDataset) -> None:
-    """The paper's objective from its formulas, in float64 and image by image."""
+    """Losses and gradients of a softmax regression from the paper's formulas, in float64 and image by image."""
     denoiser, _ = weights.find_denoiser("digits")
-    network, _ = weights.find_classifier("digits/resnet")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).double()
     batch = few.read(range(6))
-    terms = Classification([Clean(), DiffAug(Reverse(denoiser))])(network.eval(), Step(batch, batch, seed=3, epoch=7))
-    losses, ce = [], []
-    for image, label, sample in zip(batch.images, batch.labels, batch.ids, strict=True):
-        key = {"seed": 3, "samples": [sample], "draw": 7}
-        t = int(noise.integers(0, 1000, purpose="diffaug-time", **key))
+    double = replace(batch, images=batch.images.double())
+    objective = Classification([Clean(), DiffAug(Reverse(denoiser), times=(0, 400))])
+    terms = objective(network, Step(batch, double, seed=3, epoch=7))
+    torch.stack(list(terms.values())).sum().backward()
+    losses: dict[str, list[float]] = {"ce": [], "diffaug": []}
+    gradient = torch.zeros(10, 3 * 32 * 32, dtype=torch.float64)
+    for image, label, sample in zip(double.images, batch.labels, batch.ids, strict=True):
+        key: dict[str, Any] = {"seed": 3, "samples": [sample], "draw": 7}
+        t = int(noise.integers(0, 400, purpose="diffaug-time", **key))
         eps = noise.gaussian((3, 32, 32), purpose="diffaug-noise", **key).double()
         abar = float(torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)[t])
-        x_t = abar**0.5 * (2 * image[None].double() - 1) + (1 - abar) ** 0.5 * eps
+        x_t = abar**0.5 * (2 * image[None] - 1) + (1 - abar) ** 0.5 * eps
         with torch.no_grad():
             predicted = denoiser.network(x_t.float(), torch.tensor([t])).sample.double()
-            x0 = ((x_t - (1 - abar) ** 0.5 * predicted) / abar**0.5).clamp(-1, 1)
-            losses.append(F.cross_entropy(network(((x0 + 1) / 2).float()).double(), label[None]))
-            ce.append(F.cross_entropy(network(image[None]).double(), label[None]))
-    assert float(terms["diffaug"].detach()) == pytest.approx(float(torch.stack(losses).detach().mean()), rel=2e-4)
-    assert float(terms["ce"].detach()) == pytest.approx(float(torch.stack(ce).detach().mean()), rel=1e-4, abs=1e-6)
+            x0 = (((x_t - (1 - abar) ** 0.5 * predicted) / abar**0.5).clamp(-1, 1) + 1) / 2
+            for name, x in (("ce", image.flatten()), ("diffaug", x0.flatten())):
+                p = network(x[None]).softmax(1)[0]
+                losses[name].append(-float(p[label].log()))
+                gradient += torch.outer(p - F.one_hot(label, 10), x) / 6
+    for name, each in losses.items():
+        assert float(terms[name].detach()) == pytest.approx(sum(each) / 6, rel=1e-5), name
+    torch.testing.assert_close(network[1].weight.grad, gradient, rtol=1e-5, atol=1e-6)
 
 
 def test_diffaug_times_are_uniform_over_the_schedule() -> None:

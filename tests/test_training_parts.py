@@ -429,6 +429,8 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
         ({"labels": 0.5, "data_extra": ("x",)}, "--labels leaves labels out"),
         ({"schedule": "linear", "warmup": 2}, "--schedule 'linear'"),
         ({"beta2": 1.0}, "--optimizer adamw with"),
+        ({"optimizer": "adahessian"}, "--optimizer adahessian needs second derivatives"),
+        ({"seed": 10**20}, "--seed 10+ must be at most"),
         ({"extra_as": "sum"}, "--extra-as"),
         ({"smoothing": 1.5}, "--smoothing 1.5 must be at most 1"),
         ({"lr": -1.0}, "--lr -1.0 must be at least 0"),

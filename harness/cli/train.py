@@ -170,6 +170,7 @@ def _plan(spec: TrainSpec, name: str, command: str) -> None:
     """Show what would be trained, and what it would take."""
     from harness import console, leaderboard
     from harness.train import build, estimate, recipes
+    from harness.train.parallel import World
 
     title, caption = "Settings", command
     if name:
@@ -180,16 +181,18 @@ def _plan(spec: TrainSpec, name: str, command: str) -> None:
     rows = [[name, str(value)] for name, value in asdict(spec).items() if value is not False and value not in ("", ())]
     console.show(leaderboard.Table(title, ["setting", "value"], rows, caption))
     try:
-        build.open_split(spec, "train")
+        data = build.open_training(spec)
     except HarnessError as error:
         console.out.print(f"No estimate: {error}")
         return
-    found = estimate.estimate(spec)
-    hours = timedelta(seconds=int(found.seconds))
-    console.out.print(
-        f"{found.images:,} training images, {found.steps:,} steps, {found.samples:,} samples: "
-        f"about {hours} in one process on this {spec.device}."
-    )
+    plan = build.planned(spec, data, World())
+    samples = plan.steps * plan.batch_size
+    console.out.print(f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples.")
+    try:
+        hours = timedelta(seconds=int(estimate.seconds(spec, data)))
+        console.out.print(f"About {hours} in one process on this {spec.device}.")
+    except HarnessError as error:
+        console.out.print(f"No estimate of the time: {error}")
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

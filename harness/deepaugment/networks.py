@@ -62,6 +62,9 @@ class Distorter:
         """See above."""
         return None
 
+    def check(self, dataset: str) -> None:
+        """Raises HarnessError where the network's weights are not for images of this data set."""
+
     def perturbed(self, rng: Rng, device: str = "cpu") -> Distortion:
         """The network on its device after one draw of what images share: its weights."""
         raise NotImplementedError

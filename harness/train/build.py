@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.data import Subset, open_dataset
+from harness.deepaugment import Distorter
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
 from harness.networks import Tiles, place
@@ -78,10 +79,8 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     if spec.init:
         header["init_sha256"] = start_from(network, spec)
     host, device = _stages(spec, data, header)
-    plan = Plan(
-        len(data.ids), spec.dataset, spec.seed, spec.batch_size or 0, spec.epochs or 0, spec.repeats, spec.accumulate,
-        world.rank, world.size,
-    )  # fmt: skip
+    plan = planned(spec, data, world)
+    _check_statistics(network, plan)
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
     found = copies.opened(data, spec.data_extra) if spec.extra_as == "terms" else []
     beside = [Matched(data, copy, number) for number, copy in enumerate(found, 1)]
@@ -89,6 +88,23 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     inputs = {name: value for name, value in header.items() if name.endswith("_sha256")}
     inputs |= {"data_sha256": data.sha256, **{f"copy{copy.number}_sha256": copy.copy.sha256 for copy in beside}}
     return Task(spec, network, objective, feed, device, inputs), header
+
+
+def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:
+    """Which samples each pass sees; raises HarnessError where the batch does not fit the data or the processes."""
+    return Plan(
+        images=len(data.ids), name=spec.dataset, seed=spec.seed, batch_size=spec.batch_size or 0,
+        epochs=spec.epochs or 0, repeats=spec.repeats, passes=spec.accumulate, rank=world.rank, world=world.size,
+    )  # fmt: skip
+
+
+def _check_statistics(network: nn.Module, plan: Plan) -> None:
+    """Raises HarnessError where batch norm would see one sample at a time."""
+    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    if normed and plan.batch_size == plan.passes * plan.world:
+        raise HarnessError(
+            "Batch norm has no statistics of one sample per pass. Raise --batch-size, or lower --accumulate."
+        )
 
 
 def _denoising(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str) -> tuple[nn.Module, Objective]:
@@ -116,7 +132,9 @@ def _classifying(spec: TrainSpec, data: Dataset, header: dict[str, Any], device:
         terms.append(_diffaug(spec, data, criterion, header, device))
     # Last: the denoiser's construction, too, draws from the seed, and the cards were written in this order.
     body, header["arguments"] = _sized(spec, arguments)
-    return ImageClassifier(body, *_normalisation(body)), Classification(terms)
+    network = ImageClassifier(body, *_normalisation(body))
+    _prove_classifier(network, spec, data)
+    return network, Classification(terms)
 
 
 def _sized(spec: TrainSpec, arguments: Mapping[str, Any]) -> tuple[nn.Module, Mapping[str, Any]]:
@@ -134,6 +152,19 @@ def _body(spec: TrainSpec, arguments: Mapping[str, Any]) -> nn.Module:
     except TypeError as error:
         raise HarnessError(f"{spec.model!r} cannot be built with {dict(arguments)}: {error}.") from error
     return body
+
+
+def _prove_classifier(network: nn.Module, spec: TrainSpec, data: Dataset) -> None:
+    """Raises HarnessError where the network fails on an image of the size that it will see."""
+    side = data.geometry.crop
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        remedy = "Choose another --image-size" if hasattr(data, "source") else "Choose another --model"
+        raise HarnessError(
+            f"{spec.model!r} fails on images of {side} pixels ({type(error).__name__}: {error}). {remedy}."
+        ) from error
 
 
 def _normalisation(body: Any) -> tuple[Sequence[float], Sequence[float]]:
@@ -190,6 +221,8 @@ def _stages(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[lis
     distorting: list[Stage] = []
     if spec.deepaugment:
         distorter = plugins.distorter.configure(spec.deepaugment)[1]
+        if isinstance(distorter, Distorter):
+            distorter.check(spec.dataset)
         if weighed := getattr(distorter, "provenance", None):
             header["deepaugment_sha256"] = weighed.sha256
         distorting = [Distortion(distorter, spec.deepaugment_share)]

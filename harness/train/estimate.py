@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from harness.train.build import build, open_training
+from harness.train.build import build, planned
 from harness.train.loop import Conduct, train
 from harness.train.parallel import World
 from harness.train.spec import TrainSpec
+from harness.types import Dataset
 
 FEW = 16
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """images: of the training set, with its copies. seconds: of the whole run in one process like this one."""
-
-    images: int
-    steps: int
-    samples: int
-    seconds: float
-
-
-def estimate(spec: TrainSpec) -> Estimate:
-    """Time a step of a few images, twice, and take the second."""
-    data = open_training(spec)
-    plan = build(spec, data, World(device=spec.device))[0].feed.plan
+def seconds(spec: TrainSpec, data: Dataset) -> float:
+    """Of the whole run in one process like this one: a step of a few images is timed, twice, and the second counts."""
+    plan = planned(spec, data, World())
     batch = min(FEW, plan.batch_size, max(plan.images // 2, 1))
     few = replace(spec, batch_size=batch, accumulate=1, epochs=1, warmup=0, compile=False, repeats=1)
     task, _ = build(few, data, World(device=spec.device))
@@ -37,5 +27,4 @@ def estimate(spec: TrainSpec) -> Estimate:
         short = replace(task, feed=replace(task.feed, plan=replace(task.feed.plan, images=2 * batch)))
         conduct = Conduct(World(device=spec.device), report=lambda progress: times.append(time.monotonic()))
         train(short, Path(folder), conduct)
-    per_image = (times[-1] - times[-2]) / batch
-    return Estimate(plan.images, plan.steps, plan.steps * plan.batch_size, per_image * plan.steps * plan.batch_size)
+    return (times[-1] - times[-2]) / batch * plan.steps * plan.batch_size

@@ -105,8 +105,8 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
                 losses = _step(task, runner.train(), optimizer, passes, step, world, watch)
             except torch.OutOfMemoryError as error:
                 raise HarnessError(
-                    f"Out of memory on {world.device} in step {step + 1}. Raise --accumulate, which changes nothing "
-                    "else, or lower --batch-size; the last saved state is kept."
+                    f"Out of memory on {world.device} in step {step + 1}. Start over (--fresh) with a higher "
+                    "--accumulate, which keeps the batch of a step, or with a lower --batch-size."
                 ) from error
         if ema:
             ema.update(network, step)

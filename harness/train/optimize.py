@@ -27,9 +27,12 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
         usual = signature(get_optimizer_class(spec.optimizer, bind_defaults=False)).parameters.get("betas")
         if usual and isinstance(usual.default, tuple) and len(usual.default) == 2:
             settings["betas"] = (spec.momentum, spec.beta2)
-        return create_optimizer_v2(groups, opt=spec.optimizer, **settings)
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(groups, opt=spec.optimizer, **settings)
     except Exception as error:  # optimisers check themselves in many ways, and some are not installed
         raise HarnessError(f"--optimizer {spec.optimizer} with {settings}: {error or type(error).__name__}.") from error
+    if getattr(optimizer, "is_second_order", False):  # timm's mark of those that differentiate the gradient
+        raise HarnessError(f"--optimizer {spec.optimizer} needs second derivatives, which the loop does not keep.")
+    return optimizer
 
 
 def _groups(network: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:

@@ -1,14 +1,13 @@
 """Published recipes: settings of `TrainSpec` in declarative files, with their source and what they should reach.
 
-A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: about, source, expected, measured, notes, and a
-table of settings.
+A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: what `Recipe` says of it, and a table of settings.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -26,7 +25,7 @@ class Recipe:
 
     about: in one line. source: where it is published. expected: the number that it reached there.
     measured: what it reached here, or that nobody has tried. notes: where this trainer does it differently.
-    needs: settings that must be given beside it.
+    needs: settings that must be given beside it. like: another recipe, whose settings and needs it starts from.
     """
 
     name: str
@@ -37,6 +36,7 @@ class Recipe:
     settings: Mapping[str, Any]
     notes: str = ""
     needs: Sequence[str] = ()
+    like: str = ""
 
     @property
     def command(self) -> str:
@@ -76,7 +76,10 @@ def load(name: str) -> Recipe:
             raise suggest("setting", key, sorted(SETTABLE), f" in the recipe {name!r}")
         if not _fits(key, recipe.settings[key]):
             raise HarnessError(f"The recipe {name!r} sets {key} to {recipe.settings[key]!r}, of the wrong type.")
-    return recipe
+    if not recipe.like:
+        return recipe
+    base = load(recipe.like)
+    return replace(recipe, settings={**base.settings, **recipe.settings}, needs=[*base.needs, *recipe.needs])
 
 
 def _fits(key: str, value: Any) -> bool:

@@ -89,7 +89,7 @@ class TrainSpec:
     epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=1)
     batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=1)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
-    optimizer: str = option("adamw", "Any of timm's: adamw, sgd, lamb, ...", OPTIMISER)
+    optimizer: str = option("adamw", "Any first-order one of timm's: adamw, sgd, lamb, ...", OPTIMISER)
     lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
     schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
     momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
@@ -101,7 +101,7 @@ class TrainSpec:
     drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)
     ema: float | None = option(None, "Decay of the averaged weights; 0: none.", OPTIMISER, min=0, max=1)
 
-    seed: int = option(0, "Seed of everything random.", MACHINE, min=0)
+    seed: int = option(0, "Seed of everything random.", MACHINE, min=0, max=2**63 - 1)
     dtype: str = option("float32", "Arithmetic: float32 or bfloat16.", MACHINE)
     compile: bool = option(False, "Compile the network (torch.compile).", MACHINE)
     device: str = "cpu"

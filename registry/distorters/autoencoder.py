@@ -14,7 +14,7 @@ from harness import weights
 from harness.deepaugment import ACTIVATIONS, CODE, WEIGHTS, AutoencoderDistorter, Option, Rng, pick
 from harness.deepaugment.weights import drop_or_sign, filters, minus_gelu
 from harness.plugins import distorter
-from harness.types import Weights
+from harness.types import HarnessError, Weights
 
 ANYWHERE = (
     filters(torch.neg, 0.13),
@@ -44,6 +44,15 @@ class Autoencoder(AutoencoderDistorter):
         if self.weights:
             return weights.autoencoder(Path(self.weights))
         return weights.autoencoder(*weights.bundled("digits-autoencoder"))
+
+    def check(self, dataset: str) -> None:
+        """The bundled one knows the data set that it was trained on, and no other; a file of the user's is trusted."""
+        known = self.provenance.details["dataset"]
+        if not self.weights and dataset != known:
+            raise HarnessError(
+                f"The bundled autoencoder is of {known!r}, and would make {dataset!r} unrecognisable. Use noise2net, "
+                f"or train one (harness train --model autoencoder --dataset {dataset}): autoencoder:weights=FOLDER."
+            )
 
     def options(self) -> Sequence[Option]:
         """Every family equally often; ``scale`` acts on two layers."""
