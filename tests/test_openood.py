@@ -222,7 +222,7 @@ SPEC = RunSpec(
     methods=("msp", "knn", "react", "de:times=0,100+gen", "de:times=0,100+scale", "de:times=0,100+gen-views"),
     denoiser="digits",
     limit=9,
-    tile=20,
+    tile=10,
 )
 
 
@@ -409,7 +409,7 @@ def test_a_network_without_features_is_told_what_it_lacks(tmp_path: Path) -> Non
 
 def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -> None:
     faults: dict[str, tuple[Any, str]] = {
-        "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(20, 192\) for 20 .* \(20,\)"),
+        "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(10, 192\) for 10 .* \(10,\)"),
         "number": (lambda self, seen: 1.0, "digits/resnet: it returned a float"),
         "typo": (lambda self, seen: seen.featurs, r"digits/resnet failed in .*test_openood\.py, line \d+: Attribute"),
         "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* mend the detector"),
