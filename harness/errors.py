@@ -8,6 +8,10 @@ class HarnessError(Exception):
     """
 
 
+class Absent(HarnessError):
+    """Data or weights that are not here: a dry run can plan without them."""
+
+
 class BadImage(HarnessError):
     """One image that cannot be read; a run may be told to go on without it."""
 

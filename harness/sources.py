@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.errors import HarnessError
+from harness.errors import Absent, HarnessError
 from harness.files import PAGE, file_sha256, is_page
 
 ENDINGS = (".safetensors", ".pth.tar", ".pth", ".pt", ".ckpt", ".bin")
@@ -62,7 +62,7 @@ class Source:
         """The file; raises HarnessError, which says where it was looked for and what to do."""
         path = self.find()
         if path is None:
-            raise HarnessError(self.missing)
+            raise Absent(self.missing)
         return path
 
     @property

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.files import PAGE, file_sha256, is_page, writing
 from harness.published import read_state, unwrapped
-from harness.types import HarnessError, Weights
+from harness.types import Absent, HarnessError, Weights
 
 HEADER = "harness"
 PICKLED = {".pt", ".pth", ".ckpt", ".bin"}
@@ -75,9 +76,7 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
     """Read a checkpoint, naming what is wrong with a file that is not one."""
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise HarnessError(
-            f"No checkpoint at {path}. Train one (harness train --help) or give the path of an existing one."
-        )
+        raise Absent(f"No checkpoint at {path}. Train one (harness train --help) or give the path of an existing one.")
     sha256 = file_sha256(path)
     if expected_sha256 and sha256 != expected_sha256:
         raise HarnessError(
@@ -224,7 +223,7 @@ def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
     """A denoiser from a harness checkpoint, from ADM's ``X.pt`` with its flags in ``X.json``, or a diffusers folder."""
     if hub.is_unet(path):
         return hub.load_unet(path), _several(path.name, hub.files(path))
-    if path.suffix in PICKLED:
+    if path.suffix in PICKLED and path.exists():
         flags, info = flags_beside(path), _several(path.stem, [path, path.with_suffix(".json")])
         return load_adm(path, flags), replace(info, details={**info.details, "arguments": asdict(flags)})
     checkpoint = _of_kind(read(path, sha256), "denoiser")
@@ -306,7 +305,14 @@ def check_name(name: str, registry: plugins.Registry) -> None:
 
 def _is_path(name: str, registry: plugins.Registry) -> bool:
     known = name in registry or name.partition(":")[0] in registry
-    return not known and (Path(name).exists() or Path(name).suffix in ENDINGS)
+    return not known and (Path(name).exists() or Path(name).suffix in ENDINGS or _is_elsewhere(name, registry))
+
+
+def _is_elsewhere(name: str, registry: plugins.Registry) -> bool:
+    """Whether a name can only be meant as a path, of what is not here: no plugin's begins anything like it."""
+    start, slash, _ = name.partition("/")
+    names = [*registry.families, *(entry.name for entry in registry.entries())]
+    return bool(slash) and not get_close_matches(start, {known.partition("/")[0] for known in names})
 
 
 def fingerprint(network: nn.Module, source: str = "") -> str:

@@ -234,9 +234,17 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
     file.write_text(told + 'model = "resnet"\nlearning_rate = 1\n')
     with pytest.raises(HarnessError, match="'learning_rate' in the recipe"):
         recipes.load(str(file))
-    file.write_text(told.replace("about", "abuot") + 'model = "resnet"\n')
-    with pytest.raises(HarnessError, match="is no recipe"):
-        recipes.load(str(file))
+    for text, message in (
+        (told.replace("about", "abuot"), "Unknown word 'abuot' in the recipe .* Did you mean about"),
+        (told.replace('source = "b"\nexpected = "c"\n', ""), "does not say its source, expected"),
+        ("epochs = 3\n" + told, r"says epochs above the line \[settings\]"),
+        ("like = 3\n" + told, "says like = 3, which must be a text"),
+        ('needs = ["sed"]\n' + told, "Unknown setting 'sed' in the recipe .* Did you mean seed"),
+        ("a = \n", "is not in TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(HarnessError, match=message):
+            recipes.load(str(file))
     file.write_text(told + 'model = "resnet"\nepochs = "1"\n')
     with pytest.raises(HarnessError, match="epochs to '1', of the wrong type"):
         recipes.load(str(file))
@@ -245,7 +253,7 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         with pytest.raises(HarnessError, match=rf"sets {key} to .*of the wrong type"):
             recipes.load(str(file))
     file.write_text(told.replace("[settings]", "settings = 3"))
-    with pytest.raises(HarnessError, match="its settings are no table"):
+    with pytest.raises(HarnessError, match="says settings = 3, which must be a table"):
         recipes.load(str(file))
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(HarnessError, match="Give a name or the path"):
@@ -254,6 +262,23 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         recipes.load("resnet-50")
     with pytest.raises(HarnessError, match="Give a name or the path"):
         recipes.load(str(tmp_path / "none.toml"))
+
+
+def test_a_recipe_starts_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\nlike = "{}"\n[settings]\n{}\n'
+    mine, base = tmp_path / "in" / "mine.toml", tmp_path / "in" / "base.toml"
+    mine.parent.mkdir()
+    mine.write_text(told.format("base.toml", "epochs = 3"))
+    base.write_text('needs = ["init"]\n' + told.format("resnet50", "lr = 0.5"))
+    found, usual = recipes.load("in/mine.toml"), recipes.load("resnet50")
+    assert found.settings == {**usual.settings, "epochs": 3, "lr": 0.5} and found.needs == ["init"]
+    base.write_text(told.format("mine.toml", ""))
+    with pytest.raises(HarnessError, match=r"'in/mine.toml' is like itself, by way of in/mine.toml and in/base.toml"):
+        recipes.load("in/mine.toml")
+    base.write_text(told.format("resnet51", ""))
+    with pytest.raises(HarnessError, match=r"'in/mine.toml' is like 'base.toml': .*'resnet51'.*Did you mean resnet50"):
+        recipes.load("in/mine.toml")
 
 
 PUBLISHED = {
@@ -298,15 +323,39 @@ def test_a_dry_run_says_what_needs_no_weights(
     )
     assert code == 0 and "1,197 training images, 1,080 steps, 69,120 samples" in said
     assert "No estimate of the time: " in said and "none.pt" in said
-    code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", "--batch-size", "2000", "--dry-run")
-    assert code == 2 and "--batch-size 2000 is larger" in said
+    for wrong, message in (
+        (("--batch-size", "2000"), "--batch-size 2000 is larger"),
+        (("--batch-size", "4", "--accumulate", "4"), "batch norm one sample at a time"),
+        (("--diffaug", "--diffaug-times", "0,1001"), "--diffaug-times 0,1001"),
+        (("--optimizer", "adahessian"), "needs second derivatives"),
+    ):
+        code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", *wrong, "--dry-run")
+        assert code == 2 and message in said
+
+
+def test_an_estimate_of_ages_is_in_years() -> None:
+    assert estimate.spell(3 * 3600 + 61.5) == "3:01:01"
+    assert estimate.spell(1e13) == "317,098 years"
+    with pytest.raises(HarnessError, match="--epochs .* must be at most 1000000"):
+        TrainSpec("resnet", epochs=10**20)
+    with pytest.raises(HarnessError, match="--lr inf must be a number"):
+        TrainSpec("resnet", lr=float("1e400"))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"model": "timm/test_vit", "image_size": 50}, r"'timm/test_vit' fails on images of 50 pixels.*--image-size"),
-        ({"model": "resnet", "batch_size": 4, "accumulate": 4}, "Batch norm has no statistics of one sample"),
+        (
+            {"model": "resnet", "batch_size": 4, "accumulate": 4},
+            r"--batch-size 4 in 4 pass.* of 1 process.* batch norm one sample at a time.* or lower --accumulate",
+        ),
+        ({"model": "resnet", "drop_path": 0.1}, "'resnet' has no stochastic depth: leave out --drop-path"),
+        ({"model": "resnet", "repeats": 17}, "--repeats 17 is more than --batch-size 16 holds"),
+        (
+            {"model": "encoder", "dataset": "digits", "objective": "da", "labels": 0.5, "consistency_radius": 1000},
+            "--consistency-radius 1000 must be below the length of --diffaug-times",
+        ),
         ({"model": "resnet", "deepaugment": "autoencoder", "dataset": "folder"}, "bundled autoencoder is of 'digits'"),
     ],
 )

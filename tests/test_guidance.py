@@ -182,7 +182,7 @@ def trained(digits: ArrayDataset, denoiser: Denoiser, tmp_path_factory: pytest.T
     spec = resolve(TrainSpec("encoder", objective="da", diffaug_times=(0, 200), epochs=10, batch_size=8, lr=2e-3))
     eight = ArrayDataset("digits", digits.ids[:8], digits.pixels[:8], digits.labels[:8], 10, digits.geometry)
     task, header = build(spec, eight, World())
-    done = train(task, folder, Conduct(report=lambda p: losses.append(p.losses["ce"])))
+    done = train(task, folder, Conduct(report=lambda p: losses.extend(p.losses.values())))
     weights.write(folder / "model.safetensors", done.network, header)
     return folder, losses
 

@@ -428,7 +428,7 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
         ({"augmix": True, "mixup": 0.8}, "--augmix compares views of one image"),
         ({"labels": 0.5, "data_extra": ("x",)}, "--labels leaves labels out"),
         ({"schedule": "linear", "warmup": 2}, "--schedule 'linear'"),
-        ({"beta2": 1.0}, "--optimizer adamw with"),
+        ({"beta2": 1.0}, "--optimizer adamw .*--beta2 1.0.*: Invalid beta"),
         ({"optimizer": "adahessian"}, "--optimizer adahessian needs second derivatives"),
         ({"seed": 10**20}, "--seed 10+ must be at most"),
         ({"extra_as": "sum"}, "--extra-as"),
@@ -466,7 +466,7 @@ def test_the_log_has_a_line_per_group_and_survives_a_kill(
 
     def go(stop_at: int = 0) -> None:
         def report(progress: Any) -> None:
-            if progress.step == stop_at:
+            if stop_at and progress.step == stop_at:
                 raise KeyboardInterrupt
 
         torch.manual_seed(0)

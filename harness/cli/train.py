@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import Field, asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -14,11 +13,12 @@ import typer
 
 from harness.cli.options import Device, Files, Plugin, usable_device
 from harness.cli.weights import fetch, give
-from harness.errors import HarnessError
+from harness.errors import Absent, HarnessError
 from harness.train.spec import TASK, TrainSpec, flag, options
 
 if TYPE_CHECKING:
     from harness.train.loop import Progress
+    from harness.train.recipes import Recipe
 
 
 USES = {
@@ -126,7 +126,7 @@ def train(
     given = dict(started.settings) if started else {}
     given |= {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
     if started and (lacking := [flag(name) for name in started.needs if not given.get(name)]):
-        raise HarnessError(f"The recipe {started.name!r} needs {' and '.join(lacking)}. {started.notes}")
+        raise HarnessError(f"The recipe {started.name!r} lacks {' and '.join(lacking)}. {started.notes}")
     model = model or given.pop("model", "")
     if not model and not denoiser:
         raise HarnessError("Say what to train: --model NAME, --recipe NAME, or --denoiser for the default denoiser.")
@@ -137,22 +137,23 @@ def train(
     files = [word for file in plugin for word in ("--plugin", str(file))]
     files += [word for text in weights for word in ("--weights", text)]
     if dry_run:
-        return _plan(spec, recipe, spec.command(files))
+        return _plan(spec, started, spec.command(files))
     fetch([spec.init])
     out = out or Path("runs") / (Path(recipe).name.removesuffix(".toml") or spec.name)
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one talks
         training.run(spec, out, workers=workers)
         return
-    console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.")
     with console.progress() as bar:
-        task = bar.begin(spec.name)
 
         def report(step: Progress) -> None:
-            if step.start and not bar.tasks[0].completed:
-                console.err.print(f"Going on after step {step.start:,} of {step.steps:,}.")
+            if not bar.tasks:
+                console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.", soft_wrap=True)
+                if step.start:
+                    console.err.print(f"Going on after step {step.start:,} of {step.steps:,}.")
+                bar.begin(spec.name)
             shares = (f"{name} {share:.0%}" for name, share in step.shares.items() if share >= 0.01)
             bar.update(
-                task,
+                bar.tasks[0].id,
                 total=step.steps * step.images,
                 completed=step.step * step.images,
                 computed=(step.step - step.start) * step.images,
@@ -166,33 +167,33 @@ def train(
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {USES[spec.kind].format(out)}")
 
 
-def _plan(spec: TrainSpec, name: str, command: str) -> None:
-    """Show what would be trained, and what it would take."""
+def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
+    """Show what would be trained, and what it would take, as far as data and weights are here to tell."""
     from harness import console, leaderboard
-    from harness.train import build, estimate, recipes
+    from harness.train import build, estimate
     from harness.train.parallel import World
 
-    title, caption = "Settings", command
-    if name:
-        recipe = recipes.load(name)
-        title = f"{recipe.name}: {recipe.about}"
-        facts = [("Source", recipe.source), ("Expected", recipe.expected), ("Measured", recipe.measured)]
-        caption = "\n".join([caption, *(f"{what}: {text}." for what, text in facts), recipe.notes]).strip()
+    title = f"{recipe.name}: {recipe.about}" if recipe else "Settings"
     rows = [[name, str(value)] for name, value in asdict(spec).items() if value is not False and value not in ("", ())]
-    console.show(leaderboard.Table(title, ["setting", "value"], rows, caption))
+    console.show(leaderboard.Table(title, ["setting", "value"], rows))
+
+    def say(text: str) -> None:
+        console.out.print(text, soft_wrap=True)
+
+    for line in [command, *(recipe.told if recipe else ())]:
+        say(line)
     try:
         data = build.open_training(spec)
-    except HarnessError as error:
-        console.out.print(f"No estimate: {error}")
-        return
+    except Absent as error:
+        return say(f"No estimate: {error}")
     plan = build.planned(spec, data, World())
     samples = plan.steps * plan.batch_size
-    console.out.print(f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples.")
+    say(f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples.")
     try:
-        hours = timedelta(seconds=int(estimate.seconds(spec, data)))
-        console.out.print(f"About {hours} in one process on this {spec.device}.")
-    except HarnessError as error:
-        console.out.print(f"No estimate of the time: {error}")
+        seconds = estimate.seconds(spec, data)
+    except Absent as error:
+        return say(f"No estimate of the time: {error}")
+    say(f"About {estimate.spell(seconds)} in one process on this {spec.device}.")
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

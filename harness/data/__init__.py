@@ -6,6 +6,7 @@ from harness.data.arrays import Subset as Subset
 from harness.data.feed import Feed as Feed
 from harness.data.feed import decoders as decoders
 from harness.data.feed import ordered as ordered
+from harness.data.folders import class_folders as class_folders
 from harness.data.lists import ImageList as ImageList
 from harness.data.mapped import MappedImages as MappedImages
 from harness.data.mapped import open_mapped as open_mapped

@@ -13,7 +13,7 @@ from harness.data.folders import class_folders, images, open_folders
 from harness.data.parquet import open_parquet
 from harness.data.pictures import SAMPLED, Source, StoredPictures
 from harness.data.tars import open_tars
-from harness.types import Dataset, Geometry, HarnessError
+from harness.types import Absent, Dataset, Geometry, HarnessError
 
 SPELLINGS = {"val": ("val", "validation", "valid")}
 """What else a split may be called on disk."""
@@ -23,12 +23,10 @@ def open_dataset(name: str, split: str, folder: str = "") -> Dataset:
     """A registered data set; `folder` is the ``--data`` of those that read one, and an error for those that do not."""
     entry = plugins.dataset[name]
     reads = entry.facts.get("reads_folder", False)
-    if reads != bool(folder):
-        raise HarnessError(
-            f"Data set {name!r} needs its folder: --data DIR. {entry.summary}"
-            if reads
-            else f"Data set {name!r} reads no folder: leave out --data."
-        )
+    if reads and not folder:
+        raise Absent(f"Data set {name!r} needs its folder: --data DIR. {entry.summary}")
+    if folder and not reads:
+        raise HarnessError(f"Data set {name!r} reads no folder: leave out --data.")
     built: Dataset = entry.build(split, Path(folder)) if reads else entry.build(split)
     return built
 
@@ -67,7 +65,9 @@ def open_copy(
     are not among `classes`.
     """
     if not class_folders(root):
-        raise HarnessError(f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}.")
+        raise (HarnessError if root.exists() else Absent)(
+            f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}."
+        )
     source = open_folders(root, suffix, sampled)
     labels, known = labelled(source, name, classes, ())
     return StoredPictures(name, source, labels, known, geometry)
@@ -76,7 +76,7 @@ def open_copy(
 def _source(root: Path, split: str) -> Source:
     found = list(_candidates(root, SPELLINGS.get(split, (split,))))
     if not found:
-        raise HarnessError(
+        raise (HarnessError if root.exists() else Absent)(
             f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
             f"{_instead(root, SPELLINGS.get(split, (split,)))}"
         )

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.data import Subset, open_dataset
-from harness.deepaugment import Distorter
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
 from harness.networks import Tiles, place
-from harness.train import copies
+from harness.train import copies, optimize
 from harness.train.augment import Distortion, Mixing, Mixtures
 from harness.train.augmix import AugMix
 from harness.train.copies import Matched, Union
@@ -55,7 +54,7 @@ def open_split(spec: TrainSpec, split: str) -> Dataset:
         return cast(Dataset, data)
     if not hasattr(data, "source"):
         raise HarnessError(
-            f"--image-size {spec.image_size}: {spec.dataset!r} is stored at {data.geometry.crop} pixels."
+            f"--image-size {spec.image_size}: {spec.dataset!r} is stored at {data.geometry.crop} pixels. Leave it out."
         )
     return replace(data, geometry=data.geometry.scaled(spec.image_size))
 
@@ -80,7 +79,8 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         header["init_sha256"] = start_from(network, spec)
     host, device = _stages(spec, data, header)
     plan = planned(spec, data, world)
-    _check_statistics(network, plan)
+    _check_statistics(network, plan, world)
+    optimize.build(spec, network)  # for what it refuses: the loop makes its own
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
     found = copies.opened(data, spec.data_extra) if spec.extra_as == "terms" else []
     beside = [Matched(data, copy, number) for number, copy in enumerate(found, 1)]
@@ -98,12 +98,15 @@ def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:
     )  # fmt: skip
 
 
-def _check_statistics(network: nn.Module, plan: Plan) -> None:
-    """Raises HarnessError where batch norm would see one sample at a time."""
+def _check_statistics(network: nn.Module, plan: Plan, world: World) -> None:
+    """Raises HarnessError where batch norm would see one sample at a time; on GPUs it sees those of all processes."""
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
-    if normed and plan.batch_size == plan.passes * plan.world:
+    seen = plan.batch_size // plan.passes // (1 if world.device.startswith("cuda") else plan.world)
+    if normed and seen == 1:
+        fewer = ", or lower --accumulate" if plan.passes > 1 else ""
         raise HarnessError(
-            "Batch norm has no statistics of one sample per pass. Raise --batch-size, or lower --accumulate."
+            f"--batch-size {plan.batch_size} in {plan.passes} pass(es) of {plan.world} process(es) shows batch norm "
+            f"one sample at a time, which has no statistics. Raise --batch-size{fewer}."
         )
 
 
@@ -150,6 +153,8 @@ def _body(spec: TrainSpec, arguments: Mapping[str, Any]) -> nn.Module:
     try:
         body: nn.Module = plugins.architecture[spec.model].build(**arguments)
     except TypeError as error:
+        if "drop_path_rate" in str(error):
+            raise HarnessError(f"{spec.model!r} has no stochastic depth: leave out --drop-path.") from error
         raise HarnessError(f"{spec.model!r} cannot be built with {dict(arguments)}: {error}.") from error
     return body
 
@@ -161,7 +166,7 @@ def _prove_classifier(network: nn.Module, spec: TrainSpec, data: Dataset) -> Non
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, side, side))
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        remedy = "Choose another --image-size" if hasattr(data, "source") else "Choose another --model"
+        remedy = "Choose another --image-size" if hasattr(data, "picture") else "Choose another --model"
         raise HarnessError(
             f"{spec.model!r} fails on images of {side} pixels ({type(error).__name__}: {error}). {remedy}."
         ) from error
@@ -221,8 +226,7 @@ def _stages(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[lis
     distorting: list[Stage] = []
     if spec.deepaugment:
         distorter = plugins.distorter.configure(spec.deepaugment)[1]
-        if isinstance(distorter, Distorter):
-            distorter.check(spec.dataset)
+        distorter.check(spec.dataset)
         if weighed := getattr(distorter, "provenance", None):
             header["deepaugment_sha256"] = weighed.sha256
         distorting = [Distortion(distorter, spec.deepaugment_share)]

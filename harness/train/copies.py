@@ -14,14 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from harness import distorted
-from harness.data import StoredPictures, decoded, open_copy
+from harness.data import StoredPictures, class_folders, decoded, open_copy
 from harness.types import Batch, Dataset, Geometry, HarnessError
 
 
 def opened(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
     """The copies in these folders; raises HarnessError for one without images or with other classes."""
-    for folder in folders:
-        distorted.check_complete(Path(folder))
+    for folder in map(Path, folders):
+        if (folder / "train").is_dir() and class_folders(folder / "train"):
+            raise HarnessError(
+                f"--data-extra {folder} is the folder of a data set. Give its images: {folder / 'train'}."
+            )
+        distorted.check_complete(folder)
     return [open_copy(Path(folder), data.geometry, distorted.class_names(data), data.name) for folder in folders]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
-from harness.train.build import build, planned
+from harness.train.build import build
 from harness.train.loop import Conduct, train
 from harness.train.parallel import World
 from harness.train.spec import TrainSpec
@@ -17,14 +18,23 @@ FEW = 16
 
 
 def seconds(spec: TrainSpec, data: Dataset) -> float:
-    """Of the whole run in one process like this one: a step of a few images is timed, twice, and the second counts."""
-    plan = planned(spec, data, World())
+    """Of the whole run in one process like this one: a step of a few images is timed, twice, and the second counts.
+
+    Raises HarnessError for what the run itself would refuse.
+    """
+    world = World(device=spec.device)
+    task, _ = build(spec, data, world)
+    plan = task.feed.plan
     batch = min(FEW, plan.batch_size, max(plan.images // 2, 1))
-    few = replace(spec, batch_size=batch, accumulate=1, epochs=1, warmup=0, compile=False, repeats=1)
-    task, _ = build(few, data, World(device=spec.device))
-    times = [time.monotonic()]
+    few = replace(plan, images=2 * batch, batch_size=batch, epochs=1, passes=1, repeats=1)
+    short = replace(task, spec=replace(spec, compile=False, warmup=0), feed=replace(task.feed, plan=few))
+    times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        short = replace(task, feed=replace(task.feed, plan=replace(task.feed.plan, images=2 * batch)))
-        conduct = Conduct(World(device=spec.device), report=lambda progress: times.append(time.monotonic()))
-        train(short, Path(folder), conduct)
+        train(short, Path(folder), Conduct(world, report=lambda progress: times.append(time.monotonic())))
     return (times[-1] - times[-2]) / batch * plan.steps * plan.batch_size
+
+
+def spell(seconds: float) -> str:
+    """Hours, minutes and seconds, or years where nobody will wait for it."""
+    years = seconds / timedelta(days=365).total_seconds()
+    return f"{years:,.0f} years" if years > 2 else str(timedelta(seconds=int(seconds)))

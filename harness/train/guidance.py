@@ -57,9 +57,10 @@ class TimeConditioned:
                 f"Diffusion times from {low} to {high - 1} do not lie within this denoiser's schedule "
                 f"(0 to {len(self.denoiser.schedule.betas) - 1})."
             )
-        if self.consistency_radius < 0 or self.weight < 0:
+        if not 0 <= self.consistency_radius < high - low or self.weight < 0:
             raise HarnessError(
-                f"--consistency-radius {self.consistency_radius} or its weight {self.weight} is negative."
+                f"--consistency-radius {self.consistency_radius} must be below the length of --diffaug-times "
+                f"({high - low}), and its weight {self.weight} not negative."
             )
         if self.consistency_radius and self.labelled is None:
             raise HarnessError(

@@ -44,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar wants to know after a step.
+    """What a progress bar wants to know before the first step and after each.
 
     step: steps that are done, `start` of them by earlier runs; images: of one step; losses: the step's terms.
     shares: of the time, for what was timed in the last group of steps.
@@ -96,6 +96,7 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
         runner = torch.compile(runner)  # type: ignore[assignment]
     log = Log(out, plan, start, world, tensorboard=conduct.tensorboard)
     passes = _passes(task.feed, start, conduct.workers, world.device)
+    conduct.report(Progress(start, plan.steps, plan.batch_size, {}, start, {}))
     for step in range(start, plan.steps):
         rate = (spec.lr or 0.0) * optimize.learning_rate(spec, step / plan.per_epoch)
         for group in optimizer.param_groups:

@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 from harness.plugins import suggest
-from harness.train.spec import TrainSpec
+from harness.train.spec import TrainSpec, flag
 from harness.types import HarnessError
+
+UNUSUAL = ("adahessian", "bnb", "fused")
+"""How timm's names begin of what takes second derivatives or another package: nobody need be told of them."""
 
 
 def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
@@ -20,7 +23,7 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
 
     known = [str(name) for name in list_optimizers()]
     if spec.optimizer not in known:
-        raise suggest("optimiser", spec.optimizer, known)
+        raise suggest("optimiser", spec.optimizer, [name for name in known if not name.startswith(UNUSUAL)])
     groups: Any = _groups(network, spec)
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum}
     try:
@@ -29,7 +32,9 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
             settings["betas"] = (spec.momentum, spec.beta2)
         optimizer: torch.optim.Optimizer = create_optimizer_v2(groups, opt=spec.optimizer, **settings)
     except Exception as error:  # optimisers check themselves in many ways, and some are not installed
-        raise HarnessError(f"--optimizer {spec.optimizer} with {settings}: {error or type(error).__name__}.") from error
+        told = " ".join(f"{flag(name)} {getattr(spec, name)}" for name in ("lr", "momentum", "beta2", "weight_decay"))
+        reason = f"{error or type(error).__name__}".rstrip(".")
+        raise HarnessError(f"--optimizer {spec.optimizer} cannot be made of {told}: {reason}.") from error
     if getattr(optimizer, "is_second_order", False):  # timm's mark of those that differentiate the gradient
         raise HarnessError(f"--optimizer {spec.optimizer} needs second derivatives, which the loop does not keep.")
     return optimizer

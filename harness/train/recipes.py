@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
 SETTABLE = {"model", *options()}
+SPELT = {dict: "table", list: "list", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Recipe:
     like: str = ""
 
     @property
+    def told(self) -> Sequence[str]:
+        """Where it comes from, line by line."""
+        facts = [("Source", self.source), ("Expected", self.expected), ("Measured", self.measured)]
+        return [*(f"{what}: {text}." for what, text in facts), *filter(None, [self.notes])]
+
+    @property
     def command(self) -> str:
         """What trains it."""
         return f"harness train --recipe {self.name} --data DIR"
@@ -50,8 +57,28 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
-def load(name: str) -> Recipe:
-    """A recipe by name or path; raises HarnessError for one that does not exist or says something it cannot mean."""
+def load(name: str, above: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or path; raises HarnessError for one that does not exist or says something it cannot mean.
+
+    above: those that go back to this one.
+    """
+    if name in above:
+        raise HarnessError(f"The recipe {name!r} is like itself, by way of {' and '.join(above)}. Mend a `like`.")
+    recipe = _read(name)
+    if not recipe.like:
+        return recipe
+    base = recipe.like
+    if base.endswith(".toml") and name.endswith(".toml"):
+        base = str(Path(name).parent / base)
+    try:
+        started = load(base, [*above, name])
+    except HarnessError as error:
+        raise error if above else HarnessError(f"The recipe {name!r} is like {recipe.like!r}: {error}") from error
+    return replace(recipe, settings={**started.settings, **recipe.settings}, needs=[*started.needs, *recipe.needs])
+
+
+def _read(name: str) -> Recipe:
+    """What one file says, checked."""
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text()
@@ -64,22 +91,30 @@ def load(name: str) -> Recipe:
         raise suggest("recipe", name, names())
     try:
         told = tomllib.loads(text)
-        recipe = Recipe(Path(name).stem if name.endswith(".toml") else name, **told)
-        if not isinstance(recipe.settings, dict):
-            raise TypeError("its settings are no table")
-    except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise HarnessError(
-            f"--recipe {name} is no recipe: {error}. See registry/recipes/ for what one says."
-        ) from error
-    for key in recipe.settings:
+    except tomllib.TOMLDecodeError as error:
+        raise HarnessError(f"--recipe {name} is not in TOML: {error}.") from error
+    _check(name, told)
+    return Recipe(Path(name).stem if name.endswith(".toml") else name, **told)
+
+
+def _check(name: str, told: Mapping[str, Any]) -> None:
+    facts = {f.name: f for f in fields(Recipe) if f.name != "name"}
+    if misplaced := [key for key in told if key in SETTABLE]:
+        raise HarnessError(f"The recipe {name!r} says {', '.join(misplaced)} above the line [settings]. Move it below.")
+    if strange := [key for key in told if key not in facts]:
+        raise suggest("word", strange[0], list(facts), f" in the recipe {name!r}")
+    if lacking := [key for key, fact in facts.items() if fact.default is MISSING and key not in told]:
+        raise HarnessError(f"The recipe {name!r} does not say its {', '.join(lacking)}. See registry/recipes/.")
+    for key, value in told.items():
+        wanted = {"settings": dict, "needs": list}.get(key, str)
+        if not isinstance(value, wanted):
+            raise HarnessError(f"The recipe {name!r} says {key} = {value!r}, which must be a {SPELT[wanted]}.")
+    for key in (*told["settings"], *told.get("needs", ())):
         if key not in SETTABLE:
-            raise suggest("setting", key, sorted(SETTABLE), f" in the recipe {name!r}")
-        if not _fits(key, recipe.settings[key]):
-            raise HarnessError(f"The recipe {name!r} sets {key} to {recipe.settings[key]!r}, of the wrong type.")
-    if not recipe.like:
-        return recipe
-    base = load(recipe.like)
-    return replace(recipe, settings={**base.settings, **recipe.settings}, needs=[*base.needs, *recipe.needs])
+            raise suggest("setting", str(key), sorted(SETTABLE), f" in the recipe {name!r}")
+    for key, value in told["settings"].items():
+        if not _fits(key, value):
+            raise HarnessError(f"The recipe {name!r} sets {key} to {value!r}, of the wrong type.")
 
 
 def _fits(key: str, value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from math import isfinite
 from typing import Any
 
 from harness.errors import HarnessError
@@ -58,12 +59,14 @@ class TrainSpec:
         (), "Folder with a copy of the training images, CLASS/IMAGE, such as harness augment makes. Repeatable.", TASK
     )
     extra_as: str = option("union", "union: copies are more samples; terms: a loss term for each copy.", TASK)
-    labels: float = option(1.0, "Share of the training images whose labels may be used.", TASK, min=0, max=1)
+    labels: float = option(1.0, "Share of the training images whose labels may be used, above 0.", TASK, min=0, max=1)
 
     loss: str = option("ce", "ce: softmax cross-entropy; bce: one sigmoid per class.", TERMS)
     smoothing: float = option(0.0, "Label smoothing.", TERMS, min=0, max=1)
     augmix: bool = option(False, "AugMix: two mixed views and Jensen-Shannon consistency.", TERMS)
-    augmix_severity: float = option(3.0, "Strength of its operations: 3 for small images, 1 for ImageNet.", TERMS)
+    augmix_severity: float = option(
+        3.0, "Of its operations: 3 for small images, 1 for ImageNet.", TERMS, min=0.1, max=10
+    )
     jsd: float = option(12.0, "Weight of the consistency term.", TERMS, min=0)
     deepaugment: str = option("", "DeepAugment on the fly through NETWORK: see harness list distorters.", TERMS)
     deepaugment_share: float = option(0.5, "Share of the images that it distorts.", TERMS, min=0, max=1)
@@ -86,14 +89,14 @@ class TrainSpec:
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
 
-    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=1)
+    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=1, max=10**6)
     batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=1)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
     optimizer: str = option("adamw", "Any first-order one of timm's: adamw, sgd, lamb, ...", OPTIMISER)
     lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
     schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
     momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
-    beta2: float = option(0.99, "Second beta of Adam and its kind.", OPTIMISER, min=0, max=1)
+    beta2: float = option(0.99, "Second beta of Adam and its kind, below 1.", OPTIMISER, min=0, max=1)
     weight_decay: float | None = option(None, "Of matrices and kernels.", OPTIMISER, min=0)
     decay: str = option("matrices", "What decays: matrices; all; or timm, matrices but for embeddings.", OPTIMISER)
     warmup: int | None = option(None, "Epochs of linear warm-up.", OPTIMISER, min=0)
@@ -111,10 +114,9 @@ class TrainSpec:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for f in fields(self):
             value, least, most = getattr(self, f.name), f.metadata.get("min", 0), f.metadata.get("max", float("inf"))
-            if isinstance(value, int | float) and not least <= value <= most:
-                raise HarnessError(
-                    f"{flag(f.name)} {value} must be {f'at most {most}' if value > most else f'at least {least}'}."
-                )
+            if isinstance(value, int | float) and not (least <= value <= most and isfinite(value)):
+                limit = f"at least {least}" if value < least else f"at most {most}" if value > most else "a number"
+                raise HarnessError(f"{flag(f.name)} {value} must be {limit}.")
         if len(self.diffaug_times) != 2:
             raise HarnessError("--diffaug-times needs two numbers with a comma, such as 0,500.")
         if self.dtype not in ("float32", "bfloat16"):

@@ -4,6 +4,7 @@ Everything here is small, immutable and free of third-party imports other than t
 without paying for anything.
 """
 
+from harness.errors import Absent as Absent
 from harness.errors import BadImage as BadImage
 from harness.errors import HarnessError as HarnessError
 from harness.types.data import Batch as Batch

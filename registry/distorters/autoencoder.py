@@ -47,8 +47,10 @@ class Autoencoder(AutoencoderDistorter):
 
     def check(self, dataset: str) -> None:
         """The bundled one knows the data set that it was trained on, and no other; a file of the user's is trusted."""
+        if self.weights:
+            return
         known = self.provenance.details["dataset"]
-        if not self.weights and dataset != known:
+        if dataset != known:
             raise HarnessError(
                 f"The bundled autoencoder is of {known!r}, and would make {dataset!r} unrecognisable. Use noise2net, "
                 f"or train one (harness train --model autoencoder --dataset {dataset}): autoencoder:weights=FOLDER."

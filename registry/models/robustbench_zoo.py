@@ -21,7 +21,7 @@ from harness.download import offline
 from harness.files import PAGE, file_sha256, is_page
 from harness.plugins import model, suggest
 from harness.published import harmless, unpickled
-from harness.types import HarnessError, Weights
+from harness.types import Absent, HarnessError, Weights
 from harness.weights import fingerprint
 
 
@@ -50,7 +50,7 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
         raise HarnessError(f"{full} cannot be read from {path}. {remedy}")
     here = [path] if path is not None else [part for part in parts if part.is_file()]
     if len(here) < max(1, len(parts)) and offline():
-        raise HarnessError(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
+        raise Absent(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
     for file in here:
         if is_page(file):
             raise HarnessError(f"{file} holds no weights of {full}: {PAGE} {remedy}")

@@ -15,7 +15,7 @@ from harness.classifier import ImageClassifier
 from harness.files import file_sha256
 from harness.plugins import model, suggest
 from harness.published import harmless, read_state, unwrapped
-from harness.types import HarnessError, Weights
+from harness.types import Absent, HarnessError, Weights
 from harness.weights import fingerprint
 
 ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
@@ -52,7 +52,7 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
         raise
     except Exception as error:
         reason = shorten(str(error), 200, placeholder=" ...")
-        raise HarnessError(
+        raise Absent(
             f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
             f"model.safetensors to {sources.folder() / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."
