@@ -69,7 +69,7 @@ def detectors(entries: Sequence[RunRecord]) -> Table:
     for plain, trained in partners(entries):
         results = {row[0]: row for row in plugins.suite.configure(plain.suite)[1].compare(plain, trained).rows}
         near, far = results["near"], results["far"]
-        rows.append([plain.model.name, plain.method, near[1], near[3], far[1], far[3]])
+        rows.append([plain.model.name, plain.variant, near[1], near[3], far[1], far[3]])
     header = ["model", "detector", "near: difference (points)", "p", "far: difference (points)", "p"]
     caption = f"Mean of the data sets; 95 % intervals and p by DeLong's paired test. {LONGER}"
     return Table("+DiffAug minus plain: AUROC", header, rows, caption)
@@ -92,7 +92,9 @@ def _wide(
     for plain, trained in partners([r for r in entries if any(leaderboard.is_of(r, suite) for suite in suites)]):
         cells, here = compare(plain, trained), found.setdefault(plain.model.name, {})
         if twice := here.keys() & cells.keys():
-            raise HarnessError(f"{plain.path}: another record of {plain.model.name} has {', '.join(twice)}, too.")
+            raise HarnessError(
+                f"{plain.path}: another record of {plain.model.name} has {', '.join(twice)}, too. Move one away."
+            )
         here.update(cells)
     columns = list(dict.fromkeys(name for cells in found.values() for name in cells))
     rows = [[model, *(cells.get(name, "") for name in columns)] for model, cells in found.items()]

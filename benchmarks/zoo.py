@@ -32,7 +32,7 @@ from scipy import stats
 
 from harness import evaluate, leaderboard, plugins, record
 from harness.leaderboard import Table
-from harness.types import RunSpec
+from harness.types import HarnessError, RunSpec
 
 AUGMIX, DEEPAUGMENT, DIFFAUG = ["--augmix"], ["--deepaugment", "autoencoder"], ["--diffaug"]
 HALF = ["--dtype", "bfloat16"]  # 1.7 times faster for the ResNet where the processor has it, slower for the ViT
@@ -52,8 +52,8 @@ PAIRS = [("resnet", "resnet+diffaug"), ("vit", "vit+diffaug")]
 PAIRS += [pair for name in GOES_ON for pair in ((name, f"{name}+diffaug"), (f"{name}+extra", f"{name}+diffaug"))]
 CELLS = [("digits-c", "default", 1), ("digits-c", "de", 6), ("digits", "default", 1), ("digits", "de", 3)]
 """Suite, method, and the stride through the test set: ten views of 9,000 images by three dozen classifiers are many."""
-COLUMNS = [f"{suite}, {method}" for suite, method, _ in CELLS]
-FACTS = ("sha256", "seconds")
+COLUMNS = [f"{suite}, {method}{f', 1 in {every}' if every > 1 else ''}" for suite, method, every in CELLS]
+HEADER = ["classifier", "seed", "sha256", "seconds", *COLUMNS]
 KEPT = Path(__file__).parents[1] / "results" / "zoo.csv"
 
 
@@ -78,7 +78,7 @@ def train(out: Path, seeds: Sequence[int]) -> None:
     """Train what is not there yet and what no other process is at."""
     out.mkdir(parents=True, exist_ok=True)
     for chain in chains(out, seeds):
-        with suppress(Timeout), FileLock(out / f".{chain[0][0].name}.lock", blocking=False):
+        with suppress(Timeout), FileLock(out / f".{chain[0][0].name}.lock", timeout=0):
             for folder, options in chain:
                 if not (folder / "card.json").is_file():
                     architecture = folder.name.partition("+")[0].partition("-")[0]
@@ -105,26 +105,34 @@ def score(out: Path, seeds: Sequence[int], kept: Path) -> None:
     for folder in folders:
         card = json.loads((folder / "card.json").read_text())
         classifier, _, seed = folder.name.rpartition("-")
-        found[folder.name] |= {"classifier": classifier, "seed": seed, **{name: card[name] for name in FACTS}}
-    for suite, method, every in CELLS:
+        facts = {name: card[name] for name in ("sha256", "seconds")}
+        found[folder.name] |= {"classifier": classifier, "seed": seed, **facts}
+    for (suite, method, every), column in zip(CELLS, COLUMNS, strict=True):
         denoiser = "digits" if method == "de" else None
         spec = RunSpec(suite, tuple(map(str, folders)), (method,), denoiser=denoiser, every=every)
         for path in evaluate.run(evaluate.prepare(spec, out / "results")):
             entry = record.load(path)
             metric = entry.metric("mean_accuracy", "mean") or entry.metric("accuracy", "clean")
             assert metric is not None
-            found[Path(entry.model.name).name][f"{suite}, {method}"] = str(metric.value)
+            found[Path(entry.model.name).name][column] = str(metric.value)
     there = {f"{row['classifier']}-{row['seed']}": row for row in read(kept)} if kept.is_file() else {}
     with kept.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["classifier", "seed", *FACTS, *COLUMNS], lineterminator="\n")
+        writer = csv.DictWriter(file, HEADER, lineterminator="\n")
         writer.writeheader()
         writer.writerows(row for _, row in sorted({**there, **found}.items()))
 
 
 def read(kept: Path) -> list[dict[str, str]]:
-    """The rows of the file that ships."""
+    """The rows of the file that ships; raises HarnessError where they are not of these classifiers and cells."""
     with kept.open(newline="") as file:
-        return list(csv.DictReader(file))
+        found = csv.DictReader(file)
+        if found.fieldnames != HEADER:
+            raise HarnessError(f"{kept} has other columns than {', '.join(HEADER)}. Move it away and score again.")
+        rows = list(found)
+    for number, row in enumerate(rows, 2):
+        if row["classifier"] not in NAMES or not all(row.values()):
+            raise HarnessError(f"{kept}, line {number}: no classifier of ours, or an empty cell. Remove the line.")
+    return rows
 
 
 def tables(rows: Sequence[Mapping[str, str]]) -> list[Table]:
@@ -132,10 +140,9 @@ def tables(rows: Sequence[Mapping[str, str]]) -> list[Table]:
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in NAMES}
     for row in rows:
         values[row["classifier"]][row["seed"]] = 100 * np.array([float(row[column]) for column in COLUMNS])
-    means = [[name, *_spelt(list(by.values()))] for name, by in values.items()]
+    means = [[name, *_spelt(list(by.values()), bounds=(0, 100))] for name, by in values.items()]
     hours = sum(float(row["seconds"]) for row in rows) / 3600
-    thinned = "; ".join(f"{s} under {m} on one image in {every}" for s, m, every in CELLS if every > 1)
-    caption = f"Percent, with a 95 % t interval over trainings; {thinned}. {len(rows)} trainings, {hours:.1f} hours."
+    caption = f"Percent, with a 95 % t interval over trainings. {len(rows)} trainings, {hours:.1f} hours of one core."
     gains = {f"{after} against {before}": _paired(values[before], values[after]) for before, after in PAIRS}
     equal = [_paired(values[before], values[after]) for before, after in PAIRS if before not in GOES_ON]
     gains["mean of the five pairs with equally many steps"] = {
@@ -153,18 +160,19 @@ def _paired(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -
     return {seed: after[seed] - before[seed] for seed in before if seed in after}
 
 
-def _spelt(values: Sequence[np.ndarray], sign: str = "") -> list[str]:
-    """For each cell the mean over trainings with its t interval, then the number of trainings."""
-    cells = [_spell(column, sign) for column in np.transpose(values)] if values else [""] * len(COLUMNS)
+def _spelt(values: Sequence[np.ndarray], sign: str = "", bounds: tuple[float, float] = (-100, 100)) -> list[str]:
+    """For each cell the mean over trainings with its t interval within bounds, then the number of trainings."""
+    cells = [_spell(column, sign, bounds) for column in np.transpose(values)] if values else [""] * len(COLUMNS)
     return [*cells, str(len(values))]
 
 
-def _spell(values: np.ndarray, sign: str) -> str:
+def _spell(values: np.ndarray, sign: str, bounds: tuple[float, float]) -> str:
     mean, n = values.mean(), len(values)
     if n < 2:
         return f"{mean:{sign}.1f}"
     half = stats.t.ppf(0.975, n - 1) * stats.sem(values)
-    return f"{mean:{sign}.1f} [{mean - half:.1f}, {mean + half:.1f}]"
+    low, high = np.clip([mean - half, mean + half], *bounds)
+    return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"
 
 
 def main() -> None:

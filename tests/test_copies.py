@@ -282,30 +282,46 @@ def test_a_recipe_starts_from_another(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 PUBLISHED = {
-    # Epochs, steps in thousands, batch, peak rate, terms beside cross-entropy.
-    "resnet50": (90, 450, 256, 0.1, set()),
-    "resnet50+diffaug": (90, 450, 256, 0.1, {"diffaug"}),
-    "resnet50.augmix+diffaug": (10, 50, 256, 1e-3, {"augmix", "diffaug"}),
-    "resnet50.augmix+extra": (10, 50, 256, 1e-3, {"augmix"}),
-    "resnet50.deepaugment+diffaug": (10, 50, 256, 1e-6, {"diffaug"}),
-    "resnet50.deepaugment+extra": (10, 50, 256, 1e-6, set()),
-    "resnet50.deepaugment-augmix+diffaug": (3, 45, 256, 1e-6, {"augmix", "diffaug"}),
-    "resnet50.deepaugment-augmix+extra": (3, 45, 256, 1e-6, {"augmix"}),
-    "resnet50.deepaugment": (30, 113, 1024, 0.4, set()),
-    "vit-b16.stage1": (800, 500, 2048, 3e-3, set()),
-    "vit-b16": (20, 50, 512, 1e-5, set()),
-    "vit-b16+diffaug": (20, 50, 512, 1e-5, {"diffaug"}),
-}
+    # Epochs, steps in thousands, batch; optimiser, peak rate, schedule; start; terms beside cross-entropy.
+    "resnet50": (90, 450, 256, "momentum", 0.1, "step:30", "", set()),
+    "resnet50+diffaug": (90, 450, 256, "momentum", 0.1, "step:30", "", {"diffaug"}),
+    "resnet50+synth": (5, 50, 256, "adamw", 1e-5, "constant", "resnet50", set()),
+    "resnet50+synth+diffaug": (5, 50, 256, "adamw", 1e-5, "constant", "resnet50", {"diffaug"}),
+    "resnet50.augmix": (180, 901, 256, "momentum", 0.1, "step:60", "", {"augmix"}),
+    "resnet50.augmix+diffaug": (10, 50, 256, "momentum", 1e-3, "constant", "resnet50.augmix", {"augmix", "diffaug"}),
+    "resnet50.deepaugment": (30, 113, 1024, "sgd", 0.4, "cosine", "resnet50", set()),
+    "resnet50.deepaugment+diffaug": (10, 50, 256, "sgd", 1e-6, "constant", "resnet50.deepaugment", {"diffaug"}),
+    "resnet50.deepaugment-augmix+diffaug": (
+        3, 45, 256, "sgd", 1e-6, "constant", "resnet50.deepaugment-augmix", {"augmix", "diffaug"},
+    ),
+    "vit-b16.stage1": (800, 500, 2048, "lamb", 3e-3, "cosine", "", set()),
+    "vit-b16": (20, 50, 512, "adamw", 1e-5, "constant", "runs/vit-b16.stage1", set()),
+    "vit-b16+diffaug": (20, 50, 512, "adamw", 1e-5, "constant", "runs/vit-b16.stage1", {"diffaug"}),
+}  # fmt: skip
+CONTROLS = [name for name in recipes.names() if name.endswith("+extra")]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_recipes_hold_the_published_numbers(name: str) -> None:
     recipe = recipes.load(name)
-    told = TrainSpec(**{**recipe.settings, **dict.fromkeys(recipe.needs, ("EDSR", "CAE"))})
-    copies_of = 1 + len(told.data_extra) * (told.extra_as == "union")
-    steps = (told.epochs or 0) * 1_281_167 * copies_of // (told.batch_size or 1)
+    copies = {"resnet50+synth": ("SYNTHETIC",), "resnet50+synth+diffaug": ("SYNTHETIC",)}.get(name, ("EDSR", "CAE"))
+    told = TrainSpec(**{**recipe.settings, **dict.fromkeys(recipe.needs, copies)})
+    samples = 1_281_167 * (1 + len(told.data_extra) * (told.extra_as == "union"))
+    assert told.epochs and told.batch_size
+    rounds = (told.epochs, round(told.epochs * samples / told.batch_size / 1000), told.batch_size)
     terms = {term for term in ("augmix", "diffaug") if getattr(told, term)}
-    assert (told.epochs, round(steps / 1000), told.batch_size, told.lr, terms) == PUBLISHED[name]
+    assert (*rounds, told.optimizer, told.lr, told.schedule, told.init, terms) == PUBLISHED[name]
+
+
+def test_every_recipe_has_its_numbers_here() -> None:
+    assert {*PUBLISHED, *CONTROLS} == set(recipes.names()) and len(CONTROLS) == 3
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_are_their_partners_without_diffaug(name: str) -> None:
+    control, partner = recipes.load(name), recipes.load(name.replace("+extra", "+diffaug"))
+    assert partner.settings["diffaug"] is True and control.needs == partner.needs
+    assert control.settings == {**partner.settings, "diffaug": False}
 
 
 def test_an_estimate_counts_steps_and_times_a_few_images(few: ArrayDataset) -> None:
@@ -336,7 +352,7 @@ def test_a_dry_run_says_what_needs_no_weights(
 def test_an_estimate_of_ages_is_in_years() -> None:
     assert estimate.spell(3 * 3600 + 61.5) == "3:01:01"
     assert estimate.spell(1e13) == "317,098 years"
-    with pytest.raises(HarnessError, match="--epochs .* must be at most 1000000"):
+    with pytest.raises(HarnessError, match=r"--epochs .* must be at most 1000000"):
         TrainSpec("resnet", epochs=10**20)
     with pytest.raises(HarnessError, match="--lr inf must be a number"):
         TrainSpec("resnet", lr=float("1e400"))

@@ -14,6 +14,7 @@ import pytest
 from harness import comparison, evaluate, leaderboard, plugins, record, weights
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
+from harness.types import HarnessError
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -113,6 +114,21 @@ def test_the_zoo_s_intervals_are_student_s_over_trainings() -> None:
     assert {len(row) for table in (means, gains) for row in table.rows} == {6}
     assert means.rows[-1] == ["vit+diffaug", "", "", "", "", "0"] and gains.rows[-1][-1] == "0"
     assert "6 trainings, 6.0 hours" in means.caption
+
+
+def test_the_zoo_s_tables_are_those_of_its_rows(tmp_path: Path) -> None:
+    zoo = benchmark("zoo")
+    tables = zoo.tables(zoo.read(RESULTS / "zoo.csv"))
+    assert "\n".join(leaderboard.markdown(table) for table in tables) == (RESULTS / "zoo.md").read_text()
+    text = (RESULTS / "zoo.csv").read_text()
+    for wrong, message in (
+        (text.replace("1 in 6", "1 in 7", 1), "other columns than"),
+        (text.replace("\nvit,0,", "\nvip,0,"), r"line \d+: no classifier of ours"),
+        (text.rpartition(",")[0] + ",\n", "an empty cell"),
+    ):
+        (tmp_path / "zoo.csv").write_text(wrong)
+        with pytest.raises(HarnessError, match=message):
+            zoo.read(tmp_path / "zoo.csv")
 
 
 def test_the_leaderboard_is_rebuilt_from_the_records() -> None:
