@@ -62,8 +62,10 @@ def bare(task: Task) -> Iterator[None]:
                 both = torch.cat([images, diffaug.reverse(step.raw.images, t, eps, labels)])
             # The mean over both halves, doubled, is the sum of two means.
             (2 * F.cross_entropy(network(both), labels.repeat(2))).backward()
-        else:
+        elif step.views:  # AugMix: writing its divergence out again would measure nothing else
             sum(objective(network, step).values()).backward()
+        else:
+            F.cross_entropy(network(images), labels).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         yield
