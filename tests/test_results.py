@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,50 +86,53 @@ def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> Non
     assert entries.keys() <= found
 
 
-def benchmark(name: str) -> Any:
-    """A program of benchmarks/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """From a name to a program of benchmarks/ as a module."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module
 
 
-def test_the_paired_tests_are_those_of_the_records() -> None:
+def test_the_paired_tests_are_those_of_the_records(benchmark: Callable[[str], Any]) -> None:
     found = "\n".join(leaderboard.markdown(table) for table in benchmark("pairs").tables(RESULTS))
     assert found == (RESULTS / "pairs.md").read_text()
 
 
-def test_the_zoo_s_intervals_are_student_s_over_trainings() -> None:
+def test_intervals_over_seeds_are_student_s(benchmark: Callable[[str], Any]) -> None:
     """Three seeds of one pair, by hand: 2, 3 and 4 points, t(0.975, 2) = 4.3027; what was not trained is left open."""
-    zoo = benchmark("zoo")
+    study = benchmark("zoo").STUDY
     scores = {"resnet": (0.70, 0.71, 0.72), "resnet+diffaug": (0.72, 0.74, 0.76)}
     rows = [
-        {"classifier": name, "seed": str(seed), "seconds": "3600", **dict.fromkeys(zoo.COLUMNS, str(value))}
+        {"classifier": name, "seed": str(seed), "seconds": "3600", **dict.fromkeys(study.columns, str(value))}
         for name, values in scores.items()
         for seed, value in enumerate(values)
     ]
-    means, gains = zoo.tables(rows)
+    means, gains = study.tables(rows)
     assert means.rows[0] == ["resnet", *["71.0 [68.5, 73.5]"] * 4, "3"]
     assert gains.rows[0] == ["resnet+diffaug against resnet", *["+3.0 [0.5, 5.5]"] * 4, "3"]
     assert {len(row) for table in (means, gains) for row in table.rows} == {6}
     assert means.rows[-1] == ["vit+diffaug", "", "", "", "", "0"] and gains.rows[-1][-1] == "0"
     assert "6 trainings, 6.0 hours" in means.caption
+    perfect = [{**row, **dict.fromkeys(study.columns, "1.0" if row["seed"] == "0" else "0.99")} for row in rows]
+    assert study.tables(perfect)[0].rows[0][1] == "99.3 [97.9, 100.0]"
 
 
-def test_the_zoo_s_tables_are_those_of_its_rows(tmp_path: Path) -> None:
-    zoo = benchmark("zoo")
-    tables = zoo.tables(zoo.read(RESULTS / "zoo.csv"))
-    assert "\n".join(leaderboard.markdown(table) for table in tables) == (RESULTS / "zoo.md").read_text()
-    text = (RESULTS / "zoo.csv").read_text()
+@pytest.mark.parametrize("name", ["zoo"])
+def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[[str], Any], tmp_path: Path) -> None:
+    study = benchmark(name).STUDY
+    rows = study.read()
+    assert {(row["classifier"], row["seed"]) for row in rows} == {(n, s) for n in study.names for s in "012"}
+    found = "\n".join(leaderboard.markdown(table) for table in study.tables(rows))
+    assert found == (RESULTS / f"{name}.md").read_text()
+    text, last = (RESULTS / f"{name}.csv").read_text(), study.names[-1]
     for wrong, message in (
-        (text.replace("1 in 6", "1 in 7", 1), "other columns than"),
-        (text.replace("\nvit,0,", "\nvip,0,"), r"line \d+: no classifier of ours"),
+        (text.replace("seconds", "minutes", 1), "other columns than"),
+        (text.replace(f"\n{last},0,", "\nvip,0,"), r"line \d+: no classifier of ours"),
         (text.rpartition(",")[0] + ",\n", "an empty cell"),
     ):
-        (tmp_path / "zoo.csv").write_text(wrong)
+        (tmp_path / "other.csv").write_text(wrong)
         with pytest.raises(HarnessError, match=message):
-            zoo.read(tmp_path / "zoo.csv")
+            study.read(tmp_path / "other.csv")
 
 
 def test_the_leaderboard_is_rebuilt_from_the_records() -> None:
