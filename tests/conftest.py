@@ -11,6 +11,7 @@ import pytest
 from helpers import run_small
 
 from harness import plugins, sources
+from harness.data import ArrayDataset
 from harness.record import RunRecord
 
 
@@ -26,6 +27,13 @@ def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(registry, plugins.Registry):
             monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.setattr(sources, "given", {})
+
+
+@pytest.fixture(scope="session")
+def few(discovered: None) -> ArrayDataset:
+    """Forty training digits."""
+    whole = plugins.dataset["digits"].build("train")
+    return ArrayDataset("digits", whole.ids[:40], whole.pixels[:40], whole.labels[:40], 10, whole.geometry)
 
 
 @pytest.fixture(scope="session")

@@ -30,13 +30,6 @@ from harness.train.step import Feed, Plan, Step
 from harness.types import Batch, Geometry, HarnessError
 
 
-@pytest.fixture(scope="module")
-def few() -> ArrayDataset:
-    """Forty training digits."""
-    whole = plugins.dataset["digits"].build("train")
-    return ArrayDataset("digits", whole.ids[:40], whole.pixels[:40], whole.labels[:40], 10, whole.geometry)
-
-
 @pytest.fixture
 def folder(few: ArrayDataset, tmp_path: Path) -> Path:
     """A copy of the forty: each image's negative, as `harness augment` names them."""

@@ -36,13 +36,6 @@ from harness.types import Dataset, HarnessError, Weights
 CARDS = Path(__file__).resolve().parents[1] / "registry" / "checkpoints"
 
 
-@pytest.fixture(scope="module")
-def few() -> ArrayDataset:
-    """Forty training digits."""
-    whole = plugins.dataset["digits"].build("train")
-    return ArrayDataset("digits", whole.ids[:40], whole.pixels[:40], whole.labels[:40], 10, whole.geometry)
-
-
 def spec(**changes: Any) -> TrainSpec:
     return resolve(TrainSpec(**{"model": "vit", "epochs": 3, "batch_size": 8, "lr": 1e-3, "warmup": 1, **changes}))
 

@@ -42,13 +42,6 @@ from harness.train.step import Plan, Step
 from harness.types import Batch, HarnessError
 
 
-@pytest.fixture(scope="module")
-def few() -> ArrayDataset:
-    """Forty training digits."""
-    whole = plugins.dataset["digits"].build("train")
-    return ArrayDataset("digits", whole.ids[:40], whole.pixels[:40], whole.labels[:40], 10, whole.geometry)
-
-
 def spec(**changes: Any) -> TrainSpec:
     settings = {"model": "vit", "epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup": 1, **changes}
     return resolve(TrainSpec(**settings))

@@ -39,7 +39,7 @@ from harness.train.objectives import (
 from harness.train.parallel import World
 from harness.train.reconstruction import Reconstruction
 from harness.train.resolve import check_size
-from harness.train.reverse import Reverse
+from harness.train.reverse import Reverse, check_times
 from harness.train.spec import TrainSpec
 from harness.train.step import Feed, Plan, Stage
 from harness.types import Dataset, HarnessError, Weights
@@ -276,10 +276,7 @@ def _diffaug(spec: TrainSpec, data: Dataset, criterion: Loss, header: dict[str, 
     conditional = None
     if spec.conditional:
         conditional, header["conditional_sha256"] = _find_denoiser(spec, "--conditional", device)
-    low, high = spec.diffaug_times
-    last = len(denoiser.schedule.betas)
-    if not 0 <= low < high <= last:
-        raise HarnessError(f"--diffaug-times {low},{high}: give two numbers with 0 <= first < second <= {last}.")
+    check_times(denoiser, spec.diffaug_times)
     reverse = Reverse(denoiser, spec.diffaug_sampler, conditional, spec.conditional_weight)
     _prove(reverse, spec, device, data.num_classes if conditional else 1)
     return DiffAug(reverse, spec.diffaug_times, criterion, device, spec.dtype)

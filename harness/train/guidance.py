@@ -13,6 +13,7 @@ from harness import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import autocast
 from harness.train.objectives import Key, Timer, untimed
+from harness.train.reverse import check_times
 from harness.train.step import Step
 from harness.types import HarnessError
 
@@ -51,12 +52,8 @@ class TimeConditioned:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        check_times(self.denoiser, self.times)
         low, high = self.times
-        if not 0 <= low < high <= len(self.denoiser.schedule.betas):
-            raise HarnessError(
-                f"Diffusion times from {low} to {high - 1} do not lie within this denoiser's schedule "
-                f"(0 to {len(self.denoiser.schedule.betas) - 1})."
-            )
         if not 0 <= self.consistency_radius < high - low or self.weight < 0:
             raise HarnessError(
                 f"--consistency-radius {self.consistency_radius} must be below the length of --diffaug-times "

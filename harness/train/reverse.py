@@ -16,6 +16,13 @@ from harness.types import HarnessError
 SAMPLERS = ("ddim", "dpm2")
 
 
+def check_times(denoiser: Denoiser, times: tuple[int, int]) -> None:
+    """Raises HarnessError where there is no time in the half-open interval, or one that the denoiser does not know."""
+    (low, high), last = times, len(denoiser.schedule.betas)
+    if not 0 <= low < high <= last:
+        raise HarnessError(f"--diffaug-times {low},{high}: give two numbers with 0 <= first < second <= {last}.")
+
+
 @dataclass(frozen=True, eq=False)
 class Reverse:
     """Diffuses images to times t and takes one reverse step to an image again.
