@@ -87,6 +87,14 @@ class Bar(Progress):
         self._idle_since = self.get_time()
         super().start()
 
+    def stop(self) -> None:
+        """See `rich.progress.Progress.stop`; where nothing began, nothing is left behind, not even an empty line."""
+        if self.tasks:
+            super().stop()
+        else:
+            self.live.transient = True
+            self.live.stop()
+
     def begin(self, name: str, total: int | None = None) -> TaskID:
         """A new line of the bar; its clock runs since the line before stopped, for what it first reports took time."""
         task_id = self.add_task(name, total=total, computed=0, info="")
