@@ -1,6 +1,6 @@
 """The same trainings over several seeds: a row each in a file that ships, and tables with intervals over trainings.
 
-Programs that compare ways of training, such as zoo.py declare a `Study` and get their command line from it:
+Programs that compare ways of training, such as zoo.py, declare a `Study` and get their command line from it:
 
     train [--seeds 0,1,2]   # what is not trained yet, into runs/NAME
     score                   # evaluates what is trained, for results/NAME.csv
@@ -26,7 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from scipy import stats
 
-from harness import evaluate, leaderboard, plugins, record
+from harness import console, evaluate, leaderboard, plugins, record
 from harness.leaderboard import Table
 from harness.types import HarnessError, RunSpec
 
@@ -36,13 +36,19 @@ FACTS = ["classifier", "seed", "sha256", "seconds"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A number that every training is asked for: a metric of a suite, under a method, on every k-th image."""
+    """A share that every training is asked for: a metric of a suite, under a method, on every k-th image."""
 
     name: str
     suite: str
     method: str = "default"
     every: int = 1
     metric: tuple[str, str] = ("accuracy", "clean")
+    denoiser: str | None = None
+
+    @property
+    def run(self) -> tuple[str, str, int, str | None]:
+        """What cells that come out of one record share."""
+        return self.suite, self.method, self.every, self.denoiser
 
 
 @dataclass(frozen=True)
@@ -89,27 +95,28 @@ class Study:
         """Name, seed and folder of what is trained."""
         for seed in seeds:
             for name in self.names:
-                if (folder := out / f"{name}-{seed}" / "card.json").is_file():
-                    yield name, seed, folder.parent
+                folder = out / f"{name}-{seed}"
+                if (folder / "card.json").is_file():
+                    yield name, seed, folder
 
     def score(self, out: Path, seeds: Sequence[int]) -> None:
         """Add the finished trainings to the file that ships, with a fraction for each cell."""
+        there = self.read() if self.kept.is_file() else []
         found: dict[str, dict[str, str]] = {}
         for name, seed, folder in self.finished(out, seeds):
             card = json.loads((folder / "card.json").read_text())
             facts = (name, str(seed), card["sha256"], str(card["seconds"]))
             found[str(folder)] = dict(zip(FACTS, facts, strict=True))
-        for suite, method, every in dict.fromkeys((cell.suite, cell.method, cell.every) for cell in self.cells):
-            denoiser = "digits" if method == "de" else None
+        for suite, method, every, denoiser in dict.fromkeys(cell.run for cell in self.cells):
             spec = RunSpec(suite, tuple(found), (method,), denoiser=denoiser, every=every)
             for path in evaluate.run(evaluate.prepare(spec, out / "results")):
                 entry = record.load(path)
                 for cell in self.cells:
-                    if (cell.suite, cell.method, cell.every) == (suite, method, every):
+                    if cell.run == (suite, method, every, denoiser):
                         metric = entry.metric(*cell.metric)
                         assert metric is not None, (path, cell)
                         found[entry.model.name][cell.name] = str(metric.value)
-        rows = {_key(row): row for row in [*(self.read() if self.kept.is_file() else ()), *found.values()]}
+        rows = {_key(row): row for row in [*there, *found.values()]}
         with self.kept.open("w", newline="") as file:
             writer = csv.DictWriter(file, [*FACTS, *self.columns], lineterminator="\n")
             writer.writeheader()
@@ -124,8 +131,11 @@ class Study:
                 raise HarnessError(f"{kept} has other columns than {', '.join(header)}. Move it away and score again.")
             rows = list(found)
         for number, row in enumerate(rows, 2):
-            if row["classifier"] not in self.names or not all(row.values()):
-                raise HarnessError(f"{kept}, line {number}: no classifier of ours, or an empty cell. Remove the line.")
+            known = row["classifier"] in self.names and row.keys() == set(header)
+            if not known or not all(_is_number(row[column]) for column in ("seed", "seconds", *self.columns)):
+                raise HarnessError(f"{kept}, line {number}: no classifier of ours, or a cell too few. Remove the line.")
+        if len({_key(row) for row in rows}) < len(rows):
+            raise HarnessError(f"{kept} has a training twice. Remove a line.")
         return rows
 
     def tables(self, rows: Sequence[Mapping[str, str]]) -> list[Table]:
@@ -164,18 +174,21 @@ class Study:
         parser.add_argument(
             "--out", type=Path, default=Path("runs") / self.name, help=f"folder of the trainings (runs/{self.name})"
         )
-        parser.add_argument("--seeds", default="0,1,2")
+        parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(seed) for seed in text.split(",")])
         arguments = parser.parse_args()
         plugins.discover()
-        seeds = [int(seed) for seed in arguments.seeds.split(",")]
-        if arguments.what == "train":
-            self.train(arguments.out, seeds)
-        elif arguments.what == "score":
-            self.score(arguments.out, seeds)
-        elif arguments.what == "table":
-            sys.stdout.write("\n".join(leaderboard.markdown(table) for table in self.tables(self.read())))
-        else:
-            more[arguments.what](arguments.out)
+        try:
+            if arguments.what == "train":
+                self.train(arguments.out, arguments.seeds)
+            elif arguments.what == "score":
+                self.score(arguments.out, arguments.seeds)
+            elif arguments.what == "table":
+                sys.stdout.write("\n".join(leaderboard.markdown(table) for table in self.tables(self.read())))
+            else:
+                more[arguments.what](arguments.out)
+        except (HarnessError, OSError) as error:
+            console.fail(str(error))
+            sys.exit(2)
 
 
 def _train(out: Path, name: str, options: Sequence[str], seed: int) -> None:
@@ -185,6 +198,13 @@ def _train(out: Path, name: str, options: Sequence[str], seed: int) -> None:
     command = [sys.executable, "-m", "harness", "train", "--model", architecture, *options, "--seed", str(seed)]
     # Cards hold the command: names beside one another say more than this machine's paths.
     subprocess.run([*command, "--device", "cpu", "--out", name], check=True, cwd=out)
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return bool(np.isfinite(float(text or "")))
+    except ValueError:
+        return False
 
 
 def _key(row: Mapping[str, str]) -> str:

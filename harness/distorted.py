@@ -22,7 +22,7 @@ from torch import Tensor
 
 from harness import noise, plugins, record
 from harness.data import open_dataset, resized
-from harness.deepaugment import Distorter
+from harness.deepaugment import Distorter, configured
 from harness.files import check_writable, writing
 from harness.types import Dataset, HarnessError
 
@@ -72,7 +72,7 @@ def copy(
     shard: (i, n) for the i-th of n processes that share the work. fresh: forget an earlier copy in `out`.
     Raises HarnessError where `out` holds anything else, or a copy made under other settings.
     """
-    _, distorter = plugins.distorter.configure(spec.network)
+    _, distorter = configured(spec.network)
     distorter.check(spec.dataset)
     data = open_dataset(spec.dataset, spec.split, spec.data)
     targets = [out / name for name in names(data)]

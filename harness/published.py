@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import missing
 from harness.files import PAGE, is_page
 from harness.types import HarnessError
 
@@ -36,7 +37,7 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     anything but named tensors with numbers in them.
     """
     if not path.is_file():
-        raise HarnessError(f"No {kind} at {path}. {origin}")
+        raise missing(path, f"No {kind} at {path}. {origin}")
     if is_page(path):
         raise HarnessError(f"{path} holds no {kind}: {PAGE} {origin}")
     state = _network(path, _safetensors(path) if path.suffix == ".safetensors" else unpickled(path))

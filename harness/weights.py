@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from harness.diffusion import hub
 from harness.diffusion.adm import flags_beside, load_adm
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
+from harness.errors import missing, near_matches
 from harness.files import PAGE, file_sha256, is_page, writing
 from harness.published import read_state, unwrapped
 from harness.types import Absent, HarnessError, Weights
@@ -74,9 +74,9 @@ def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
 
 def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
     """Read a checkpoint, naming what is wrong with a file that is not one."""
-    path = path / "model.safetensors" if path.is_dir() else path
+    given, path = path, path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise Absent(f"No checkpoint at {path}. Train one (harness train --help) or give the path of an existing one.")
+        raise missing(given, _no_checkpoint(path))
     sha256 = file_sha256(path)
     if expected_sha256 and sha256 != expected_sha256:
         raise HarnessError(
@@ -98,6 +98,10 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
         return Checkpoint(path, sha256, dict(json.loads(metadata[HEADER])), tensors)
     except (ValueError, TypeError) as error:
         raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
+
+
+def _no_checkpoint(path: Path, more: str = "") -> str:
+    return f"No checkpoint at {path}{more}. Train one (harness train --help) or give the path of an existing one."
 
 
 def _what_it_is(path: Path, error: Exception) -> str:
@@ -298,21 +302,28 @@ def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
 
 
 def check_name(name: str, registry: plugins.Registry) -> None:
-    """Raises HarnessError for what is neither a path nor a name that is registered; loads nothing."""
+    """Raises HarnessError for what is neither the path of something nor a name that is registered; loads nothing."""
     if not _is_path(name, registry):
         registry.of(name)
 
 
 def _is_path(name: str, registry: plugins.Registry) -> bool:
-    known = name in registry or name.partition(":")[0] in registry
-    return not known and (Path(name).exists() or Path(name).suffix in ENDINGS or _is_elsewhere(name, registry))
+    """Whether a name is the path of something; raises HarnessError where it can be meant as one, and nothing is there.
 
-
-def _is_elsewhere(name: str, registry: plugins.Registry) -> bool:
-    """Whether a name can only be meant as a path, of what is not here: no plugin's begins anything like it."""
+    That is so where it has a checkpoint's ending, or a slash behind what no plugin's name begins with.
+    """
+    if name in registry or name.partition(":")[0] in registry:
+        return False
+    if Path(name).exists():
+        return True
+    if Path(name).suffix in ENDINGS:
+        raise Absent(_no_checkpoint(Path(name)))
     start, slash, _ = name.partition("/")
     names = [*registry.families, *(entry.name for entry in registry.entries())]
-    return bool(slash) and not get_close_matches(start, {known.partition("/")[0] for known in names})
+    if slash and start not in {known.partition("/")[0] for known in names if "/" in known}:
+        said = _no_checkpoint(Path(name), f", and no {registry.kind} of that name")
+        raise Absent(said + near_matches(name, names))
+    return False
 
 
 def fingerprint(network: nn.Module, source: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from harness.train.parallel import World
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.train.step import Feed, Plan, Step
-from harness.types import Batch, Geometry, HarnessError
+from harness.types import Absent, Batch, Geometry, HarnessError
 
 
 @pytest.fixture
@@ -221,6 +222,17 @@ def test_recipes_mean_something_and_say_where_they_come_from(name: str) -> None:
     assert TrainSpec(**settings).kind == "classifier"
 
 
+def test_a_copy_is_no_data_set(few: ArrayDataset, folder: Path) -> None:
+    inside = folder.parent / "set" / "train"
+    inside.parent.mkdir()
+    folder.rename(inside)
+    assert copies.opened(few, [str(inside)])
+    with pytest.raises(HarnessError, match=r"is the folder of a data set\. Give its images: .*set/train"):
+        copies.opened(few, [str(inside.parent)])
+    with pytest.raises(Absent, match="none must hold CLASS/IMAGE"):
+        copies.opened(few, [str(folder.parent / "none")])
+
+
 def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     told = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\n[settings]\n'
@@ -233,6 +245,7 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         ("epochs = 3\n" + told, r"says epochs above the line \[settings\]"),
         ("like = 3\n" + told, "says like = 3, which must be a text"),
         ('needs = ["sed"]\n' + told, "Unknown setting 'sed' in the recipe .* Did you mean seed"),
+        ('needs = [["seed"]]\n' + told, r"Unknown setting .*'seed'.* in the recipe"),
         ("a = \n", "is not in TOML"),
     ):
         file.write_text(text)
@@ -266,9 +279,11 @@ def test_a_recipe_starts_from_another(tmp_path: Path, monkeypatch: pytest.Monkey
     base.write_text('needs = ["init"]\n' + told.format("resnet50", "lr = 0.5"))
     found, usual = recipes.load("in/mine.toml"), recipes.load("resnet50")
     assert found.settings == {**usual.settings, "epochs": 3, "lr": 0.5} and found.needs == ["init"]
-    base.write_text(told.format("mine.toml", ""))
-    with pytest.raises(HarnessError, match=r"'in/mine.toml' is like itself, by way of in/mine.toml and in/base.toml"):
-        recipes.load("in/mine.toml")
+    for circle in ("mine.toml", "../in/mine.toml", "base.toml"):
+        base.write_text(told.format(circle, ""))
+        end = os.path.normpath(f"in/{circle}")
+        with pytest.raises(HarnessError, match=rf"'in/base.toml' is like '{end}', which starts from 'in/base.toml'"):
+            recipes.load("in/mine.toml")
     base.write_text(told.format("resnet51", ""))
     with pytest.raises(HarnessError, match=r"'in/mine.toml' is like 'base.toml': .*'resnet51'.*Did you mean resnet50"):
         recipes.load("in/mine.toml")
@@ -327,19 +342,29 @@ def test_an_estimate_counts_steps_and_times_a_few_images(few: ArrayDataset) -> N
 def test_a_dry_run_says_what_needs_no_weights(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = harness(
-        monkeypatch, capsys, "train", "--model", "resnet", "--diffaug", "--diffusion", "none.pt", "--dry-run"
-    )
-    assert code == 0 and "1,197 training images, 1,080 steps, 69,120 samples" in said
-    assert "No estimate of the time: " in said and "none.pt" in said
+    for absent in (("--diffaug", "--diffusion", "none.pt"), ("--init", "runs/none"), ("--init", "vit/none")):
+        code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", *absent, "--dry-run")
+        assert code == 0 and "1,197 training images, 1,080 steps, 69,120 samples" in said
+        assert f"No estimate of the time: No checkpoint at {absent[-1]}" in said
+    for data in ((), ("--data", "none")):
+        code, said = harness(monkeypatch, capsys, "train", "--recipe", "resnet50", *data, "--dry-run")
+        assert code == 0 and "Expected: 76.13 %" in said and "No estimate: " in said
     for wrong, message in (
         (("--batch-size", "2000"), "--batch-size 2000 is larger"),
         (("--batch-size", "4", "--accumulate", "4"), "batch norm one sample at a time"),
         (("--diffaug", "--diffaug-times", "0,1001"), "--diffaug-times 0,1001"),
-        (("--optimizer", "adahessian"), "needs second derivatives"),
+        (("--optimizer", "adahessian", "--init", "none/none"), "needs second derivatives"),
+        (("--init", "digits/resnt"), "Unknown model 'digits/resnt'. Did you mean digits/resnet"),
+        (("--dataset", "digits", "--data", "here"), "leave out --data"),
     ):
         code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", *wrong, "--dry-run")
         assert code == 2 and message in said
+
+
+def test_an_estimate_has_the_batches_that_the_run_would_have(few: ArrayDataset) -> None:
+    """Batch norm takes no batch of one, which half of three images would be."""
+    three = ArrayDataset("digits", few.ids[:3], few.pixels[:3], few.labels[:3], 10, few.geometry)
+    assert 0 < estimate.seconds(spec(model="timm/test_resnet", batch_size=3, epochs=5), three) < 60
 
 
 def test_an_estimate_of_ages_is_in_years() -> None:
@@ -349,6 +374,7 @@ def test_an_estimate_of_ages_is_in_years() -> None:
         TrainSpec("resnet", epochs=10**20)
     with pytest.raises(HarnessError, match="--lr inf must be a number"):
         TrainSpec("resnet", lr=float("1e400"))
+    assert TrainSpec("resnet", batch_size=10**400).batch_size == 10**400
 
 
 @pytest.mark.parametrize(

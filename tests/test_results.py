@@ -128,7 +128,8 @@ def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[
     for wrong, message in (
         (text.replace("seconds", "minutes", 1), "other columns than"),
         (text.replace(f"\n{last},0,", "\nvip,0,"), r"line \d+: no classifier of ours"),
-        (text.rpartition(",")[0] + ",\n", "an empty cell"),
+        (text.rpartition(",")[0] + ",\n", "or a cell too few"),
+        (text + text.splitlines()[-1] + "\n", "has a training twice"),
     ):
         (tmp_path / "other.csv").write_text(wrong)
         with pytest.raises(HarnessError, match=message):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -366,7 +366,7 @@ def test_position_embeddings_are_interpolated_to_another_size() -> None:
     from timm.models.vision_transformer import VisionTransformer
 
     from harness.classifier import ImageClassifier
-    from harness.train.build import _resampled
+    from harness.train.start import _resampled
 
     small, large = (
         ImageClassifier(VisionTransformer(img_size=side, patch_size=8, embed_dim=24, depth=1, num_heads=3))
@@ -449,6 +449,16 @@ def test_optimisers_with_two_betas_get_them(name: str) -> None:
 
     optimizer = optimize.build(spec(optimizer=name, momentum=0.8, beta2=0.9), nn.Linear(2, 2))
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+
+
+def test_a_distorter_is_a_distorter(few: ArrayDataset) -> None:
+    @plugins.distorter("test/odd")
+    @dataclass(frozen=True)
+    class Odd:
+        """Nothing that distorts."""
+
+    with pytest.raises(HarnessError, match=r"'test/odd' is of class Odd\. Make it a subclass of"):
+        spec(deepaugment="test/odd")
 
 
 def test_the_log_has_a_line_per_group_and_survives_a_kill(

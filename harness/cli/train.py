@@ -125,9 +125,10 @@ def train(
     started = recipes.load(recipe) if recipe else None
     given = dict(started.settings) if started else {}
     given |= {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
+    given["model"] = model or given.get("model", "")
     if started and (lacking := [flag(name) for name in started.needs if not given.get(name)]):
-        raise HarnessError(f"The recipe {started.name!r} lacks {' and '.join(lacking)}. {started.notes}")
-    model = model or given.pop("model", "")
+        raise HarnessError(f"The recipe {started.name!r} lacks {' and '.join(lacking)}. {started.notes}".strip())
+    model = given.pop("model")
     if not model and not denoiser:
         raise HarnessError("Say what to train: --model NAME, --recipe NAME, or --denoiser for the default denoiser.")
     given = {**given, "model": model or resolve.default_denoiser(), "device": usable_device(device)}
@@ -170,6 +171,7 @@ def train(
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     """Show what would be trained, and what it would take, as far as data and weights are here to tell."""
     from harness import console, leaderboard
+    from harness.networks import check_compiler
     from harness.train import build, estimate
     from harness.train.parallel import World
 
@@ -184,8 +186,11 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
         say(line)
     try:
         data = build.open_training(spec)
+        build.open_split(spec, "test")
     except Absent as error:
         return say(f"No estimate: {error}")
+    if spec.compile:
+        check_compiler(spec.device)
     plan = build.planned(spec, data, World())
     samples = plan.steps * plan.batch_size
     say(f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples.")

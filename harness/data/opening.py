@@ -13,6 +13,7 @@ from harness.data.folders import class_folders, images, open_folders
 from harness.data.parquet import open_parquet
 from harness.data.pictures import SAMPLED, Source, StoredPictures
 from harness.data.tars import open_tars
+from harness.errors import missing
 from harness.types import Absent, Dataset, Geometry, HarnessError
 
 SPELLINGS = {"val": ("val", "validation", "valid")}
@@ -65,9 +66,7 @@ def open_copy(
     are not among `classes`.
     """
     if not class_folders(root):
-        raise (HarnessError if root.exists() else Absent)(
-            f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}."
-        )
+        raise missing(root, f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}.")
     source = open_folders(root, suffix, sampled)
     labels, known = labelled(source, name, classes, ())
     return StoredPictures(name, source, labels, known, geometry)
@@ -76,9 +75,10 @@ def open_copy(
 def _source(root: Path, split: str) -> Source:
     found = list(_candidates(root, SPELLINGS.get(split, (split,))))
     if not found:
-        raise (HarnessError if root.exists() else Absent)(
+        raise missing(
+            root,
             f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
-            f"{_instead(root, SPELLINGS.get(split, (split,)))}"
+            f"{_instead(root, SPELLINGS.get(split, (split,)))}",
         )
     if len(found) > 1:
         several = " and ".join(str(paths[0]) for paths in found)

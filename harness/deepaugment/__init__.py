@@ -19,5 +19,6 @@ from harness.deepaugment.networks import Distorter as Distorter
 from harness.deepaugment.networks import Distortion as Distortion
 from harness.deepaugment.networks import Option as Option
 from harness.deepaugment.networks import TrainedDistorter as TrainedDistorter
+from harness.deepaugment.networks import configured as configured
 from harness.deepaugment.networks import on as on
 from harness.deepaugment.weights import WEIGHTS as WEIGHTS

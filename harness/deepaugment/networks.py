@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness import plugins
 from harness.deepaugment.activations import ACTIVATIONS, CODE
 from harness.deepaugment.draws import Rng, pick
 from harness.deepaugment.weights import WeightChange
 from harness.networks import place
-from harness.types import Weights
+from harness.types import HarnessError, Weights
 
 Distortion = Callable[[Tensor, Rng], Tensor]
 """Images (B, 3, H, W) in [0, 1] and the generator of the changes of activations to images in [0, 1] of any size."""
@@ -79,6 +80,17 @@ class Distorter:
         """One draw of changes for all these images, (B, 3, H, W) in [0, 1] on any device, to the same."""
         distort = self.perturbed(rng, str(images.device))
         return _resized(distort(self.shown(images), rng), images.shape[-2:])
+
+
+def configured(text: str) -> tuple[str, Distorter]:
+    """Canonical name and network of ``name:key=value``; raises HarnessError for a plugin that is none."""
+    name, found = plugins.distorter.configure(text)
+    if not isinstance(found, Distorter):
+        raise HarnessError(
+            f"The DeepAugment network {name!r} is of class {type(found).__name__}. Make it a subclass of "
+            "harness.deepaugment.Distorter."
+        )
+    return name, found
 
 
 def _resized(images: Tensor, size: Sequence[int]) -> Tensor:

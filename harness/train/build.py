@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.data import Subset, open_dataset
+from harness.deepaugment import configured
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
 from harness.networks import Tiles, place
-from harness.train import copies, optimize
+from harness.train import copies
 from harness.train.augment import Distortion, Mixing, Mixtures
 from harness.train.augmix import AugMix
 from harness.train.copies import Matched, Union
@@ -41,8 +41,9 @@ from harness.train.reconstruction import Reconstruction
 from harness.train.resolve import check_size
 from harness.train.reverse import Reverse, check_times
 from harness.train.spec import TrainSpec
+from harness.train.start import start_from
 from harness.train.step import Feed, Plan, Stage
-from harness.types import Dataset, HarnessError, Weights
+from harness.types import Dataset, HarnessError
 
 DIFFUSION_STEPS = 1000
 
@@ -52,11 +53,16 @@ def open_split(spec: TrainSpec, split: str) -> Dataset:
     data: Any = open_dataset(spec.dataset, split, spec.data)
     if not spec.image_size or spec.image_size == data.geometry.crop:
         return cast(Dataset, data)
-    if not hasattr(data, "source"):
+    if not _resizable(data):
         raise HarnessError(
             f"--image-size {spec.image_size}: {spec.dataset!r} is stored at {data.geometry.crop} pixels. Leave it out."
         )
     return replace(data, geometry=data.geometry.scaled(spec.image_size))
+
+
+def _resizable(data: Any) -> bool:
+    """Whether the data set, or what it is a part or an extension of, reads pictures of any size."""
+    return _resizable(data.whole) if hasattr(data, "whole") else hasattr(data, "source")
 
 
 def open_training(spec: TrainSpec) -> Dataset:
@@ -75,12 +81,11 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     kind = "classifier" if spec.kind == "time-conditioned" else spec.kind
     header: dict[str, Any] = {"architecture": spec.model, "dataset": spec.dataset, "kind": kind}
     network, objective = KINDS[spec.kind](spec, data, header, world.device)
-    if spec.init:
-        header["init_sha256"] = start_from(network, spec)
-    host, device = _stages(spec, data, header)
     plan = planned(spec, data, world)
     _check_statistics(network, plan, world)
-    optimize.build(spec, network)  # for what it refuses: the loop makes its own
+    host, device = _stages(spec, data, header)
+    if spec.init:
+        header["init_sha256"] = start_from(network, spec)
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
     found = copies.opened(data, spec.data_extra) if spec.extra_as == "terms" else []
     beside = [Matched(data, copy, number) for number, copy in enumerate(found, 1)]
@@ -166,7 +171,7 @@ def _prove_classifier(network: nn.Module, spec: TrainSpec, data: Dataset) -> Non
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, side, side))
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        remedy = "Choose another --image-size" if hasattr(data, "picture") else "Choose another --model"
+        remedy = "Choose another --image-size" if _resizable(data) else "Choose another --model"
         raise HarnessError(
             f"{spec.model!r} fails on images of {side} pixels ({type(error).__name__}: {error}). {remedy}."
         ) from error
@@ -225,50 +230,15 @@ def _stages(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[lis
     """The stages after the augmentation: those of the host, up to the last that needs it, and those of the device."""
     distorting: list[Stage] = []
     if spec.deepaugment:
-        distorter = plugins.distorter.configure(spec.deepaugment)[1]
+        _, distorter = configured(spec.deepaugment)
         distorter.check(spec.dataset)
-        if weighed := getattr(distorter, "provenance", None):
-            header["deepaugment_sha256"] = weighed.sha256
+        if distorter.provenance:
+            header["deepaugment_sha256"] = distorter.provenance.sha256
         distorting = [Distortion(distorter, spec.deepaugment_share)]
     mixing: list[Stage] = [Mixing(data.num_classes, spec.mixup, spec.cutmix)] if spec.mixup or spec.cutmix else []
     if spec.augmix:
         return [*distorting, Mixtures(AugMix(spec.augmix_severity))], mixing
     return [], [*distorting, *mixing]
-
-
-def start_from(network: nn.Module, spec: TrainSpec) -> str:
-    """Load the weights of ``--init`` into the network; their SHA-256."""
-    find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
-    found, info = find(spec.init)
-    there = info.details.get("architecture", spec.model)
-    if there != spec.model:
-        raise HarnessError(f"--init {spec.init} is a checkpoint of {there!r}, not of {spec.model!r}.")
-    source: Any = found.network if isinstance(found, Denoiser) else found
-    try:
-        network.load_state_dict(_resampled(source.state_dict(), network))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise HarnessError(f"--init {spec.init}: not a checkpoint of {spec.model!r} ({reason[:200]}).") from error
-    return info.sha256
-
-
-def _find_autoencoder(name: str) -> tuple[nn.Module, Weights]:
-    return weights.autoencoder(Path(name))
-
-
-def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
-    """Weights whose position embedding is interpolated where the network's is for images of another size."""
-    name = "body.pos_embed"
-    wanted = getattr(getattr(network, "body", None), "pos_embed", None)
-    if name not in state or wanted is None or state[name].shape == wanted.shape:
-        return state
-    from timm.layers import resample_abs_pos_embed
-
-    size, prefix = (
-        network.body.patch_embed.grid_size,
-        0 if network.body.no_embed_class else network.body.num_prefix_tokens,
-    )
-    return {**state, name: resample_abs_pos_embed(state[name], size, num_prefix_tokens=prefix)}
 
 
 def _diffaug(spec: TrainSpec, data: Dataset, criterion: Loss, header: dict[str, Any], device: str) -> DiffAug:

@@ -20,13 +20,13 @@ FEW = 16
 def seconds(spec: TrainSpec, data: Dataset) -> float:
     """Of the whole run in one process like this one: a step of a few images is timed, twice, and the second counts.
 
-    Raises HarnessError for what the run itself would refuse.
+    Raises HarnessError for what the run itself would refuse of its settings, data and weights.
     """
     world = World(device=spec.device)
     task, _ = build(spec, data, world)
     plan = task.feed.plan
-    batch = min(FEW, plan.batch_size, max(plan.images // 2, 1))
-    few = replace(plan, images=2 * batch, batch_size=batch, epochs=1, passes=1, repeats=1)
+    batch = min(FEW, plan.batch_size)
+    few = replace(plan, images=batch, batch_size=batch, epochs=2, passes=1, repeats=1)
     short = replace(task, spec=replace(spec, compile=False, warmup=0), feed=replace(task.feed, plan=few))
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

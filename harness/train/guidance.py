@@ -54,11 +54,13 @@ class TimeConditioned:
     def __post_init__(self) -> None:
         check_times(self.denoiser, self.times)
         low, high = self.times
-        if not 0 <= self.consistency_radius < high - low or self.weight < 0:
+        if not 0 <= self.consistency_radius < high - low:
             raise HarnessError(
                 f"--consistency-radius {self.consistency_radius} must be below the length of --diffaug-times "
-                f"({high - low}), and its weight {self.weight} not negative."
+                f"({high - low})."
             )
+        if self.weight < 0:
+            raise HarnessError(f"The consistency term's weight {self.weight} is negative.")
         if self.consistency_radius and self.labelled is None:
             raise HarnessError(
                 "--consistency-radius is for samples without labels, and all have one. Give --labels below 1."

@@ -5,6 +5,7 @@ A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: what `Reci
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
@@ -26,7 +27,8 @@ class Recipe:
 
     about: in one line. source: where it is published. expected: the number that it reached there.
     measured: what it reached here, or that nobody has tried. notes: where this trainer does it differently.
-    needs: settings that must be given beside it. like: another recipe, whose settings and needs it starts from.
+    needs: settings that must be given beside it. like: another recipe, by name or as a path relative to this file,
+    whose settings and needs it starts from.
     """
 
     name: str
@@ -57,24 +59,25 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
-def load(name: str, above: Sequence[str] = ()) -> Recipe:
+def load(name: str, above: tuple[str, ...] = ()) -> Recipe:
     """A recipe by name or path; raises HarnessError for one that does not exist or says something it cannot mean.
 
-    above: those that go back to this one.
+    above: those that start from this one. A file's path in `like` is relative to the file that says it.
     """
-    if name in above:
-        raise HarnessError(f"The recipe {name!r} is like itself, by way of {' and '.join(above)}. Mend a `like`.")
     recipe = _read(name)
     if not recipe.like:
         return recipe
     base = recipe.like
     if base.endswith(".toml") and name.endswith(".toml"):
-        base = str(Path(name).parent / base)
+        base = os.path.normpath(Path(name).parent / base)
+    if base in (name, *above):
+        raise HarnessError(f"The recipe {name!r} is like {base!r}, which starts from {name!r}. Mend one `like`.")
     try:
-        started = load(base, [*above, name])
+        started = load(base, (*above, name))
     except HarnessError as error:
         raise error if above else HarnessError(f"The recipe {name!r} is like {recipe.like!r}: {error}") from error
-    return replace(recipe, settings={**started.settings, **recipe.settings}, needs=[*started.needs, *recipe.needs])
+    needs = list(dict.fromkeys([*started.needs, *recipe.needs]))
+    return replace(recipe, settings={**started.settings, **recipe.settings}, needs=needs)
 
 
 def _read(name: str) -> Recipe:
@@ -110,7 +113,7 @@ def _check(name: str, told: Mapping[str, Any]) -> None:
         if not isinstance(value, wanted):
             raise HarnessError(f"The recipe {name!r} says {key} = {value!r}, which must be a {SPELT[wanted]}.")
     for key in (*told["settings"], *told.get("needs", ())):
-        if key not in SETTABLE:
+        if not isinstance(key, str) or key not in SETTABLE:
             raise suggest("setting", str(key), sorted(SETTABLE), f" in the recipe {name!r}")
     for key, value in told["settings"].items():
         if not _fits(key, value):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
+from torch import nn
+
 from harness import plugins
+from harness.deepaugment import configured
 from harness.train import optimize
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
@@ -61,9 +64,10 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     if (spec.warmup or 0) > (spec.epochs or 0):
         raise HarnessError(f"--warmup {spec.warmup} is longer than the run (--epochs {spec.epochs}). Lower --warmup.")
     optimize.learning_rate(spec, float(spec.epochs or 0))
+    optimize.build(spec, nn.Linear(1, 1))
     spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
     if spec.deepaugment:
-        spec = replace(spec, deepaugment=plugins.distorter.configure(spec.deepaugment)[0])
+        spec = replace(spec, deepaugment=configured(spec.deepaugment)[0])
     needed = spec.diffaug or spec.kind == "time-conditioned"
     return replace(spec, diffusion=_diffusion(spec)) if needed and not spec.diffusion else spec
 

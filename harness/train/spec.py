@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from math import isfinite
+from math import inf
 from typing import Any
 
 from harness.errors import HarnessError
@@ -114,7 +114,7 @@ class TrainSpec:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for f in fields(self):
             value, least, most = getattr(self, f.name), f.metadata.get("min", 0), f.metadata.get("max", float("inf"))
-            if isinstance(value, int | float) and not (least <= value <= most and isfinite(value)):
+            if isinstance(value, int | float) and not (least <= value <= most and value != inf):
                 limit = f"at least {least}" if value < least else f"at most {most}" if value > most else "a number"
                 raise HarnessError(f"{flag(f.name)} {value} must be {limit}.")
         if len(self.diffaug_times) != 2:

@@ -52,7 +52,8 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
         raise
     except Exception as error:
         reason = shorten(str(error), 200, placeholder=" ...")
-        raise Absent(
+        kind = Absent if isinstance(error, OSError) else HarnessError  # what networks and the hub raise
+        raise kind(
             f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
             f"model.safetensors to {sources.folder() / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."

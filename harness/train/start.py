@@ -1,0 +1,48 @@
+"""``--init``: a training that starts from the weights of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from harness import weights
+from harness.diffusion.denoiser import Denoiser
+from harness.train.spec import TrainSpec
+from harness.types import HarnessError, Weights
+
+
+def start_from(network: nn.Module, spec: TrainSpec) -> str:
+    """Load the weights of ``--init`` into the network; their SHA-256."""
+    find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
+    found, info = find(spec.init)
+    there = info.details.get("architecture", spec.model)
+    if there != spec.model:
+        raise HarnessError(f"--init {spec.init} is a checkpoint of {there!r}, not of {spec.model!r}.")
+    source: Any = found.network if isinstance(found, Denoiser) else found
+    try:
+        network.load_state_dict(_resampled(source.state_dict(), network))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise HarnessError(f"--init {spec.init}: not a checkpoint of {spec.model!r} ({reason[:200]}).") from error
+    return info.sha256
+
+
+def _find_autoencoder(name: str) -> tuple[nn.Module, Weights]:
+    return weights.autoencoder(Path(name))
+
+
+def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
+    """Weights whose position embedding is interpolated where the network's is for images of another size."""
+    name = "body.pos_embed"
+    wanted = getattr(getattr(network, "body", None), "pos_embed", None)
+    if name not in state or wanted is None or state[name].shape == wanted.shape:
+        return state
+    from timm.layers import resample_abs_pos_embed
+
+    size, prefix = (
+        network.body.patch_embed.grid_size,
+        0 if network.body.no_embed_class else network.body.num_prefix_tokens,
+    )
+    return {**state, name: resample_abs_pos_embed(state[name], size, num_prefix_tokens=prefix)}
