@@ -174,7 +174,7 @@ class Study:
         parser.add_argument(
             "--out", type=Path, default=Path("runs") / self.name, help=f"folder of the trainings (runs/{self.name})"
         )
-        parser.add_argument("--seeds", default="0,1,2", type=lambda text: [int(seed) for seed in text.split(",")])
+        parser.add_argument("--seeds", default="0,1,2", type=_seeds, help="(0,1,2)")
         arguments = parser.parse_args()
         plugins.discover()
         try:
@@ -198,6 +198,10 @@ def _train(out: Path, name: str, options: Sequence[str], seed: int) -> None:
     command = [sys.executable, "-m", "harness", "train", "--model", architecture, *options, "--seed", str(seed)]
     # Cards hold the command: names beside one another say more than this machine's paths.
     subprocess.run([*command, "--device", "cpu", "--out", name], check=True, cwd=out)
+
+
+def _seeds(text: str) -> list[int]:
+    return [int(seed) for seed in text.split(",")]
 
 
 def _is_number(text: str | None) -> bool:
