@@ -1,6 +1,6 @@
 """The same trainings over several seeds: a row each in a file that ships, and tables with intervals over trainings.
 
-Programs that compare ways of training, such as zoo.py, declare a `Study` and get their command line from it:
+Programs that compare ways of training, zoo.py and guidance.py, declare a `Study` and get their command line from it:
 
     train [--seeds 0,1,2]   # what is not trained yet, into runs/NAME
     score                   # evaluates what is trained, for results/NAME.csv

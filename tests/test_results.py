@@ -117,7 +117,7 @@ def test_intervals_over_seeds_are_student_s(benchmark: Callable[[str], Any]) -> 
     assert study.tables(perfect)[0].rows[0][1] == "99.3 [97.9, 100.0]"
 
 
-@pytest.mark.parametrize("name", ["zoo"])
+@pytest.mark.parametrize("name", ["zoo", "guidance"])
 def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[[str], Any], tmp_path: Path) -> None:
     study = benchmark(name).STUDY
     rows = study.read()
