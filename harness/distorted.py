@@ -93,10 +93,22 @@ def copy(
     return copied
 
 
-def check_complete(out: Path) -> None:
-    """Raises HarnessError for a copy that `harness augment` has not finished; other folders are as they are."""
+def check_usable(out: Path) -> None:
+    """Raises HarnessError for a copy that `harness augment` has not finished, that has lost images since, or that is of
+    another split than the training split; folders without its manifest are as they are.
+    """
     file = out / MANIFEST
-    if file.is_file() and '"status": "complete"' not in file.read_text():
+    if not file.is_file():
+        return
+    try:
+        told = json.loads(file.read_text())
+        made, finished = told["made_from"], told["status"] == "complete"
+        split, images = made["split"], made["images"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). Make the copy again.") from error
+    if split != "train":
+        raise HarnessError(f"{out} is a copy of the split {split!r}, not of train. Make one of the training images.")
+    if not finished or len(list(out.glob("*/*.png"))) < images:
         raise HarnessError(f"{out} is a copy that is not finished. Run its harness augment command again: it goes on.")
 
 
@@ -199,9 +211,10 @@ def _claim(out: Path, told: dict[str, Any], fresh: bool) -> None:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). --fresh starts over.") from error
         changed = sorted(key for key in told.keys() | then.keys() if told.get(key) != then.get(key))
+        changed = [f"{key}: {then.get(key)} there, {told.get(key)} here" for key in changed]
         if changed:
             raise HarnessError(
-                f"{file} belongs to a copy with other settings ({', '.join(changed)}). "
+                f"{file} belongs to a copy with other settings ({'; '.join(changed)}). "
                 "Give another --out, or --fresh to start over."
             )
         return

@@ -63,12 +63,15 @@ def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
     """Write a checkpoint in one piece or not at all; returns its SHA-256."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with writing(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # the library would let nobody else read the file
         try:
             save_file(tensors, partial, metadata={HEADER: json.dumps(header, sort_keys=True)})
         except SafetensorError as error:  # which hides that a disk is full
             number = re.search(r"os error (\d+)", str(error))
             code = int(number[1]) if number else errno.EIO
             raise OSError(code, os.strerror(code)) from error
+        partial.chmod(mode)
     return file_sha256(path)
 
 

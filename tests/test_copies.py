@@ -97,7 +97,8 @@ def test_a_copy_must_be_whole_and_of_the_same_classes(few: ArrayDataset, folder:
     Image.new("RGB", (32, 32)).save(folder / "owl" / "1.png")
     with pytest.raises(HarnessError, match="'owl'"):
         copies.opened(few, [str(folder)])
-    (folder / "deepaugment.json").write_text('{"status": "partial"}')
+    made = '{"status": "partial", "made_from": {"split": "train", "images": 1}}'
+    (folder / "deepaugment.json").write_text(made)
     with pytest.raises(HarnessError, match="is a copy that is not finished"):
         copies.opened(few, [str(folder)])
     with pytest.raises(HarnessError, match="must hold CLASS/IMAGE"):
@@ -233,6 +234,39 @@ def test_a_copy_is_no_data_set(few: ArrayDataset, folder: Path) -> None:
         copies.opened(few, [str(folder.parent / "none")])
 
 
+def test_copies_of_test_images_are_no_training_data(tmp_path: Path) -> None:
+    for split, name in (("train", "a"), ("test", "b")):
+        for label in "xy":
+            (tmp_path / split / label).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / split / label / f"{name}.png")
+    usual = {"dataset": "folder", "data": str(tmp_path)}
+    for extra in ("union", "terms"):
+        with pytest.raises(HarnessError, match="holds the data set's own test images"):
+            open_training(spec(**usual, data_extra=(str(tmp_path / "test"),), extra_as=extra))
+    for split in ("test", "train"):
+        distorted.copy(distorted.CopySpec("folder", "noise2net", split, str(tmp_path)), tmp_path / f"of-{split}")
+    data = open_training(spec(**usual, data_extra=(str(tmp_path / "of-train"),)))
+    assert len(data.ids) == 4
+    with pytest.raises(HarnessError, match="is a copy of the split 'test', not of train"):
+        copies.opened(data, [str(tmp_path / "of-test")])
+    next((tmp_path / "of-train").glob("x/*.png")).unlink()
+    with pytest.raises(HarnessError, match="is a copy that is not finished"):
+        copies.opened(data, [str(tmp_path / "of-train")])
+    (tmp_path / "of-train" / "deepaugment.json").write_text("{}")
+    with pytest.raises(HarnessError, match="is damaged"):
+        copies.opened(data, [str(tmp_path / "of-train")])
+
+
+def test_weights_of_other_classes_are_no_start(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for i, label in enumerate("xy"):
+            (tmp_path / split / label).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / split / label / f"{i}.png")
+    settings = spec(model="resnet", dataset="folder", data=str(tmp_path), init="digits/resnet", batch_size=2)
+    with pytest.raises(HarnessError, match="tells 10 classes apart, and 'folder' has 2"):
+        build(settings, open_training(settings), World())
+
+
 def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     told = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\n[settings]\n'
@@ -241,7 +275,8 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
         recipes.load(str(file))
     for text, message in (
         (told.replace("about", "abuot"), "Unknown word 'abuot' in the recipe .* Did you mean about"),
-        (told.replace('source = "b"\nexpected = "c"\n', ""), "does not say its source, expected"),
+        (told.replace('about = "a"\n', ""), "does not say its about: it needs a line"),
+        ('about = "a"\n', "does not say its settings"),
         ("epochs = 3\n" + told, r"says epochs above the line \[settings\]"),
         ("like = 3\n" + told, "says like = 3, which must be a text"),
         ('needs = ["sed"]\n' + told, "Unknown setting 'sed' in the recipe .* Did you mean seed"),

@@ -784,7 +784,7 @@ def test_the_command(
         (["--split", "val"], "neither 'train' nor 'test'"),
         (["--shard", "2/2"], "write i/n"),
         (["--shard", "0/2", "--fresh"], "--fresh deletes"),
-        (["--seed", "4"], "other settings (seed)"),
+        (["--seed", "4"], "other settings (seed: 3 there, 4 here)"),
     ):
         assert harness(monkeypatch, *command, *wrong) == 2, wrong
         assert message in " ".join(capsys.readouterr().err.split())

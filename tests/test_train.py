@@ -172,6 +172,8 @@ def test_diffaug_refuses_a_denoiser_that_does_not_fit(
     monkeypatch.setitem(entries, "large", large)
     header = {"kind": "denoiser", "architecture": "large", "arguments": {}, "schedule": "linear", "steps": 1000}
     weights.write(tmp_path / "large.safetensors", denoiser.network, header)
+    (tmp_path / "any").touch()
+    assert (tmp_path / "large.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
     with pytest.raises(HarnessError, match=r"large.*64 pixels, 'digits' has 32"):
         build(spec(diffaug=True, diffusion=str(tmp_path / "large.safetensors")), few, World())
     broken = replace(denoiser, network=torch.nn.Linear(3, 3))

@@ -551,7 +551,7 @@ def test_training_starts_from_published_weights(small: nn.Module, folder: Path) 
     torch.save(small.state_dict(), folder / "other.ckpt")
     network = ImageClassifier(plugins.architecture["resnet"].build(num_classes=10))
     spec: Any = SimpleNamespace(init="small", kind="classifier", model="resnet")
-    assert start_from(network, spec) == file_sha256(folder / "other.ckpt")
+    assert start_from(network, spec, {}) == file_sha256(folder / "other.ckpt")
     assert torch.equal(network.body.fc.weight, small.fc.weight) and torch.equal(network.mean, MEAN)
 
 

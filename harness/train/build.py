@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -46,6 +47,8 @@ from harness.train.step import Feed, Plan, Stage
 from harness.types import Dataset, HarnessError
 
 DIFFUSION_STEPS = 1000
+HELD_OUT = ("test", "val", "validation", "valid")
+"""What folders with the split that is not trained on are called."""
 
 
 def open_split(spec: TrainSpec, split: str) -> Dataset:
@@ -67,6 +70,9 @@ def _resizable(data: Any) -> bool:
 
 def open_training(spec: TrainSpec) -> Dataset:
     """The training split: the samples whose labels may be used, and their copies where these are samples too."""
+    for folder in map(Path, spec.data_extra):
+        if spec.data and folder.name in HELD_OUT and folder.resolve().parent == Path(spec.data).resolve():
+            raise HarnessError(f"--data-extra {folder} holds the data set's own test images. Leave it out.")
     data = open_split(spec, "train")
     if spec.labels < 1 and not spec.consistency_radius:
         known = labelled(data.ids, spec.labels, spec.seed, data.labels)
@@ -85,7 +91,7 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     _check_statistics(network, plan, world)
     host, device = _stages(spec, data, header)
     if spec.init:
-        header["init_sha256"] = start_from(network, spec)
+        header["init_sha256"] = start_from(network, spec, header["arguments"])
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
     found = copies.opened(data, spec.data_extra) if spec.extra_as == "terms" else []
     beside = [Matched(data, copy, number) for number, copy in enumerate(found, 1)]

@@ -25,7 +25,7 @@ def opened(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
             raise HarnessError(
                 f"--data-extra {folder} is the folder of a data set. Give its images: {folder / 'train'}."
             )
-        distorted.check_complete(folder)
+        distorted.check_usable(folder)
     return [open_copy(Path(folder), data.geometry, distorted.class_names(data), data.name) for folder in folders]
 
 

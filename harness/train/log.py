@@ -57,7 +57,8 @@ class Stopwatch:
 class Log:
     """``log.jsonl``: step, epoch, learning rate, mean loss terms, images per second, shares of the time.
 
-    Images per second and shares are of the last group of steps; on a GPU the shares are those of its last step, the
+    A line averages its group of steps, the first after a resume those that were left of it. Images per second and
+    shares are of the last group of steps; on a GPU the shares are those of its last step, the
     only one that is watched closely. Only the first of several processes writes.
 
     start: the step that the run goes on from; lines that an interrupted run wrote after it are dropped.

@@ -33,10 +33,10 @@ class Recipe:
 
     name: str
     about: str
-    source: str
-    expected: str
-    measured: str
     settings: Mapping[str, Any]
+    source: str = ""
+    expected: str = ""
+    measured: str = ""
     notes: str = ""
     needs: Sequence[str] = ()
     like: str = ""
@@ -45,7 +45,7 @@ class Recipe:
     def told(self) -> Sequence[str]:
         """Where it comes from, line by line."""
         facts = [("Source", self.source), ("Expected", self.expected), ("Measured", self.measured)]
-        return [*(f"{what}: {text}." for what, text in facts), *filter(None, [self.notes])]
+        return [*(f"{what}: {text}." for what, text in facts if text), *filter(None, [self.notes])]
 
     @property
     def command(self) -> str:
@@ -107,7 +107,10 @@ def _check(name: str, told: Mapping[str, Any]) -> None:
     if strange := [key for key in told if key not in facts]:
         raise suggest("word", strange[0], list(facts), f" in the recipe {name!r}")
     if lacking := [key for key, fact in facts.items() if fact.default is MISSING and key not in told]:
-        raise HarnessError(f"The recipe {name!r} does not say its {', '.join(lacking)}. See registry/recipes/.")
+        raise HarnessError(
+            f'The recipe {name!r} does not say its {", ".join(lacking)}: it needs a line about = "..." '
+            "and a table [settings]."
+        )
     for key, value in told.items():
         wanted = {"settings": dict, "needs": list}.get(key, str)
         if not isinstance(value, wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,21 @@ from harness.train.spec import TrainSpec
 from harness.types import HarnessError, Weights
 
 
-def start_from(network: nn.Module, spec: TrainSpec) -> str:
-    """Load the weights of ``--init`` into the network; their SHA-256."""
+def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any]) -> str:
+    """Load the weights of ``--init`` into the network, which was built with these arguments; their SHA-256."""
     find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
     found, info = find(spec.init)
     there = info.details.get("architecture", spec.model)
     if there != spec.model:
-        raise HarnessError(f"--init {spec.init} is a checkpoint of {there!r}, not of {spec.model!r}.")
+        raise HarnessError(
+            f"--init {spec.init} is a checkpoint of {there!r}, not of {spec.model!r}. Give another, or --model {there}."
+        )
+    known, wanted = info.details.get("arguments", {}).get("num_classes"), arguments.get("num_classes")
+    if known and wanted and known != wanted:
+        raise HarnessError(
+            f"--init {spec.init} tells {known} classes apart, and {spec.dataset!r} has {wanted}. Start from weights of "
+            "the same classes, or leave --init out."
+        )
     source: Any = found.network if isinstance(found, Denoiser) else found
     try:
         network.load_state_dict(_resampled(source.state_dict(), network))

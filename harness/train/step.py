@@ -102,7 +102,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.batch_size > self.images:
             raise HarnessError(
-                f"--batch-size {self.batch_size} is larger than what there is to train on ({self.images} images)."
+                f"--batch-size {self.batch_size} is larger than what there is to train on ({self.images} images). "
+                "Lower it."
             )
         if self.repeats > self.batch_size:
             raise HarnessError(f"--repeats {self.repeats} is more than --batch-size {self.batch_size} holds.")

@@ -31,13 +31,12 @@ def compact_resnet(num_classes: int) -> nn.Module:
 
 
 @architecture("vit", image_size=32, recipe={"epochs": 100, "warmup": 10, **CLASSIFIER})
-def compact_vit(num_classes: int) -> nn.Module:
-    """ViT with 64 patches of 4x4, width 96, depth 6 (Dosovitskiy et al., ICLR 2021)."""
+def compact_vit(num_classes: int, drop_path_rate: float = 0.05) -> nn.Module:
+    """ViT with 64 patches of 4x4, width 96, depth 6 (Dosovitskiy et al., ICLR 2021), trained with stochastic depth."""
     from timm.models.vision_transformer import VisionTransformer
 
-    return VisionTransformer(
-        img_size=32, patch_size=4, num_classes=num_classes, embed_dim=96, depth=6, num_heads=3, drop_path_rate=0.05
-    )
+    sizes = {"img_size": 32, "patch_size": 4, "embed_dim": 96, "depth": 6, "num_heads": 3}
+    return VisionTransformer(**sizes, num_classes=num_classes, drop_path_rate=drop_path_rate)
 
 
 @architecture("unet", kind="denoiser", default=True, image_size=32, recipe=DENOISER)
