@@ -6,8 +6,8 @@
 
 The laptop's Table 4 of the DiffAug paper: a "noisy" classifier sees x_t, a "DA" one its one-step denoising too. "tenth"
 has the labels of every tenth image only, and "consistency" the others without theirs, for the agreement of predictions
-at times up to 50 apart. All take 900 steps of 64 images, of which "consistency" sees six with a label; "six", its
-control, takes as many steps of six images with a label and no others. See seeds.py for how it goes on.
+at times up to 50 apart. All take 900 steps of 64 images, of which "consistency" sees about six with a label;
+"six", its control, takes 893 steps of six images with a label and no others. See seeds.py for how it goes on.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from seeds import Cell, Study
 
+from harness.types import HarnessError
+
 AUGMIX, DEEPAUGMENT, DIFFAUG = ["--augmix"], ["--deepaugment", "autoencoder"], ["--diffaug"]
 HALF = ["--dtype", "bfloat16"]  # 1.7 times faster for the ResNet where the processor has it, slower for the ViT
 LONGER = ["--epochs", "20", "--lr", "0.001", "--warmup", "1"]
@@ -70,13 +72,15 @@ STUDY = Study(
 def ship(out: Path) -> None:
     """Put the paper's ten of seed 0 where the bundled classifiers are, under their names there."""
     registry = Path(__file__).parents[1] / "registry" / "checkpoints"
-    for name in STUDY.names:
-        if not name.endswith("+extra"):
-            folder = out / f"{name}-0"
-            card = (folder / "card.json").read_text()
-            start = name.removesuffix("+diffaug")
-            (registry / f"digits-{name}.json").write_text(card.replace(f"{start}-0", f"digits/{start}"))
-            shutil.copyfile(folder / "model.safetensors", registry / f"digits-{name}.safetensors")
+    names = [name for name in STUDY.names if not name.endswith("+extra")]
+    folders = {name: folder for name, _, folder in STUDY.finished(out, [0])}
+    if lacking := [name for name in names if name not in folders]:
+        raise HarnessError(f"{out} lacks {', '.join(lacking)} of seed 0. Train first, and give the folder with --out.")
+    for name in names:
+        card = (folders[name] / "card.json").read_text()
+        start = name.removesuffix("+diffaug")
+        (registry / f"digits-{name}.json").write_text(card.replace(f"{start}-0", f"digits/{start}"))
+        shutil.copyfile(folders[name] / "model.safetensors", registry / f"digits-{name}.safetensors")
 
 
 if __name__ == "__main__":

@@ -102,13 +102,13 @@ def check_usable(out: Path) -> None:
         return
     try:
         told = json.loads(file.read_text())
-        made, finished = told["made_from"], told["status"] == "complete"
-        split, images = made["split"], made["images"]
+        split = told["made_from"]["split"]
+        finished = told["status"] == "complete" and len(list(out.glob("*/*"))) >= told["made_from"]["images"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). Make the copy again.") from error
     if split != "train":
         raise HarnessError(f"{out} is a copy of the split {split!r}, not of train. Make one of the training images.")
-    if not finished or len(list(out.glob("*/*.png"))) < images:
+    if not finished:
         raise HarnessError(f"{out} is a copy that is not finished. Run its harness augment command again: it goes on.")
 
 

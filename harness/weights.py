@@ -103,7 +103,7 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
         raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
 
 
-def _no_checkpoint(path: Path, more: str = "") -> str:
+def _no_checkpoint(path: Path | str, more: str = "") -> str:
     return f"No checkpoint at {path}{more}. Train one (harness train --help) or give the path of an existing one."
 
 
@@ -320,12 +320,12 @@ def _is_path(name: str, registry: plugins.Registry) -> bool:
     if Path(name).exists():
         return True
     if Path(name).suffix in ENDINGS:
-        raise Absent(_no_checkpoint(Path(name)))
+        raise Absent(_no_checkpoint(name))
     start, slash, _ = name.partition("/")
     names = [*registry.families, *(entry.name for entry in registry.entries())]
     if slash and start not in {known.partition("/")[0] for known in names if "/" in known}:
-        said = _no_checkpoint(Path(name), f", and no {registry.kind} of that name")
-        raise Absent(said + near_matches(name, names))
+        said = _no_checkpoint(name, f", and no {registry.kind} of that name")
+        raise Absent(said + near_matches(name.partition(":")[0], names))
     return False
 
 

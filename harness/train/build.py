@@ -14,6 +14,7 @@ from torch import nn
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.data import Subset, open_dataset
+from harness.data.opening import SPELLINGS
 from harness.deepaugment import configured
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
@@ -47,8 +48,6 @@ from harness.train.step import Feed, Plan, Stage
 from harness.types import Dataset, HarnessError
 
 DIFFUSION_STEPS = 1000
-HELD_OUT = ("test", "val", "validation", "valid")
-"""What folders with the split that is not trained on are called."""
 
 
 def open_split(spec: TrainSpec, split: str) -> Dataset:
@@ -63,6 +62,13 @@ def open_split(spec: TrainSpec, split: str) -> Dataset:
     return replace(data, geometry=data.geometry.scaled(spec.image_size))
 
 
+def _held_out(spec: TrainSpec) -> set[Path]:
+    """The folders where the split that a classifier is tested on may lie."""
+    splits = [name for name in plugins.dataset[spec.dataset].facts.get("splits", ()) if name != "train"]
+    names = [spelling for split in splits for spelling in SPELLINGS.get(split, (split,))]
+    return {(Path(spec.data) / name).resolve() for name in names} if spec.data else set()
+
+
 def _resizable(data: Any) -> bool:
     """Whether the data set, or what it is a part or an extension of, reads pictures of any size."""
     return _resizable(data.whole) if hasattr(data, "whole") else hasattr(data, "source")
@@ -70,8 +76,9 @@ def _resizable(data: Any) -> bool:
 
 def open_training(spec: TrainSpec) -> Dataset:
     """The training split: the samples whose labels may be used, and their copies where these are samples too."""
-    for folder in map(Path, spec.data_extra):
-        if spec.data and folder.name in HELD_OUT and folder.resolve().parent == Path(spec.data).resolve():
+    held_out = _held_out(spec)
+    for folder in spec.data_extra:
+        if Path(folder).resolve() in held_out:
             raise HarnessError(f"--data-extra {folder} holds the data set's own test images. Leave it out.")
     data = open_split(spec, "train")
     if spec.labels < 1 and not spec.consistency_radius:

@@ -69,8 +69,8 @@ def load(name: str, above: tuple[str, ...] = ()) -> Recipe:
         return recipe
     base = recipe.like
     if base.endswith(".toml") and name.endswith(".toml"):
-        base = os.path.normpath(Path(name).parent / base)
-    if base in (name, *above):
+        base = str(Path(name).parent / base)
+    if os.path.realpath(base) in map(os.path.realpath, (name, *above)):
         raise HarnessError(f"The recipe {name!r} is like {base!r}, which starts from {name!r}. Mend one `like`.")
     try:
         started = load(base, (*above, name))

@@ -10,7 +10,7 @@ from harness import weights
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.hub import CONFIG, SCHEDULER, TENSORS
 from harness.plugins import denoiser
-from harness.types import Absent, Weights
+from harness.types import Absent, HarnessError, Weights
 
 
 @denoiser.family("hf", lambda name: "")  # what identifies it is the hash of its files
@@ -26,7 +26,8 @@ def hub(name: str) -> Callable[[], tuple[Denoiser, Weights]]:
             folder = snapshot_download(repository, revision=revision or None, allow_patterns=wanted)
         except Exception as error:  # of the hub, of HTTP, of the name's form
             said = " ".join(str(error).split())[:300]
-            raise Absent(
+            kind = Absent if isinstance(error, OSError) else HarnessError
+            raise kind(
                 f"--denoiser hf/{name} is not in the hub's cache and could not be fetched ({said}). "
                 "Where there is no network, give the path of a folder that was downloaded elsewhere."
             ) from error
