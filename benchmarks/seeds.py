@@ -107,6 +107,8 @@ class Study:
             card = json.loads((folder / "card.json").read_text())
             facts = (name, str(seed), card["sha256"], str(card["seconds"]))
             found[str(folder)] = dict(zip(FACTS, facts, strict=True))
+        if not found:  # a run without names would be of the bundled classifiers
+            raise HarnessError(f"Nothing is trained in {out} yet. Train first, or give the folder with --out.")
         for suite, method, every, denoiser in dict.fromkeys(cell.run for cell in self.cells):
             spec = RunSpec(suite, tuple(found), (method,), denoiser=denoiser, every=every)
             for path in evaluate.run(evaluate.prepare(spec, out / "results")):
@@ -186,6 +188,8 @@ class Study:
                 sys.stdout.write("\n".join(leaderboard.markdown(table) for table in self.tables(self.read())))
             else:
                 more[arguments.what](arguments.out)
+        except subprocess.CalledProcessError as error:
+            sys.exit(error.returncode)  # the training has said why
         except (HarnessError, OSError) as error:
             console.fail(str(error))
             sys.exit(2)

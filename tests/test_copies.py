@@ -401,6 +401,14 @@ def test_a_dry_run_says_what_needs_no_weights(
         assert code == 2 and message in said
 
 
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", "--batch-size", "2000", "--out", str(out))
+    assert code == 2 and said.startswith("Error: --batch-size 2000 is larger") and not out.exists()
+
+
 def test_an_estimate_has_the_batches_that_the_run_would_have(few: ArrayDataset) -> None:
     """Batch norm takes no batch of one, which half of three images would be."""
     three = ArrayDataset("digits", few.ids[:3], few.pixels[:3], few.labels[:3], 10, few.geometry)

@@ -136,6 +136,14 @@ def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[
             study.read(tmp_path / "other.csv")
 
 
+def test_studies_say_what_is_not_trained(benchmark: Callable[[str], Any], tmp_path: Path) -> None:
+    zoo = benchmark("zoo")
+    with pytest.raises(HarnessError, match="Nothing is trained in"):
+        zoo.STUDY.score(tmp_path, [0])
+    with pytest.raises(HarnessError, match=r"lacks resnet, .* of seed 0\. Train first"):
+        zoo.ship(tmp_path)
+
+
 def test_the_leaderboard_is_rebuilt_from_the_records() -> None:
     assert (RESULTS / "leaderboard.md").read_text() == leaderboard.page(shipped())
 
