@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
+import stat
+import tomllib
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError
+
+TEXT_LIMIT = 64 * 2**20
+"""Bytes that a file of text or JSON may have: records and manifests are far below, and /dev/zero is not."""
 
 
 @contextlib.contextmanager
@@ -45,6 +52,40 @@ def check_writable(folder: Path) -> None:
         raise HarnessError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose a folder you can write to with --out."
         ) from error
+
+
+def check_regular(file: Path) -> None:
+    """Raise HarnessError for a pipe, a device or a folder, which would hang or never end; OSError where nothing is."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise HarnessError(f"{file} is a {'folder' if file.is_dir() else 'pipe or device'}, not a file. Give a file.")
+
+
+def read_limited(file: Path, limit: int = TEXT_LIMIT) -> bytes:
+    """A regular file's bytes; HarnessError for other things and for more than `limit` bytes, OSError as `open`."""
+    check_regular(file)
+    with file.open("rb") as opened:
+        content = opened.read(limit + 1)
+    if len(content) > limit:
+        raise HarnessError(f"{file} has more than {limit:,} bytes, too many for what is expected there.")
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; ValueError whatever is wrong with it, nesting that exhausts the stack included."""
+    return _parsed(json.loads, text)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What TOML says; ValueError whatever is wrong with it, nesting that exhausts the stack included."""
+    table: dict[str, Any] = _parsed(tomllib.loads, text)
+    return table
+
+
+def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
+    try:
+        return parse(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 @lru_cache(maxsize=64)

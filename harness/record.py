@@ -67,6 +67,10 @@ class RunRecord:
     samples: name and SHA-256 of the sample table beside this file, and its number of rows.
     notes: what could not be computed, and why.
     environment: versions and hardware.
+    classes: names of the data's classes, in the order of the labels; none where they have no names.
+    plugins: files from outside of the package, "FILE SHA256" by kind of plugin: suite, method, ...
+    probe: what the networks and the method gave for fixed images before the run; None in older records.
+    sha256: of the record's canonical JSON without this field; empty in older records.
     """
 
     status: str
@@ -90,6 +94,10 @@ class RunRecord:
     cost: Cost
     created: str
     schema: int = SCHEMA
+    classes: Sequence[str] = ()
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    probe: Mapping[str, Any] | None = None
+    sha256: str = ""
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -184,6 +192,7 @@ def load(file: Path) -> RunRecord:
                 "geometry": Geometry(**values["geometry"]),
                 "metrics": tuple(Metric(**{**m, "interval": tuple(m["interval"])}) for m in values["metrics"]),
                 "cost": Cost(**values["cost"]),
+                "classes": tuple(values.get("classes", ())),
                 "path": file,
             }
         )
