@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from harness import plugins, weights
+from harness import checks, plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.probe import PROBED, Probe, shown
 from harness.record import SCHEMA, benchmark, key_of
 from harness.tables import Rows
-from harness.types import BadImage, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
+from harness.types import BadImage, Batch, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
 
 TRIED = 100
 """Images that are tried before a data set counts as unreadable."""
@@ -146,13 +148,33 @@ class Job:
         return plugins.AXES[self.suite.axis]
 
     @cached_property
-    def example(self) -> Tensor:
-        """An image of the data, (1, 3, H, W), for what depends on its shape: the first that can be read."""
+    def examples(self) -> Batch:
+        """A few images of the data, for what is found out before the run: the first that can be read."""
+        found: list[Batch] = []
         *others, last = range(min(TRIED, len(self.data.ids)))
         for index in others:
             with suppress(BadImage):
-                return self.data.read([index]).images
-        return self.data.read([last]).images
+                found.append(self.data.read([index]))
+            if len(found) == PROBED - 1:
+                break
+        found = found or [self.data.read([last])]
+        ids = tuple(name for batch in found for name in batch.ids)
+        return Batch(ids, *(torch.cat([getattr(batch, part) for batch in found]) for part in ("images", "labels")))
+
+    @property
+    def example(self) -> Tensor:
+        """An image of the data, (1, 3, H, W), for what depends on its shape."""
+        return self.examples.images[:1]
+
+    @cached_property
+    def shown(self) -> Tensor:
+        """The images that every network and method is probed with: see `harness.probe`."""
+        return shown(self.examples.images)
+
+    @cached_property
+    def probes(self) -> Sequence[Probe]:
+        """What each pair gives for the images `shown`. Raises HarnessError: see `harness.probe.outputs`."""
+        return checks.probes(self)
 
     def tally(self, pairs: Sequence[Pair]) -> Tally:
         """What the methods of these pairs cost per image and classifier; one that pairs share is counted once."""
@@ -197,13 +219,39 @@ class Job:
             "model": self.models[pair.model].sha256,
             "method": self.axis.of(pair.method).source,
             "denoiser": self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else "",
+            **self._code(pair),
         }
+
+    def _code(self, pair: Pair) -> dict[str, Any]:
+        """Hashes of code from outside of the project that stand nowhere else in the identity."""
+        sources = {
+            kind: entry.source
+            for kind, entry in self._entries(pair)
+            if kind in (plugins.model.kind, plugins.denoiser.kind, plugins.dataset.kind) and entry.origin.name
+        }
+        return {"plugins": sources} if sources else {}
+
+    def _entries(self, pair: Pair) -> Iterator[tuple[str, plugins.Entry]]:
+        """The plugins behind a pair's rows, each with its kind."""
+        spec = self.spec_of(pair)
+        yield plugins.suite.kind, plugins.suite.of(spec.suite)
+        for entry in self.axis.parts(pair.method):
+            yield entry.kind, entry
+        named = [(plugins.model, pair.model), (plugins.dataset, self.suite.dataset)]
+        named += [(plugins.denoiser, spec.denoiser)] if spec.denoiser else []
+        for registry, text in named:
+            if text.partition(":")[0] in registry:
+                yield registry.kind, registry.of(text)
+
+    def origins(self, pair: Pair) -> dict[str, str]:
+        """By kind of plugin, the file or package from outside of the project and its hash, as records name them."""
+        return {kind: f"{entry.origin.name} {entry.source}" for kind, entry in self._entries(pair) if entry.origin.name}
 
 
 def prepare(spec: RunSpec, out: Path | str) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done."""
     _, suite = plugins.suite.configure(spec.suite)
-    datasets = {c.name: _opened(suite, c, spec.seed) for c in suite.conditions()}
+    datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
     procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
     if spec.compile:
         check_compiler(spec.device)
@@ -221,66 +269,18 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
     job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
     suite.check(list(procedures.values()), denoiser)
-    _check_denoiser(job)
+    checks.check_denoiser(job)
     for pair in pairs[:: len(procedures)]:
-        _check_classifier(job, pair)
+        _check_classes(job, pair)
     for pair in pairs[: len(procedures)]:
-        _check_method(job, pair)
+        checks.check_method(job, pair)
+    _ = job.probes
     return job
 
 
-def _opened(suite: Suite, condition: Condition, seed: int) -> Dataset:
-    data = suite.open(condition, seed)
-    if condition.size and len(data.ids) > condition.size:
-        raise HarnessError(
-            f"{suite.name}: {len(data.ids)} images under {condition.name!r}, of which {condition.size} were published. "
-            "Other images lie there, too: give a folder of these alone."
-        )
-    return data
-
-
-def _check_denoiser(job: Job) -> None:
-    if job.denoiser and job.denoiser.conditional:
-        raise HarnessError(
-            f"The diffusion model {job.spec.denoiser!r} wants to be told the class of an image, which a test must not "
-            "tell. Name an unconditional one with --denoiser."
-        )
-    if job.denoiser:
-        job.denoiser.check_sides(job.example)
-
-
-def _check_classifier(job: Job, pair: Pair) -> None:
+def _check_classes(job: Job, pair: Pair) -> None:
     trained_on = job.models[pair.model].details.get("dataset", job.data.name)
     if trained_on != job.data.name:
         raise HarnessError(
             f"Model {pair.model!r} was trained on the classes of {trained_on!r}, not on those of {job.data.name!r}."
         )
-    image, classes = job.example, job.data.num_classes
-    try:
-        logits = pair.classifier(image)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise HarnessError(
-            f"Model {pair.model!r} failed on an image of shape {tuple(image.shape)}: {type(error).__name__}: {error}"
-        ) from error
-    if logits.shape != (1, classes):
-        raise HarnessError(
-            f"Model {pair.model!r} gives outputs of shape {tuple(logits.shape)} for one image; "
-            f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
-        )
-
-
-def _check_method(job: Job, pair: Pair) -> None:
-    try:
-        needs = job.tally([pair])
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise HarnessError(f"Method {pair.method!r} failed on one image: {type(error).__name__}: {error}") from error
-    if needs.denoiser and not job.uses_denoiser(pair):
-        raise HarnessError(
-            f"Method {pair.method!r} looks at denoised images: declare it with @method(..., denoiser=True)."
-        )
-    if job.denoiser:
-        job.denoiser.check_times(needs.times)

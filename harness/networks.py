@@ -6,7 +6,7 @@ then bit-equal at any batch size: kernels are chosen by shape, and the shape nev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +103,8 @@ class Tiles:
         sent = [self._kept(r, start).clone() if keep else self._send(r, start) for r in rows]
         with torch.no_grad(), autocast(self.device, self.dtype):
             result = function(*sent)
+        if not isinstance(result, Tensor):
+            raise TypeError(f"it returned {described(result)}, where a tensor (B, K) is expected")
         return (result if result.dtype == torch.float64 else result.float()).cpu()
 
     def _kept(self, rows: Tensor, start: int) -> Tensor:
@@ -131,6 +133,17 @@ class Tiles:
         torch.cuda.empty_cache()
         self.size = self.size // 2 // self.multiple * self.multiple
         self.halved += 1
+
+
+def described(values: Any) -> str:
+    """What a value is, in words: "a tuple of 2"."""
+    if isinstance(values, Tensor):
+        return f"a tensor of shape {tuple(values.shape)}"
+    if isinstance(values, Mapping):
+        return f"a {type(values).__name__} with the keys {', '.join(map(str, values))}"
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return f"a {type(values).__name__} of {len(values)}"
+    return f"a {type(values).__name__}"
 
 
 def finite(values: Tensor, who: str, remedy: str = "Check the checkpoint, or use --dtype float32.") -> Tensor:

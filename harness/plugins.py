@@ -1,24 +1,20 @@
-"""One registry for every kind of plugin: decorate, discover, look up, configure.
+"""One registry for every kind of plugin: decorate, look up, configure.
 
 A plugin is a decorated class or function in one short file. It is found in ``registry/`` and ``suites/``, in any
-installed package that declares the entry point group ``harness.plugins``, or in a file given as ``--plugin FILE.py``.
+installed package that declares the entry point group ``harness.plugins``, or in a file given as ``--plugin FILE.py``:
+see `harness.discovery`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
 from itertools import product
-from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from harness.discovery import Origin, loading
+from harness.discovery import discover as discover
 from harness.errors import HarnessError
 from harness.errors import suggest as suggest
 from harness.settings import TUNE, changed, parse, spell
@@ -32,15 +28,19 @@ class Entry:
 
     build: the decorated class or function.
     facts: keyword arguments of the decorator, such as ``dataset="digits"`` for a model.
-    source: what identifies a plugin from outside the project: SHA-256 of its ``--plugin`` file, or its package's
-        version; part of what identifies a run.
+    origin: its file or package, if from outside of the project.
     """
 
     kind: str
     name: str
     build: Callable[..., Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    source: str = ""
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def source(self) -> str:
+        """What identifies a plugin from outside of the project: see `Origin`; empty for the project's own."""
+        return self.origin.source
 
     @property
     def summary(self) -> str:
@@ -118,7 +118,7 @@ class Registry:
                 raise HarnessError(
                     f"Two {self.kind} plugins are called {name!r}: in {first.__module__} and {build.__module__}."
                 )
-            self._entries[name] = Entry(self.kind, name, build, facts, _loading[-1] if _loading else "")
+            self._entries[name] = Entry(self.kind, name, build, facts, loading())
             return build
 
         return register
@@ -146,7 +146,8 @@ class Registry:
     def __getitem__(self, name: str) -> Entry:
         prefix, _, rest = name.partition("/")
         if name not in self._entries and (family := self.families.get(f"{prefix}/NAME")):
-            self._entries[name] = Entry(self.kind, name, family.build(rest), family.facts, family.source(rest))
+            origin = Origin("", family.source(rest))
+            self._entries[name] = Entry(self.kind, name, family.build(rest), family.facts, origin)
         if name not in self._entries:
             raise suggest(self.kind, name, [*self._entries, *self.families])
         return self._entries[name]
@@ -154,6 +155,10 @@ class Registry:
     def of(self, text: str) -> Entry:
         """The plugin that ``name:key=value`` configures."""
         return self[text.partition(":")[0]]
+
+    def parts(self, text: str) -> list[Entry]:
+        """The plugins that a text names: one."""
+        return [self.of(text)]
 
     def entries(self) -> list[Entry]:
         """Every plugin of this kind, by name."""
@@ -224,9 +229,15 @@ class Combined:
 
     def of(self, text: str) -> Entry:
         """Facts of the two together: those of the inner, and a denoiser if either needs one."""
-        outer, inner = (kind.of(part) for kind, part in zip((self._outer, self._inner), self._split(text), strict=True))
+        outer, inner = self.parts(text)
         facts = {**inner.facts, "denoiser": any(entry.facts.get("denoiser") for entry in (outer, inner))}
-        return replace(inner, name=text, facts=facts, source=outer.source + inner.source)
+        origin = Origin(" ".join(filter(None, (outer.origin.name, inner.origin.name))), outer.source + inner.source)
+        return replace(inner, name=text, facts=facts, origin=origin)
+
+    def parts(self, text: str) -> list[Entry]:
+        """The outer and the inner plugin."""
+        outer, inner = self._split(text)
+        return [self._outer.of(outer), self._inner.of(inner)]
 
     def configure(self, text: str) -> tuple[str, Combination]:
         """See `Registry.configure`; the object holds both."""
@@ -261,59 +272,3 @@ AXES: dict[str, Registry | Combined] = {
     "detector": Combined(method, detector, "default"),
 }
 """What a suite may combine with classifiers, by the name of its `axis`."""
-
-_loading: list[str] = []
-_discovered: set[str] = set()
-
-
-def discover(*files: Path) -> None:
-    """Import every plugin: the two packages, installed entry points, the given files. Repeated calls are free."""
-    if "packages" not in _discovered:
-        _discovered.add("packages")
-        for package in ("harness.registry", "harness.suites"):
-            root = importlib.import_module(package)
-            for found in pkgutil.walk_packages(root.__path__, package + "."):
-                importlib.import_module(found.name)
-        for point in entry_points(group="harness.plugins"):
-            _load_entry_point(point)
-    for file in files:
-        _load_file(file.resolve())
-
-
-def _load_entry_point(point: EntryPoint) -> None:
-    package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    _loading.append(package)
-    try:
-        point.load()
-    except (Exception, SystemExit) as error:
-        raise HarnessError(
-            f"The plugins of the installed package {package} cannot be imported ({type(error).__name__}: {error}). "
-            "Update or uninstall it."
-        ) from error
-    finally:
-        _loading.pop()
-
-
-def _load_file(file: Path) -> None:
-    if str(file) in _discovered:
-        return
-    try:
-        source = file.read_bytes()
-    except OSError as error:
-        raise HarnessError(f"--plugin {file}: {error.strerror}. Give the path of a Python file.") from error
-    name = f"harness_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
-    module_spec = importlib.util.spec_from_file_location(name, file)
-    if module_spec is None or module_spec.loader is None:
-        raise HarnessError(f"--plugin {file}: not a Python file (its name must end in .py).")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module
-    _loading.append(hashlib.sha256(source).hexdigest())
-    try:
-        module_spec.loader.exec_module(module)
-    except HarnessError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise HarnessError(f"--plugin {file}: importing it raised {type(error).__name__}: {error}") from error
-    finally:
-        _loading.pop()
-    _discovered.add(str(file))

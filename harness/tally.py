@@ -1,7 +1,8 @@
-"""Counting what methods cost, by running them on views that only count."""
+"""Views that need no diffusion model, and counting what methods cost by running them on these."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -10,28 +11,40 @@ from torch import Tensor
 from harness.types import Adaptation, HarnessError, Method, Tally
 from harness.views import UNDIFFUSED
 
+RESTORED = -1
+"""The request of `StandInViews.restored`."""
 
-class _CountingViews:
-    """Views that hand out one image, a copy per distinct request."""
 
-    def __init__(self, image: Tensor) -> None:
+class StandInViews:
+    """Views that remember what was asked for, and show another mixture of each image with grey per request.
+
+    image: (B, 3, H, W) in [0, 1]. diffused: the suite diffuses its images, so that `restored` means something.
+    """
+
+    def __init__(self, image: Tensor, diffused: bool = False) -> None:
         self.image = image
         self.requests: dict[int | Adaptation, Tensor] = {}
+        self._diffused = diffused
 
-    def _blank(self, request: int | Adaptation) -> Tensor:
-        return self.requests.setdefault(request, self.image.clone())
+    def _shown(self, request: int | Adaptation) -> Tensor:
+        if request not in self.requests:
+            share = 1 - hashlib.sha256(repr(request).encode()).digest()[0] / 512 if request else 1.0
+            self.requests[request] = self.image * share + (1 - share) / 2
+        return self.requests[request]
 
     def original(self) -> Tensor:
-        return self._blank(0)
+        return self._shown(0)
 
     def denoised(self, times: Sequence[int]) -> Iterator[Tensor]:
-        return (self._blank(time) for time in times)
+        return (self._shown(time) for time in times)
 
     def adapted(self, settings: Adaptation) -> Tensor:
-        return self._blank(settings)
+        return self._shown(settings)
 
     def restored(self) -> Tensor:
-        raise HarnessError(UNDIFFUSED)
+        if not self._diffused:
+            raise HarnessError(UNDIFFUSED)
+        return self._shown(RESTORED)
 
 
 def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
@@ -39,7 +52,7 @@ def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
 
     image: (1, 3, H, W) in [0, 1] of the data, classes: their number, so that methods find what they will find.
     """
-    views, seen = _CountingViews(image), {}
+    views, seen = StandInViews(image), {}
 
     def classifier(images: Tensor) -> Tensor:
         seen[id(images)] = images

@@ -31,6 +31,7 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.errors import missing, near_matches
 from harness.files import PAGE, file_sha256, is_page, writing
+from harness.fingerprint import fingerprint as fingerprint
 from harness.published import read_state, unwrapped
 from harness.types import Absent, HarnessError, Weights
 
@@ -327,12 +328,3 @@ def _is_path(name: str, registry: plugins.Registry) -> bool:
         said = _no_checkpoint(name, f", and no {registry.kind} of that name")
         raise Absent(said + near_matches(name.partition(":")[0], names))
     return False
-
-
-def fingerprint(network: nn.Module, source: str = "") -> str:
-    """SHA-256 of a network's structure and tensors and of the plugin file behind it: for weights without a file."""
-    digest = hashlib.sha256(f"{source}\n{network!r}".encode())
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import plugins
+from harness import discovery, plugins
 from harness.plugins import Registry
 from harness.types import Classifier, HarnessError, Views
 
@@ -85,8 +85,8 @@ def test_entry_points_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         def load(self) -> None:
             loaded.append(self)
 
-    monkeypatch.setattr(plugins, "_discovered", set())
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [Point()] if group == "harness.plugins" else [])
+    monkeypatch.setattr(discovery, "_discovered", set())
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [Point()] if group == "harness.plugins" else [])
     plugins.discover()
     plugins.discover()
     assert len(loaded) == 1
@@ -99,13 +99,13 @@ def test_broken_plugins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         def load(self) -> None:
             raise ImportError("no such module")
 
-    monkeypatch.setattr(plugins, "_discovered", set())
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [Point()])
+    monkeypatch.setattr(discovery, "_discovered", set())
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [Point()])
     with pytest.raises(HarnessError, match=r"theirs:plugins.*no such module.*uninstall"):
         plugins.discover()
     leaving = tmp_path / "leaving.py"
     leaving.write_text("import sys\nsys.exit(0)\n")
-    monkeypatch.setattr(plugins, "_discovered", {"packages"})
+    monkeypatch.setattr(discovery, "_discovered", {"packages"})
     with pytest.raises(HarnessError, match="SystemExit"):
         plugins.discover(leaving)
 

@@ -1,0 +1,183 @@
+"""What is wrong with a run, found before it: names, shapes, and what its parts do with a few images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness import noise, standins
+from harness.networks import Tiles
+from harness.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
+from harness.record import environment
+from harness.types import Condition, Dataset, HarnessError, Pair, Suite
+
+if TYPE_CHECKING:
+    from harness.job import Job
+
+
+def open_condition(suite: Suite, condition: Condition, seed: int) -> Dataset:
+    """The images of one condition; raises HarnessError for more of them than were published."""
+    data = suite.open(condition, seed)
+    if condition.size and len(data.ids) > condition.size:
+        raise HarnessError(
+            f"{suite.name}: {len(data.ids)} images under {condition.name!r}, of which {condition.size} were published. "
+            "Other images lie there, too: give a folder of these alone."
+        )
+    return data
+
+
+def check_denoiser(job: Job) -> None:
+    """Raise HarnessError for a diffusion model that cannot be used on the data."""
+    if job.denoiser and job.denoiser.conditional:
+        raise HarnessError(
+            f"The diffusion model {job.spec.denoiser!r} wants to be told the class of an image, which a test must not "
+            "tell. Name an unconditional one with --denoiser."
+        )
+    if job.denoiser:
+        job.denoiser.check_sides(job.example)
+
+
+def check_method(job: Job, pair: Pair) -> None:
+    """Raise HarnessError for a method that fails, or that looks at denoised images without saying so."""
+    try:
+        needs = job.tally([pair])
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"Method {pair.method!r} failed on one image: {type(error).__name__}: {error}") from error
+    if needs.denoiser and not job.uses_denoiser(pair):
+        raise HarnessError(
+            f"Method {pair.method!r} looks at denoised images: declare it with @method(..., denoiser=True)."
+        )
+    if job.denoiser:
+        job.denoiser.check_times(needs.times)
+
+
+def probes(job: Job) -> Sequence[Probe]:
+    """A probe of each pair; each classifier, method and the diffusion model is shown the images once.
+
+    Raises HarnessError for what fails on these images, or treats an image differently beside others or again.
+    """
+    models = {pair.model: _classifier(job, pair) for pair in {p.model: p for p in job.pairs}.values()}
+    methods, unknown = {}, {}
+    for pair in {p.method: p for p in job.pairs}.values():
+        try:
+            methods[pair.method] = _PROCEDURES[job.suite.axis](job, pair)
+        except _Unprobed as error:
+            unknown[pair.method] = str(error)
+    denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
+    dtypes = {"model": job.spec.dtype, "method": "float32", "denoiser": job.spec.denoiser_dtype}
+    ids, device = tuple(job.examples.ids), str(environment(job.spec.device)["device"])
+    found = []
+    for pair in job.pairs:
+        given = {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})}
+        if pair.method in methods:
+            given["method"] = methods[pair.method]
+        reasons = {"method": unknown[pair.method]} if pair.method in unknown else {}
+        arrays = {name: values.float().numpy() for name, values in given.items()}
+        found.append(Probe(ids, device, {name: dtypes[name] for name in arrays}, arrays, reasons))
+    return found
+
+
+class _Unprobed(Exception):
+    """The reason why stand-ins tell nothing about a method."""
+
+
+def _tiles(job: Job, dtype: str, rows: int) -> Tiles:
+    """Tiles of so few rows, which cost little; of the run's own size where another would be compiled for."""
+    size = job.spec.tile if job.spec.compile else min(job.spec.tile, rows)
+    return Tiles(size, job.spec.device, dtype, compiled=job.spec.compile)
+
+
+def _classifier(job: Job, pair: Pair) -> Tensor:
+    """Logits (`PROBED`, K) of a pair's classifier."""
+    who, classes, shape = f"Model {pair.model!r}", job.data.num_classes, tuple(job.example.shape)
+    network, tiles = pair.classifier.network, _tiles(job, job.spec.dtype, PROBED)
+    logits = _named(
+        f"{who} failed on an image of shape {shape}",
+        lambda: outputs(
+            lambda x: tiles(network, x), job.shown, who, dtype=job.spec.dtype, cause=lambda: cause_in(network)
+        ),
+    )
+    if logits.shape[1:] != (classes,):
+        raise HarnessError(
+            f"{who} gives outputs of shape {(1, *logits.shape[1:])} for one image; "
+            f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
+        )
+    check_logits(logits, who)
+    return logits
+
+
+def _method(job: Job, pair: Pair) -> Tensor:
+    who = f"Method {pair.method!r}"
+    return _named(
+        f"{who} failed on {PROBED} images",
+        lambda: standins.method_outputs(pair.procedure, job.shown, job.data.num_classes, who, bool(job.suite.diffuses)),
+    )
+
+
+def _smoother(job: Job, pair: Pair) -> Tensor:
+    who = f"Smoother {pair.method!r}"
+    sigma = float(next(iter(getattr(job.suite, "sigma", (0.5,)))))
+    schedule = job.denoiser.schedule if job.denoiser else None
+    return _named(
+        f"{who} failed on {PROBED} images",
+        lambda: standins.smoother_outputs(pair.procedure, job.shown, sigma, schedule, who),
+    )
+
+
+def _detector(job: Job, pair: Pair) -> Tensor:
+    """Class probabilities of the method (B, K), and the scores of the detector (B,) as one more column."""
+    outer, inner = job.axis.parts(pair.method)
+    method = _named(
+        f"Method {outer.name!r} failed on {PROBED} images",
+        lambda: standins.method_outputs(
+            pair.procedure.outer, job.shown, job.data.num_classes, f"Method {outer.name!r}", False
+        ),
+    )
+    try:
+        scores = standins.detector_outputs(pair.procedure, job.shown, bool(inner.facts.get("whole")))
+    except Exception as error:  # whatever a detector makes of data that are not its own
+        raise _Unprobed(standins.unprobed(error)) from error
+    return torch.cat([method[: len(scores)], scores[:, None].float()], 1)
+
+
+_PROCEDURES: dict[str, Callable[[Job, Pair], Tensor]] = {
+    "method": _method,
+    "smoother": _smoother,
+    "detector": _detector,
+}
+"""By a suite's axis, how what it combines with classifiers is probed."""
+
+
+def _denoiser(job: Job) -> Tensor:
+    """One-step denoisings of two images at the middle of the schedule, `pooled`."""
+    denoiser, images = job.denoiser, job.shown[[0, -1]]
+    assert denoiser
+    tiles = _tiles(job, job.spec.denoiser_dtype, len(images))
+    time = torch.full((len(images),), len(denoiser.schedule.betas) // 2)
+    eps = noise.gaussian(images.shape[1:], seed=0, purpose="probe", samples=["0", "1"])
+
+    def restore(x: Tensor) -> Tensor:
+        return pooled(
+            tiles(lambda x, t, e: denoiser.predict_x0(denoiser.diffuse(x, t, e), t), x, time[: len(x)], eps[: len(x)])
+        )
+
+    who = f"The diffusion model {job.spec.denoiser!r}"
+    return _named(
+        f"{who} failed on an image of shape {tuple(job.example.shape)}",
+        lambda: outputs(restore, images, who, dtype=job.spec.denoiser_dtype, cause=lambda: cause_in(denoiser.network)),
+    )
+
+
+def _named(failed: str, probe: Callable[[], Tensor]) -> Tensor:
+    """What a probe gives; whatever goes wrong in foreign code becomes a HarnessError that begins with `failed`."""
+    try:
+        return probe()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"{failed}: {type(error).__name__}: {error}") from error

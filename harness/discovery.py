@@ -1,0 +1,189 @@
+"""Where plugins are found: in ``registry/`` and ``suites/``, in installed packages, and in files given by ``--plugin``.
+
+Modules beside a ``--plugin`` file can be imported from it, as from a script, and are part of what identifies it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+
+from harness.errors import HarnessError
+from harness.files import read_limited
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin comes from, if from outside of the project.
+
+    name: of its file or package. source: what identifies it, part of what identifies a run: SHA-256 of the file and of
+        the modules beside it that it imports, or the package with its version.
+    """
+
+    name: str = ""
+    source: str = ""
+
+
+_loading: list[Origin] = []
+_discovered: set[str] = set()
+
+
+def loading() -> Origin:
+    """The origin of the plugins that are being registered."""
+    return _loading[-1] if _loading else Origin()
+
+
+def discover(*files: Path) -> None:
+    """Import every plugin: the two packages, installed entry points, the given files. Repeated calls are free."""
+    if "packages" not in _discovered:
+        _discovered.add("packages")
+        for package in ("harness.registry", "harness.suites"):
+            root = importlib.import_module(package)
+            for module in pkgutil.walk_packages(root.__path__, package + "."):
+                importlib.import_module(module.name)
+        for point in entry_points(group="harness.plugins"):
+            _load_entry_point(point)
+    for file in files:
+        _load_file(file.absolute())
+
+
+@contextmanager
+def _registering(origin: Origin) -> Iterator[None]:
+    _loading.append(origin)
+    try:
+        yield
+    finally:
+        _loading.pop()
+
+
+def _load_entry_point(point: EntryPoint) -> None:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    try:
+        with _registering(Origin(package, package)):
+            point.load()
+    except (Exception, SystemExit) as error:
+        raise HarnessError(
+            f"The plugins of the installed package {package} cannot be imported ({type(error).__name__}: {error}). "
+            "Update or uninstall it."
+        ) from error
+
+
+def _load_file(file: Path) -> None:
+    resolved = file.resolve()
+    if str(resolved) in _discovered:
+        return
+    try:
+        content = read_limited(resolved)
+    except OSError as error:
+        raise HarnessError(f"--plugin {file}: {error.strerror}. Give the path of a Python file.") from error
+    name = f"harness_plugin_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
+    module_spec = importlib.util.spec_from_file_location(name, resolved)
+    if module_spec is None or module_spec.loader is None:
+        raise HarnessError(f"--plugin {file}: not a Python file (its name must end in .py).")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module
+    try:
+        beside = _modules_beside(resolved, content)
+        _importable(resolved.parent, beside)
+        with _registering(Origin(file.name, _source(content, beside))):
+            module_spec.loader.exec_module(module)
+    except HarnessError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise HarnessError(f"--plugin {file}: importing it raised {type(error).__name__}: {error}") from error
+    _discovered.add(str(resolved))
+
+
+def _source(content: bytes, beside: dict[str, Sequence[Path]]) -> str:
+    """The hash of a plugin file; of all files where it imports modules beside it."""
+    own = hashlib.sha256(content).hexdigest()
+    if not beside:
+        return own
+    lines = [own]
+    for name in sorted(beside):
+        lines += [f"{name} {file.name} {hashlib.sha256(read_limited(file)).hexdigest()}" for file in beside[name]]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _modules_beside(plugin: Path, content: bytes) -> dict[str, Sequence[Path]]:
+    """The files of each module beside a plugin that it imports anywhere in its code, or that one of these imports."""
+    found: dict[str, Sequence[Path]] = {}
+    waiting = _imported(content)
+    while waiting:
+        name = waiting.pop()
+        files = _files_of(plugin, name)
+        if files and name not in found:
+            found[name] = files
+            for file in files:
+                waiting |= _imported(read_limited(file))
+    return found
+
+
+def _files_of(plugin: Path, name: str) -> Sequence[Path]:
+    """The file of a module beside a plugin, or all Python files of a package there; none where there is none."""
+    module, package = plugin.with_name(f"{name}.py"), plugin.with_name(name)
+    if name in sys.stdlib_module_names or name == "harness" or module == plugin:
+        return []
+    if package.is_dir() and (files := sorted(package.rglob("*.py"))):
+        return files
+    return [module] if module.is_file() else []
+
+
+def _imported(content: bytes) -> set[str]:
+    """Names of the top-level modules in the import statements of a Python file; none where it cannot be parsed."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):  # importing it will say so, with the line
+        return set()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
+
+
+class _Beside:
+    """An import finder: modules beside plugin files come before installed ones, as beside a script."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, Path] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder`."""
+        return PathFinder.find_spec(name, [str(self.folders[name])]) if name in self.folders else None
+
+
+_beside = _Beside()
+
+
+def _importable(folder: Path, beside: dict[str, Sequence[Path]]) -> None:
+    """Let modules beside a plugin be imported; HarnessError where another module has the name of one."""
+    if _beside not in sys.meta_path:
+        sys.meta_path.insert(0, _beside)
+    for name in beside:
+        module = sys.modules.get(name)
+        other = _beside.folders.get(name, folder)
+        if module is not None and not _lies_in(module, folder):
+            other = Path(module.__file__ or name).parent
+        if other != folder:
+            raise HarnessError(
+                f"The plugins in {folder} import the module {name!r} beside them, and another module of that name is "
+                f"loaded, from {other}. Rename one of the two."
+            )
+        _beside.folders[name] = folder
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
+    return any(folder in Path(place).resolve().parents or folder == Path(place).resolve().parent for place in places)
