@@ -116,16 +116,9 @@ class Bar(Progress):
 
 @contextmanager
 def progress() -> Iterator[Bar]:
-    """A live bar: description, bar, count, images/s, time left, and a free text.
-
-    Ctrl-C in its scope ends the program with a word on how to go on.
-    """
-    try:
-        with Bar(Line(), console=err, refresh_per_second=4) as bar:
-            yield bar
-    except KeyboardInterrupt:
-        fail("Interrupted. Everything finished is kept: the same command, without --fresh, goes on.")
-        raise SystemExit(130) from None
+    """A live bar: description, bar, count, images/s, time left, and a free text."""
+    with Bar(Line(), console=err, refresh_per_second=4) as bar:
+        yield bar
 
 
 GAP = 2
@@ -183,6 +176,11 @@ def show(table: Table) -> None:
     for row in table.rows:
         rich.add_row(*row)
     out.print(rich)
+
+
+def note(message: str) -> None:
+    """Print what the user should know although the work goes on."""
+    err.print(Text.assemble(("Note: ", "bold yellow"), message), soft_wrap=True)
 
 
 def fail(message: str) -> None:

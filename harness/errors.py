@@ -28,6 +28,13 @@ class BadImage(HarnessError):
     """One image that cannot be read; a run may be told to go on without it."""
 
 
+class Notice(UserWarning):
+    """What the user should know although the work goes on: damage on disk that is computed anew.
+
+    Given by `warnings.warn`; the command line prints it in one line.
+    """
+
+
 LISTED = 60
 """Names that a message shows at most: libraries have a thousand models."""
 

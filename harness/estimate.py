@@ -34,7 +34,8 @@ def estimate(job: Job, shard: tuple[int, int] = (0, 1)) -> Estimate:
     """Counts exactly, times one tile per network. All pairs of a part are taken to be missing together."""
     mine: Sequence = job.parts[shard[0] :: shard[1]]
     images = sum(len(p.indices) for p in mine)
-    todo = [len(p.indices) for p in mine if any(not j.done() and not j.has(p.name) for j in job.journals)]
+    unfinished = [journal for journal in job.journals if not journal.done()]
+    todo = [len(p.indices) for p in mine if any(not journal.has(p) for journal in unfinished)]
     missing = sum(todo)
     needs = job.tally(job.pairs)
     models = {pair.model: pair.classifier for pair in job.pairs}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,9 +15,12 @@ import torch
 
 from harness import tables
 from harness.data import Feed
-from harness.job import Job, Part
+from harness.files import check_writable, sweep
+from harness.job import Job
 from harness.job import prepare as prepare
-from harness.journal import Journal
+from harness.journal import Journal, tell_damage
+from harness.meter import Meter
+from harness.parts import Part
 from harness.record import Cost, RunRecord, environment
 from harness.tables import Rows
 from harness.types import Batch, Dataset, HarnessError, Pair, Scene
@@ -74,9 +76,7 @@ def run(
     if fresh and shard[1] > 1:
         raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
     if fresh:
-        for journal in job.journals:
-            journal.clear()
-        shutil.rmtree(job.out / LEARNT, ignore_errors=True)
+        _forget(job)
     mine = job.parts[shard[0] :: shard[1]]
     work = _missing(job, mine, skip_bad)
     pairs = _prepared(job, sorted({i for todo in work.values() for i in todo}), report)
@@ -91,20 +91,33 @@ def run(
             done += len(part.indices)
             computed += len(part.indices) - kept if todo else 0
             report(Tick(done, computed, total, name, waiting=feed.waiting))
-    return [
-        path
-        for pair, journal in zip(job.pairs, job.journals, strict=True)
-        if (path := _finish(job, pair, journal, skip_bad))
-    ]
+    return _finished(job, mine, shard[1] == 1, skip_bad)
+
+
+def _forget(job: Job) -> None:
+    """Delete what is on disk, for ``--fresh``."""
+    check_writable(job.out)
+    for journal in job.journals:
+        journal.clear()
+    shutil.rmtree(job.out / LEARNT, ignore_errors=True)
 
 
 def _missing(job: Job, parts: Sequence[Part], gaps: bool) -> dict[str, list[int]]:
-    """By part the pairs that lack it, by their place.
+    """For each part, the indices of the pairs that still need it. Damage is told: it is computed anew.
 
     gaps: parts and records without the images that could not be read will do; otherwise these are made again.
     """
-    open_ = [(i, j) for i, j in enumerate(job.journals) if not j.done(0 if gaps else job.planned)]
-    return {p.name: [i for i, j in open_ if not j.has(p.name, 0 if gaps else len(p.indices))] for p in parts}
+    unfinished = [(i, j) for i, j in enumerate(job.journals) if not j.done(0 if gaps else job.planned)]
+    for journal in job.journals:
+        if journal.done(job.planned):
+            journal.tidy()
+    if unfinished:
+        check_writable(job.out)
+    for folder in {folder for _, journal in unfinished for folder in journal.folders} | {job.out}:
+        sweep(folder)
+    missing = {p.name: [i for i, j in unfinished if not j.has(p, not gaps)] for p in parts}
+    tell_damage(job.journals)
+    return missing
 
 
 def _batches(job: Job, parts: Sequence[Part], step: int) -> Iterator[tuple[Dataset, Sequence[int]]]:
@@ -140,14 +153,14 @@ def _evaluate(
     """
     collected: list[list[Rows]] = [[] for _ in todo]
     pairs, journals = [prepared[i] for i in todo], [job.journals[i] for i in todo]
-    interim = [journal.interim(part.name) for journal in journals]
-    meter, kept = _Meter(job, [cost for _, cost in interim]), 0.0
+    interim = [journal.interim(part) for journal in journals]
+    meter, kept = Meter(job, [cost for _, cost in interim]), 0.0
 
     def keep(begun: Sequence[Rows] | None = None, calls: int = 0) -> None:
         for k, (journal, (old, _), cost) in enumerate(zip(journals, interim, meter.read(calls), strict=True)):
             rows = [tables.marked(done, True) for done in collected[k]]
             rows += [tables.marked(begun[k], False)] if begun else []
-            journal.write(part.name, tables.with_rest(tables.joined(rows), old), cost, interim=True)
+            journal.write(part, tables.with_rest(tables.joined(rows), old), cost, interim=True)
 
     for first in range(0, len(part.indices), step):
         batch = next(feed)
@@ -164,58 +177,50 @@ def _evaluate(
         resumed = any(columns is not None for columns in known)
         for seen in job.suite.observe(Scene(part.condition, views, batch.labels, pairs, known)):
             rows = [tables.of_batch(batch, part.condition, columns) for columns in seen.columns]
-            if seen.done < 1 and meter.due():
+            if seen.done < 1 and meter.due(KEEP_EVERY):
                 keep(rows, views.calls)
             kept, resumed = kept + resumed * seen.done * len(batch), False
             yield first + seen.done * len(batch), kept
         meter.calls += views.calls
         collected = [[*before, now] for before, now in zip(collected, rows, strict=True)]
-        if meter.due():
+        if meter.due(KEEP_EVERY):
             keep()
     for journal, batches, cost in zip(journals, collected, meter.read(), strict=True):
-        journal.write(part.name, tables.joined(batches), cost)
+        journal.write(part, tables.joined(batches), cost)
 
 
-class _Meter:
-    """What a part costs, on top of what its interim states had cost, and when to keep another interim state."""
+def _finished(job: Job, mine: Sequence[Part], alone: bool, gaps: bool) -> list[Path]:
+    """The records that are complete. Raises HarnessError where parts of this process are gone.
 
-    def __init__(self, job: Job, spent: list[dict[str, float]]) -> None:
-        self.calls = 0
-        self._job, self._spent, self._halved = job, spent, job.halvings()
-        self._start = self._kept = time.perf_counter()
-
-    def due(self) -> bool:
-        return time.perf_counter() - self._kept > KEEP_EVERY
-
-    def read(self, calls: int = 0) -> list[dict[str, float]]:
-        """The cost so far, per pair; `calls` are those of the batch at hand."""
-        self._kept = time.perf_counter()
-        now = {
-            "seconds": self._kept - self._start,
-            "denoiser_calls": self.calls + calls,
-            "halvings": self._job.halvings() - self._halved,
-        }
-        return [
-            {"pairs": len(self._spent), **{name: value + spent.get(name, 0) for name, value in now.items()}}
-            for spent in self._spent
-        ]
+    alone: there are no other shards, whose parts a record may wait for.
+    """
+    written = []
+    for pair, journal in zip(job.pairs, job.journals, strict=True):
+        if path := _finish(job, pair, journal, gaps):
+            written.append(path)
+        elif gone := [part.name for part in (job.parts if alone else mine) if not journal.has(part, not gaps)]:
+            raise HarnessError(
+                f"{len(gone)} of {len(job.parts)} parts of {pair.model} under {pair.method} are no longer in "
+                f"{journal.folders[-1]}, such as {gone[0]}: deleted, moved or damaged while this ran. The same command "
+                "computes what is missing."
+            )
+    return written
 
 
 def _finish(job: Job, pair: Pair, journal: Journal, gaps: bool) -> Path | None:
     """The record of one pair, written if all its parts are there; None while other shards still work on it."""
-    names, whole = [part.name for part in job.parts], 0 if gaps else job.planned
-    if not journal.done(whole) and all(journal.has(p.name, 0 if gaps else len(p.indices)) for p in job.parts):
-        try:
-            rows, cost = journal.read(names)
-        except FileNotFoundError:
-            # Another shard may have written the record and dropped the parts between our look and our read.
-            if not journal.done(whole):
-                raise
-        else:
-            if not rows:
-                raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
-            journal.finish(rows, lambda samples: _record(job, pair, rows, cost, samples))
-    return journal.file if journal.done(whole) else None
+    rows_wanted = 0 if gaps else job.planned
+    if not journal.done(rows_wanted):
+        found = journal.read(not gaps)
+        # Another shard may have written the record and dropped the parts between our look and our read.
+        if found is None:
+            return journal.file if journal.done(rows_wanted) else None
+        rows, cost = found
+        if not rows:
+            raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
+        journal.finish(rows, lambda samples: _record(job, pair, rows, cost, samples))
+    journal.tidy()
+    return journal.file
 
 
 def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: dict[str, Any]) -> RunRecord:

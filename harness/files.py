@@ -7,14 +7,18 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import stat
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from harness import interruption
 from harness.errors import HarnessError
 
 TEXT_LIMIT = 64 * 2**20
@@ -24,26 +28,28 @@ TEXT_LIMIT = 64 * 2**20
 @contextlib.contextmanager
 def writing(file: Path) -> Iterator[Path]:
     """A temporary path that becomes `file` if all goes well; a full disk or a locked folder is a clear error."""
-    # Processes on several machines may have one number.
-    partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = _partial(file)
+    interruption.unfinished.add(str(partial))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, file)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "Free some space" if full else "Choose a folder you can write to"
         raise HarnessError(
             f"Cannot write {file}: {error.strerror or error}. {remedy} and run the same command again; "
             "everything finished so far is kept."
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        interruption.unfinished.discard(str(partial))
 
 
 def check_writable(folder: Path) -> None:
     """Fail before the work, not after it, where results cannot be written."""
-    probe = folder / f".write-test-{os.getpid()}"
+    probe = _partial(folder / "write-test")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
@@ -52,6 +58,48 @@ def check_writable(folder: Path) -> None:
         raise HarnessError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose a folder you can write to with --out."
         ) from error
+
+
+ABANDONED_AFTER = 86_400.0
+"""Seconds without a change after which an unfinished file counts as left behind, whoever has begun it."""
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder: see `_partial`.
+
+    A process of this machine is asked for; those of others, which may share the folder, have `ABANDONED_AFTER`. What
+    cannot be removed stays: it is in nobody's way.
+    """
+    for file in folder.glob(".*.partial"):
+        with contextlib.suppress(OSError):
+            owner = re.search(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.partial$", file.name)
+            dead = owner is not None and owner[1] == _machine() and not _alive(int(owner[2]))
+            if dead or time.time() - file.stat().st_mtime > ABANDONED_AFTER:
+                file.unlink()
+
+
+def _partial(file: Path) -> Path:
+    """.NAME.MACHINE-PROCESS-RANDOM.partial: processes on several machines may have one number."""
+    return file.with_name(f".{file.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Eight hex digits for this machine since it was started, or this container: where process numbers are unique."""
+    known = [platform.node()]
+    with contextlib.suppress(OSError):  # Linux alone has these
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("".join(known).encode()).hexdigest()[:8]
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 def check_regular(file: Path) -> None:

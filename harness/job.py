@@ -18,6 +18,7 @@ from harness import checks, plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
 from harness.record import SCHEMA, benchmark, key_of
 from harness.tables import Rows
@@ -25,15 +26,6 @@ from harness.types import BadImage, Batch, Condition, Dataset, HarnessError, Pai
 
 TRIED = 100
 """Images that are tried before a data set counts as unreadable."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """The unit that is computed and written in one piece: some samples of one condition."""
-
-    name: str
-    condition: Condition
-    indices: range
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +83,10 @@ class Job:
 
     @cached_property
     def parts(self) -> Sequence[Part]:
-        """Every part of the run, in the order of the sample table; a name says which samples of which data it holds."""
+        """Every part of the run, in the order of the sample table."""
         size = self.part_size
         return [
-            Part(f"{c:04d}-{start:06d}-{len(some)}-{data.sha256[:12]}", condition, some)
+            Part(f"{c:04d}-{start:06d}-{len(some)}-{data.sha256[:12]}", condition, some, data)
             for c, condition in enumerate(self.suite.conditions())
             for data in [self.datasets[condition.name]]
             for picked in [self._picked(data)]
@@ -136,9 +128,8 @@ class Job:
     @cached_property
     def journals(self) -> Sequence[Journal]:
         """Where the rows of each pair are kept."""
-        names = [part.name for part in self.parts]
         return [
-            Journal(self.out, self.spec.suite, p.model, p.method, self.key(p), key_of(self._identity(p)), names)
+            Journal(self.out, self.spec.suite, p.model, p.method, self.key(p), key_of(self._identity(p)), self.parts)
             for p in self.pairs
         ]
 

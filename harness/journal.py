@@ -3,24 +3,28 @@
     results/local/.parts/6a5b4c3d2e1f/0003-000200-200-9f86d081884c.parquet
 
 Every file appears whole or not at all. The hash in the names identifies everything that decides a number, so a part
-is never mixed into another run.
+is never mixed into another run. What is read back is checked first; damage counts as absence, and is remembered to be
+told.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.files import writing
+from harness import parts
+from harness.errors import Notice
+from harness.files import file_sha256, writing
+from harness.parts import Part
 from harness.record import load, save
-from harness.tables import Rows, columns, table_of
+from harness.sealed import Damaged
+from harness.tables import Rows, joined, table_of
 from harness.types import HarnessError
 
 
@@ -28,64 +32,95 @@ class Journal:
     """The finished parts of one record, on disk.
 
     out: results folder. suite, model, method: for the file name. key: see `key_of`.
-    shared: the same for the parts, which say themselves what data they are of. parts: their names.
+    shared: the same for the parts, which say themselves what data they are of. plan: the parts, in order.
+    damage: by file, what was wrong with it; see `tell_damage`.
     """
 
     def __init__(
-        self, out: Path, suite: str, model: str, method: str, key: str, shared: str, parts: Sequence[str]
+        self, out: Path, suite: str, model: str, method: str, key: str, shared: str, plan: Sequence[Part]
     ) -> None:
         stem = f"{_safe(model)}--{_safe(method)}--{key}"
         self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
-        self._parts, self._names = out / ".parts" / shared, parts
+        self.damage: dict[Path, str] = {}
+        self._key, self._parts, self._plan = key, out / ".parts" / shared, plan
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where the record and its parts lie."""
+        return self.file.parent, self._parts
 
     def done(self, rows: int = 0) -> bool:
-        """Whether the record itself is there, with as many rows at least."""
-        return self.file.is_file() and (not rows or load(self.file).samples["rows"] >= rows)
+        """Whether the record itself is there, with its sample table undamaged and with as many rows at least."""
+        if not self.file.exists():
+            return False
+        try:
+            record = load(self.file)
+        except HarnessError as error:
+            return self._lacks(self.file, str(error).removeprefix(f"{self.file} "))
+        table = self.file.with_suffix(".parquet")
+        try:
+            same = record.samples["file"] == table.name and record.samples["sha256"] == file_sha256(table)
+        except OSError as error:
+            return self._lacks(table, error.strerror or str(error))
+        if record.key != self._key:
+            return self._lacks(self.file, f"it is the record with the key {record.key}")
+        if not same:
+            return self._lacks(table, f"its SHA-256 is not the one in {self.file.name}")
+        return bool(record.samples["rows"] >= rows)
 
-    def has(self, part: str, rows: int = 0) -> bool:
-        """Whether a part is on disk, with as many rows at least."""
-        file = self._part(part)
-        return file.is_file() and (not rows or _read(file, pq.read_metadata).num_rows >= rows)
+    def has(self, part: Part, whole: bool = False) -> bool:
+        """Whether a part is on disk and undamaged. whole: without samples that could not be read."""
+        return self._read(part, whole) is not None
 
-    def write(self, part: str, rows: Rows, cost: Mapping[str, float], interim: bool = False) -> None:
+    def write(self, part: Part, rows: Rows, cost: Mapping[str, float], interim: bool = False) -> None:
         """Put a finished part on disk, or an interim state of one."""
-        table = table_of(rows).replace_schema_metadata({"cost": json.dumps(cost)})
-        with writing(self._interim(part) if interim else self._part(part)) as partial:
-            pq.write_table(table, partial)
+        parts.write(self._interim(part) if interim else self._part(part), rows, cost)
         if not interim:
             self._interim(part).unlink(missing_ok=True)
 
-    def interim(self, part: str) -> tuple[Rows | None, dict[str, float]]:
+    def interim(self, part: Part) -> tuple[Rows | None, dict[str, float]]:
         """The interim state of a part that was interrupted, and what it had cost; None where there is none."""
-        if not self._interim(part).is_file():
+        file = self._interim(part)
+        try:
+            return parts.read(file, part, whole=False, interim=True)
+        except FileNotFoundError:
             return None, {}
-        table = _read(self._interim(part))
-        return columns(table), _cost(table)
+        except Damaged as error:
+            self._lacks(file, str(error))
+            return None, {}
 
-    def read(self, parts: Sequence[str]) -> tuple[Rows, dict[str, float]]:
-        """All rows in the order of `parts`, and the summed cost."""
-        tables = [_read(self._part(part)) for part in parts]
-        costs = [_cost(table) for table in tables]
-        total = {name: sum(cost[name] for cost in costs) for name in costs[0]}
+    def read(self, whole: bool) -> tuple[Rows, dict[str, float]] | None:
+        """All rows in the order of the plan, and the summed cost; None where a part is missing. whole: see `has`."""
+        found = []
+        for part in self._plan:
+            if (one := self._read(part, whole)) is None:
+                return None
+            found.append(one)
+        total = {name: sum(cost[name] for _, cost in found) for name in found[0][1]}
         # A part of which no image could be read has no columns.
-        tables = [table.replace_schema_metadata(None) for table in tables if table.num_columns]
-        return columns(pa.concat_tables(tables)) if tables else {}, total
+        tables = [rows for rows, _ in found if rows]
+        if any(_types(rows) != _types(tables[0]) for rows in tables):
+            raise HarnessError(f"{self._parts} holds parts with different columns. Start over with --fresh.")
+        return joined(tables), total
 
     def finish(self, rows: Rows, make: Any) -> None:
-        """Write the sample table, then the record that `make(samples)` returns, then drop the parts."""
+        """Write the sample table, then the record that `make(samples)` returns."""
         samples = self.file.with_suffix(".parquet")
-        with writing(samples) as partial:
-            pq.write_table(table_of(rows), partial, compression="zstd")
+        with writing(samples) as partial, partial.open("wb") as opened:  # which takes any name, pyarrow only UTF-8
+            pq.write_table(table_of(rows), opened, compression="zstd")
         digest = hashlib.sha256(samples.read_bytes()).hexdigest()
-        record = make({"file": samples.name, "sha256": digest, "rows": len(rows["id"])})
-        save(record, self.file)
-        self.clear_parts()
+        save(make({"file": samples.name, "sha256": digest, "rows": len(rows["id"])}), self.file)
+
+    def tidy(self) -> None:
+        """Drop the parts of a finished record, also those of a second run of the same, as far as possible."""
+        with suppress(OSError):  # a folder that is read-only
+            self.clear_parts()
 
     def clear_parts(self) -> None:
         """Forget the parts; the record stays, and so do parts of other data."""
-        for name in self._names:
-            self._part(name).unlink(missing_ok=True)
-            self._interim(name).unlink(missing_ok=True)
+        for part in self._plan:
+            self._part(part).unlink(missing_ok=True)
+            self._interim(part).unlink(missing_ok=True)
         with suppress(OSError):
             self._parts.rmdir()
 
@@ -95,23 +130,40 @@ class Journal:
         for file in (self.file, self.file.with_suffix(".parquet")):
             file.unlink(missing_ok=True)
 
-    def _part(self, part: str) -> Path:
-        return self._parts / f"{part}.parquet"
+    def _read(self, part: Part, whole: bool) -> tuple[Rows, dict[str, float]] | None:
+        file = self._part(part)
+        try:
+            return parts.read(file, part, whole)
+        except FileNotFoundError:
+            return None
+        except Damaged as error:
+            self._lacks(file, str(error))
+            return None
 
-    def _interim(self, part: str) -> Path:
-        return self._parts / f"{part}.interim"
+    def _lacks(self, file: Path, reason: str) -> bool:
+        self.damage[file] = reason
+        return False
+
+    def _part(self, part: Part) -> Path:
+        return self._parts / f"{part.name}.parquet"
+
+    def _interim(self, part: Part) -> Path:
+        return self._parts / f"{part.name}.interim"
 
 
-def _read(file: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
-    try:
-        return read(file)
-    except pa.ArrowInvalid as error:
-        raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
+def tell_damage(journals: Sequence[Journal]) -> None:
+    """Give one notice for everything that was found damaged since the last one."""
+    found = {file: reason for journal in journals for file, reason in journal.damage.items()}
+    for journal in journals:
+        journal.damage.clear()
+    if found:
+        file, reason = next(iter(found.items()))
+        more = f" So are {len(found) - 1} more files." if len(found) > 1 else ""
+        warnings.warn(Notice(f"{file} is damaged ({reason}) and is computed anew.{more}"), stacklevel=2)
 
 
-def _cost(table: pa.Table) -> dict[str, float]:
-    cost: dict[str, float] = json.loads(table.schema.metadata[b"cost"])
-    return cost
+def _types(rows: Rows) -> dict[str, Any]:
+    return {name: (values.dtype, values.shape[1:]) for name, values in rows.items()}
 
 
 def _safe(name: str) -> str:

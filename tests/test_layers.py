@@ -11,8 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "interruption",
     "settings",
     "files",
+    "sealed",
     "download",
     "sources",
     "types",
@@ -43,6 +45,7 @@ ORDER = [
     "detection",
     "tables",
     "record",
+    "parts",
     "journal",
     "distorted",
     "response",
@@ -50,6 +53,7 @@ ORDER = [
     "standins",
     "checks",
     "job",
+    "meter",
     "evaluate",
     "estimate",
     "leaderboard",

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import typer
-
-from harness.cli import data
-from harness.cli.augment import app as augment
-from harness.cli.run import run
-from harness.cli.show import compare, leaderboard, list_plugins
-from harness.cli.train import train
-from harness.cli.weights import app as weights
-from harness.errors import HarnessError
-
-app = typer.Typer(
-    name="harness",
-    help="Benchmark the robustness of image classifiers (covariate shift, certification, out-of-distribution "
-    "detection), with test-time methods and paired statistics, and train them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.command()(run)
-app.command()(train)
-app.add_typer(data.app, name="data")
-app.add_typer(augment, name="augment")
-app.add_typer(weights, name="weights")
-app.command("list")(list_plugins)
-app.command()(compare)
-app.command()(leaderboard)
+from harness import interruption
+from harness.errors import HarnessError, Notice
 
 
 def main() -> None:
-    """Entry point: mistakes of the user end with one message and exit code 2."""
-    try:
-        app()
-    except HarnessError as error:
-        from harness import console
+    """Entry point: mistakes of the user end with one message and exit code 2, interruptions with 130 or 143."""
+    with interruption.handled(), _shown_notices():
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show ends no run
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            from harness.cli.app import app
 
-        console.fail(str(error))
-        sys.exit(2)
+            app()
+        except HarnessError as error:
+            from harness import console
+
+            console.fail(str(error))
+            sys.exit(2)
+        except SystemExit as end:
+            if end.code == interruption.INTERRUPTED:  # an exception that no signal of this process has raised
+                sys.stderr.write(f"{interruption.sentence(end.code)}\n")
+            raise
+
+
+@contextmanager
+def _shown_notices() -> Iterator[None]:
+    """Notices are lines of their own, each time; other warnings stay as Python has them."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+            if not issubclass(category, Notice):
+                usual(message, category, *place, **more)  # type: ignore[arg-type]
+                return
+            from harness import console
+
+            console.note(str(message))
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.simplefilter("always", Notice)
+        yield

@@ -1,0 +1,78 @@
+"""Ctrl-C and SIGTERM: one sentence and the end, at any moment. Imports next to nothing: it stands before all else.
+
+Results appear whole or not at all, so a process may end between any two instructions; an exception in their place could
+surface in the middle of an import, in a finaliser or in another library's `except`, and print a traceback there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
+
+TERMINATED = 143
+"""Exit code after SIGTERM, which schedulers send."""
+
+GO_ON = "Everything finished is kept: the same command, without --fresh, goes on."
+
+unfinished: set[str] = set()
+"""Paths of files that are being written, which an interruption removes."""
+
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+def sentence(code: int) -> str:
+    """What the user reads."""
+    return f"{'Terminated' if code == TERMINATED else 'Interrupted'}. {GO_ON}"
+
+
+@contextmanager
+def handled() -> Iterator[None]:
+    """In this context SIGINT and SIGTERM end the program; signals that the parent has this process ignore stay ignored.
+
+    Only the main thread can set handlers: elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _end(128 + number, owner)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(code: int, owner: int) -> None:
+    """End at once. A forked worker says nothing: its parent has the same signal, or notices that it is gone."""
+    if os.getpid() != owner:
+        os._exit(code)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one talks
+        ends_bar = b"\n" + SHOW_CURSOR if os.isatty(2) else b""
+        with suppress(OSError):
+            os.write(2, ends_bar + sentence(code).encode() + b"\n")
+    for path in list(unfinished):
+        with suppress(OSError):
+            os.unlink(path)
+    if "multiprocessing" in sys.modules:  # workers that read ahead would notice seconds later, and hold locks till then
+        with suppress(Exception):  # of a library in any state; the exit must follow
+            for child in sys.modules["multiprocessing"].active_children():
+                child.kill()
+    os._exit(code)
