@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from harness import noise, standins
+from harness.job import Job
 from harness.networks import Tiles
 from harness.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
 from harness.record import environment
 from harness.types import Condition, Dataset, HarnessError, Pair, Suite
-
-if TYPE_CHECKING:
-    from harness.job import Job
 
 
 def open_condition(suite: Suite, condition: Condition, seed: int) -> Dataset:

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from harness import tables
+from harness import resume, tables
 from harness.data import Feed
 from harness.files import check_writable, sweep
 from harness.job import Job
-from harness.job import prepare as prepare
-from harness.journal import Journal, tell_damage
+from harness.journal import tell_damage
 from harness.meter import Meter
 from harness.parts import Part
+from harness.prepare import prepare as prepare
 from harness.record import Cost, RunRecord, environment
 from harness.tables import Rows
 from harness.types import Batch, Dataset, HarnessError, Pair, Scene
@@ -77,6 +77,7 @@ def run(
         raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
     if fresh:
         _forget(job)
+    resume.verify(job)
     mine = job.parts[shard[0] :: shard[1]]
     work = _missing(job, mine, skip_bad)
     pairs = _prepared(job, sorted({i for todo in work.values() for i in todo}), report)
@@ -116,6 +117,8 @@ def _missing(job: Job, parts: Sequence[Part], gaps: bool) -> dict[str, list[int]
     for folder in {folder for _, journal in unfinished for folder in journal.folders} | {job.out}:
         sweep(folder)
     missing = {p.name: [i for i, j in unfinished if not j.has(p, not gaps)] for p in parts}
+    for i in {i for todo in missing.values() for i in todo}:
+        resume.keep(job.journals[i], job.probes[i])
     tell_damage(job.journals)
     return missing
 
@@ -195,8 +198,8 @@ def _finished(job: Job, mine: Sequence[Part], alone: bool, gaps: bool) -> list[P
     alone: there are no other shards, whose parts a record may wait for.
     """
     written = []
-    for pair, journal in zip(job.pairs, job.journals, strict=True):
-        if path := _finish(job, pair, journal, gaps):
+    for place, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):
+        if path := _finish(job, place, gaps):
             written.append(path)
         elif gone := [part.name for part in (job.parts if alone else mine) if not journal.has(part, not gaps)]:
             raise HarnessError(
@@ -207,8 +210,9 @@ def _finished(job: Job, mine: Sequence[Part], alone: bool, gaps: bool) -> list[P
     return written
 
 
-def _finish(job: Job, pair: Pair, journal: Journal, gaps: bool) -> Path | None:
-    """The record of one pair, written if all its parts are there; None while other shards still work on it."""
+def _finish(job: Job, place: int, gaps: bool) -> Path | None:
+    """The record of the pair at this place, written if all its parts are there; None while other shards work on it."""
+    journal, probe = job.journals[place], job.probes[place]
     rows_wanted = 0 if gaps else job.planned
     if not journal.done(rows_wanted):
         found = journal.read(not gaps)
@@ -218,13 +222,16 @@ def _finish(job: Job, pair: Pair, journal: Journal, gaps: bool) -> Path | None:
         rows, cost = found
         if not rows:
             raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
-        journal.finish(rows, lambda samples: _record(job, pair, rows, cost, samples))
+        devices = resume.notes(journal, probe)
+        journal.finish(rows, lambda samples: _record(job, place, rows, cost, samples, devices))
     journal.tidy()
     return journal.file
 
 
-def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: dict[str, Any]) -> RunRecord:
-    metrics, notes = job.suite.summarise(rows)
+def _record(
+    job: Job, place: int, rows: Rows, cost: Mapping[str, float], samples: Mapping[str, Any], devices: Sequence[str]
+) -> RunRecord:
+    pair, (metrics, notes) = job.pairs[place], job.suite.summarise(rows)
     spec = job.spec_of(pair)
     images = len(set(rows["id"]))
     needs = job.tally([pair])
@@ -246,7 +253,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
         key=job.key(pair),
         columns=tuple(job.suite.columns),
         metrics=metrics,
-        notes=[*notes, *job.left_out(rows)],
+        notes=[*notes, *devices, *job.left_out(rows)],
         samples=samples,
         environment=environment(spec.device),
         cost=Cost(
@@ -259,6 +266,8 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
             tile_halvings=int(cost["halvings"]),
         ),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        plugins=job.origins(pair),
+        probe=job.probes[place].to_json(),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a specification to everything it names, loaded and checked: what `evaluate` works on and a dry run describes."""
+"""Everything that a specification names, loaded: what `evaluate` works on and a dry run describes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import checks, plugins, weights
+from harness import plugins
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
-from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.networks import Tiles
 from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
 from harness.record import SCHEMA, benchmark, key_of
 from harness.tables import Rows
-from harness.types import BadImage, Batch, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
+from harness.types import BadImage, Batch, Condition, Dataset, Pair, RunSpec, Suite, Tally, Weights
 
 TRIED = 100
 """Images that are tried before a data set counts as unreadable."""
@@ -33,7 +33,7 @@ class Job:
     """One run.
 
     datasets: by condition. models: weights by model name. journals: one per pair.
-    tiles, classifier_tiles: how the denoiser and the classifiers are called.
+    tiles, classifier_tiles: how the denoiser and the classifiers are called. probes: what each pair gives for `shown`.
     """
 
     spec: RunSpec
@@ -46,6 +46,7 @@ class Job:
     denoiser_weights: Weights | None
     tiles: Tiles
     classifier_tiles: Tiles
+    probes: Sequence[Probe] = ()
 
     @property
     def data(self) -> Dataset:
@@ -162,11 +163,6 @@ class Job:
         """The images that every network and method is probed with: see `harness.probe`."""
         return shown(self.examples.images)
 
-    @cached_property
-    def probes(self) -> Sequence[Probe]:
-        """What each pair gives for the images `shown`. Raises HarnessError: see `harness.probe.outputs`."""
-        return checks.probes(self)
-
     def tally(self, pairs: Sequence[Pair]) -> Tally:
         """What the methods of these pairs cost per image and classifier; one that pairs share is counted once."""
         procedures = {pair.method: pair.procedure for pair in pairs}
@@ -237,41 +233,3 @@ class Job:
     def origins(self, pair: Pair) -> dict[str, str]:
         """By kind of plugin, the file or package from outside of the project and its hash, as records name them."""
         return {kind: f"{entry.origin.name} {entry.source}" for kind, entry in self._entries(pair) if entry.origin.name}
-
-
-def prepare(spec: RunSpec, out: Path | str) -> Job:
-    """Load what a specification names; every mistake in it is reported here, before any work is done."""
-    _, suite = plugins.suite.configure(spec.suite)
-    datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
-    procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
-    if spec.compile:
-        check_compiler(spec.device)
-    denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
-    if denoiser:
-        place(denoiser.network, spec.device, spec.compile)
-    group = max([getattr(p, "group", 1) for p in procedures.values()])
-    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
-    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
-    models, pairs = {}, []
-    for name in spec.models:
-        network, found = weights.find_classifier(name)
-        models[name] = replace(found, name=name)
-        classifier = TiledClassifier(network, classifier_tiles)
-        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
-    job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
-    suite.check(list(procedures.values()), denoiser)
-    checks.check_denoiser(job)
-    for pair in pairs[:: len(procedures)]:
-        _check_classes(job, pair)
-    for pair in pairs[: len(procedures)]:
-        checks.check_method(job, pair)
-    _ = job.probes
-    return job
-
-
-def _check_classes(job: Job, pair: Pair) -> None:
-    trained_on = job.models[pair.model].details.get("dataset", job.data.name)
-    if trained_on != job.data.name:
-        raise HarnessError(
-            f"Model {pair.model!r} was trained on the classes of {trained_on!r}, not on those of {job.data.name!r}."
-        )

@@ -43,11 +43,21 @@ class Journal:
         self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
         self.damage: dict[Path, str] = {}
         self._key, self._parts, self._plan = key, out / ".parts" / shared, plan
+        self._data = plan[0].data.sha256[:12] if plan else ""
 
     @property
     def folders(self) -> Sequence[Path]:
         """Where the record and its parts lie."""
         return self.file.parent, self._parts
+
+    @property
+    def probes(self) -> Sequence[Path]:
+        """The probes that lie beside the parts of this data: see `harness.resume`."""
+        return sorted(self._parts.glob(f"probe.{self._data}.*.json"))
+
+    def probe_file(self, device: str) -> Path:
+        """Where the probe of a device belongs; parts of other data have their own, as their images may be others."""
+        return self._parts / f"probe.{self._data}.{hashlib.sha256(device.encode()).hexdigest()[:6]}.json"
 
     def done(self, rows: int = 0) -> bool:
         """Whether the record itself is there, with its sample table undamaged and with as many rows at least."""
@@ -121,6 +131,8 @@ class Journal:
         for part in self._plan:
             self._part(part).unlink(missing_ok=True)
             self._interim(part).unlink(missing_ok=True)
+        for file in self.probes:
+            file.unlink(missing_ok=True)
         with suppress(OSError):
             self._parts.rmdir()
 

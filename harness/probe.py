@@ -88,7 +88,7 @@ class Probe:
             if mine.shape != theirs.shape:
                 found[name] = float("inf")
             elif not _close(mine, theirs, self.dtypes.get(name, "float32")):
-                found[name] = float(np.abs(mine.astype(float) - theirs).max())
+                found[name] = float(np.nanmax(np.abs(mine.astype(float) - theirs)))
         return found
 
 

@@ -450,7 +450,7 @@ def test_mistakes_are_found_before_the_run(checkpoints: Mapping[str, Path], tmp_
 def test_compiling_is_asked_for_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **settings: compiled.append(self))
-    monkeypatch.setattr("harness.job.check_compiler", lambda device: None)
+    monkeypatch.setattr("harness.prepare.check_compiler", lambda device: None)
     spec = RunSpec(**{**DIGITS, "denoiser": "digits"})  # type: ignore[arg-type]
     plain = evaluate.prepare(spec, tmp_path)
     assert not compiled

@@ -36,6 +36,7 @@ class Net(nn.Module):
         self.before, self.after = before, after
         with torch.no_grad():
             self.fc.weight.copy_(torch.arange(10 * 3072).reshape(10, 3072).sin() / 5)
+            self.fc.bias.zero_()
 
     def forward(self, images: Tensor) -> Any:
         return self.after(self.fc(self.before(images).flatten(1)))
@@ -144,12 +145,12 @@ def test_settings_of_methods_and_detectors_change_their_probes() -> None:
             ["msp", "knn", "knn:k=3", "react", "react:percentile=50", "vim", "mahalanobis", "odin", "gen-views"],
         ),
     ):
-        outputs = [probe(text) for text in texts]
-        assert all(torch.equal(values, probe(text)) for text, values in zip(texts, outputs, strict=True))
+        outputs = [probe(text).float() for text in texts]
+        assert all(torch.equal(values, probe(text).float()) for text, values in zip(texts, outputs, strict=True))
         assert not any(torch.allclose(a, b) for k, a in enumerate(outputs) for b in outputs[:k])
 
 
-GAIN = [1.0]
+GAIN = {0: 1.0}
 
 
 def run_gain(out: Path, **options: Any) -> tuple[record.RunRecord, list[str]]:
@@ -167,7 +168,7 @@ def test_a_record_of_other_outputs_is_made_anew(tmp_path: Path, monkeypatch: pyt
     assert not told
     again, told = run_gain(tmp_path)
     assert again == first and not told
-    monkeypatch.setitem(GAIN, 0, -1.0)  # type: ignore[call-overload]
+    monkeypatch.setitem(GAIN, 0, -1.0)
     other, told = run_gain(tmp_path)
     assert "test/gain under default is computed anew" in told[0] and "those of the model" in told[0] and len(told) == 1
     assert other.key == first.key and not np.array_equal(other.rows()["prediction"], first_predictions(tmp_path, 1.0))
@@ -190,7 +191,7 @@ def test_parts_of_other_outputs_are_made_anew(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(KeyboardInterrupt):
         run_small(tmp_path / "a", changes, report=stop)
-    monkeypatch.setitem(GAIN, 0, -1.0)  # type: ignore[call-overload]
+    monkeypatch.setitem(GAIN, 0, -1.0)
     with pytest.warns(Notice, match="is computed anew: it gives other outputs than when .*probe"):
         (resumed,) = run_small(tmp_path / "a", changes)
     (undisturbed,) = run_small(tmp_path / "b", changes)
@@ -203,7 +204,7 @@ def test_a_difference_between_devices_is_noted(tmp_path: Path) -> None:
     job = evaluate.prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
     (probe,), (journal,) = job.probes, job.journals
     elsewhere = replace(probe, device="another", outputs={"model": probe.outputs["model"] + np.float32(0.01)})
-    resume.keep(job, journal, elsewhere)
+    resume.keep(journal, elsewhere)
     resume.verify(job)
     (path,) = evaluate.run(job)
     assert any("Computed on another and on" in note and "0.01 apart" in note for note in record.load(path).notes)
@@ -215,8 +216,9 @@ def test_two_versions_at_once_in_one_folder_are_noticed(tmp_path: Path) -> None:
     (probe,), (journal,) = job.probes, job.journals
 
     def overtake(tick: evaluate.Tick) -> None:
-        resume.clear(job, journal)
-        resume.keep(job, journal, replace(probe, outputs={"model": probe.outputs["model"] + 1}))
+        for file in journal.probes:
+            file.unlink()
+        resume.keep(journal, replace(probe, outputs={"model": probe.outputs["model"] + 1}))
 
     with pytest.raises(HarnessError, match="another process evaluates another version"):
         evaluate.run(job, report=overtake)
