@@ -53,11 +53,11 @@ class Journal:
     @property
     def probes(self) -> Sequence[Path]:
         """The probes that lie beside the parts of this data: see `harness.resume`."""
-        return sorted(self._parts.glob(f"probe.{self._data}.*.json"))
+        return sorted(self._parts.glob(f"{self._data}-*.probe"))
 
     def probe_file(self, device: str) -> Path:
         """Where the probe of a device belongs; parts of other data have their own, as their images may be others."""
-        return self._parts / f"probe.{self._data}.{hashlib.sha256(device.encode()).hexdigest()[:6]}.json"
+        return self._parts / f"{self._data}-{hashlib.sha256(device.encode()).hexdigest()[:6]}.probe"
 
     def done(self, rows: int = 0) -> bool:
         """Whether the record itself is there, with its sample table undamaged and with as many rows at least."""

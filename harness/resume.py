@@ -1,6 +1,6 @@
 """Whether what is on disk was made by what runs now: probes, kept with the parts and in the record, are compared.
 
-    results/local/.parts/6a5b4c3d2e1f/probe.9f86d081884c.1b4f0e.json
+    results/local/.parts/6a5b4c3d2e1f/9f86d081884c-1b4f0e.probe
 
 Names and hashes are the same where a module that a plugin imports by a detour, a constant or a library has changed; the
 outputs are not. On another device of the same kind they may differ by rounding that adds up; the record says so.
