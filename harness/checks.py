@@ -66,16 +66,20 @@ def probes(job: Job) -> Sequence[Probe]:
         except _Unprobed as error:
             unknown[pair.method] = str(error)
     denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
-    dtypes = {"model": job.spec.dtype, "method": "float32", "denoiser": job.spec.denoiser_dtype}
+    dtypes = {"model": job.spec.dtype, "denoiser": job.spec.denoiser_dtype}
     ids, device = tuple(job.examples.ids), str(environment(job.spec.device)["device"])
     found = []
     for pair in job.pairs:
-        given = {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})}
+        given = {
+            "images": pooled(job.examples.images),
+            "model": models[pair.model],
+            **(denoiser if job.uses_denoiser(pair) else {}),
+        }
         if pair.method in methods:
             given["method"] = methods[pair.method]
         reasons = {"method": unknown[pair.method]} if pair.method in unknown else {}
         arrays = {name: values.float().numpy() for name, values in given.items()}
-        found.append(Probe(ids, device, {name: dtypes[name] for name in arrays}, arrays, reasons))
+        found.append(Probe(ids, device, {name: dtypes.get(name, "float32") for name in arrays}, arrays, reasons))
     return found
 
 

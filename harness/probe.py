@@ -39,8 +39,8 @@ SUM = 1e-3
 class Probe:
     """What one pair of classifier and method gave for fixed images.
 
-    ids: of the images. device: what computed. dtypes, outputs: by what was shown the images, "model", "method",
-    "denoiser": its arithmetic, and (n, ...) float32. unknown: what could not be shown them, and why.
+    ids: of the images. device: what computed. dtypes, outputs: for "model", "method" and "denoiser" the arithmetic and
+    what each gave, for "images" the images themselves, (n, ...) float32. unknown: what could not be probed, and why.
     """
 
     ids: tuple[str, ...]

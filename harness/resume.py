@@ -31,7 +31,11 @@ def verify(job: Job) -> None:
                 _start_anew(job, pair, journal, f"{place} is damaged")
                 break
             differences = probe.differences(older)
-            if differences and older.device == probe.device:
+            if differences and older.device != probe.device and place == journal.file:
+                _tell(
+                    f"{place} was computed on {older.device}; on {probe.device} outputs differ: {spell(differences)}."
+                )
+            elif differences and older.device == probe.device:
                 reason = f"it gives other outputs than when {place} was made: {spell(differences)}"
                 _start_anew(job, pair, journal, f"{reason}. Code, a library or weights changed that no hash covers")
                 break
@@ -66,8 +70,12 @@ def notes(journal: Journal, probe: Probe) -> list[str]:
 
 def _start_anew(job: Job, pair: Pair, journal: Journal, reason: str) -> None:
     check_writable(job.out)
-    warnings.warn(Notice(f"{pair.model} under {pair.method} is computed anew: {reason}."), stacklevel=3)
+    _tell(f"{pair.model} under {pair.method} is computed anew: {reason}.")
     journal.clear()
+
+
+def _tell(what: str) -> None:
+    warnings.warn(Notice(what), stacklevel=3)
 
 
 def _kept(journal: Journal) -> Iterator[tuple[Path, Probe | None]]:

@@ -207,7 +207,11 @@ def test_a_difference_between_devices_is_noted(tmp_path: Path) -> None:
     resume.keep(journal, elsewhere)
     resume.verify(job)
     (path,) = evaluate.run(job)
-    assert any("Computed on another and on" in note and "0.01 apart" in note for note in record.load(path).notes)
+    entry = record.load(path)
+    assert any("Computed on another and on" in note and "0.01 apart" in note for note in entry.notes)
+    record.save(replace(entry, probe=elsewhere.to_json()), path)
+    with pytest.warns(Notice, match="was computed on another; on .* outputs differ: those of the model"):
+        assert evaluate.run(job) == [path], "the record stands"
 
 
 def test_two_versions_at_once_in_one_folder_are_noticed(tmp_path: Path) -> None:
@@ -343,4 +347,4 @@ def test_records_name_the_files_behind_them(tmp_path: Path) -> None:
     (entry,) = run_small(tmp_path, {**PLAIN, "models": ("test/wrapped",), "methods": ("test/flipped",)})
     source = plugins.method["test/flipped"].source
     assert entry.plugins == {"model": f"odd_parts.py {source}", "test-time method": f"odd_parts.py {source}"}
-    assert entry.probe and Probe.from_json(entry.probe).outputs.keys() == {"model", "method"}
+    assert entry.probe and Probe.from_json(entry.probe).outputs.keys() == {"images", "model", "method"}
