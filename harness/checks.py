@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness import noise, standins
 from harness.job import Job
-from harness.networks import Tiles
+from harness.networks import TiledClassifier, Tiles
 from harness.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
 from harness.record import environment
 from harness.types import Condition, Dataset, HarnessError, Pair, Suite
@@ -66,21 +66,23 @@ def probes(job: Job) -> Sequence[Probe]:
         except _Unprobed as error:
             unknown[pair.method] = str(error)
     denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
+    return [
+        _assembled(
+            job,
+            {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})},
+            {"method": methods[pair.method]} if pair.method in methods else {},
+            {"method": unknown[pair.method]} if pair.method in unknown else {},
+        )
+        for pair in job.pairs
+    ]
+
+
+def _assembled(job: Job, networks: dict[str, Tensor], method: dict[str, Tensor], unknown: dict[str, str]) -> Probe:
     dtypes = {"model": job.spec.dtype, "denoiser": job.spec.denoiser_dtype}
-    ids, device = tuple(job.examples.ids), str(environment(job.spec.device)["device"])
-    found = []
-    for pair in job.pairs:
-        given = {
-            "images": pooled(job.examples.images),
-            "model": models[pair.model],
-            **(denoiser if job.uses_denoiser(pair) else {}),
-        }
-        if pair.method in methods:
-            given["method"] = methods[pair.method]
-        reasons = {"method": unknown[pair.method]} if pair.method in unknown else {}
-        arrays = {name: values.float().numpy() for name, values in given.items()}
-        found.append(Probe(ids, device, {name: dtypes.get(name, "float32") for name in arrays}, arrays, reasons))
-    return found
+    shown = {"images": pooled(job.examples.images), **networks, **method}
+    arrays = {name: values.float().numpy() for name, values in shown.items()}
+    device = str(environment(job.spec.device)["device"])
+    return Probe(job.examples.ids, device, {name: dtypes.get(name, "float32") for name in arrays}, arrays, unknown)
 
 
 class _Unprobed(Exception):
@@ -96,6 +98,7 @@ def _tiles(job: Job, dtype: str, rows: int) -> Tiles:
 def _classifier(job: Job, pair: Pair) -> Tensor:
     """Logits (`PROBED`, K) of a pair's classifier."""
     who, classes, shape = f"Model {pair.model!r}", job.data.num_classes, tuple(job.example.shape)
+    assert isinstance(pair.classifier, TiledClassifier)
     network, tiles = pair.classifier.network, _tiles(job, job.spec.dtype, PROBED)
     logits = _named(
         f"{who} failed on an image of shape {shape}",

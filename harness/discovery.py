@@ -185,5 +185,7 @@ def _importable(folder: Path, beside: dict[str, Sequence[Path]]) -> None:
 
 
 def _lies_in(module: ModuleType, folder: Path) -> bool:
-    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
-    return any(folder in Path(place).resolve().parents or folder == Path(place).resolve().parent for place in places)
+    """Whether a module, or a package of it without a file, lies in a folder."""
+    file = getattr(module, "__file__", None)
+    places = [file] if file else list(getattr(module, "__path__", []))
+    return any(folder in Path(place).resolve().parents for place in places)

@@ -170,4 +170,5 @@ def check_logits(values: Tensor, who: str) -> None:
 
 def pooled(images: Tensor) -> Tensor:
     """Images (B, C, H, W) as they are kept, (B, C, at most `POOLED`, at most `POOLED`)."""
-    return F.adaptive_avg_pool2d(images.float(), [min(POOLED, side) for side in images.shape[-2:]])
+    height, width = images.shape[-2:]
+    return F.adaptive_avg_pool2d(images.float(), (min(POOLED, height), min(POOLED, width)))

@@ -99,7 +99,7 @@ def detector_outputs(procedure: Combination, images: Tensor, whole: bool) -> Ten
         return score(detect, whole, classifier, classifier(images).softmax(-1), views if whole else views[:1])
 
 
-def _data(split: str, count: int) -> ArrayDataset:
+def _data(split: str, count: int) -> Any:
     """Images of one colour each and noise, whose class is a matter of the colour."""
     labels = torch.arange(count) % CLASSES
     colours = _drawn("colours", CLASSES, 3, 1, 1)[labels]
