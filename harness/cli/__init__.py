@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import locale
 import sys
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ def main() -> None:
             from harness import console
 
             console.fail(str(error))
+            sys.exit(2)
+        except UnicodeError as error:
+            if locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8":
+                raise
+            from harness import console
+
+            console.fail(f"This locale has no letters for a name or text ({error}). Set LC_ALL=C.UTF-8 and run again.")
             sys.exit(2)
         except SystemExit as end:
             if end.code == interruption.INTERRUPTED:  # an exception that no signal of this process has raised
