@@ -15,7 +15,8 @@ from harness.errors import HarnessError, Notice
 
 def main() -> None:
     """Entry point: mistakes of the user end with one message and exit code 2, interruptions with 130 or 143."""
-    with interruption.handled(), _shown_notices():
+    interruption.handle()  # till the process is gone: the interpreter's own end takes a while, too
+    with _shown_notices():
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show ends no run
                 stream.reconfigure(errors="backslashreplace")
