@@ -157,6 +157,7 @@ def _evaluate(
     collected: list[list[Rows]] = [[] for _ in todo]
     pairs, journals = [prepared[i] for i in todo], [job.journals[i] for i in todo]
     interim = [journal.interim(part) for journal in journals]
+    tell_damage(journals)
     meter, kept = Meter(job, [cost for _, cost in interim]), 0.0
 
     def keep(begun: Sequence[Rows] | None = None, calls: int = 0) -> None:
@@ -199,14 +200,16 @@ def _finished(job: Job, mine: Sequence[Part], alone: bool, gaps: bool) -> list[P
     """
     written = []
     for place, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):
-        if path := _finish(job, place, gaps):
-            written.append(path)
-        elif gone := [part.name for part in (job.parts if alone else mine) if not journal.has(part, not gaps)]:
+        path = _finish(job, place, gaps)
+        gone = [] if path else [p.name for p in (job.parts if alone else mine) if not journal.has(p, not gaps)]
+        # Another shard may have finished the record, and dropped the parts, since.
+        if gone and not (path := _finish(job, place, gaps)):
             raise HarnessError(
                 f"{len(gone)} of {len(job.parts)} parts of {pair.model} under {pair.method} are no longer in "
                 f"{journal.folders[-1]}, such as {gone[0]}: deleted, moved or damaged while this ran. The same command "
                 "computes what is missing."
             )
+        written += [path] if path else []
     return written
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from harness import sealed
 from harness.data.feed import decoders, ordered
-from harness.files import writing
 from harness.networks import TiledClassifier, finite
 from harness.record import key_of
 from harness.response import penultimate
@@ -46,8 +46,10 @@ class StoredFeatures:
         for file in self.files:
             try:
                 piece = np.load(file, mmap_mode="r").astype(np.float32)
-            except (ValueError, OSError, EOFError) as error:
-                raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
+            except (ValueError, OSError, EOFError) as error:  # it was whole when the run began
+                raise HarnessError(
+                    f"{file} was deleted or damaged while this ran ({error}). The same command computes it anew."
+                ) from error
             yield torch.from_numpy(piece)
 
 
@@ -128,14 +130,13 @@ class FeatureBank:
         code = hashlib.sha256(inspect.getsource(sys.modules[type(of).__module__]).encode()).hexdigest()
         key = key_of({**self._identity, "data": data, "of": repr(of), "code": code, "source": self.source})
         file = self.cache / f"{key}.safetensors"
-        if not file.is_file():
+        content = sealed.read_or_tell(file, file.name)
+        if content is None:
             made = {name: tensor.contiguous() for name, tensor in learn().items()}
-            with writing(file) as partial:
-                save_file(made, partial)
-        try:
-            found: dict[str, Tensor] = load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise HarnessError(f"{file} is damaged ({error}). Delete it and run the same command again.") from error
+            written = bytearray(save(made, {"seal": sealed.BLANK.decode()}))
+            sealed.write(file, written, written.index(sealed.BLANK), file.name)
+            content = bytes(written)
+        found: dict[str, Tensor] = load(content)
         return found
 
     @property
@@ -154,7 +155,7 @@ class FeatureBank:
         # Shards that start at different places share the work.
         first = os.getpid() % len(files)
         for piece, file in [*enumerate(files)][first:] + [*enumerate(files)][:first]:
-            if file.is_file():
+            if sealed.read_or_tell(file, f"{folder.name}/{file.name}") is not None:
                 continue
             rows = range(piece * PIECE, min((piece + 1) * PIECE, count))
             tiles = [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
@@ -164,6 +165,9 @@ class FeatureBank:
                     features = self.classifier.respond(batch.images)[0]
                     found.append(finite(features, f"The penultimate layer of {self.weights.name}"))
                     self.report(Stage(f"{what} of {self.weights.name}", picked.stop, count))
-            with writing(file) as partial, partial.open("wb") as out:
-                np.save(out, torch.cat(found).numpy().astype(small))
+            buffer = io.BytesIO()
+            np.save(buffer, torch.cat(found).numpy().astype(small))
+            place = buffer.tell()
+            buffer.write(sealed.BLANK)
+            sealed.write(file, buffer.getbuffer(), place, f"{folder.name}/{file.name}")
         return StoredFeatures(data.labels, width, files)

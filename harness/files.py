@@ -13,13 +13,16 @@ import secrets
 import stat
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from harness import interruption
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Notice
 
 TEXT_LIMIT = 64 * 2**20
 """Bytes that a file of text or JSON may have: records and manifests are far below, and /dev/zero is not."""
@@ -58,6 +61,32 @@ def check_writable(folder: Path) -> None:
         raise HarnessError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose a folder you can write to with --out."
         ) from error
+
+
+LOCK = ".lock"
+PATIENCE = 10.0
+"""Seconds to wait for a lock: workers of a killed process notice its end within five, and hold its lock till then."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from doing the same in a folder; raises HarnessError where one is at it.
+
+    The system forgets the lock when the process ends, however it ends. The empty file of the lock stays.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise HarnessError(
+            f"Another process is at work in {folder}. Wait until it is done, or give another folder with --out."
+        ) from error
+    except NotImplementedError:  # older versions of the library, on a file system without locks
+        warnings.warn(Notice(f"{folder} cannot be locked: see that no second run writes into it."), stacklevel=3)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 ABANDONED_AFTER = 86_400.0

@@ -10,8 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
 
 INTERRUPTED = 130
@@ -33,29 +32,21 @@ def sentence(code: int) -> str:
     return f"{'Terminated' if code == TERMINATED else 'Interrupted'}. {GO_ON}"
 
 
-@contextmanager
-def handled() -> Iterator[None]:
-    """In this context SIGINT and SIGTERM end the program; signals that the parent has this process ignore stay ignored.
+def handle() -> None:
+    """From now on SIGINT and SIGTERM end the program; a signal that the parent has this process ignore stays ignored.
 
     Only the main thread can set handlers: elsewhere nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
         return
     owner = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
         _end(128 + number, owner)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number, handler in before.items():
-            if handler != signal.SIG_IGN:
-                signal.signal(number, stop)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 def _end(code: int, owner: int) -> None:

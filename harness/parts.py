@@ -41,7 +41,7 @@ def write(file: Path, rows: Rows, cost: Mapping[str, float]) -> None:
     content = bytearray(sink.getvalue())
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     content[footer:footer] = sealed.BLANK
-    sealed.write(file, content, _name(file))
+    sealed.write(file, content, footer, _name(file))
 
 
 def read(file: Path, part: Part, whole: bool, interim: bool = False) -> tuple[Rows, dict[str, float]]:

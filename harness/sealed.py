@@ -8,8 +8,10 @@ of Parquet, in the header of safetensors. Other programs read such files as ever
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
+from harness.errors import Notice
 from harness.files import writing
 
 MARK = b"harness-sha256:"
@@ -22,9 +24,8 @@ class Damaged(Exception):
     """A file that is not what was written, with the reason; whoever reads it says so and makes it anew."""
 
 
-def write(file: Path, content: bytearray, name: str) -> None:
-    """Seal content that holds one `BLANK`, under a name, and put it on disk whole or not at all."""
-    place = content.rindex(BLANK)
+def write(file: Path, content: bytearray | memoryview, place: int, name: str) -> None:
+    """Seal content that has a `BLANK` at `place`, and put it on disk whole or not at all. name: see `read`."""
     content[place + len(MARK) : place + len(BLANK)] = _digest(content, place, name)
     with writing(file) as partial:
         partial.write_bytes(content)
@@ -46,7 +47,18 @@ def read(file: Path, name: str) -> bytes:
     return content
 
 
-def _digest(content: bytes | bytearray, place: int, name: str) -> bytes:
+def read_or_tell(file: Path, name: str) -> bytes | None:
+    """See `read`; None where there is no such file, or a damaged one, of which a notice is given."""
+    try:
+        return read(file, name)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        warnings.warn(Notice(f"{file} is damaged ({error}) and is computed anew."), stacklevel=2)
+        return None
+
+
+def _digest(content: bytes | bytearray | memoryview, place: int, name: str) -> bytes:
     """Hex digits for content whose seal stands at `place`."""
     digest, view = hashlib.sha256(name.encode() + b"\0"), memoryview(content)
     digest.update(view[:place])

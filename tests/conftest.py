@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 # Two test processes with all the cores each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +29,15 @@ def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(registry, plugins.Registry):
             monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.setattr(sources, "given", {})
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The command line's handlers of signals end a process at once: not this one, when a test has called it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

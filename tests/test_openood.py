@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from harness import comparison, detection, evaluate, leaderboard, plots, plugins, record, weights
 from harness.data import ImageList, open_dataset
+from harness.errors import Notice
 from harness.evaluate import Tick
 from harness.features import FeatureBank
 from harness.networks import TiledClassifier, Tiles
@@ -380,14 +381,19 @@ def test_halves_that_do_not_make_the_model_are_refused() -> None:
     assert TiledClassifier(Other(), Tiles(10)).respond(images)[0].shape == (4, 0)
 
 
-def test_damaged_features_are_named(tmp_path: Path) -> None:
-    changes = {"models": ("digits/resnet",), "methods": ("knn",), "denoiser": None}
-    run(tmp_path, changes)
-    (file,) = tmp_path.rglob("*.npy")
-    file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(HarnessError, match=f"{file.name} is damaged"):
-        run(tmp_path, {**changes, "limit": 5})
-    assert run(tmp_path, changes, fresh=True)
+@pytest.mark.parametrize("method, suffix", [("knn", "npy"), ("vim", "safetensors")])
+def test_damaged_features_are_named_and_made_anew(method: str, suffix: str, tmp_path: Path) -> None:
+    changes = {"models": ("digits/resnet",), "methods": (method,), "denoiser": None}
+    (undisturbed,) = run(tmp_path, changes)
+    file = next(tmp_path.rglob(f"*.{suffix}"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 64
+    file.write_bytes(data)
+    assert undisturbed.path
+    undisturbed.path.unlink()
+    with pytest.warns(Notice, match=f"{file.name} is damaged"):
+        (again,) = run(tmp_path, changes)
+    assert again.samples["sha256"] == undisturbed.samples["sha256"]
 
 
 def test_disagreement_needs_several_views(tmp_path: Path) -> None:

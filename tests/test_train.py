@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +20,9 @@ from helpers import save_every_step
 from PIL import Image
 from torch import nn
 
-from harness import cli, noise, plugins, weights
+from harness import cli, files, noise, plugins, weights
 from harness.data import ArrayDataset
+from harness.errors import Notice
 from harness.train import run as training
 from harness.train.build import build
 from harness.train.loop import Conduct, Progress, Trained, train
@@ -113,13 +116,66 @@ def test_a_large_state_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.M
     assert saved == [11, 63, 115], "a save of one second every fifty"
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"x" * 100, lambda data: b""])
-def test_a_damaged_state_is_named_with_its_remedy(damage: Any, few: ArrayDataset, tmp_path: Path) -> None:
-    state = tmp_path / "state.pt"
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 4  # among the weights
+    file.write_bytes(data)
+
+
+def at_step(number: int) -> Callable[[Path], None]:
+    """Another number of steps, by a program that knows nothing of the hash."""
+
+    def edit(file: Path) -> None:
+        torch.save({**torch.load(file, weights_only=True), "step": number}, file)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip, at_step(-5), at_step(10**12), lambda file: os.truncate(file, 5000), lambda file: file.write_bytes(b"")],
+)
+def test_a_damaged_state_is_named_and_training_starts_over(
+    damage: Callable[[Path], object], few: ArrayDataset, tmp_path: Path
+) -> None:
+    steps: list[int] = []
+    done = go(spec(epochs=1), few, tmp_path)
+    damage(tmp_path / "state.pt")
+    with pytest.warns(Notice, match=rf"{tmp_path}/state.pt is damaged .* anew"):
+        again = go(spec(epochs=1), few, tmp_path, report=lambda progress: steps.append(progress.start))
+    assert set(steps) == {0}
+    assert all(torch.equal(a, b) for a, b in zip(done.network.parameters(), again.network.parameters(), strict=True))
+    assert go(spec(epochs=1), few, tmp_path).steps == 5, "and leaves a good state"
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"a": 1}', '{"step": "2"}', '{"step": 1}', '{"step": true}', "[" * 100_000])
+def test_a_log_is_kept_up_to_a_line_that_is_none(
+    line: str, few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.train.log.EVERY", 2)
     go(spec(epochs=1), few, tmp_path)
-    state.write_bytes(damage(state.read_bytes()))
-    with pytest.raises(HarnessError, match=rf"{state} .*--fresh"):
-        go(spec(epochs=1), few, tmp_path)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(text)["step"] for text in lines] == [2, 4, 5]
+    (tmp_path / "log.jsonl").write_text("\n".join([lines[0], line, *lines[1:]]))
+    go(spec(epochs=1), few, tmp_path)
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == lines[:1]
+
+
+def test_a_folder_takes_one_training_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is forgotten when its process dies, whatever it leaves."""
+    monkeypatch.setattr("harness.files.PATIENCE", 0.1)
+    program = (
+        "import sys, pathlib, harness.files as f; f.locked(pathlib.Path(sys.argv[1])).__enter__(); print(); input()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout and other.stdout.readline()
+    with pytest.raises(HarnessError, match=rf"Another process is at work in {tmp_path}.*--out"):
+        training.run(TrainSpec("resnet"), tmp_path, lambda _: pytest.fail("it trained"))
+    other.kill()
+    other.wait()
+    assert (tmp_path / ".lock").exists()
+    with files.locked(tmp_path):
+        pass
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import locale
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from harness.errors import HarnessError, Notice
 
 def main() -> None:
     """Entry point: mistakes of the user end with one message and exit code 2, interruptions with 130 or 143."""
-    with interruption.handled(), _shown_notices():
+    interruption.handle()  # till the process is gone: the interpreter's own end takes a while, too
+    with _shown_notices():
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show ends no run
                 stream.reconfigure(errors="backslashreplace")
@@ -26,6 +28,13 @@ def main() -> None:
             from harness import console
 
             console.fail(str(error))
+            sys.exit(2)
+        except UnicodeError as error:
+            if locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8":
+                raise
+            from harness import console
+
+            console.fail(f"This locale has no letters for a name or text ({error}). Set LC_ALL=C.UTF-8 and run again.")
             sys.exit(2)
         except SystemExit as end:
             if end.code == interruption.INTERRUPTED:  # an exception that no signal of this process has raised

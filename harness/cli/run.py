@@ -128,7 +128,6 @@ def run(
     `harness run --plugin mine.py --model mine`.
     """
     from harness import console, evaluate, leaderboard, plugins, record
-    from harness.files import check_writable
     from harness.weights import check_name
 
     plugins.discover(*plugin)
@@ -142,12 +141,11 @@ def run(
     suites = configured(suite or ["digits-c"], options)
     procedures = {plugins.method.kind: tta, plugins.smoother.kind: smooth, plugins.detector.kind: detector}
     check_axes(suites, procedures)
-    check_writable(out)
     for name, registry in [*((m, plugins.model) for m in model), *([(denoiser, plugins.denoiser)] if denoiser else [])]:
         check_name(name, registry)
     fetch([*model, denoiser or ""])
     specs = [spec_of(name, model, procedures, denoiser, tile, step, common) for name in suites]
-    jobs = [evaluate.prepare(spec, out) for spec in specs]
+    jobs = [evaluate.prepare(spec, out) for spec in dict.fromkeys(specs)]
     _say_unusual(jobs)
     if dry_run:
         console.show(_estimates(jobs, shares))

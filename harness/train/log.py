@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from harness.files import parse_json, read_limited, writing
 from harness.train.parallel import World
 from harness.train.step import Plan
 from harness.types import HarnessError
@@ -74,7 +75,8 @@ class Log:
         self._writer = _summary_writer(out, start) if tensorboard and world.first else None
         if world.first:
             kept = [line for line in _lines(self._file) if line["step"] <= start]
-            self._file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            with writing(self._file) as partial:
+                partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     @contextmanager
     def step(self, number: int) -> Iterator[Stopwatch]:
@@ -123,13 +125,17 @@ class Log:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    """Whole lines of a log; a kill may have cut the last one."""
-    found = []
-    for line in file.read_text().splitlines() if file.is_file() else []:
+    """Whole lines of a log up to the first that is none, or of no later step: a kill may have cut the last one."""
+    found: list[dict[str, Any]] = []
+    for line in read_limited(file).splitlines() if file.exists() else []:
         try:
-            found.append(json.loads(line))
+            entry = parse_json(line)
         except ValueError:
             break
+        step = entry.get("step") if isinstance(entry, dict) else None
+        if type(step) is not int or step <= (found[-1]["step"] if found else 0):
+            break
+        found.append(entry)
     return found
 
 

@@ -92,6 +92,7 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
     ema = ModelEmaV3(network, decay=spec.ema, use_warmup=True) if spec.ema else None
     state = State(out / "state.pt", {**asdict(spec), **task.inputs}, network, optimizer, ema)
     start = state.resume()
+    world.check_agrees(start, f"the steps that {state.file} has done")
     if spec.compile:
         runner = torch.compile(runner)  # type: ignore[assignment]
     log = Log(out, plan, start, world, tensorboard=conduct.tensorboard)

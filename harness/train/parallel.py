@@ -45,6 +45,11 @@ class World:
         dist.all_reduce(numbers)
         return dict(zip(values, (numbers / self.size).tolist(), strict=True))
 
+    def check_agrees(self, number: int, what: str) -> None:
+        """Raise HarnessError where the processes read different numbers from one file."""
+        if self.mean({what: float(number)})[what] != number:
+            raise HarnessError(f"The processes disagree on {what}. Look at the disk, and start them again.")
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

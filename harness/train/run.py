@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from torch import nn
 from harness import metrics, noise, weights
 from harness.data import decoders, ordered
 from harness.diffusion.denoiser import Denoiser
-from harness.files import check_writable, writing
+from harness.files import check_writable, locked, sweep, writing
 from harness.networks import Tiles, check_compiler, place
 from harness.train.build import alone, build, open_split, open_training, schedule
 from harness.train.loop import Conduct, Progress, train
-from harness.train.parallel import world
+from harness.train.parallel import World, world
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.types import Batch, Dataset
@@ -45,7 +46,14 @@ def run(
     fresh: forget the state of an earlier run in `out`. workers: processes that prepare batches ahead of time.
     files: see `TrainSpec.command`.
     """
-    spec = resolve(spec)
+    with ExitStack() as held:
+        return _run(resolve(spec), out, Conduct(World(), workers, tensorboard, report), fresh, files, held)
+
+
+def _run(
+    spec: TrainSpec, out: Path, conduct: Conduct, fresh: bool, files: Sequence[str], held: ExitStack
+) -> dict[str, Any]:
+    """See `run`. held: takes the lock of the folder, which lasts until the card is written."""
     with world(spec.device) as here:
         torch.manual_seed(spec.seed)
         if spec.compile:
@@ -54,10 +62,13 @@ def run(
         task, header = build(spec, data, here)
         if here.first:
             check_writable(out)
+            held.enter_context(locked(out))
+            sweep(out)
             if fresh:
                 (out / "state.pt").unlink(missing_ok=True)
         here.wait()
-        done = train(task, out, Conduct(here, workers, tensorboard, report if here.first else lambda progress: None))
+        report = conduct.report if here.first else lambda progress: None
+        done = train(task, out, replace(conduct, world=here, report=report))
     if not here.first:  # the others need not wait for the test images, and would not wait for long
         return {}
     sha256 = weights.write(out / "model.safetensors", done.network, header)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.files import writing
+from harness import sealed
 from harness.types import HarnessError
 
 SAVE_EVERY_SECONDS = 10.0
@@ -39,11 +39,13 @@ class State:
         return self._earlier + time.monotonic() - self._began
 
     def resume(self) -> int:
-        """Load what an earlier run left, if it left something; the number of steps that are done.
+        """Load what an earlier run left, if it left something undamaged; the number of steps that are done.
 
-        Raises HarnessError for a damaged file, and for one of a run with other settings.
+        Of a damaged file a notice is given. The training starts over then, and ends with the same weights.
+        Raises HarnessError for the state of a run with other settings.
         """
-        step = self._load() if self.file.is_file() else 0
+        content = sealed.read_or_tell(self.file, self.file.name)
+        step = self._load(content) if content else 0
         self._began = self._saved = time.monotonic()
         return step
 
@@ -66,15 +68,16 @@ class State:
         }
         buffer = io.BytesIO()  # a full disk is an OSError to Python, but an anonymous RuntimeError to torch.save
         torch.save(state, buffer)
-        with writing(self.file) as partial:
-            partial.write_bytes(buffer.getbuffer())
+        place = buffer.tell()
+        buffer.write(sealed.BLANK)
+        sealed.write(self.file, buffer.getbuffer(), place, self.file.name)
         self._saved = time.monotonic()
         self._took = self._saved - began
 
-    def _load(self) -> int:
+    def _load(self, content: bytes) -> int:
         now = self.made_from
         try:
-            state = torch.load(self.file, weights_only=True, map_location="cpu")
+            state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
             then = dict(state["made_from"])
             changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
             if not changed:
@@ -84,10 +87,10 @@ class State:
                     self.ema.module.load_state_dict(state["ema"])
                 self._earlier, self.shares = float(state["seconds"]), dict(state["shares"])
                 return int(state["step"])
-        except Exception as error:  # which one depends on where the file is damaged
+        except Exception as error:  # of torch or of the network, for a file that is whole
             raise HarnessError(
-                f"{self.file} is no training state of this run ({type(error).__name__}): damaged, or of another "
-                "version. --fresh starts over."
+                f"{self.file} is no training state of this run but of another version ({type(error).__name__}). "
+                "--fresh starts over."
             ) from error
         raise HarnessError(
             f"{self.file} belongs to a run with other settings or inputs ({', '.join(changed)}). "
