@@ -5,19 +5,116 @@ Interim states are such tables with one more column, `FINAL`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
-from harness.types import Batch, Columns, Condition
+from harness.files import check_regular
+from harness.types import Batch, Columns, Condition, HarnessError
 
 Rows = dict[str, Any]
 
 FINAL = "final"
 """Column of interim states: images that are done; the others go on from there."""
+
+
+MOST = 2**30
+"""Bytes that a table may take in memory: ImageNet-C as a whole, 3.75 million rows, takes a third."""
+
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 8}
+"""Bytes of a value in memory by Parquet's physical type; of texts and bytes without their content."""
+
+OBJECT = 64
+"""Bytes that Python takes for a text beside its content."""
+
+
+def read_table(source: Path | bytes, most_bytes: int = MOST, name: str = "") -> pa.Table:
+    """A Parquet file, or the bytes of one, as a table; what it would take is known before it is unpacked.
+
+    most_bytes: what the table may take in memory; reading takes up to twice that. name: of bytes, for messages.
+
+    Raises HarnessError for what is no regular file, no Parquet, damaged or too large; OSError where nothing is.
+    """
+    if isinstance(source, Path):
+        name = str(source)
+        check_regular(source)
+        source.open("rb").close()
+    try:
+        with _opened(source) as file:
+            _check_claims(file.metadata, most_bytes)
+            coded = _coded(file.metadata)
+        if coded:
+            with _opened(source, read_dictionary=coded) as file:
+                _check_texts(file.read(columns=coded, use_threads=False), most_bytes)
+        with _opened(source) as file:
+            return file.read(use_threads=False)
+    except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
+        # What pyarrow says may hold several lines and a stack of its own.
+        reason = str(error).partition("\n")[0].rstrip(". ")
+        raise HarnessError(f"{name or 'The table'} is damaged or no Parquet table ({reason}).") from error
+
+
+def _opened(source: Path | bytes, **options: Any) -> pq.ParquetFile:
+    opened = source if isinstance(source, Path) else pa.BufferReader(source)
+    return pq.ParquetFile(opened, arrow_extensions_enabled=False, pre_buffer=False, **options)
+
+
+def _check_claims(metadata: pq.FileMetaData, most: int) -> None:
+    """Raise ValueError where values and pages, as the file's footer counts them, take more than `most` bytes."""
+    taken = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for k in range(group.num_columns):
+            chunk, column = group.column(k), metadata.schema.column(k)
+            if min(chunk.total_uncompressed_size, chunk.num_values, group.num_rows) < 0:
+                raise ValueError(f"column {column.path!r} has a negative size")
+            if "DELTA_BYTE_ARRAY" in chunk.encodings:
+                raise ValueError(f"column {column.path!r} is in DELTA_BYTE_ARRAY, whose size in memory is not known")
+            width = WIDTHS.get(column.physical_type, column.length) + 4  # two levels of nesting, 16 bits each
+            width += OBJECT * (column.physical_type == "BYTE_ARRAY" and not _is_coded(chunk))
+            taken += chunk.total_uncompressed_size + max(chunk.num_values, group.num_rows) * width
+    if taken > most:
+        raise ValueError(f"unpacked it takes {taken:,} bytes, of which {most:,} are allowed")
+
+
+def _is_coded(chunk: pq.ColumnChunkMetaData) -> bool:
+    return chunk.physical_type == "BYTE_ARRAY" and not {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}.isdisjoint(
+        chunk.encodings
+    )
+
+
+def _coded(metadata: pq.FileMetaData) -> list[str]:
+    """Paths of the columns of texts or bytes that Parquet stores as numbers of a dictionary."""
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    chunks = [group.column(k) for group in groups for k in range(group.num_columns)]
+    return list(dict.fromkeys(chunk.path_in_schema for chunk in chunks if _is_coded(chunk)))
+
+
+def _check_texts(table: pa.Table, most: int) -> None:
+    """Raise ValueError where texts that are numbers of a dictionary, written out, take more than `most` bytes."""
+    taken = 0
+    for array in (leaf for column in table.columns for chunk in column.chunks for leaf in _leaves(chunk)):
+        if pa.types.is_dictionary(array.type):
+            lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
+            taken += OBJECT * len(array.dictionary) + (pc.sum(lengths).as_py() or 0)
+    if taken > most:
+        raise ValueError(f"unpacked its texts take {taken:,} bytes, of which {most:,} are allowed")
+
+
+def _leaves(array: pa.Array) -> Iterator[pa.Array]:
+    """The arrays without parts that an array of structures or lists is made of."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        yield from (leaf for part in array.flatten() for leaf in _leaves(part))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        yield from _leaves(array.flatten())
+    else:
+        yield array
 
 
 def columns(table: pa.Table) -> Rows:
@@ -27,6 +124,10 @@ def columns(table: pa.Table) -> Rows:
         column = table[name].combine_chunks()
         if pa.types.is_fixed_size_list(column.type):
             found[name] = column.flatten().to_numpy().reshape(len(column), -1)
+        elif pa.types.is_string(column.type) and not column.null_count:
+            # A text once in memory, however many rows have it.
+            coded = column.dictionary_encode()
+            found[name] = coded.dictionary.to_numpy(zero_copy_only=False)[coded.indices.to_numpy()]
         else:
             found[name] = column.to_numpy(zero_copy_only=False)
     return found
