@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from harness import plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
-from harness.record import SCHEMA, benchmark, key_of
+from harness.record import identity, key_of
 from harness.tables import Rows
 from harness.types import BadImage, Condition, Dataset, HarnessError, Pair, RunSpec, Suite, Tally, Weights
 
@@ -185,19 +185,10 @@ class Job:
     def _identity(self, pair: Pair) -> dict[str, Any]:
         """What decides the rows, apart from the data: who mends an image keeps what was made of other files."""
         spec = self.spec_of(pair)
-        settings = asdict(replace(spec, suite=benchmark(spec.suite)))
-        if not spec.compile:
-            del settings["compile"]  # records are older than this setting
-        return {
-            "schema": SCHEMA,
-            "spec": settings,
-            "version": self.suite.version,
-            "facts": dict(self.suite.facts()),
-            "suite": plugins.suite.of(spec.suite).source,
-            "model": self.models[pair.model].sha256,
-            "method": self.axis.of(pair.method).source,
-            "denoiser": self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else "",
-        }
+        sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method).source
+        denoiser = self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else ""
+        model = self.models[pair.model].sha256
+        return identity(spec, self.suite.version, self.suite.facts(), sources, model, denoiser)
 
 
 def prepare(spec: RunSpec, out: Path | str) -> Job:

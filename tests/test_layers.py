@@ -11,11 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "escape",
     "settings",
     "files",
     "download",
     "sources",
     "types",
+    "checked",
     "plugins",
     "noise",
     "corruptions",
@@ -39,6 +41,8 @@ ORDER = [
     "ranks",
     "detection",
     "tables",
+    "samples",
+    "rules",
     "record",
     "journal",
     "distorted",
