@@ -14,11 +14,10 @@ MARKUP = [
     (r"&(?=[#\w])", "&amp;"),
     (r"<(?=[A-Za-z/!?])", "&lt;"),
     (r"(?<=\S)>", "&gt;"),
-    (r"\*|\$|~(?=~)|(?<!\w)_|_(?!\w)|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.", r"\\\g<0>"),
-    (r"\A([#>+=-]|\d+(?=[.)]\s))", r"\\\1"),
+    (r"\*|\$|~(?=~)|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|:(?=//)|(?<=\bwww)\.", r"\\\g<0>"),
 ]
 """What GitHub's Markdown takes for more than text, and how it is written so that it stays text: first backslashes and
-borders of cells, then entities and tags, emphasis, formulas, links and addresses, and at the start headings and lists.
+borders of cells, then entities and tags, emphasis, formulas, links and addresses.
 """
 
 
@@ -33,9 +32,12 @@ def printable(text: str, keep: str = "") -> str:
     return text.translate({ord(c): c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in steering})
 
 
-def markdown(text: str) -> str:
-    """The text, printable and in one line, so that Markdown shows it as it is: no cell ends, no tag, no link."""
+def markdown(text: str, paragraph: bool = False) -> str:
+    """The text, printable and in one line, so that Markdown shows it as it is: no cell ends, no tag, no link.
+
+    paragraph: it begins a paragraph, not a cell or a heading.
+    """
     text = printable(text)
     for pattern, written in MARKUP:
         text = re.sub(pattern, written, text)
-    return text
+    return re.sub(r"\A(\d*)(?=[#>+=-]|(?<=\d)[.)]\s)", r"\1\\", text) if paragraph else text

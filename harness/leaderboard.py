@@ -201,7 +201,7 @@ def markdown(table: Table) -> str:
     """A table as GitHub markdown; what its cells say is text, never markup."""
     header, *rows = ([escape.markdown(cell) for cell in row] for row in (table.header, *table.rows))
     lines = [f"### {escape.markdown(table.title)}", "", _row(header), "|" + " --- |" * len(header), *map(_row, rows)]
-    return "\n".join([*lines, "", *([escape.markdown(table.caption), ""] if table.caption else [])])
+    return "\n".join([*lines, "", *([escape.markdown(table.caption, paragraph=True), ""] if table.caption else [])])
 
 
 def _row(cells: Sequence[str]) -> str:
