@@ -40,6 +40,7 @@ ORDER = [
     "attack",
     "ranks",
     "detection",
+    "pages",
     "tables",
     "samples",
     "rules",

@@ -410,6 +410,48 @@ def test_tables_are_refused_before_they_are_unpacked(name: str, data: bytes) -> 
     assert "\n" not in str(error.value) and pa.total_allocated_bytes() - before < 2**26
 
 
+def zigzag(number: int) -> bytes:
+    """A number as Thrift's compact protocol has it."""
+    number, found = 2 * number, b""
+    while number > 127:
+        number, found = number >> 7, found + bytes([number & 127 | 128])
+    return found + bytes([number])
+
+
+def test_pages_are_held_to_what_the_footer_says() -> None:
+    """A footer that claims half of what the pages unpack to; pyarrow would believe the pages."""
+    data = parquet(pa.table({"a": np.zeros(1_000_000, np.int64)}), compression="zstd", use_dictionary=False)
+    size = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(0).total_uncompressed_size
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    true, false = zigzag(size), zigzag(size // 2)
+    assert len(true) == len(false) and true in data[start:]
+    with pytest.raises(HarnessError, match="the pages of column 'a' are larger than its footer says"):
+        tables.read_table(data[:start] + data[start:].replace(true, false))
+
+
+@pytest.mark.parametrize("codec", ["none", "snappy", "zstd", "gzip", "lz4"])
+@pytest.mark.parametrize("page", ["1.0", "2.0"])
+def test_tables_of_all_writers_can_be_read(page: str, codec: str) -> None:
+    table = pa.table(
+        {
+            "id": [f"image {k % 97}" for k in range(9000)],
+            "score": np.linspace(0, 1, 9000),
+            "votes": pa.array([[k, k + 1] for k in range(9000)], pa.list_(pa.int32(), 2)),
+            "right": [True, None, False] * 3000,
+        }
+    )
+    for coded in (True, False):
+        data = parquet(
+            table,
+            data_page_version=page,
+            compression=codec,
+            use_dictionary=coded,
+            data_page_size=4096,
+            row_group_size=4000,
+        )
+        assert tables.read_table(data).equals(table)
+
+
 def test_bounded_reading_changes_nothing() -> None:
     table = pa.table(
         {
