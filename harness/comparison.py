@@ -36,7 +36,9 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     Raises HarnessError when the records are of different suites, data or randomness, or share no sample.
     """
     check_pairable(a, b)
-    sides = [_correct(entry) for entry in (a, b)]
+    tables_of = [entry.rows("prediction") for entry in (a, b)]
+    check_whole(a, b, *tables_of)
+    sides = [_correct(rows) for rows in tables_of]
     conditions = plugins.suite.configure(a.suite)[1].conditions()
     groups = _together(conditions, sides[0].keys() & sides[1].keys())
     images = {c.name: ids for ids, members in groups for c in members}
@@ -97,6 +99,31 @@ def check_pairable(a: RunRecord, b: RunRecord) -> None:
             raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
 
 
+def check_whole(a: RunRecord, b: RunRecord, *sides: Rows) -> None:
+    """Raise HarnessError where records of whole test sets lack rows: those of a condition, or what the other one has.
+
+    sides: their sample tables.
+    """
+    found: list[dict[str, set[str]]] = []
+    conditions = [c.name for c in plugins.suite.configure(a.suite)[1].conditions()]
+    for entry, rows in zip((a, b), sides, strict=True):
+        seen = {name: set(rows["id"][rows["condition"] == name]) for name in dict.fromkeys(rows["condition"])}
+        alike = record.benchmark(entry.suite) == record.benchmark(a.suite)
+        if entry.status == "complete" and alike and (lacking := [name for name in conditions if name not in seen]):
+            raise HarnessError(
+                f"{label(entry)} is said to be of the whole test set, and its sample table has no row under "
+                f"{lacking[0]!r}. It is damaged or edited: run it again."
+            )
+        found.append(seen)
+    if a.status == b.status == "complete":
+        for name in found[0].keys() & found[1].keys():
+            if odd := found[0][name] ^ found[1][name]:
+                raise HarnessError(
+                    f"{label(a)} and {label(b)} are said to be of the whole test set, and only one of them has "
+                    f"{min(odd)!r} under {name!r}. The other sample table is damaged or edited: run it again."
+                )
+
+
 def _name(entry: RunRecord) -> str:
     return entry.suite.partition(":")[0]
 
@@ -105,9 +132,13 @@ def _facts(entry: RunRecord) -> str:
     return ", ".join(f"{name}: {value}" for name, value in sorted(entry.facts.items())) or "the usual ones"
 
 
-def common_rows(a: RunRecord, b: RunRecord) -> tuple[Rows, Rows]:
-    """The rows of both records under the conditions and of the images that both have, in one order."""
-    sides = [entry.rows() for entry in (a, b)]
+def common_rows(a: RunRecord, b: RunRecord, *needed: str) -> tuple[Rows, Rows]:
+    """The rows of both records under the conditions and of the images that both have, in one order.
+
+    needed: columns that both sample tables must have.
+    """
+    sides = [entry.rows(*needed) for entry in (a, b)]
+    check_whole(a, b, *sides)
     places = [{key: k for k, key in enumerate(zip(s["condition"], s["id"], strict=True))} for s in sides]
     common = [key for key in places[0] if key in places[1]]
     if not common:
@@ -157,8 +188,7 @@ def pair(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None)
     return one, other
 
 
-def _correct(entry: RunRecord) -> dict[tuple[str, str], bool]:
-    rows = entry.rows()
+def _correct(rows: Rows) -> dict[tuple[str, str], bool]:
     hits = rows["prediction"] == rows["label"]
     return {(c, i): bool(h) for c, i, h in zip(rows["condition"], rows["id"], hits, strict=True)}
 

@@ -28,12 +28,23 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness.errors import HarnessError
+from harness.escape import printable
 from harness.leaderboard import Table
+
+
+class Screen(Console):
+    """A console on which a text is only text: names of files and what servers say reach it through messages."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See `rich.console.Console.print`; line breaks of a text stay."""
+        super().print(*(printable(o, keep="\n") if isinstance(o, str) else o for o in objects), **options)
+
 
 # A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
-out = Console(highlight=False, markup=False, width=WIDTH)
-err = Console(stderr=True, highlight=False, markup=False)
+out = Screen(highlight=False, markup=False, emoji=False, width=WIDTH)
+err = Screen(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 MEASURED = 1.0
@@ -64,13 +75,13 @@ class Line(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The whole line."""
-        name = Text(task.description)
+        name = Text(printable(task.description))
         name.truncate(err.width // 3, overflow="ellipsis")
         full = round(self.BAR * task.completed / task.total) if task.total else 0
         line = Text.assemble(
             name, " ", ("━" * full, "bar.complete"), ("─" * (self.BAR - full), "bar.back"),
             (f" {task.completed:.0f}/{task.total or 0:.0f}", "green"), (f" {pace(task)} ", "cyan"),
-            (task.fields["info"], "dim"), no_wrap=True,
+            (printable(task.fields["info"]), "dim"), no_wrap=True,
         )  # fmt: skip
         line.truncate(err.width, overflow="ellipsis")
         return line
@@ -157,12 +168,25 @@ def downloading(name: str) -> Iterator[Callable[[int, int], None]]:
     """A live bar of bytes: a function that is told how many are here, and how many there are (0: not known)."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(printable(name), total=None)
         yield lambda done, whole: bar.update(task, completed=done, total=whole or None)
+
+
+def escaped(table: Table) -> Table:
+    """The table with everything in it as it may be shown."""
+    keep = "\n" if table.multiline else ""
+    return replace(
+        table,
+        title=printable(table.title),
+        header=[printable(name) for name in table.header],
+        rows=[[printable(cell, keep) for cell in row] for row in table.rows],
+        caption=printable(table.caption),
+    )
 
 
 def show(table: Table) -> None:
     """Print a table; one of numbers as far as it is readable in this width."""
+    table = escaped(table)
     numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
     if numbers:
         table = fitted(table, out.width)
@@ -185,4 +209,14 @@ def note(message: str) -> None:
 
 def fail(message: str) -> None:
     """Print an error."""
-    err.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
+    err.print(Text.assemble(("Error: ", "bold red"), printable(message, keep="\n")), soft_wrap=True)
+
+
+def warn(message: str | HarnessError) -> None:
+    """Print what is worth knowing beside the result, in one line."""
+    err.print(Text.assemble(("Warning: ", "bold yellow"), printable(str(message))), soft_wrap=True)
+
+
+def leave_out(reason: HarnessError) -> None:
+    """Say that a file is left out; the others are shown all the same."""
+    warn(f"Left out: {reason}")

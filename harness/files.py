@@ -15,7 +15,7 @@ import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +148,17 @@ def read_limited(file: Path, limit: int = TEXT_LIMIT) -> bytes:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON says; ValueError whatever is wrong with it, nesting that exhausts the stack included."""
-    return _parsed(json.loads, text)
+    """What JSON says; ValueError whatever is wrong with it, a name twice or nesting beyond the stack included."""
+    return _parsed(partial(json.loads, object_pairs_hook=_without_doubles), text)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's names and values; of a name that is there twice nobody knows which value is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return found
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from harness.journal import Journal
 from harness.networks import Tiles
 from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
-from harness.record import SCHEMA, benchmark, key_of
+from harness.record import identity, key_of
 from harness.tables import Rows
 from harness.types import BadImage, Batch, Condition, Dataset, Pair, RunSpec, Suite, Tally, Weights
 
@@ -194,29 +194,18 @@ class Job:
     def _identity(self, pair: Pair) -> dict[str, Any]:
         """What decides the rows, apart from the data: who mends an image keeps what was made of other files."""
         spec = self.spec_of(pair)
-        settings = asdict(replace(spec, suite=benchmark(spec.suite)))
-        if not spec.compile:
-            del settings["compile"]  # records are older than this setting
-        return {
-            "schema": SCHEMA,
-            "spec": settings,
-            "version": self.suite.version,
-            "facts": dict(self.suite.facts()),
-            "suite": plugins.suite.of(spec.suite).source,
-            "model": self.models[pair.model].sha256,
-            "method": self.axis.of(pair.method).source,
-            "denoiser": self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else "",
-            **self._code(pair),
-        }
+        sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method).source
+        denoiser = self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else ""
+        model = self.models[pair.model].sha256
+        return identity(spec, self.suite.version, self.suite.facts(), sources, model, denoiser, self._code(pair))
 
-    def _code(self, pair: Pair) -> dict[str, Any]:
+    def _code(self, pair: Pair) -> dict[str, str]:
         """Hashes of code from outside of the project that stand nowhere else in the identity."""
-        sources = {
+        return {
             kind: entry.source
             for kind, entry in self._entries(pair)
             if kind in (plugins.model.kind, plugins.denoiser.kind, plugins.dataset.kind) and entry.origin.name
         }
-        return {"plugins": sources} if sources else {}
 
     def _entries(self, pair: Pair) -> Iterator[tuple[str, plugins.Entry]]:
         """The plugins behind a pair's rows, each with its kind."""

@@ -2,37 +2,70 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness import plugins, record
+from harness import escape, plugins, record
+from harness.checked import Reader
+from harness.files import parse_json, read_limited
 from harness.record import Cost, RunRecord
 from harness.types import HarnessError, Metric
 
 
 @dataclass(frozen=True)
 class Table:
-    """Something to print: in the terminal by the command line, in a file by `markdown`."""
+    """Something to print: in the terminal by the command line, in a file by `markdown`; both escape what it says.
+
+    multiline: cells have several lines on purpose; otherwise a line break is one more character to escape.
+    """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    multiline: bool = False
 
 
-def find(root: Path) -> list[RunRecord]:
-    """Every record below a results folder; of several with one key the shipped one, or the newest."""
+LeaveOut = Callable[[HarnessError], None]
+"""Is told why a file is left out, and raises or goes on."""
+
+
+def _raise(reason: HarnessError) -> None:
+    raise reason
+
+
+def readable(files: Iterable[Path], leave_out: LeaveOut = _raise) -> Iterator[RunRecord]:
+    """The records that these files are; what becomes of a file that is none decides `leave_out`."""
+    for file in files:
+        try:
+            yield record.load(file)
+        except HarnessError as reason:
+            leave_out(reason)
+
+
+def find(root: Path, leave_out: LeaveOut = _raise) -> list[RunRecord]:
+    """Every record below a results folder; of several with one key the shipped one, or the newest with a checksum."""
     files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
-    records = [(file, record.load(file)) for file in files]
-    chosen: dict[str, RunRecord] = {}
-    for _, found in sorted(records, key=lambda r: (not is_local(r[0], root), r[1].created)):
-        chosen[found.key] = found
-    return list(chosen.values())
+
+    def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
+        return bool(entry.path and not is_local(entry.path, root)), bool(entry.sha256), entry.created
+
+    return list({entry.key: entry for entry in sorted(readable(files, leave_out), key=precedence)}.values())
+
+
+def doubtful(entries: Sequence[RunRecord]) -> str:
+    """A sentence on the rows of a board whose records are less sure than others; empty where all are sure."""
+    doubts = [(label(entry), entry.doubts) for entry in entries if entry.doubts]
+    renamed = [f"{name}: {', '.join(told[1:])}" for name, told in doubts if told[1:]]
+    if not doubts:
+        return ""
+    return (
+        f"{title(entries[0])}: {len(doubts)} of {len(entries)} records have no checksum. They are of an older version, "
+        "and an edit of them would show only where it contradicts the rest. " + "; ".join(renamed)
+    ).rstrip()
 
 
 def is_local(file: Path, root: Path) -> bool:
@@ -165,10 +198,14 @@ def spell(metric: Metric | None) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table as GitHub markdown."""
-    lines = [f"### {table.title}", "", "| " + " | ".join(table.header) + " |", "|" + " --- |" * len(table.header)]
-    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-    return "\n".join([*lines, "", *([table.caption, ""] if table.caption else [])])
+    """A table as GitHub markdown; what its cells say is text, never markup."""
+    header, *rows = ([escape.markdown(cell) for cell in row] for row in (table.header, *table.rows))
+    lines = [f"### {escape.markdown(table.title)}", "", _row(header), "|" + " --- |" * len(header), *map(_row, rows)]
+    return "\n".join([*lines, "", *([escape.markdown(table.caption, paragraph=True), ""] if table.caption else [])])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def page(records: Iterable[RunRecord]) -> str:
@@ -186,16 +223,52 @@ def page(records: Iterable[RunRecord]) -> str:
     return "\n".join(parts)
 
 
-def published(root: Path) -> list[Table]:
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table that a paper printed. of: what a row is. rows: a number per column, by the row's name."""
+
+    of: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[float]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if any(len(cells) != len(self.columns) for cells in self.rows.values()):
+            raise HarnessError(f"a row has not {len(self.columns)} numbers, as there are columns")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is shown of a file of published numbers. short: the paper."""
+
+    short: str
+    tables: Mapping[str, PublishedTable]
+
+
+def published(root: Path, leave_out: LeaveOut = _raise) -> list[Table]:
     """The tables that papers printed, each labelled as such."""
     tables = []
     for file in sorted((root / "published").glob("*.json")):
-        values: Mapping[str, Any] = json.loads(file.read_text())
-        for name, table in values["tables"].items():
-            rows = [[key, *(f"{v:.2f}" for v in cells)] for key, cells in table["rows"].items()]
-            heading = f"{name} (published: {values['short']}; not measured here)"
-            tables.append(Table(heading, [table["of"], *table["columns"]], rows, table.get("note", "")))
+        try:
+            paper = _published(file)
+        except HarnessError as reason:
+            leave_out(reason)
+            continue
+        for name, table in paper.tables.items():
+            rows = [[key, *(f"{v:.2f}" for v in cells)] for key, cells in table.rows.items()]
+            heading = f"{name} (published: {paper.short}; not measured here)"
+            tables.append(Table(heading, [table.of, *table.columns], rows, table.note))
     return tables
+
+
+def _published(file: Path) -> Published:
+    try:
+        found: Published = Reader({}, strict=False)(Published, parse_json(read_limited(file, record.LARGEST)))
+    except OSError as error:
+        raise HarnessError(f"{file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise HarnessError(f"{file} holds no published tables ({error}). Restore it, or delete it.") from error
+    return found
 
 
 def label(entry: RunRecord) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import leaderboard, plugins
+from harness.escape import printable
 from harness.files import writing
 from harness.record import RunRecord
 
@@ -16,6 +17,10 @@ METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 COLOURS = 10
 """How many lines matplotlib gives colours of their own; more are dashed."""
+
+
+LONGEST = 100
+"""Characters of a figure's file name."""
 
 
 def ranking(entries: Sequence[RunRecord]) -> Any:
@@ -39,11 +44,11 @@ def ranking(entries: Sequence[RunRecord]) -> Any:
         low = [100 * (m.value - m.interval[0]) for _, m in points]
         high = [100 * (m.interval[1] - m.value) for _, m in points]
         y = [row + 0.6 * (0.5 - (k + 0.5) / len(methods)) for row, _ in points]
-        axes.errorbar(x, y, xerr=(low, high), fmt="o", markersize=5, capsize=2, color=f"C{k}", label=method)
-    axes.set_yticks(range(len(models)), models)
+        axes.errorbar(x, y, xerr=(low, high), fmt="o", markersize=5, capsize=2, color=f"C{k}", label=printable(method))
+    axes.set_yticks(range(len(models)), map(printable, models))
     axes.set_ylim(-0.6, len(models) - 0.4)
-    axes.set_xlabel(leaderboard.heading(entries[0], name, condition))
-    axes.set_title(leaderboard.title(entries[0]), fontsize=10)
+    axes.set_xlabel(printable(leaderboard.heading(entries[0], name, condition)))
+    axes.set_title(printable(leaderboard.title(entries[0])), fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
@@ -63,9 +68,9 @@ def survival(panels: Mapping[str, Mapping[str, Sequence[float]]], total: int, xl
         for name, samples in values.items():
             x = sorted(samples)
             y = [100 * k / total for k in range(len(x), 0, -1)]
-            style = {"color": f"C{lines.index(name)}", "label": name}
+            style = {"color": f"C{lines.index(name)}", "label": printable(name)}
             axes.step([0.0, *x, x[-1] if x else 0.0], [100 * len(x) / total, *y, 0.0], where="pre", **style)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(printable(title), fontsize=10)
         axes.set_xlabel(xlabel)
         axes.set_xlim(left=0)
         axes.set_ylim(0, 101)
@@ -83,7 +88,7 @@ def lines(points: Mapping[str, Sequence[tuple[float, float, float, float]]], xla
     axes = figure.subplots()
     for k, (name, values) in enumerate(points.items()):
         x, y, low, high = zip(*values, strict=True)
-        (line,) = axes.plot(x, y, "-" if k < COLOURS else "--", marker=".", label=name)
+        (line,) = axes.plot(x, y, "-" if k < COLOURS else "--", marker=".", label=printable(name))
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -113,20 +118,20 @@ def scores(cells: Mapping[tuple[str, str], tuple[Any, Mapping[str, Mapping[str, 
         kinds = {"in distribution": inside, **{g: np.concatenate(list(sets.values())) for g, sets in groups.items()}}
         edges = np.histogram_bin_edges(np.concatenate(list(kinds.values())), bins=50)
         for name, values in kinds.items():
-            left.hist(values, edges, density=True, histtype="step", label=name)
+            left.hist(values, edges, density=True, histtype="step", label=printable(name))
         outside = {f"{group}/{name}": values for group, sets in groups.items() for name, values in sets.items()}
         for name, values in outside.items():
             label = np.r_[np.zeros(len(inside)), np.ones(len(values))]
             flagged, found, _ = roc_curve(label, -np.r_[inside, values])
             # As fine as the panel is wide: a curve has a point per image.
             shown = np.linspace(0, len(found) - 1, min(len(found), 100)).astype(int)
-            right.plot(100 * flagged[shown], 100 * found[shown], label=name, linewidth=1)
+            right.plot(100 * flagged[shown], 100 * found[shown], label=printable(name), linewidth=1)
         right.plot([0, 100], [0, 100], color="0.8", linewidth=0.8, zorder=0)
         for axes in (left, right):
             axes.set_axis_on()
             axes.tick_params(labelsize=6)
         left.set_yticks([])
-        left.set_title(f"{model}\n{method}", fontsize=8)
+        left.set_title(f"{printable(model)}\n{printable(method)}", fontsize=8)
         right.set_title("% outside flagged\nagainst % inside flagged", fontsize=6)
     first = panels[0]
     for axes in first[:2]:
@@ -139,9 +144,10 @@ def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     """The figure of one leaderboard as PNG and SVG, named after its suite; the same records make the same SVG."""
     import matplotlib as mpl
 
-    stem = "-".join(re.findall(r"[\w.=]+", leaderboard.title(entries[0])))
+    stem = "-".join(re.findall(r"[\w.=]+", leaderboard.title(entries[0])))[:LONGEST]
     files = []
-    with mpl.rc_context({"svg.hashsalt": "harness"}):
+    # A dollar sign in a name starts no formula.
+    with mpl.rc_context({"svg.hashsalt": "harness", "text.parse_math": False}):
         known = entries[0].suite.partition(":")[0] in plugins.suite
         # Records outlive the plugin file of their suite; its own kind of figure does not.
         figure = plugins.suite.configure(entries[0].suite)[1].figure(entries) if known else ranking(entries)

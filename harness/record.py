@@ -14,21 +14,28 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 import harness
-from harness.files import writing
-from harness.tables import Rows, columns
+from harness import rules, samples
+from harness.checked import Reader, shown
+from harness.files import parse_json, read_limited, writing
+from harness.samples import Samples
+from harness.tables import Rows
 from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
 
 SCHEMA = 1
+
+LARGEST = 2**24
+"""Bytes that a record's file may have: a hundred times those of ImageNet; JSON takes 30 times as much in memory."""
+
+READER = Reader(rules.FIELDS)
+"""Reads records, and refuses fields that a newer version may have written."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class RunRecord:
     classes: names of the data's classes, in the order of the labels; none where they have no names.
     plugins: files from outside of the package, "FILE SHA256" by kind of plugin: suite, method, ...
     probe: what the networks and the method gave for fixed images before the run; None in older records.
-    sha256: of the record's canonical JSON without this field; empty in older records.
+    sha256: of the record's canonical JSON without this field; empty in records of versions that wrote none.
     """
 
     status: str
@@ -89,7 +96,7 @@ class RunRecord:
     columns: Sequence[tuple[str, str]]
     metrics: Sequence[Metric]
     notes: Sequence[str]
-    samples: Mapping[str, Any]
+    samples: Samples
     environment: Mapping[str, Any]
     cost: Cost
     created: str
@@ -120,20 +127,22 @@ class RunRecord:
         """The metric of that name, for one condition or the first there is."""
         return next((m for m in self.metrics if m.name == name and condition in (None, m.condition)), None)
 
-    def rows(self) -> Rows:
-        """The sample table, checked against its hash."""
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes, where the data or the classifier's file says it."""
+        told = len(self.classes) or self.model.details.get("arguments", {}).get("num_classes")
+        return told if isinstance(told, int) else None
+
+    @property
+    def doubts(self) -> list[str]:
+        """In words, what makes a record of a version that wrote no hash less sure than others; nothing for others."""
+        return [] if self.sha256 else ["it has no checksum", *rules.renamed(self)]
+
+    def rows(self, *needed: str) -> Rows:
+        """The sample table, with these columns at least, checked against the record: see `harness.samples.read`."""
         assert self.path is not None
-        file = self.path.with_name(self.samples["file"])
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise HarnessError(f"{file}: {error.strerror}. The record's sample table belongs beside it.") from error
-        if hashlib.sha256(data).hexdigest() != self.samples["sha256"]:
-            raise HarnessError(
-                f"{file} is not the sample table that {self.path.name} was computed from (SHA-256 differs). "
-                "Restore it, or delete both and run again."
-            )
-        return columns(pq.read_table(pa.BufferReader(data)))
+        images, *_ = rules.covered(self.coverage)
+        return samples.read(self.path.with_name(self.samples["file"]), self.samples, images, self.num_classes, needed)
 
 
 def benchmark(suite: str) -> str:
@@ -167,38 +176,97 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
+def identity(
+    spec: RunSpec,
+    version: int,
+    facts: Mapping[str, str],
+    sources: tuple[str, str],
+    model: str,
+    denoiser: str,
+    code: Mapping[str, str] = {},
+) -> dict[str, Any]:
+    """What decides a record's rows, apart from the data: who repairs an image keeps what was made of other files.
+
+    spec: of this record alone. sources: of the plugin files of suite and method. model, denoiser: SHA-256 of weights.
+    code: SHA-256 of other plugin files by their kind.
+    """
+    settings = asdict(replace(spec, suite=benchmark(spec.suite)))
+    if not spec.compile:
+        del settings["compile"]  # records are older than this setting
+    return {
+        "schema": SCHEMA,
+        "spec": settings,
+        "version": version,
+        "facts": dict(facts),
+        "suite": sources[0],
+        "model": model,
+        "method": sources[1],
+        "denoiser": denoiser,
+        **({"plugins": dict(code)} if code else {}),
+    }
+
+
+def sha256_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's canonical JSON: ASCII, sorted, without blanks and without the field that holds the hash."""
+    rest = {name: value for name, value in values.items() if name != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
 def save(record: RunRecord, file: Path) -> None:
-    """Write a record's JSON."""
+    """Write a record's JSON with its SHA-256; raises HarnessError for one that `load` would refuse."""
     values = asdict(record)
     del values["path"]
+    try:
+        values = json.loads(json.dumps(values, allow_nan=False))
+        values["sha256"] = sha256_of(values)
+        _checked(values)
+    except (ValueError, TypeError) as error:
+        raise HarnessError(
+            f"{file}: what suite {record.suite!r} gave makes no record ({error}). Correct its metrics and facts, and "
+            "run the same command again; everything finished so far is kept."
+        ) from error
     with writing(file) as partial:
         partial.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 
 def load(file: Path) -> RunRecord:
-    """Read a record; raises HarnessError for a file that is not one, or of another schema."""
+    """Read a record, every field checked; raises HarnessError for a file that is not one, or of another schema.
+
+    Records of versions that wrote no hash are accepted, with `RunRecord.doubts`: all but the hash is checked. Those
+    with fields that are no older than the hash must have one.
+    """
     try:
-        values = json.loads(file.read_text())
-        if values["schema"] != SCHEMA:
-            raise HarnessError(f"{file} has record schema {values['schema']}; this version reads {SCHEMA}.")
-        spec = values["spec"]
-        return RunRecord(
-            **{
-                **values,
-                "spec": RunSpec(**{**spec, "models": tuple(spec["models"]), "methods": tuple(spec["methods"])}),
-                "model": Weights(**values["model"]),
-                "denoiser": values["denoiser"] and Weights(**values["denoiser"]),
-                "columns": tuple((name, condition) for name, condition in values["columns"]),
-                "geometry": Geometry(**values["geometry"]),
-                "metrics": tuple(Metric(**{**m, "interval": tuple(m["interval"])}) for m in values["metrics"]),
-                "cost": Cost(**values["cost"]),
-                "classes": tuple(values.get("classes", ())),
-                "path": file,
-            }
-        )
+        values = parse_json(read_limited(file, LARGEST))
+        if isinstance(values, dict) and values.get("schema", SCHEMA) != SCHEMA:
+            raise HarnessError(f"{file} has record schema {shown(values['schema'])}; this version reads {SCHEMA}.")
+        return replace(_checked(values), path=file)
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(
-            f"{file} is not a run record ({type(error).__name__}: {error}). Restore it, or delete it and run again."
-        ) from error
+    except ValueError as error:
+        raise HarnessError(f"{file} is not a run record ({error}). Restore it, or delete it and run again.") from error
+
+
+def _checked(values: Any) -> RunRecord:
+    """The record that JSON's values are; ValueError where they are none, or not as they were written."""
+    record: RunRecord = READER(RunRecord, values)
+    newer = {"classes", "plugins", "probe"} & values.keys()
+    if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
+        raise ValueError("its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs")
+    rules.check_together(record)
+    for difference in rules.renamed(record) if record.sha256 else ():
+        raise ValueError(difference)
+    _check_key(record)
+    return record
+
+
+def _check_key(record: RunRecord) -> None:
+    """Raise ValueError where the key is not that of the record's own fields.
+
+    It cannot be known where code is of a plugin file: that may have changed since, or not be loaded.
+    """
+    if rules.sources(record) == ("", "") and not record.plugins:
+        denoiser = record.denoiser.sha256 if record.denoiser else ""
+        whole = identity(record.spec, record.suite_version, record.facts, ("", ""), record.model.sha256, denoiser)
+        if record.key != key_of({**whole, "data": record.data_sha256}):
+            raise ValueError(f"its key {record.key} is that of other settings, weights or data")

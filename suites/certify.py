@@ -278,7 +278,7 @@ class Certification:
         """Certified accuracy against radius: a panel per noise level, a line per classifier and smoother."""
         panels: dict[str, dict[str, list[float]]] = {c.name: {} for c in self.conditions()}
         for entry, method in zip(entries, leaderboard.variants(entries), strict=True):
-            rows = entry.rows()
+            rows = entry.rows("prediction", "radius")
             for name, lines in panels.items():
                 right = (rows["condition"] == name) & certification.right(rows["prediction"], rows["label"])
                 lines[f"{entry.model.name}, {method}"] = rows["radius"][right].tolist()

@@ -233,14 +233,16 @@ class Detection:
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Score histograms and ROC curves: models across, methods down."""
         named = zip(entries, leaderboard.variants(entries), strict=True)
-        return plots.scores({(entry.model.name, method): self._sides(entry.rows())[:2] for entry, method in named})
+        return plots.scores(
+            {(entry.model.name, method): self._sides(entry.rows("score"))[:2] for entry, method in named}
+        )
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired DeLong tests per data set and group."""
         comparison.check_pairable(a, b)
         if benchmark(a.suite) != benchmark(b.suite):
             raise HarnessError(f"{a.suite} and {b.suite} differ in what lies in distribution.")
-        sides = comparison.common_rows(a, b)
+        sides = comparison.common_rows(a, b, "score")
         (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
         rows = []
         for name, r in detection.compare(in_a, out_a, in_b, out_b, images).items():

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
 import typer
+from typer.core import TyperGroup
 
 from harness.cli import data
 from harness.cli.augment import app as augment
@@ -10,9 +16,35 @@ from harness.cli.run import run
 from harness.cli.show import compare, leaderboard, list_plugins
 from harness.cli.train import train
 from harness.cli.weights import app as weights
+from harness.escape import printable
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with an argument is told without the control characters that it may hold."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """See `click.Command.make_context`."""
+        with _printable_errors():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Group.invoke`, which parses the arguments of the command, too."""
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = printable(error.message)
+        raise
+
 
 app = typer.Typer(
     name="harness",
+    cls=Commands,
     help="Benchmark the robustness of image classifiers (covariate shift, certification, out-of-distribution "
     "detection), with test-time methods and paired statistics, and train them.",
     no_args_is_help=True,

@@ -174,7 +174,7 @@ def run(
                 skip_bad=on_bad_image is OnBadImage.skip,
                 report=report,
             )
-    for entries in leaderboard.boards(record.load(path) for path in written).values():
+    for entries in leaderboard.boards(leaderboard.readable(written, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
     missing = sum(len(job.pairs) for job in jobs) - len(written)
     if missing:
@@ -227,4 +227,4 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
     caption = "Calls are of single images. Time from a short measurement on this machine"
     learns = any(plugins.detector.kind in plugins.AXES[job.suite.axis].kinds for job, _ in found)
     caption += ", without what detectors learn and are tuned on first." if learns else "."
-    return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption)
+    return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption, multiline=True)

@@ -48,7 +48,7 @@ def list_plugins(
         if kind in (None, name):
             rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
             rows += [[name, family.summary, ""] for name, family in registry.families.items()]
-            console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows))
+            console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows, multiline=True))
     if kind in (None, Kind.recipes):
         found = [recipes.load(name) for name in recipes.names()]
         rows = [[recipe.name, recipe.about, recipe.expected] for recipe in found]
@@ -71,7 +71,7 @@ def compare(
     plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
-    records = leaderboard.find(results)
+    records = leaderboard.find(results, console.leave_out)
     left, right = comparison.pair(a, b, records, suite)
     comparison.check_pairable(left, right)
     console.show(plugins.suite.configure(left.suite)[1].compare(left, right))
@@ -103,21 +103,24 @@ def leaderboard(
         raise HarnessError(
             f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
         )
-    everything = boards.find(results)
+    everything = boards.find(results, console.leave_out)
     records = [r for r in everything if boards.is_of(r, suite)]
     if not records:
         raise HarnessError(
             f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
         )
-    for entries in boards.boards(boards.having(records, metric) if metric else records).values():
+    groups = boards.boards(boards.having(records, metric) if metric else records).values()
+    for entries in groups:
         console.show(boards.by_condition(entries, metric) if metric else boards.ranking(entries))
-        if plot:
-            console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))
-    if published:
-        for table in boards.published(results):
-            console.show(table)
+        if doubts := boards.doubtful(entries):
+            console.warn(doubts)
+    for table in boards.published(results, console.leave_out) if published else ():
+        console.show(table)
     if write:
         shipped = [r for r in everything if r.path and not boards.is_local(r.path, results)]
         with writing(results / "leaderboard.md") as file:
-            file.write_text(boards.page(shipped))
+            file.write_text(boards.page(shipped), encoding="utf-8")
         console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
+    # Last, since a figure may need a sample table that is not there.
+    for entries in groups if plot else ():
+        console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))

@@ -32,7 +32,9 @@ def list_weights(
     published = _published().values()
     caption = f"Files go into {sources.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
     header = ["name", "file", "state", "licence"]
-    console.show(leaderboard.Table("Published weights", header, [_row(source) for source in published], caption))
+    console.show(
+        leaderboard.Table("Published weights", header, [_row(source) for source in published], caption, multiline=True)
+    )
     for line in _addresses(source for source in published if not source.find()):
         console.out.print(line, markup=False, soft_wrap=True)
 

@@ -1,0 +1,43 @@
+"""Text from files, servers and networks as it may be shown: what would steer a terminal or a page is written out."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control and format characters, lone surrogates, and separators of lines and paragraphs."""
+
+MARKUP = [
+    (r"\\", r"\\\\"),
+    (r"\|", r"\\|"),
+    (r"&(?=[#\w])", "&amp;"),
+    (r"<(?=[A-Za-z/!?])", "&lt;"),
+    (r"(?<=\S)>", "&gt;"),
+    (r"\*|\$|~(?=~)|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|:(?=//)|(?<=\bwww)\.", r"\\\g<0>"),
+]
+"""What GitHub's Markdown takes for more than text, and how it is written so that it stays text: first backslashes and
+borders of cells, then entities and tags, emphasis, formulas, links and addresses.
+"""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with characters that nobody sees, or that move what others see, as Python writes them: ``\x1b``.
+
+    keep: such characters that stay, as line breaks in a message of several lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    steering = (c for c in text if c not in keep and unicodedata.category(c) in STEERING)
+    return text.translate({ord(c): c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in steering})
+
+
+def markdown(text: str, paragraph: bool = False) -> str:
+    """The text, printable and in one line, so that Markdown shows it as it is: no cell ends, no tag, no link.
+
+    paragraph: it begins a paragraph, not a cell or a heading.
+    """
+    text = printable(text)
+    for pattern, written in MARKUP:
+        text = re.sub(pattern, written, text)
+    return re.sub(r"\A(\d*)(?=[#>+=-]|(?<=\d)[.)]\s)", r"\1\\", text) if paragraph else text
