@@ -24,6 +24,7 @@ ORDER = [
     "published",
     "diffusion",
     "classifier",
+    "checkpoint",
     "weights",
     "zoo",
     "adm",
