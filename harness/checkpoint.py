@@ -20,11 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness import plugins
+from harness import formats, plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.errors import missing
-from harness.files import PAGE, file_sha256, is_page, writing
-from harness.published import read_state, unwrapped
+from harness.files import file_sha256, parse_json, writing
+from harness.published import read_state, recorded, unwrapped
+from harness.sources import chosen
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
@@ -67,9 +68,13 @@ def write(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
 
 def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
     """Read a checkpoint, naming what is wrong with a file that is not one."""
-    given, path = path, path / "model.safetensors" if path.is_dir() else path
-    if not path.is_file():
+    given, part = chosen(path)
+    path = given / "model.safetensors" if given.is_dir() else given
+    if part:
+        raise HarnessError(f"{path} holds one network: leave out #{part}.")
+    if not path.exists():
         raise missing(given, no_checkpoint(path))
+    formats.check(path, safetensors=True)
     sha256 = file_sha256(path)
     if expected_sha256 and sha256 != expected_sha256:
         raise HarnessError(
@@ -81,14 +86,14 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except SafetensorError as error:
-        raise HarnessError(f"{path} is not a readable safetensors file: {_what_it_is(path, error)}") from error
+        raise HarnessError(f"{path} is not a readable safetensors file: {error}. Fetch or train it again.") from error
     if HEADER not in metadata:
         raise HarnessError(
             f"{path} holds tensors but no {HEADER!r} header, so its architecture is unknown. "
             "Load it in a plugin file that builds the network (see the README: a model in one file)."
         )
     try:
-        return Checkpoint(path, sha256, dict(json.loads(metadata[HEADER])), tensors)
+        return Checkpoint(path, sha256, dict(parse_json(metadata[HEADER])), tensors)
     except (ValueError, TypeError) as error:
         raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
 
@@ -96,20 +101,6 @@ def read(path: Path, expected_sha256: str | None = None) -> Checkpoint:
 def no_checkpoint(path: Path | str, more: str = "") -> str:
     """What to say where nothing is."""
     return f"No checkpoint at {path}{more}. Train one (harness train --help) or give the path of an existing one."
-
-
-def _what_it_is(path: Path, error: Exception) -> str:
-    if is_page(path):
-        return PAGE
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start[:2] == b"PK" or start[:1] == b"\x80":
-        return (
-            "it is a pickle, which can run code when it is opened. Weights of a published model load by its name, with "
-            "--weights NAME=FILE (harness weights list); for others write a plugin file with torch.load(file, "
-            "weights_only=True)."
-        )
-    return f"{error}. Fetch or train it again."
 
 
 def build(checkpoint: Checkpoint) -> nn.Module:
@@ -194,10 +185,10 @@ def published(
     """
     # Files from before torch 0.4.1 lack the batch counters, which nothing reads outside of training.
     counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    tensors = unwrapped(ours(read_state(path, kind, origin)), network.state_dict().keys())
+    tensors = unwrapped(path, ours(read_state(path, kind, origin)), network.state_dict().keys())
     complaint, remedy = f"{path} does not hold the {kind}", f"Give the file of this network and its classes. {origin}"
     loaded = _load(network, {**counters, **tensors}, complaint, remedy)
-    return loaded, Weights(path.stem, file_sha256(path), path.name)
+    return loaded, recorded(path)
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -120,6 +120,7 @@ STARTS: Sequence[tuple[bytes, str]] = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\x93NUMPY", "an array of numpy (.npy)"),
+    (b"GGUF", "a GGUF file"),
     (b"PAR1", "a Parquet file"),
     (b"ARROW1", "an Arrow file"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),

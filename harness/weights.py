@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
@@ -20,11 +18,15 @@ from harness.checkpoint import is_checkpoint as is_checkpoint
 from harness.checkpoint import published as published
 from harness.checkpoint import write as write
 from harness.diffusion import hub
-from harness.diffusion.adm import flags_beside, load_adm
+from harness.diffusion.adm import load_adm
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.flags import flags_beside
 from harness.diffusion.schedule import SCHEDULES
 from harness.errors import near_matches
-from harness.files import file_sha256
+from harness.files import file_sha256 as file_sha256
+from harness.files import parse_json
+from harness.published import recorded
+from harness.sources import chosen
 from harness.types import Absent, HarnessError, Weights
 
 PICKLED = {".pt", ".pth", ".ckpt", ".bin"}
@@ -40,11 +42,13 @@ def classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weight
 
 def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
     """A denoiser from a harness checkpoint, from ADM's ``X.pt`` with its flags in ``X.json``, or a diffusers folder."""
+    file, _ = chosen(path)
     if hub.is_unet(path):
-        return hub.load_unet(path), _several(path.name, hub.files(path))
-    if path.suffix in PICKLED and path.exists():
-        flags, info = flags_beside(path), _several(path.stem, [path, path.with_suffix(".json")])
-        return load_adm(path, flags), replace(info, details={**info.details, "arguments": asdict(flags)})
+        config, tensors, *others = hub.files(path)
+        return hub.load_unet(path), replace(recorded(config, beside=(tensors, *others)), name=path.name)
+    if file.suffix in PICKLED and file.exists():
+        flags = flags_beside(file)
+        return load_adm(path, flags), recorded(path, {"arguments": asdict(flags)}, [file.with_suffix(".json")])
     checkpoint = of_kind(read(path, sha256), "denoiser")
     name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")
     if name not in SCHEDULES or not isinstance(steps, int):
@@ -52,13 +56,6 @@ def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
     schedule = SCHEDULES[name](steps)
     schedule = schedule.rescaled() if checkpoint.header.get("rescale_timesteps") else schedule
     return Denoiser(build(checkpoint), schedule), checkpoint.weights
-
-
-def _several(name: str, files: Sequence[Path]) -> Weights:
-    """What a record says about weights whose configuration is a file of its own: the hash is of both."""
-    found = {file.name: file_sha256(file) for file in files}
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
-    return Weights(name, digest, files[0].name, {"files": found})
 
 
 def autoencoder(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
@@ -72,7 +69,7 @@ def card(name: str) -> dict[str, Any]:
     file = resources.files("harness.registry.checkpoints") / f"{name}.json"
     if not file.is_file():
         raise HarnessError(f"The bundled checkpoint {name!r} has no card: {file} is missing. Reinstall the package.")
-    return dict(json.loads(file.read_text()))
+    return dict(parse_json(file.read_text()))
 
 
 def bundled(name: str) -> tuple[Path, str]:
@@ -121,9 +118,10 @@ def _is_path(name: str, registry: plugins.Registry) -> bool:
     """
     if name in registry or name.partition(":")[0] in registry:
         return False
-    if Path(name).exists():
+    file, _ = chosen(Path(name))
+    if file.exists():
         return True
-    if Path(name).suffix in ENDINGS:
+    if file.suffix in ENDINGS:
         raise Absent(no_checkpoint(name))
     start, slash, _ = name.partition("/")
     names = [*registry.families, *(entry.name for entry in registry.entries())]

@@ -101,7 +101,7 @@ def convert(
 def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
     """A diffusion model that nobody published: an ADM checkpoint with its flags beside it, or after its name."""
     from harness import adm, plugins
-    from harness.diffusion.adm import flags_beside
+    from harness.diffusion.flags import flags_beside
     from harness.weights import PICKLED, find_denoiser
 
     if file:
