@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness import formats, plugins
+from harness import bounded, formats, plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.errors import missing
 from harness.files import file_sha256, parse_json, writing
@@ -108,9 +108,14 @@ def build(checkpoint: Checkpoint) -> nn.Module:
     header = checkpoint.header
     try:
         entry = plugins.architecture[str(header["architecture"])]
+        elements = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+        bounded.check(lambda: entry.build(**header.get("arguments", {})), len(checkpoint.tensors), elements)
         with torch.device("meta") if entry.facts.get("assigned") else nullcontext():
             body = entry.build(**header.get("arguments", {}))
         network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
+    except bounded.TooLarge as error:
+        complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"
+        raise HarnessError(f"{complaint}: {error}. Fetch or train it again.") from error
     except HarnessError:
         raise
     except Exception as error:  # of any architecture, for any arguments

@@ -20,6 +20,9 @@ from harness.errors import HarnessError
 TEXT_LIMIT = 64 * 2**20
 """Bytes that a file of text or JSON may have: records and manifests are far below, and /dev/zero is not."""
 
+NESTED = 100
+"""Levels of lists and objects in text that is parsed; records have 6."""
+
 
 @contextlib.contextmanager
 def writing(file: Path) -> Iterator[Path]:
@@ -76,16 +79,34 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """What TOML says; ValueError whatever is wrong with it, nesting that exhausts the stack included."""
+    """What TOML says; ValueError whatever is wrong with it, also for integers of more than 64 bits, as TOML has it."""
     table: dict[str, Any] = _parsed(tomllib.loads, text)
+    if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in _values(table)):
+        raise ValueError("an integer has more than 64 bits")
     return table
 
 
 def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
     try:
-        return parse(text)
+        parsed = parse(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    for _ in _values(parsed):  # which raises for what would exhaust the stack wherever it is shown
+        pass
+    return parsed
+
+
+def _values(parsed: Any) -> Iterator[Any]:
+    """What is neither a list nor a dict in parsed text; ValueError where these are nested more than `NESTED` deep."""
+    waiting = [(0, parsed)]
+    while waiting:
+        depth, held = waiting.pop()
+        if depth > NESTED:
+            raise ValueError("it is nested too deeply")
+        if isinstance(held, dict | list):
+            waiting += [(depth + 1, value) for value in (held.values() if isinstance(held, dict) else held)]
+        else:
+            yield held
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from harness import bounded
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.flags import GROUPS
 from harness.diffusion.flags import AdmFlags as AdmFlags
@@ -145,8 +146,15 @@ def unet(flags: AdmFlags) -> nn.Module:
 def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
     """The denoiser in a `.pt` file as guided-diffusion publishes them, in float32 on the CPU."""
     state = read_state(path, "ADM checkpoint", "Get one from the links in guided-diffusion's README.")
-    with torch.device("meta"):  # neither memory nor random draws for weights that are replaced at once
-        network = unet(flags)
+    elements = sum(tensor.numel() for tensor in state.values())
+    try:
+        # Neither memory nor random draws for weights that are replaced at once.
+        with bounded.at_most(len(state), elements), torch.device("meta"):
+            network = unet(flags)
+    except bounded.TooLarge as error:
+        raise HarnessError(
+            f"{path} does not fit its flags: {error}. Take the flags from where the checkpoint was published."
+        ) from error
     try:
         converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
         network.load_state_dict(converted, strict=True, assign=True)
