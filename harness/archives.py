@@ -72,7 +72,7 @@ def check_directory(path: Path) -> None:
         tail = file.read()
     end = tail[-22:]
     if end[:4] != b"PK\x05\x06" or end[20:] != b"\0\0":
-        raise ValueError("it was cut short: the list of its members is missing")
+        raise ValueError("the list of its members does not end it: it was cut short, or something follows it")
     length, start = struct.unpack("<II", end[12:20])
     place = size - 22
     if tail[-42:-38] == b"PK\x06\x07":
@@ -109,7 +109,7 @@ def check_legacy_claims(path: Path) -> None:
         for _ in range(4):  # protocol, machine, what was saved, keys of the storages
             total += sum(Claims(file).storages.values())
     if total > size:
-        raise ValueError(f"its tensors claim {total:,} bytes, and the file has {size:,}")
+        raise ValueError(f"its tensors claim {total:,} bytes, and the file has {size:,}: it was cut short")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Claims:
                     raise ValueError(f"its pickle has more than {OPERATIONS:,} steps")
                 self._take(step, value)
         except (IndexError, KeyError, struct.error, AttributeError, TypeError) as error:
-            raise ValueError(f"its pickle is damaged ({type(error).__name__})") from error
+            raise ValueError(f"its pickle is damaged or was cut short ({type(error).__name__})") from error
 
     def _take(self, step: str, value: Any) -> None:
         stack = self._stack

@@ -24,7 +24,7 @@ from harness import bounded, formats, plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.errors import missing
 from harness.files import file_sha256, parse_json, writing
-from harness.published import read_state, recorded, unwrapped
+from harness.published import first_line, read_state, recorded, unwrapped
 from harness.sources import chosen
 from harness.types import HarnessError, Weights
 
@@ -120,7 +120,7 @@ def build(checkpoint: Checkpoint) -> nn.Module:
         raise
     except Exception as error:  # of any architecture, for any arguments
         raise HarnessError(
-            f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {error}). "
+            f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {first_line(error)}). "
             "Fetch or train it again."
         ) from error
     complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"

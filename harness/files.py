@@ -91,6 +91,10 @@ def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
         parsed = parse(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # Python's advice, which is not the reader's
+            raise ValueError("a number has thousands of digits") from error
+        raise
     for _ in _values(parsed):  # which raises for what would exhaust the stack wherever it is shown
         pass
     return parsed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -30,6 +31,7 @@ REMEDIES = {
     "an ONNX model": f"Load it in a plugin file. {SAVED_BY}",
     "a GGUF file": f"Its numbers are quantised. {SAVED_BY}",
     "an index of shards": "Join the shards that it names into one file and give that.",
+    "text": "Fetch it again from its publisher.",
     "JSON": "Give the file of weights, not its configuration.",
 }
 """What to do, by the beginning of what a file is."""
@@ -56,7 +58,7 @@ def check(path: Path, safetensors: bool) -> None:
         raise HarnessError(f"{path} is a folder. Give the file of weights in it, where one file holds all of them.")
     check_regular(path)
     held = what_is(path)
-    if held == SAFETENSORS and safetensors:
+    if held in (None, SAFETENSORS) and safetensors:
         _check_header(path)
     elif held == SAFETENSORS:
         raise HarnessError(f"{path}: it is {held}. Give it the name {path.with_suffix('.safetensors').name}.")
@@ -74,10 +76,12 @@ def check(path: Path, safetensors: bool) -> None:
 def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+    if length > path.stat().st_size - 8:
+        raise HarnessError(
+            f"{path} is not a readable safetensors file: it was cut short or is something else. Fetch or train it again."
+        )
     if length > HEADER:
         raise HarnessError(f"{path}: its header has {length:,} bytes, and {HEADER:,} are more than any network needs.")
-    if length > path.stat().st_size - 8:
-        raise HarnessError(f"{path} was cut short: not even its header is whole. Fetch or train it again.")
 
 
 def what_is(path: Path) -> str | None:
@@ -93,7 +97,7 @@ def what_is(path: Path) -> str | None:
         return "an ONNX model"
     if start.lstrip()[:1] == b"{" and held is None:
         return "an index of shards (JSON)" if path.name.endswith(".index.json") or b'"weight_map"' in start else "JSON"
-    return held
+    return "text" if held is None and re.fullmatch(rb"[\t\n\r -~]+", start) else held
 
 
 def _zipped(path: Path) -> str | None:

@@ -133,6 +133,11 @@ def unpickled(path: Path) -> Any:
             archives.check_claims(path, archives.members(path))
         else:
             archives.check_legacy_claims(path)
+    except ValueError as error:
+        raise HarnessError(
+            f"{path} is not a checkpoint of tensors: {first_line(error)}. Fetch it again from its publisher."
+        ) from error
+    try:
         with harmless():
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # for a damaged file that may be anything, assertions and struct.error included
@@ -142,7 +147,7 @@ def unpickled(path: Path) -> Any:
                 "opened. Where you trust it, save its state dict alone with torch.save and give that file."
             ) from error
         raise HarnessError(
-            f"{path} is not a checkpoint of tensors: it was cut short or is something else ({_short(error)}). Fetch it "
+            f"{path} is not a checkpoint of tensors: it was cut short or is something else ({first_line(error)}). Fetch it "
             "again from its publisher."
         ) from error
 
@@ -157,8 +162,8 @@ def _objects(path: Path) -> str:
     return f" ({', '.join(found[:LISTED])}{more})" if found else ""
 
 
-def _short(error: Exception) -> str:
-    """The reason, without torch's advice to trust the file."""
+def first_line(error: Exception) -> str:
+    """The reason in short, without torch's advice to trust the file."""
     first = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
     return first.strip().split("\n")[0][:150].rstrip(". ") or type(error).__name__
 
@@ -177,5 +182,7 @@ def _safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         tensors: Mapping[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise HarnessError(f"{path} is not a readable safetensors file: {_short(error)}. Fetch it again.") from error
+        raise HarnessError(
+            f"{path} is not a readable safetensors file: {first_line(error)}. Fetch it again."
+        ) from error
     return tensors

@@ -51,7 +51,7 @@ def denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
         return load_adm(path, flags), recorded(path, {"arguments": asdict(flags)}, [file.with_suffix(".json")])
     checkpoint = of_kind(read(path, sha256), "denoiser")
     name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")
-    if name not in SCHEDULES or not isinstance(steps, int):
+    if not isinstance(name, str) or name not in SCHEDULES or not isinstance(steps, int):
         raise HarnessError(f"{path}: schedule {name!r} of {steps!r} steps is none of {', '.join(SCHEDULES)}.")
     schedule = SCHEDULES[name](steps)
     schedule = schedule.rescaled() if checkpoint.header.get("rescale_timesteps") else schedule

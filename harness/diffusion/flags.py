@@ -17,6 +17,9 @@ MULTIPLIERS = {32: "1,2,2,2", 64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4
 # Flags convertible at one value only: another means that the network does not predict noise.
 REQUIRED = {"predict_xstart": False}
 
+# Each halves the side: no image has a side of 2^12 times the smallest.
+LEVELS = 12
+
 # Of every group norm.
 GROUPS = 32
 
@@ -60,6 +63,8 @@ class AdmFlags:
     rescale_timesteps: bool = False
 
     def __post_init__(self) -> None:
+        if len(self.channel_mult.split(",")) > LEVELS:
+            raise _inconvertible(f"channel_mult of more than {LEVELS} levels", f"up to {LEVELS}")
         if not self.widths:
             raise _inconvertible(f"image_size={self.image_size}", f"{', '.join(map(str, MULTIPLIERS))} by default")
         if self.widths[0] != self.num_channels:

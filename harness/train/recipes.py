@@ -18,7 +18,7 @@ from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
 SETTABLE = {"model", *options()}
-LIMIT = 2**20
+LIMIT = 2**16
 """Bytes of a recipe."""
 SPELT = {dict: "table", list: "list", str: "text"}
 
