@@ -15,7 +15,7 @@ from harness.types import HarnessError
 SLACK = 2**20
 """Elements beyond those of the file: buffers that no state dict keeps."""
 MODULES = 20
-"""Modules per tensor of the file, most of which have no tensors; and as many thousand in any case."""
+"""Modules per tensor of the file, most of which have no tensors; and as many hundred in any case."""
 
 
 class TooLarge(HarnessError):
@@ -25,7 +25,7 @@ class TooLarge(HarnessError):
 @contextmanager
 def at_most(tensors: int, elements: int) -> Iterator[None]:
     """In its scope a network with many more tensors, elements or modules raises TooLarge while it is being built."""
-    left = {"elements": elements + SLACK, "modules": MODULES * (tensors + 1000)}
+    left = {"elements": elements + SLACK, "modules": MODULES * (tensors + 100)}
 
     def take(what: str, count: int) -> None:
         left[what] -= count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,19 @@ def _nested(path: Path, saved: Any) -> tuple[str, Any]:
 
 def _groups(saved: Any) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """All tensors of each dict and list in a file, by the keys that lead there, with dots between."""
-    seen, waiting = set(), [((), saved)]
+    seen: set[int] = set()
+    waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), saved)])
     while waiting:
-        keys, held = waiting.pop()
+        keys, held = waiting.popleft()
         if id(held) in seen or len(keys) > DEPTH:
             continue
         seen.add(id(held))
         items = list(_items(held))
         if tensors := {str(key): value for key, value in items if isinstance(value, Tensor)}:
             yield ".".join(keys), tensors
-        waiting += [((*keys, str(key)), value) for key, value in items if not isinstance(value, Tensor | str | bytes)]
+        waiting.extend(
+            ((*keys, str(key)), value) for key, value in items if not isinstance(value, Tensor | str | bytes)
+        )
 
 
 def _items(held: Any) -> Iterator[tuple[Any, Any]]:

@@ -78,7 +78,8 @@ def _check_header(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
     if length > path.stat().st_size - 8:
         raise HarnessError(
-            f"{path} is not a readable safetensors file: it was cut short or is something else. Fetch or train it again."
+            f"{path} is not a readable safetensors file: it was cut short or is something else. Fetch or train it "
+            "again."
         )
     if length > HEADER:
         raise HarnessError(f"{path}: its header has {length:,} bytes, and {HEADER:,} are more than any network needs.")

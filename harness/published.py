@@ -147,8 +147,8 @@ def unpickled(path: Path) -> Any:
                 "opened. Where you trust it, save its state dict alone with torch.save and give that file."
             ) from error
         raise HarnessError(
-            f"{path} is not a checkpoint of tensors: it was cut short or is something else ({first_line(error)}). Fetch it "
-            "again from its publisher."
+            f"{path} is not a checkpoint of tensors: it was cut short or is something else ({first_line(error)}). "
+            "Fetch it again from its publisher."
         ) from error
 
 

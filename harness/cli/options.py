@@ -19,7 +19,12 @@ RESULTS = Path("results")
 Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
 Files = Annotated[
     list[str],
-    typer.Option("--weights", metavar="NAME=FILE", help="Weights of a published model, from your disk. Repeatable."),
+    typer.Option(
+        "--weights",
+        metavar="NAME=FILE",
+        help="Weights of a published model, from your disk; FILE#PART where a file holds several networks, such as "
+        "both.pth#model_ema. Repeatable.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
