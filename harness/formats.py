@@ -12,7 +12,7 @@ from harness.files import STARTED, check_regular, sniff
 
 SAVED_BY = "Save the network's state_dict() with torch.save, or as safetensors, and give that file."
 REMEDIES = {
-    "a Git LFS pointer": "Then give the same name again.",
+    "a Git LFS pointer": "Run that and give the same file again.",
     "empty": "Fetch it again from its publisher.",
     "all zeros": "Fetch it again from its publisher.",
     "an HTML page": "Fetch it again from its publisher.",

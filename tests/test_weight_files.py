@@ -20,9 +20,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness import archives, bounded, cli, formats, plugins, sources, weights, zoo
+from harness.cli.options import threads
 from harness.published import read_state, recorded, unwrapped
 from harness.settings import parse
 from harness.train import recipes
+from harness.train.optimize import learning_rate
 from harness.train.spec import TrainSpec
 from harness.types import HarnessError
 
@@ -483,3 +485,14 @@ def test_settings_that_fit_in_64_bits_are_read() -> None:
     values = parse("x:a=9223372036854775807,b=1e300,c=-1,2", "a=9223372036854775807,b=1e300,c=-1,2",
                    {"a": int, "b": float, "c": tuple[int, ...]}, {})  # fmt: skip
     assert values == {"a": 2**63 - 1, "b": 1e300, "c": (-1, 2)}
+
+
+@pytest.mark.parametrize("workers", ["9" * 6000, "\u00b2", "-1", "many"])
+def test_the_number_of_threads_is_a_plain_one(workers: str) -> None:
+    with pytest.raises(HarnessError, match="give a number of threads"):
+        threads(workers, ())
+
+
+def test_the_steps_of_a_schedule_are_a_plain_number() -> None:
+    with pytest.raises(HarnessError, match="is none of cosine, constant and step:N"):
+        learning_rate(TrainSpec(model="vit", schedule="step:" + "9" * 6000), 1.0)

@@ -63,8 +63,8 @@ def threads(workers: str, datasets: Iterable[Dataset]) -> int:
 
     if workers == "auto":
         return decoders(datasets)
-    if not workers.isdigit():
-        raise HarnessError(f"--workers {workers!r}: give a number of threads, 0 for none, or auto.")
+    if not workers.isdecimal() or len(workers) > 4:
+        raise HarnessError(f"--workers {workers!r}: give a number of threads below 10,000, 0 for none, or auto.")
     return int(workers)
 
 

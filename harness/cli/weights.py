@@ -70,6 +70,7 @@ def convert(
     flags being in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import adm, console, plugins, sources, zoo
+    from harness.files import check_regular
     from harness.weights import ENDINGS, find_classifier, find_denoiser
 
     plugins.discover(*plugin)
@@ -83,7 +84,9 @@ def convert(
     if file:
         name = name or _named(file)
         give([f"{name}={file}"])
-    elif sources.chosen(Path(what))[0].suffix in ENDINGS:
+    elif (path := sources.chosen(Path(what))[0]).suffix in ENDINGS:
+        if path.exists():
+            check_regular(path)
         raise HarnessError(f"{what}: there is no such file, here or in {sources.folder().absolute()}.")
     else:
         name = what

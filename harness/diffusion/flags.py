@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.diffusion.schedule import SCHEDULES, Schedule
-from harness.files import parse_json, read_limited
+from harness.files import check_regular, parse_json, read_limited
 from harness.types import HarnessError
 
 # What an empty `channel_mult` stands for, by image size; 32 is improved-diffusion's.
@@ -134,8 +134,9 @@ def _integers(flag: str, text: str) -> tuple[int, ...]:
 def flags_beside(path: Path) -> AdmFlags:
     """The flags of ``X.pt``, from the JSON object in ``X.json``; raises HarnessError where there is none."""
     file = path.with_suffix(".json")
-    if not path.is_file():
+    if not path.exists():
         raise HarnessError(f"No checkpoint at {path}. Give the path of an existing one.")
+    check_regular(path)
     if not file.exists():
         raise HarnessError(
             f"{path} does not say what network it holds. Put guided-diffusion's flags into {file}, as a JSON object, "

@@ -86,7 +86,7 @@ class TrainSpec:
     conditional_weight: float = option(0.0, "Its weight lambda in the noise prediction.", DIFFAUG, min=0, max=1)
 
     augment: str = option("", "Augmentation of every image: see harness list augmentations.", AUGMENT)
-    image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0)
+    image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0, max=2**14)
     mixup: float = option(0.0, "Mixup alpha; 0: none.", AUGMENT, min=0)
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
