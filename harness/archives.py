@@ -19,6 +19,8 @@ from typing import IO, Any
 
 DIRECTORY = 32 * 2**20
 """Bytes that the list of an archive's members may have: about 400,000 of them."""
+PICKLED = 64 * 2**20
+"""Bytes of a pickle beside the numbers."""
 OPERATIONS = 5_000_000
 """Steps that a pickle may have: 100,000 tensors take 45 each, and each step may cost 200 bytes."""
 TUPLE_DEPTH, TUPLE_WEIGHT = 32, 100_000
@@ -36,19 +38,29 @@ MAGIC = 0x1950A86A20F9469CFC6C
 """First object of a file that torch wrote before its archives."""
 
 
+def check(path: Path) -> None:
+    """Raises ValueError, with the reason, for a file that torch should not open: see `members` and `check_claims`."""
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"PK"
+        if zipped:
+            check_claims(path, members(path))
+        else:
+            check_legacy_claims(path)
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, EOFError, OverflowError, MemoryError) as error:
+        raise ValueError(f"it was cut short or is damaged ({error or type(error).__name__})") from error
+
+
 def members(path: Path) -> list[str]:
-    """Names in a zip archive that was written as torch writes them.
+    """Names, in small letters, in a zip archive that was written as torch writes them.
 
     Raises ValueError, with the reason, for compressed members, members that overlap or claim more bytes than the file
     has, two of one name, and for what is no whole zip archive.
     """
     size = path.stat().st_size
     check_directory(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from error
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
@@ -58,7 +70,8 @@ def members(path: Path) -> list[str]:
         end = info.header_offset + 30 + info.compress_size
     if end > size:
         raise ValueError("its members claim more bytes than it has")
-    names = [info.filename for info in infos]
+    # torch's reader takes no notice of capitals.
+    names = [info.filename.lower() for info in infos]
     if len(set(names)) < len(names):
         raise ValueError("two of its members have one name")
     return names
@@ -88,15 +101,18 @@ def check_directory(path: Path) -> None:
 
 def check_claims(path: Path, names: list[str]) -> None:
     """Raises ValueError where the pickle of an archive claims what the archive does not hold; `names`: `members`."""
-    pickled = next((name for name in names if name.endswith("data.pkl")), "")
-    if not pickled:
+    pickles = [name for name in names if name.endswith("data.pkl")]
+    if len(pickles) != 1 or len({name.partition("/")[0] for name in names}) > 1:
         raise ValueError("it is a zip archive, but none that torch.save wrote")
-    folder = pickled.removesuffix("data.pkl")
+    folder = pickles[0].removesuffix("data.pkl")
     with zipfile.ZipFile(path) as archive:
-        stored = {info.filename: info.file_size for info in archive.infolist()}
-        content = archive.read(pickled)
+        infos = {info.filename.lower(): info for info in archive.infolist()}
+        if infos[pickles[0]].file_size > PICKLED:
+            raise ValueError(f"its pickle has more than {PICKLED:,} bytes")
+        content = archive.read(infos[pickles[0]])
     for key, claimed in Claims(BytesIO(content)).storages.items():
-        if stored.get(f"{folder}data/{key}", 0) < claimed:
+        record = infos.get(f"{folder}data/{key}".lower())
+        if (record.file_size if record else 0) < claimed:
             raise ValueError(f"a tensor claims {claimed:,} bytes of {key[:80]!r}, which has fewer")
 
 
@@ -104,10 +120,11 @@ def check_legacy_claims(path: Path) -> None:
     """The same for a file from before torch's archives: five pickles, and the numbers behind them."""
     size, total = path.stat().st_size, 0
     with path.open("rb") as file:
-        if Claims(file).last != MAGIC:
-            raise ValueError("it is a pickle, but none that torch.save wrote")
-        for _ in range(4):  # protocol, machine, what was saved, keys of the storages
-            total += sum(Claims(file).storages.values())
+        start = BytesIO(file.read(PICKLED))
+    if Claims(start).last != MAGIC:
+        raise ValueError("it is a pickle, but none that torch.save wrote")
+    for _ in range(4):  # protocol, machine, what was saved, keys of the storages
+        total += sum(Claims(start).storages.values())
     if total > size:
         raise ValueError(f"its tensors claim {total:,} bytes, and the file has {size:,}: it was cut short")
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from torch import Tensor, nn
 from harness import bounded, formats, plugins
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.errors import missing
-from harness.files import file_sha256, parse_json, writing
+from harness.files import check_regular, file_sha256, parse_json, writing
 from harness.published import first_line, read_state, recorded, unwrapped
 from harness.sources import chosen
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
+LARGEST = 2**12
+"""Side in pixels of the images that a network may want."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,13 @@ def build(checkpoint: Checkpoint) -> nn.Module:
     try:
         entry = plugins.architecture[str(header["architecture"])]
         elements = sum(tensor.numel() for tensor in checkpoint.tensors.values())
-        bounded.check(lambda: entry.build(**header.get("arguments", {})), len(checkpoint.tensors), elements)
-        with torch.device("meta") if entry.facts.get("assigned") else nullcontext():
-            body = entry.build(**header.get("arguments", {}))
+        make = partial(entry.build, **header.get("arguments", {}))
+        bounded.check(make, len(checkpoint.tensors), elements)
+        with (
+            bounded.at_most(len(checkpoint.tensors), elements),
+            torch.device("meta") if entry.facts.get("assigned") else nullcontext(),
+        ):
+            body = make()
         network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
     except bounded.TooLarge as error:
         complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"
@@ -164,6 +171,8 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
     """A body with its normalisation around it, as its architecture's kind and the training objective want it."""
     if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
         sizes = [(int(height), int(width)) for height, width in checkpoint.header.get("sizes", ())]
+        if not all(1 <= side <= LARGEST for size in sizes for side in size):
+            raise ValueError(f"images of the sizes {checkpoint.header['sizes']!r:.80}")
         interpolation = checkpoint.header.get("interpolation", "bicubic")
         if interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f"interpolation {interpolation!r}")
@@ -200,6 +209,7 @@ def is_checkpoint(path: Path) -> bool:
     """Whether a file is a harness checkpoint, or a damaged one, or a path a training run's folder."""
     if path.suffix != ".safetensors":
         return path.is_dir()
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             return HEADER in (file.metadata() or {})

@@ -120,7 +120,8 @@ def _sha256(path: Path, stamp: tuple[int, int]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; remembered until the file changes."""
+    """SHA-256 of a file's bytes; remembered until the file changes. Raises HarnessError for what is no regular file."""
+    check_regular(path)
     status = path.stat()
     return _sha256(path, (status.st_mtime_ns, status.st_size))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def _zipped(path: Path) -> str | None:
         check_directory(path)
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, OverflowError):
         return None
     for ending, what in ZIPPED:
         if any(f"/{name}".endswith(ending) for name in names):

@@ -129,10 +129,7 @@ def unpickled(path: Path) -> Any:
     """What was ``torch.save``d, on the CPU, if it is tensors and what is `harmless`; HarnessError otherwise."""
     formats.check(path, safetensors=False)
     try:
-        if zipped(path):
-            archives.check_claims(path, archives.members(path))
-        else:
-            archives.check_legacy_claims(path)
+        archives.check(path)
     except ValueError as error:
         raise HarnessError(
             f"{path} is not a checkpoint of tensors: {first_line(error)}. Fetch it again from its publisher."
@@ -166,12 +163,6 @@ def first_line(error: Exception) -> str:
     """The reason in short, without torch's advice to trust the file."""
     first = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
     return first.strip().split("\n")[0][:150].rstrip(". ") or type(error).__name__
-
-
-def zipped(path: Path) -> bool:
-    """Whether a file is one of torch's archives, and not of the format before these."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
 
 
 def _safetensors(path: Path) -> Mapping[str, Tensor]:

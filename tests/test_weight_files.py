@@ -330,6 +330,16 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "old storage": (old(tensor(BILLION, BILLION)), "claim 8,000,000,000 bytes, and the file has"),
     "old view": (old(tensor(b"K\x04", BILLION)), "claims more than the 4 numbers"),
+    "decoy": (
+        lambda f: zipped(
+            f, **{"a/version": b"3", "b/data.pkl": START + b"}.", "a/x/data.pkl": tensor(BILLION, BILLION)}
+        ),
+        "none that torch.save wrote",
+    ),
+    "decoy in capitals": (
+        lambda f: zipped(f, **{"a/data.pkl": START + b"}.", "a/DATA.PKL": tensor(BILLION, BILLION)}),
+        "two of its members have one name",
+    ),
     "protocol": (lambda f: f.write_bytes(b"\x80\x04\x95" + bytes(20)), "which torch.save does not write|damaged"),
 }
 
@@ -360,6 +370,23 @@ def test_members_that_overlap_or_share_a_name_are_refused(tmp_path: Path) -> Non
         opened.writestr("archive/data.pkl", b"x")
     with pytest.raises(HarnessError, match="two of its members have one name"):
         read_state(tmp_path / "y.pth", "network", "Origin.")
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_flipped_bit_is_no_traceback(tmp_path: Path, new: bool) -> None:
+    torch.save({"state_dict": network(1), "epoch": 3}, tmp_path / "x.pth", _use_new_zipfile_serialization=new)
+    content = (tmp_path / "x.pth").read_bytes()
+    draws = np.random.default_rng(0)
+    refused = 0
+    for place in draws.integers(len(content) * 8, size=150).tolist():
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        (tmp_path / "x.pth").write_bytes(flipped)
+        try:
+            read_state(tmp_path / "x.pth", "network", "Origin.")
+        except HarnessError:
+            refused += 1
+    assert refused > 5
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -396,6 +423,10 @@ def headed(file: Path, header: Any) -> Path:
         ('{"a": ' + "9" * 6000 + "}", "not a JSON object"),
         ({"architecture": "resnet", "arguments": {"num_classes": 10**9}}, "more elements than the 1 tensors"),
         ({"architecture": "resnet", "arguments": {"num_classes": 10**30}}, "does not describe a network"),
+        (
+            {"architecture": "resnet", "arguments": {"num_classes": 10}, "sizes": [[10**5, 10**5]]},
+            "images of the sizes",
+        ),
         ({"architecture": "vit", "arguments": [3]}, "does not describe a network"),
         ({"architecture": "adm", "arguments": {"num_channels": 2**40}}, "more elements"),
         (
@@ -428,6 +459,25 @@ def test_the_header_of_a_safetensors_file_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{")
     with pytest.raises(HarnessError, match="cut short or is something else"):
         weights.classifier(tmp_path / "x.safetensors")
+
+
+def test_an_architecture_that_looks_at_numbers_is_built_within_its_bounds_all_the_same() -> None:
+    def looking() -> nn.Module:
+        return nn.Linear(int(torch.ones(1).item()), 3)
+
+    bounded.check(looking, 2, 6)
+    with bounded.at_most(2, 6):
+        assert looking().weight.shape == (3, 1)
+    with pytest.raises(bounded.TooLarge, match="more elements"), bounded.at_most(2, 6):
+        nn.Linear(2**14, 2**14)
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+def test_weights_that_are_a_device_are_refused_before_they_are_hashed(small: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/zero")
+    sources.give([f"{small}={name}"])
+    with pytest.raises(HarnessError, match="a pipe or device, not a file"):
+        weights.find_classifier(small)
 
 
 def test_modules_without_tensors_are_counted(tmp_path: Path) -> None:
