@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from harness import weights
 from harness.diffusion.adm import AdmFlags, load_adm
 from harness.diffusion.denoiser import Denoiser
+from harness.published import recorded
 from harness.types import HarnessError, Weights
 
 
-def load(path: Path, flags: AdmFlags, sha256: str | None = None) -> tuple[Denoiser, Weights]:
+def load(
+    path: Path, flags: AdmFlags, sha256: str | None = None, beside: Sequence[Path] = ()
+) -> tuple[Denoiser, Weights]:
     """The denoiser in a published ``.pt`` file, or in what `convert` made of it.
 
-    sha256: of the published file, where it is known; another file is an error.
+    sha256: of the published file, where it is known; another file is an error. beside: the file that flags are from.
     """
     if path.suffix == ".safetensors":
         denoiser, info = weights.denoiser(path)
@@ -25,8 +29,9 @@ def load(path: Path, flags: AdmFlags, sha256: str | None = None) -> tuple[Denois
             )
         original = info.details.get("converted_from", {}).get("sha256")
     else:
-        denoiser, original = load_adm(path, flags), weights.file_sha256(path)
-        info = Weights(path.stem, original, path.name, {"architecture": "adm", "arguments": asdict(flags)})
+        denoiser = load_adm(path, flags)
+        info = recorded(path, {"architecture": "adm", "arguments": asdict(flags)}, beside)
+        original = _original(info)
     if sha256 and original != sha256:
         raise HarnessError(
             f"{path} has SHA-256 {original}, the published file {sha256}: it was changed, or is another one. "
@@ -50,6 +55,12 @@ def write(denoiser: Denoiser, info: Weights, out: Path) -> str:
         "schedule": flags.noise_schedule,
         "steps": flags.diffusion_steps,
         "rescale_timesteps": flags.rescale_timesteps,
-        "converted_from": info.details.get("converted_from", {"file": info.source, "sha256": info.sha256}),
+        "converted_from": info.details.get("converted_from", {"file": info.source, "sha256": _original(info)}),
     }
     return weights.write(out, denoiser.network, header)
+
+
+def _original(info: Weights) -> str:
+    """The hash of the published file alone."""
+    files = info.details.get("files", {})
+    return str(files.get(info.source.partition("#")[0], info.sha256))

@@ -23,7 +23,7 @@ from torch import Tensor
 from harness import noise, plugins, record
 from harness.data import open_dataset, resized
 from harness.deepaugment import Distorter, configured
-from harness.files import check_writable, writing
+from harness.files import check_writable, parse_json, read_limited, writing
 from harness.types import Dataset, HarnessError
 
 MANIFEST = "deepaugment.json"
@@ -101,7 +101,7 @@ def check_usable(out: Path) -> None:
     if not file.is_file():
         return
     try:
-        told = json.loads(file.read_text())
+        told = parse_json(read_limited(file))
         split = told["made_from"]["split"]
         finished = told["status"] == "complete" and len(list(out.glob("*/*"))) >= told["made_from"]["images"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -207,7 +207,7 @@ def _claim(out: Path, told: dict[str, Any], fresh: bool) -> None:
             image.unlink()
     else:
         try:
-            then = dict(json.loads(file.read_text())["made_from"])
+            then = dict(parse_json(read_limited(file))["made_from"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). --fresh starts over.") from error
         changed = sorted(key for key in told.keys() | then.keys() if told.get(key) != then.get(key))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, takewhile
 from pathlib import Path
@@ -15,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness import archives, formats
+from harness.choice import network, several
 from harness.errors import missing
-from harness.files import PAGE, is_page
-from harness.types import HarnessError
+from harness.files import file_sha256
+from harness.sources import chosen
+from harness.types import HarnessError, Weights
 
-NESTED = ("state_dict", "model", "model_state_dict", "net")
-"""Where training scripts put the network in what they save, beside the optimiser and the step."""
 WRAPPER = "module."
 """What ``DataParallel`` and ``DistributedDataParallel`` put before every name."""
 AVERAGED = "n_averaged"
@@ -32,37 +36,26 @@ LISTED = 5
 def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     """The tensors of a state dict, on the CPU: ``torch.save``d, bare or in a training script's dict, or safetensors.
 
-    torch's wrappers are taken off; of others see `unwrapped`. kind, origin: what should be there, and where to get it;
-    both for the message. Raises HarnessError for a file that is missing, is an HTML page, was cut short, or holds
-    anything but named tensors with numbers in them.
+    torch's wrappers are taken off; of others see `unwrapped`. path: FILE or FILE#PART, see `harness.choice`. kind,
+    origin: what should be there, and where to get it; both for the message. Raises HarnessError for a file that is
+    missing, is of another kind, was cut short, or holds several networks or anything but named tensors.
     """
-    if not path.is_file():
+    path, part = chosen(path)
+    if not path.exists():
         raise missing(path, f"No {kind} at {path}. {origin}")
-    if is_page(path):
-        raise HarnessError(f"{path} holds no {kind}: {PAGE} {origin}")
-    state = _network(path, _safetensors(path) if path.suffix == ".safetensors" else unpickled(path))
+    try:
+        state = network(path, _safetensors(path) if path.suffix == ".safetensors" else unpickled(path), part)
+    except HarnessError as error:
+        raise HarnessError(f"No {kind}: {error} {origin}") from error
     if odd := _odd(state):
         raise HarnessError(
             f"{path} holds no {kind}: {odd}, where a state dict maps names to tensors. Save the network's state_dict() "
-            f"alone, or under {NESTED[0]!r}. {origin}"
+            f"alone, or name the part of the file that is one: FILE#PART. {origin}"
         )
     state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     if all(name.startswith(WRAPPER) for name in state):
         return {name.removeprefix(WRAPPER): tensor for name, tensor in state.items()}
     return state
-
-
-def _network(path: Path, saved: Any) -> Any:
-    """What lies innermost in the dicts that training scripts make, of which there are few: a pickle may hold itself."""
-    for _ in NESTED:
-        held = saved if isinstance(saved, Mapping) else {}
-        inner = {key: held[key] for key in NESTED if isinstance(held.get(key), Mapping)}
-        if len(inner) > 1:
-            raise HarnessError(
-                f"{path} holds two networks, as {' and as '.join(inner)}. Save the one that is meant alone."
-            )
-        saved = next(iter(inner.values()), saved)
-    return saved
 
 
 def _odd(state: Any) -> str:
@@ -77,15 +70,44 @@ def _odd(state: Any) -> str:
     return "" if state else "it is empty"
 
 
-def unwrapped(state: Mapping[str, Tensor], known: Collection[str]) -> Mapping[str, Tensor]:
+def unwrapped(path: Path, state: Mapping[str, Tensor], known: Collection[str]) -> Mapping[str, Tensor]:
     """Tensors without the prefix, if any, that all have in the file and none in the network, whose names are `known`.
 
-    Lightning's ``model.``, torch.compile's ``_orig_mod.``, and whatever else networks are attributes of.
+    Lightning's ``model.``, torch.compile's ``_orig_mod.``, and whatever else networks are attributes of. Raises
+    HarnessError where most of the network is in the file under several prefixes.
     """
+    heads = Counter(name[: len(name) - len(tail)] for name in state for tail in _tails(name) if tail in known)
+    whole = [head for head, count in heads.items() if 2 * count > len(known)]
+    if len(whole) > 1:
+        raise several(path, [head.rstrip(".") for head in whole])
     ends = zip(min(state).split("."), max(state).split("."), strict=False)
     prefixes = ["", *accumulate(f"{part}." for part, _ in takewhile(lambda pair: pair[0] == pair[1], ends))]
     prefix = max(prefixes, key=lambda prefix: sum(name.removeprefix(prefix) in known for name in state))
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def _tails(name: str) -> Iterator[str]:
+    """A name, and what is left of it behind each of its dots."""
+    yield name
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
+
+
+def recorded(path: Path, details: Mapping[str, Any] | None = None, beside: Sequence[Path] = ()) -> Weights:
+    """What a record says of a published file, FILE or FILE#PART: named as the file, without its ending.
+
+    beside: files that decide the numbers, too. The hash is the file's own; where a part is named or files lie beside
+    it, of all these together, which `details` tell one by one.
+    """
+    file, part = chosen(path)
+    hashes = {each.name: file_sha256(each) for each in (file, *beside)}
+    if not part and not beside:
+        return Weights(file.stem, hashes[file.name], file.name, dict(details or {}))
+    identity = {**hashes, f"#{part}": "part"} if part else hashes
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    more = {"files": hashes, **({"part": part} if part else {}), **(details or {})}
+    return Weights(file.stem, digest, f"{file.name}#{part}" if part else file.name, more)
 
 
 @contextmanager
@@ -105,6 +127,13 @@ def harmless() -> Iterator[None]:
 
 def unpickled(path: Path) -> Any:
     """What was ``torch.save``d, on the CPU, if it is tensors and what is `harmless`; HarnessError otherwise."""
+    formats.check(path, safetensors=False)
+    try:
+        archives.check(path)
+    except ValueError as error:
+        raise HarnessError(
+            f"{path} is not a checkpoint of tensors: {first_line(error)}. Fetch it again from its publisher."
+        ) from error
     try:
         with harmless():
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -115,8 +144,8 @@ def unpickled(path: Path) -> Any:
                 "opened. Where you trust it, save its state dict alone with torch.save and give that file."
             ) from error
         raise HarnessError(
-            f"{path} is not a checkpoint of tensors: it was cut short or is something else ({_short(error)}). Fetch it "
-            "again from its publisher."
+            f"{path} is not a checkpoint of tensors: it was cut short or is something else ({first_line(error)}). "
+            "Fetch it again from its publisher."
         ) from error
 
 
@@ -130,8 +159,8 @@ def _objects(path: Path) -> str:
     return f" ({', '.join(found[:LISTED])}{more})" if found else ""
 
 
-def _short(error: Exception) -> str:
-    """The reason, without torch's advice to trust the file."""
+def first_line(error: Exception) -> str:
+    """The reason in short, without torch's advice to trust the file."""
     first = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
     return first.strip().split("\n")[0][:150].rstrip(". ") or type(error).__name__
 
@@ -140,8 +169,11 @@ def _safetensors(path: Path) -> Mapping[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    formats.check(path, safetensors=True)
     try:
         tensors: Mapping[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise HarnessError(f"{path} is not a readable safetensors file: {_short(error)}. Fetch it again.") from error
+        raise HarnessError(
+            f"{path} is not a readable safetensors file: {first_line(error)}. Fetch it again."
+        ) from error
     return tensors

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from math import isfinite
 from typing import Any, get_args
 
 from harness.errors import HarnessError, suggest
 
 TUNE = "tune"
 """The value of a setting that is to be chosen on validation data."""
+LARGEST = 2**63 - 1
+"""Magnitude that a whole number may have: that of torch's and numpy's 64 bits."""
 
 
 def changed(plugin: Any) -> list[str]:
@@ -61,12 +64,27 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
     try:
         if hint is bool:
             return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        if hint in (int, float, str):
-            return hint(value)
+        if hint is str:
+            return value
+        if hint in (int, float):
+            return _number(hint, value)
         if hint in (tuple[int, ...], tuple[float, ...]):
-            return tuple(map(get_args(hint)[0], value.split(",")))
+            return tuple(_number(get_args(hint)[0], part) for part in value.split(","))
     except (ValueError, KeyError):
         several = hint in (tuple[int, ...], tuple[float, ...])
         kind = f"list of {get_args(hint)[0].__name__}s, such as 1,2" if several else getattr(hint, "__name__", hint)
-        raise HarnessError(f"{text!r}: {key}={value!r} is not a valid {kind}.") from None
-    raise HarnessError(f"{text!r}: {key} cannot be set from the command line.")
+        raise HarnessError(f"{shown(text)}: {key}={shown(value)} is not a valid {kind}.") from None
+    raise HarnessError(f"{shown(text)}: {key} cannot be set from the command line.")
+
+
+def _number(kind: type[int] | type[float], text: str) -> int | float:
+    """A finite number; ValueError for others, and for whole ones that no 64 bits hold."""
+    value = kind(text)
+    if not (-LARGEST <= value <= LARGEST if isinstance(value, int) else isfinite(value)):
+        raise ValueError(text)
+    return value
+
+
+def shown(text: str) -> str:
+    """A text in quotation marks, its middle left out where it is long."""
+    return repr(text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}")

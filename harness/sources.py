@@ -15,7 +15,7 @@ ENDINGS = (".safetensors", ".pth.tar", ".pth", ".pt", ".ckpt", ".bin")
 """What the user's own files in the folder of weights may end in, the first that is there counts."""
 
 given: dict[str, Path] = {}
-"""Files by name of the network, from ``--weights NAME=FILE``."""
+"""Files by name of the network, from ``--weights NAME=FILE``; with the part that is meant, FILE#PART: see `chosen`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Source:
 
         A file under a name of the user's own may be another one; one under a published name raises HarnessError.
         """
+        path, part = chosen(path)
         if path.is_dir():
             return "unknown"
         sha256 = file_sha256(path)
@@ -98,7 +99,7 @@ class Source:
                     f"another name, such as {self.name}{path.suffix}."
                 )
         known = [file.digits for file in self.files if file.digits]
-        return "unknown" if not known else "yes" if any(map(sha256.startswith, known)) else "no"
+        return "unknown" if not known or part else "yes" if any(map(sha256.startswith, known)) else "no"
 
 
 def folder() -> Path:
@@ -113,7 +114,7 @@ def find(name: str, files: Sequence[File] = ()) -> Path | None:
     another ending; then the published files in the caches. Raises HarnessError where a given file is not there.
     """
     if name in given:
-        if not given[name].exists():
+        if not chosen(given[name])[0].exists():
             raise HarnessError(f"--weights {name}={given[name]}: there is no such file.")
         return given[name]
     return next((path for path in _candidates(name, files) if path.is_file()), None)
@@ -141,13 +142,26 @@ def _cached(file: File) -> Iterator[Path]:
             yield Path(path)
 
 
+def chosen(path: Path) -> tuple[Path, str]:
+    """The file that FILE#PART names, and the part of it that is meant; the path and nothing where no part is named.
+
+    A file with a # in its own name is that file.
+    """
+    text = str(path)
+    for end in [len(text), *(k for k in range(len(text) - 1, 0, -1) if text[k] == "#")]:
+        if Path(text[:end]).exists():
+            return Path(text[:end]), text[end + 1 :]
+    file, _, part = text.partition("#")
+    return (Path(file), part) if file else (path, "")
+
+
 def give(texts: Sequence[str]) -> list[str]:
-    """Remember files that the user names as NAME=FILE; the names."""
+    """Remember files that the user names as NAME=FILE or NAME=FILE#PART; the names."""
     for text in texts:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             raise HarnessError(f"--weights {text!r}: write NAME=FILE, such as resnet50=resnet50-0676ba61.pth.")
-        if not Path(path).exists():
+        if not chosen(Path(path))[0].exists():
             raise HarnessError(f"--weights {text}: there is no such file.")
         given[name] = Path(path)
     return [text.partition("=")[0] for text in texts]

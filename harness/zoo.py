@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from harness import plugins, weights
 from harness.classifier import ImageClassifier
+from harness.files import parse_toml
 from harness.sources import File, Source
 from harness.types import HarnessError, Weights
 
@@ -54,7 +54,8 @@ class Published(Source):
             "licence": self.licence,
             "as_published": status,
         }
-        return ImageClassifier(body, self.mean, self.std).eval(), Weights(self.name, found.sha256, path.name, details)
+        info = replace(found, name=self.name, details={**details, **found.details})
+        return ImageClassifier(body, self.mean, self.std).eval(), info
 
     def _ours(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The tensors under the architecture's names."""
@@ -75,7 +76,7 @@ class Published(Source):
 
 def manifest(text: str) -> list[Published]:
     """The entries of a manifest, in its order: ``[shared]`` settings, and an array ``classifier`` of the others."""
-    told = tomllib.loads(text)
+    told = parse_toml(text)
     return [_entry({**told["shared"], **entry}) for entry in told["classifier"]]
 
 

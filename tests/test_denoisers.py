@@ -271,6 +271,57 @@ def test_a_checkpoint_without_its_flags(tiny: Path, flags: str | None, message: 
         weights.find_denoiser(str(tiny))
 
 
+def test_the_file_beside_a_checkpoint_counts_however_it_is_named(tiny: Path) -> None:
+    beside = tiny.with_suffix(".json")
+    beside.write_text(json.dumps(TINY))
+    by_path, by_setting = weights.find_denoiser(str(tiny)), weights.find_denoiser(f"adm:file={tiny}")
+    states = [denoiser.network.state_dict() for denoiser, _ in (by_path, by_setting)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert by_path[1].sha256 == by_setting[1].sha256 != weights.file_sha256(tiny)
+    assert by_setting[1].details["files"] == {file.name: weights.file_sha256(file) for file in (tiny, beside)}
+    beside.write_text(json.dumps({**TINY, "noise_schedule": "cosine"}))
+    cosine, info = weights.find_denoiser(f"adm:file={tiny}")
+    assert info.sha256 != by_setting[1].sha256
+    assert not np.array_equal(cosine.schedule.betas, by_path[0].schedule.betas)
+
+
+def test_flags_that_contradict_the_file_beside_a_checkpoint_are_refused(tiny: Path) -> None:
+    tiny.with_suffix(".json").write_text(json.dumps({**TINY, "noise_schedule": "cosine"}))
+    message = r"tiny\.json describes tiny\.pt with other flags: noise_schedule=cosine there, noise_schedule=linear as"
+    with pytest.raises(HarnessError, match=message):  # the usual value, which was given all the same
+        weights.find_denoiser(f"adm:file={tiny},noise_schedule=linear")
+    assert weights.find_denoiser(f"adm:file={tiny},noise_schedule=cosine,rescale_timesteps=true")[1]
+    tiny.with_suffix(".json").write_text("[" * 5000)
+    with pytest.raises(HarnessError, match="not a JSON object of flags"):
+        weights.find_denoiser(f"adm:file={tiny}")
+
+
+def test_a_registered_name_and_the_file_beside_its_checkpoint_must_agree(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness import sources
+
+    monkeypatch.setattr(sources, "given", {"cifar10": tiny})
+    tiny.with_suffix(".json").write_text(json.dumps(TINY))
+    with pytest.raises(HarnessError, match=r"tiny\.json describes tiny\.pt with other flags: .*num_channels=32 there"):
+        weights.find_denoiser("cifar10")
+
+
+def test_the_average_of_an_adm_checkpoint_can_be_chosen(tiny: Path) -> None:
+    state = torch.load(tiny, weights_only=True)
+    average = {name: tensor + 1 for name, tensor in state.items()}
+    torch.save({"model": state, "ema": average}, tiny)
+    tiny.with_suffix(".json").write_text(json.dumps(TINY))
+    with pytest.raises(HarnessError, match="two networks, as model and as ema"):
+        weights.find_denoiser(f"adm:file={tiny}")
+    found = [weights.find_denoiser(name) for name in (f"{tiny}#ema", f"adm:file={tiny}#ema", f"{tiny}#model")]
+    biases = [denoiser.network.state_dict()["conv_out.bias"] for denoiser, _ in found]
+    assert torch.equal(biases[0], average["out.2.bias"]) and torch.equal(biases[1], average["out.2.bias"])
+    assert torch.equal(biases[2], state["out.2.bias"])
+    assert found[0][1].sha256 == found[1][1].sha256 != found[2][1].sha256
+    assert found[0][1].details["part"] == "ema"
+
+
 def test_a_truncated_download_is_named(tiny: Path) -> None:
     tiny.with_suffix(".json").write_text(json.dumps(TINY))
     tiny.write_bytes(tiny.read_bytes()[:-1000])

@@ -430,7 +430,7 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
         ({"dtype": "float16"}, "--dtype"),
         ({"objective": "noisy"}, "--objective is for networks of kind time-conditioned; 'vit' is a classifier"),
         ({"consistency_radius": 5, "labels": 0.5}, "--consistency-radius is for networks of kind time-conditioned"),
-        ({"diffaug_times": (5,)}, "--diffaug-times needs two numbers"),
+        ({"diffaug_times": (5,)}, "--diffaug-times needs two times"),
         ({"lr": 0.0}, "--lr 0 changes no weight"),
         ({"warmup": 9, "epochs": 3}, "--warmup 9 is longer than the run"),
         ({"model": "unet", "drop_path": 0.1}, "--drop-path is for networks of kind classifier"),

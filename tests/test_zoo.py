@@ -276,12 +276,15 @@ def short(share: float, of_old: bool = False) -> Callable[[State, Path], None]:
 
 BROKEN: dict[str, tuple[Callable[[State, Path], None], str]] = {
     "page": (lambda s, f: f.write_text("\n<!DOCTYPE html><html>Quota exceeded</html>") and None, "HTML page"),
-    "empty": (lambda s, f: f.write_bytes(b""), "cut short"),
+    "empty": (lambda s, f: f.write_bytes(b""), "it is empty. Fetch it again"),
     "half": (short(0.5), "cut short"),
     "nearly whole": (short(0.999), "cut short"),
     "half, of old": (short(0.5, True), "cut short"),
     "nearly whole, of old": (short(0.999, True), "cut short"),
-    "text": (lambda s, f: f.write_text("version https://git-lfs.github.com/spec/v1") and None, "cut short"),
+    "text": (
+        lambda s, f: f.write_text("version https://git-lfs.github.com/spec/v1") and None,
+        "Git LFS pointer.*git lfs pull",
+    ),
     "code": (lambda s, f: torch.save({"state_dict": s, "args": Evil()}, f), "other objects.*mkdir.*not opened"),
     "code, of old": (lambda s, f: old({"state_dict": s, "args": Evil()}, f), "other objects.*not opened"),
     "network": (lambda s, f: torch.save(nn.Linear(1, 1), f), "other objects.*torch.nn.modules.linear.Linear"),

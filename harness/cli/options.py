@@ -19,7 +19,12 @@ RESULTS = Path("results")
 Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
 Files = Annotated[
     list[str],
-    typer.Option("--weights", metavar="NAME=FILE", help="Weights of a published model, from your disk. Repeatable."),
+    typer.Option(
+        "--weights",
+        metavar="NAME=FILE",
+        help="Weights of a published model, from your disk; FILE#PART where a file holds several networks, such as "
+        "both.pth#model_ema. Repeatable.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
@@ -58,8 +63,8 @@ def threads(workers: str, datasets: Iterable[Dataset]) -> int:
 
     if workers == "auto":
         return decoders(datasets)
-    if not workers.isdigit():
-        raise HarnessError(f"--workers {workers!r}: give a number of threads, 0 for none, or auto.")
+    if not workers.isdecimal() or len(workers) > 4:
+        raise HarnessError(f"--workers {workers!r}: give a number of threads below 10,000, 0 for none, or auto.")
     return int(workers)
 
 

@@ -72,11 +72,12 @@ def convert(
     flags being in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import adm, console, plugins, sources, zoo
+    from harness.files import check_regular
     from harness.weights import ENDINGS, find_classifier, find_denoiser
 
     plugins.discover(*plugin)
     give(weights)
-    file = next((path for path in (Path(what), sources.folder() / what) if path.is_file()), None)
+    file = next((path for path in (Path(what), sources.folder() / what) if sources.chosen(path)[0].is_file()), None)
     if own := None if name else _own(what, file):
         denoiser, found = own
         out = out or sources.folder() / f"{Path(found.source).stem}.safetensors"
@@ -85,7 +86,9 @@ def convert(
     if file:
         name = name or _named(file)
         give([f"{name}={file}"])
-    elif Path(what).suffix in ENDINGS:
+    elif (path := sources.chosen(Path(what))[0]).suffix in ENDINGS:
+        if path.exists():
+            check_regular(path)
         raise HarnessError(f"{what}: there is no such file, here or in {sources.folder().absolute()}.")
     else:
         name = what
@@ -103,13 +106,15 @@ def convert(
 def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
     """A diffusion model that nobody published: an ADM checkpoint with its flags beside it, or after its name."""
     from harness import adm, plugins
-    from harness.diffusion.adm import flags_beside
+    from harness.diffusion.flags import flags_beside
+    from harness.sources import chosen
     from harness.weights import PICKLED, find_denoiser
 
     if file:
-        known = any(file.name == published.name for source in _published().values() for published in source.files)
-        flagged = file.suffix in PICKLED and file.with_suffix(".json").is_file()
-        return adm.load(file, flags_beside(file)) if flagged and not known else None
+        path, _ = chosen(file)
+        known = any(path.name == published.name for source in _published().values() for published in source.files)
+        flagged = path.suffix in PICKLED and path.with_suffix(".json").is_file()
+        return adm.load(file, flags_beside(path)) if flagged and not known else None
     return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
@@ -166,6 +171,9 @@ def _source(name: str) -> Source:
 
 def _named(file: Path) -> str:
     """Whose weights a file holds, by its published name."""
+    from harness.sources import chosen
+
+    file, _ = chosen(file)
     found = [name for name, source in _published().items() if file.name in [known.name for known in source.files]]
     if len(found) != 1:
         raise HarnessError(
@@ -197,11 +205,13 @@ def _addresses(missing: Iterable[Source]) -> Iterator[str]:
 
 def _state(source: Source, path: Path) -> str:
     """What is known about a file that is here. Raises HarnessError where it is not what its name says."""
-    from harness.files import PAGE, is_page
+    from harness import formats
+    from harness.sources import chosen
     from harness.weights import is_checkpoint
 
-    if path.is_file() and is_page(path):
-        raise HarnessError(f"{path}: {PAGE}")
+    file, _ = chosen(path)
+    if not file.is_dir():
+        formats.check(file, file.suffix == ".safetensors")
     if is_checkpoint(path):
         return "converted, or trained by the harness"
     return {"yes": "as published", "no": "not the published file"}.get(source.check(path), "no hash is published")

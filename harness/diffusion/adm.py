@@ -7,9 +7,7 @@ improved-diffusion (Nichol & Dhariwal, ICML 2021) are those with ``resblock_updo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -17,23 +15,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from harness import bounded
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.schedule import SCHEDULES, Schedule
+from harness.diffusion.flags import GROUPS
+from harness.diffusion.flags import AdmFlags as AdmFlags
 from harness.published import read_state
 from harness.types import HarnessError
-
-# What an empty `channel_mult` stands for, by image size; 32 is improved-diffusion's.
-MULTIPLIERS = {32: "1,2,2,2", 64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4"}
-
-# Flags convertible at one value only: another means that the network does not predict noise.
-REQUIRED = {"predict_xstart": False}
-
-# Of every group norm.
-GROUPS = 32
-
-# Flags of training, sampling and storage.
-INERT = {"dropout", "rescale_learned_sigmas", "sigma_small"}
-INERT |= {"timestep_respacing", "use_checkpoint", "use_fp16", "use_kl"}
 
 # Their modules and ours: outside all blocks, then within a block of each kind.
 OUTER = {
@@ -54,107 +41,6 @@ WIDENING = {**RESIDUAL, ".skip_connection": ".conv_shortcut"}
 ATTENTION = {".norm": ".group_norm", ".qkv": ".to_{}", ".proj_out": ".to_out.0"}
 DOWN, UP = {".op": ".conv"}, {".conv": ".conv"}
 UP_BLOCKS = "up_blocks"
-
-
-@dataclass(frozen=True)
-class AdmFlags:
-    """guided-diffusion's command line flags, under their own names; the defaults are the 256x256 unconditional model's.
-
-    Flags of networks that no UNet2DModel equals are refused. Those are the 512 models, whose time embedding is wider
-    than their first level.
-
-    image_size: in pixels; says what the sides below mean. The network takes any multiples of 2^(levels - 1).
-    attention_resolutions: comma-separated sides in pixels of the feature maps with attention.
-    channel_mult: comma-separated widths of the levels in units of `num_channels`, finest first; empty for the usual.
-    num_head_channels: width of a head; -1 for the widths that `num_heads` leaves, which counts only then.
-    num_heads_upsample: number of heads on the way up, where it is another; -1 for `num_heads`.
-    resblock_updown: residual blocks resample between levels; else convolutions do, as in improved-diffusion.
-    use_new_attention_order: fused rows are (q, k, v) x heads, as in the 64x64 model, instead of heads x (q, k, v).
-    rescale_timesteps: the network sees its times as if there were 1000 of them, whatever `diffusion_steps`.
-    """
-
-    image_size: int = 256
-    num_channels: int = 256
-    num_res_blocks: int = 2
-    num_head_channels: int = 64
-    num_heads: int = 4
-    num_heads_upsample: int = -1
-    attention_resolutions: str = "32,16,8"
-    channel_mult: str = ""
-    class_cond: bool = False
-    learn_sigma: bool = True
-    resblock_updown: bool = True
-    use_scale_shift_norm: bool = True
-    use_new_attention_order: bool = False
-    diffusion_steps: int = 1000
-    noise_schedule: str = "linear"
-    rescale_timesteps: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.widths:
-            raise _inconvertible(f"image_size={self.image_size}", f"{', '.join(map(str, MULTIPLIERS))} by default")
-        if self.widths[0] != self.num_channels:
-            raise _inconvertible(f"channel_mult={self.channel_mult!r}", "a list that begins with 1")
-        if self.num_channels % GROUPS:
-            raise _inconvertible(f"num_channels={self.num_channels}", f"multiples of {GROUPS}, as its norms have them")
-        attended = {width for width, attention in zip(self.widths, self.attention, strict=True) if attention}
-        for width in sorted(attended | {self.widths[-1]}):
-            if any(heads < 1 or width % heads for heads in (self.heads(width), self.heads(width, up=True))):
-                heads = f"num_head_channels={self.num_head_channels} and num_heads={self.num_heads}"
-                raise _inconvertible(heads, f"heads that share the {width} channels of an attention layer evenly")
-        if self.noise_schedule not in SCHEDULES:
-            raise _inconvertible(f"noise_schedule={self.noise_schedule!r}", " or ".join(SCHEDULES))
-
-    @classmethod
-    def from_mapping(cls, flags: Mapping[str, Any]) -> AdmFlags:
-        """Flags by name, others at their defaults; those that do not change what the network computes are skipped."""
-        types = {field.name: type(field.default) for field in fields(cls)}
-        for name, value in flags.items():
-            if name not in types.keys() | INERT | REQUIRED.keys():
-                raise HarnessError(f"{name!r} is not a flag of guided-diffusion. Known: {', '.join(sorted(types))}.")
-            if name in types and type(value) is not types[name]:
-                raise HarnessError(f"ADM flag {name}={value!r} must be of type {types[name].__name__}.")
-            if REQUIRED.get(name, value) != value:
-                raise _inconvertible(f"{name}={value!r}", str(REQUIRED[name]))
-        return cls(**{name: value for name, value in flags.items() if name in types})
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each level, finest first."""
-        multipliers = self.channel_mult or MULTIPLIERS.get(self.image_size, "")
-        return tuple(self.num_channels * multiplier for multiplier in _integers("channel_mult", multipliers))
-
-    @property
-    def attention(self) -> tuple[bool, ...]:
-        """Which levels have attention, finest first."""
-        factors = {self.image_size // side for side in _integers("attention_resolutions", self.attention_resolutions)}
-        return tuple(2**level in factors for level in range(len(self.widths)))
-
-    def heads(self, width: int, up: bool = False) -> int:
-        """Heads of an attention layer with so many channels, on the way up or elsewhere; 0 where heads do not fit."""
-        if self.num_head_channels > 0:
-            return 0 if width % self.num_head_channels else width // self.num_head_channels
-        return self.num_heads_upsample if up and self.num_heads_upsample != -1 else self.num_heads
-
-    @property
-    def schedule(self) -> Schedule:
-        """The noise schedule, with the network's own times."""
-        schedule = SCHEDULES[self.noise_schedule](self.diffusion_steps)
-        return schedule.rescaled() if self.rescale_timesteps else schedule
-
-
-def _inconvertible(setting: str, convertible: str) -> HarnessError:
-    return HarnessError(f"Cannot convert an ADM checkpoint with {setting} to a UNet2DModel, only {convertible}.")
-
-
-def _integers(flag: str, text: str) -> tuple[int, ...]:
-    try:
-        found = tuple(int(part) for part in text.split(",") if part)
-    except ValueError:
-        found = (0,)
-    if min(found, default=1) < 1:
-        raise HarnessError(f"ADM flag {flag}={text!r} is not a comma-separated list of positive integers.")
-    return found
 
 
 def unet_config(flags: AdmFlags) -> dict[str, Any]:
@@ -260,8 +146,15 @@ def unet(flags: AdmFlags) -> nn.Module:
 def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
     """The denoiser in a `.pt` file as guided-diffusion publishes them, in float32 on the CPU."""
     state = read_state(path, "ADM checkpoint", "Get one from the links in guided-diffusion's README.")
-    with torch.device("meta"):  # neither memory nor random draws for weights that are replaced at once
-        network = unet(flags)
+    elements = sum(tensor.numel() for tensor in state.values())
+    try:
+        # Neither memory nor random draws for weights that are replaced at once.
+        with bounded.at_most(len(state), elements), torch.device("meta"):
+            network = unet(flags)
+    except bounded.TooLarge as error:
+        raise HarnessError(
+            f"{path} does not fit its flags: {error}. Take the flags from where the checkpoint was published."
+        ) from error
     try:
         converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
         network.load_state_dict(converted, strict=True, assign=True)
@@ -270,19 +163,3 @@ def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
         told = " ".join((mismatches or [first])[0].split())
         raise HarnessError(f"{path} does not have the shapes that its flags promise: {told}") from error
     return Denoiser(network.eval().requires_grad_(False), flags.schedule)
-
-
-def flags_beside(path: Path) -> AdmFlags:
-    """The flags of ``X.pt``, from the JSON object in ``X.json``; raises HarnessError where there is none."""
-    file = path.with_suffix(".json")
-    if not path.is_file():
-        raise HarnessError(f"No checkpoint at {path}. Give the path of an existing one.")
-    if not file.is_file():
-        raise HarnessError(
-            f"{path} does not say what network it holds. Put guided-diffusion's flags into {file}, as a JSON object, "
-            f"or name them: --denoiser adm:file={path},image_size=256,num_channels=256 (all: harness list denoisers)."
-        )
-    try:
-        return AdmFlags.from_mapping(dict(json.loads(file.read_text())))
-    except (ValueError, TypeError) as error:
-        raise HarnessError(f"{file} is not a JSON object of flags ({error}).") from error

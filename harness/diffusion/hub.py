@@ -5,17 +5,19 @@ A whole pipeline's folder does as well: its ``unet/`` has the network, ``schedul
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from safetensors import safe_open
 from torch import nn
 
+from harness import bounded, formats
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.schedule import Schedule, cosine
-from harness.files import PAGE, is_page
+from harness.diffusion.schedule import Schedule, check_steps, cosine
+from harness.files import parse_json, read_limited, sniff
 from harness.types import HarnessError
 
 CONFIG, TENSORS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
@@ -41,6 +43,11 @@ def load_unet(folder: Path) -> Denoiser:
     """
     from diffusers import UNet2DModel
 
+    if (folder / "unet_ema").is_dir() and (folder / "unet").is_dir():
+        raise HarnessError(
+            f"{folder} holds two networks, as unet and as unet_ema. Give the folder of the one that is meant, such as "
+            f"{folder / 'unet_ema'}."
+        )
     config, tensors, *scheduler = files(folder)
     settings = _object(config)
     channels = (settings.get("in_channels"), settings.get("out_channels"))
@@ -53,7 +60,9 @@ def load_unet(folder: Path) -> Denoiser:
         raise HarnessError(
             f"No weights at {tensors}. Only safetensors are read; diffusers' save_pretrained writes them."
         )
+    formats.check(tensors, safetensors=True)
     try:
+        bounded.check(lambda: UNet2DModel.from_config(settings), *_size(tensors))
         network, report = UNet2DModel.from_pretrained(
             config.parent,
             use_safetensors=True,
@@ -63,8 +72,9 @@ def load_unet(folder: Path) -> Denoiser:
         )
     except Exception as error:  # diffusers and safetensors raise a dozen kinds
         said = " ".join(str(error).split())[:300]
-        reason = PAGE if is_page(tensors) else f"it does not fit {config.name}, or was cut short ({said})."
-        raise HarnessError(f"{tensors} cannot be loaded: {reason} Fetch it again.") from error
+        raise HarnessError(
+            f"{tensors} cannot be loaded: it does not fit {config.name}, or was cut short ({said}). Fetch it again."
+        ) from error
     odd = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     if odd:
         raise HarnessError(f"{tensors} does not fit {config.name}: {len(odd)} tensors differ, first {odd[0]}.")
@@ -72,11 +82,19 @@ def load_unet(folder: Path) -> Denoiser:
     return Denoiser(cast(nn.Module, network).float().eval().requires_grad_(False), schedule)
 
 
+def _size(tensors: Path) -> tuple[int, int]:
+    """How many tensors a safetensors file has, and how many elements in all."""
+    with safe_open(tensors, framework="pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - safe_open is no mapping
+    return len(shapes), sum(map(prod, shapes))
+
+
 def _object(file: Path) -> Mapping[str, Any]:
+    content = read_limited(file)
     try:
-        return dict(json.loads(file.read_text()))
+        return dict(parse_json(content))
     except (ValueError, TypeError) as error:
-        reason = PAGE if is_page(file) else f"it is not a JSON object ({error})."
+        reason = f"it is {what}." if (what := sniff(content)) else f"it is not a JSON object ({error})."
         raise HarnessError(f"{file} cannot be read: {reason} Fetch it again.") from error
 
 
@@ -89,13 +107,25 @@ def _schedule(file: Path) -> Schedule:
             f"{file}: the network predicts {predicted!r}; diffusion models here predict 'epsilon', noise."
         )
     if settings.get("trained_betas") is not None:
-        betas = np.asarray(settings["trained_betas"], dtype=np.float64)
-        return Schedule(betas, np.arange(len(betas)))
+        try:
+            betas = np.asarray(settings["trained_betas"], dtype=np.float64).reshape(-1)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise HarnessError(f"{file}: its trained_betas are no list of numbers ({error}).") from error
+        return _checked(file, Schedule(betas, np.arange(check_steps(len(betas)))))
     if name not in BETAS or "num_train_timesteps" not in settings or settings.get("rescale_betas_zero_snr"):
         raise HarnessError(
             f"{file}: the schedule {name!r} of a {settings.get('_class_name')} is none of {', '.join(BETAS)}."
         )
-    return BETAS[name](settings)
+    try:
+        return _checked(file, BETAS[name](settings))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise HarnessError(f"{file} does not describe a schedule ({error}).") from error
+
+
+def _checked(file: Path, schedule: Schedule) -> Schedule:
+    if not ((schedule.betas >= 0) & (schedule.betas < 1)).all():  # NaN is neither
+        raise HarnessError(f"{file}: its betas are not all between 0 and 1.")
+    return schedule
 
 
 def _linear(settings: Mapping[str, Any]) -> Schedule:
@@ -109,7 +139,7 @@ def _scaled_linear(settings: Mapping[str, Any]) -> Schedule:
 
 
 def _steps(settings: Mapping[str, Any]) -> int:
-    return int(settings.get("num_train_timesteps", 1000))
+    return check_steps(settings.get("num_train_timesteps", 1000))
 
 
 def _ends(settings: Mapping[str, Any]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -90,9 +91,20 @@ class Schedule:
         return int(enough[0]) + 1
 
 
+STEPS = 100_000
+"""Times that a schedule may have, of which published ones have 4,000."""
+
+
+def check_steps(steps: Any) -> int:
+    """The number of a schedule's times; raises HarnessError for what is none, or is huge."""
+    if not isinstance(steps, int) or not 1 <= steps <= STEPS:
+        raise HarnessError(f"A noise schedule of {steps!r:.40} times: give a whole number from 1 to {STEPS:,}.")
+    return steps
+
+
 def linear(steps: int = 1000) -> Schedule:
     """Betas from 1e-4 to 0.02, scaled so that other lengths cover the same noise (Ho et al.; guided-diffusion)."""
-    scale = 1000 / steps
+    scale = 1000 / check_steps(steps)
     return Schedule(np.linspace(scale * 1e-4, scale * 0.02, steps), np.arange(steps))
 
 
@@ -102,7 +114,7 @@ def cosine(steps: int = 1000) -> Schedule:
     def level(t: Floats) -> Floats:
         return np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
 
-    edges = np.arange(steps + 1) / steps
+    edges = np.arange(check_steps(steps) + 1) / steps
     return Schedule(np.minimum(1.0 - level(edges[1:]) / level(edges[:-1]), 0.999), np.arange(steps))
 
 

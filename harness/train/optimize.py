@@ -62,6 +62,6 @@ def learning_rate(spec: TrainSpec, epoch: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1)))
     if name == "constant" and not every:
         return 1.0
-    if name == "step" and every.isdecimal() and int(every):
+    if name == "step" and every.isdecimal() and len(every) < 10 and int(every):
         return float(0.1 ** (int(epoch) // int(every)))
     raise HarnessError(f"--schedule {spec.schedule!r} is none of cosine, constant and step:N.")

@@ -6,18 +6,20 @@ A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: what `Reci
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from harness.files import parse_toml, read_limited
 from harness.plugins import suggest
 from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
 SETTABLE = {"model", *options()}
+LIMIT = 2**16
+"""Bytes of a recipe."""
 SPELT = {dict: "table", list: "list", str: "text"}
 
 
@@ -84,7 +86,7 @@ def _read(name: str) -> Recipe:
     """What one file says, checked."""
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text()
+            text = read_limited(Path(name), LIMIT).decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise HarnessError(f"--recipe {name}: {reason}. Give a name or the path of a TOML file.") from error
@@ -93,8 +95,8 @@ def _read(name: str) -> Recipe:
     else:
         raise suggest("recipe", name, names())
     try:
-        told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        told = parse_toml(text)
+    except ValueError as error:
         raise HarnessError(f"--recipe {name} is not in TOML: {error}.") from error
     _check(name, told)
     return Recipe(Path(name).stem if name.endswith(".toml") else name, **told)

@@ -36,6 +36,8 @@ TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
 )  # fmt: skip
 
 
+LARGEST = 2**31 - 1
+"""Most that a whole number may be where nothing else is said: counts and sides of images."""
 CHOICES = {
     "extra_as": ("union", "terms"),
     "loss": ("ce", "bce"),
@@ -84,7 +86,7 @@ class TrainSpec:
     conditional_weight: float = option(0.0, "Its weight lambda in the noise prediction.", DIFFAUG, min=0, max=1)
 
     augment: str = option("", "Augmentation of every image: see harness list augmentations.", AUGMENT)
-    image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0)
+    image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0, max=2**14)
     mixup: float = option(0.0, "Mixup alpha; 0: none.", AUGMENT, min=0)
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
@@ -113,12 +115,14 @@ class TrainSpec:
         for name in ("diffaug_times", "data_extra"):  # lists, where a card was read from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for f in fields(self):
-            value, least, most = getattr(self, f.name), f.metadata.get("min", 0), f.metadata.get("max", float("inf"))
+            value, least = getattr(self, f.name), f.metadata.get("min", 0)
+            most = f.metadata.get("max", LARGEST if isinstance(value, int) else inf)
+            shown = "of so many digits" if isinstance(value, int) and value.bit_length() > 256 else value
             if isinstance(value, int | float) and not (least <= value <= most and value != inf):
                 limit = f"at least {least}" if value < least else f"at most {most}" if value > most else "a number"
-                raise HarnessError(f"{flag(f.name)} {value} must be {limit}.")
-        if len(self.diffaug_times) != 2:
-            raise HarnessError("--diffaug-times needs two numbers with a comma, such as 0,500.")
+                raise HarnessError(f"{flag(f.name)} {shown} must be {limit}.")
+        if len(self.diffaug_times) != 2 or not all(0 <= t <= LARGEST for t in self.diffaug_times):
+            raise HarnessError("--diffaug-times needs two times with a comma, such as 0,500.")
         if self.dtype not in ("float32", "bfloat16"):
             raise HarnessError(
                 f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here."

@@ -8,6 +8,9 @@ import torch
 
 from harness.errors import HarnessError
 
+LARGEST_TILE = 2**16
+"""Rows per network call; tiles are padded to their size, whatever there is to evaluate."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -36,9 +39,10 @@ class RunSpec:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.limit < 0 or self.tile < 1:
+        if self.every < 1 or self.limit < 0 or not 1 <= self.tile <= LARGEST_TILE:
             raise HarnessError(
-                f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0."
+                f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0, tile at "
+                f"most {LARGEST_TILE:,}."
             )
 
     @property

@@ -6,15 +6,17 @@ one that Disco Diffusion checks.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness import plugins
 from harness.adm import load
-from harness.diffusion.adm import AdmFlags
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.flags import AdmFlags, flags_of
 from harness.plugins import denoiser
-from harness.sources import File, Source
+from harness.sources import File, Source, chosen
 from harness.types import HarnessError, Weights
 
 OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
@@ -29,7 +31,10 @@ def source(name: str, about: str, folder: str, file: str, page: str, sha256: str
 def published(name: str, flags: AdmFlags) -> tuple[Denoiser, Weights]:
     """The checkpoint of a registered name."""
     where: Source = plugins.denoiser[name].facts["published"]
-    return load(where.locate(), flags, where.files[0].sha256 or None)
+    path = where.locate()
+    if path.suffix != ".safetensors":
+        flags_of(chosen(path)[0], asdict(flags))  # which refuses what a file beside it says otherwise
+    return load(path, flags, where.files[0].sha256 or None)
 
 
 GUIDED = "https://github.com/openai/guided-diffusion"
@@ -84,14 +89,25 @@ def cifar10() -> tuple[Denoiser, Weights]:
 
 
 @denoiser("adm")
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Adm(AdmFlags):
-    """Any ADM checkpoint, adm:file=X.pt,num_channels=128; flags not given are the 256x256 unconditional model's."""
+    """Any ADM checkpoint, adm:file=X.pt,num_channels=128; flags not given are those of X.json beside it, else usual.
+
+    The usual flags are the 256x256 unconditional model's. file: X.pt, or X.pt#PART where it holds several networks.
+    """
 
     file: str = ""
+    given: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __init__(self, file: str = "", **given: Any) -> None:
+        super().__init__(**given)
+        object.__setattr__(self, "file", file)
+        object.__setattr__(self, "given", given)
 
     def __call__(self) -> tuple[Denoiser, Weights]:
         """Load it."""
         if not self.file:
             raise HarnessError("--denoiser adm: which file? Write adm:file=X.pt and the flags that are not the usual.")
-        return load(Path(self.file), AdmFlags(**{k: v for k, v in asdict(self).items() if k != "file"}))
+        path, _ = chosen(Path(self.file))
+        flags, beside = (AdmFlags(**self.given), []) if path.suffix == ".safetensors" else flags_of(path, self.given)
+        return load(Path(self.file), flags, beside=beside)

@@ -8,19 +8,21 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import nn
 
 from harness import sources
+from harness.choice import network
 from harness.classifier import Sized
 from harness.download import offline
-from harness.files import PAGE, file_sha256, is_page
 from harness.plugins import model, suggest
-from harness.published import harmless, unpickled
+from harness.published import harmless, recorded, unpickled
 from harness.types import Absent, HarnessError, Weights
 from harness.weights import fingerprint
 
@@ -48,20 +50,25 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
     remedy = _remedy(full, link, parts)
     if path is not None and (parts or link == ""):
         raise HarnessError(f"{full} cannot be read from {path}. {remedy}")
-    here = [path] if path is not None else [part for part in parts if part.is_file()]
+    file, chosen_part = sources.chosen(path) if path is not None else (None, "")
+    here = [file] if file is not None else [part for part in parts if part.is_file()]
     if len(here) < max(1, len(parts)) and offline():
         raise Absent(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
-    for file in here:
-        if is_page(file):
-            raise HarnessError(f"{file} holds no weights of {full}: {PAGE} {remedy}")
-        unpickled(file)  # which says what is wrong with a file; RobustBench's own message advises to trust it
+    for each in here:  # to say what is wrong with a file; RobustBench's own message advises to trust it
+        saved = unpickled(each)
+        if full in sources.given:
+            saved = network(each, saved, chosen_part)
     try:
-        network = _built(utils, dataset, threat, name, path, own_file=link is not None)
+        with TemporaryDirectory() as folder:
+            if chosen_part:
+                file = Path(folder, "chosen.pt")
+                torch.save(dict(saved), file)
+            built = _built(utils, dataset, threat, name, file, own_file=link is not None)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise HarnessError(f"{full} could not be loaded ({type(error).__name__}: {reason}). {remedy}") from error
     path = path or sources.find(full)
-    sizes = _sizes(entry, network)
+    sizes = _sizes(entry, built)
     details = {
         "dataset": dataset,
         "threat": threat,
@@ -69,8 +76,11 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
         "sizes": sizes,  # images of other sizes are resized (bicubic) to this, inside the network
         "made_with": _source(name),
     }
-    sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
-    return Sized(network, sizes).eval(), Weights(full, sha256, path.name if path else "robustbench", details)
+    if path:
+        info = replace(recorded(path, details), name=full)
+    else:
+        info = Weights(full, fingerprint(built, _source(name)), "robustbench", details)
+    return Sized(built, sizes).eval(), info
 
 
 def _parts(dataset: str, threat: str, name: str, links: Sequence[str]) -> list[Path]:

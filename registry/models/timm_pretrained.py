@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
@@ -12,9 +13,8 @@ from torch import nn
 
 from harness import sources
 from harness.classifier import ImageClassifier
-from harness.files import file_sha256
 from harness.plugins import model, suggest
-from harness.published import harmless, read_state, unwrapped
+from harness.published import harmless, read_state, recorded, unwrapped
 from harness.types import Absent, HarnessError, Weights
 from harness.weights import fingerprint
 
@@ -62,8 +62,9 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
     details |= {"name": f"timm/{name}", "made_with": _source(name)}
     if not name.startswith(ELSEWHERE):
         details |= {"kind": "classifier", "architecture": f"timm/{name}", "arguments": {}}
-    sha256 = file_sha256(path) if path else fingerprint(network, _source(name))
-    return network, Weights(f"timm/{name}", sha256, path.name if path else "timm", details)
+    if path:
+        return network, replace(recorded(path, details), name=f"timm/{name}")
+    return network, Weights(f"timm/{name}", fingerprint(network, _source(name)), "timm", details)
 
 
 def _fitted(body: Any) -> tuple[ImageClassifier, dict[str, Any]]:
@@ -109,7 +110,7 @@ def _filled(body: Any, name: str, path: Path) -> nn.Module:
     import timm
 
     own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith("num_batches_tracked")}
-    state = unwrapped(read_state(path, f"weights of timm/{name}", "Fetch it again."), own.keys())
+    state = unwrapped(path, read_state(path, f"weights of timm/{name}", "Fetch it again."), own.keys())
     other = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     if other:
         key = min(other)
