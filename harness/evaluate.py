@@ -19,6 +19,7 @@ from harness.data import Feed
 from harness.job import Job, Part
 from harness.job import prepare as prepare
 from harness.journal import Journal
+from harness.matching import data_classes
 from harness.record import Cost, RunRecord, environment
 from harness.tables import Rows
 from harness.types import Batch, Dataset, HarnessError, Pair, Scene
@@ -241,7 +242,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
         key=job.key(pair),
         columns=tuple(job.suite.columns),
         metrics=metrics,
-        notes=[*notes, *job.left_out(rows)],
+        notes=[*job.notes.get(pair.model, ()), *notes, *job.left_out(rows)],
         samples=samples,
         environment=environment(spec.device),
         cost=Cost(
@@ -254,6 +255,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
             tile_halvings=int(cost["halvings"]),
         ),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        classes=data_classes(job.data),
     )
 
 

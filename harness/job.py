@@ -6,14 +6,14 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from harness import plugins, weights
+from harness import matching, plugins, weights
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
@@ -40,6 +40,7 @@ class Job:
 
     datasets: by condition. models: weights by model name. journals: one per pair.
     tiles, classifier_tiles: how the denoiser and the classifiers are called.
+    notes: by model, what its records say of classes that were taken by position.
     """
 
     spec: RunSpec
@@ -52,6 +53,7 @@ class Job:
     denoiser_weights: Weights | None
     tiles: Tiles
     classifier_tiles: Tiles
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def data(self) -> Dataset:
@@ -213,13 +215,17 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
     group = max([getattr(p, "group", 1) for p in procedures.values()])
     tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
+    found = {name: weights.find_classifier(name) for name in spec.models}
+    matched = matching.match(datasets, found)
     models, pairs = {}, []
-    for name in spec.models:
-        network, found = weights.find_classifier(name)
-        models[name] = replace(found, name=name)
+    for name, network in matched.networks.items():
+        models[name] = replace(found[name][1], name=name)
         classifier = TiledClassifier(network, classifier_tiles)
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
-    job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
+    job = Job(
+        spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
+        matched.notes,
+    )  # fmt: skip
     suite.check(list(procedures.values()), denoiser)
     _check_denoiser(job)
     for pair in pairs[:: len(procedures)]:
@@ -250,11 +256,6 @@ def _check_denoiser(job: Job) -> None:
 
 
 def _check_classifier(job: Job, pair: Pair) -> None:
-    trained_on = job.models[pair.model].details.get("dataset", job.data.name)
-    if trained_on != job.data.name:
-        raise HarnessError(
-            f"Model {pair.model!r} was trained on the classes of {trained_on!r}, not on those of {job.data.name!r}."
-        )
     image, classes = job.example, job.data.num_classes
     try:
         logits = pair.classifier(image)

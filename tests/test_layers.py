@@ -44,6 +44,7 @@ ORDER = [
     "distorted",
     "response",
     "features",
+    "matching",
     "job",
     "evaluate",
     "estimate",

@@ -22,7 +22,7 @@ class ImageList:
     """Images named by a text file with a line "path label" each: OpenOOD's ``benchmark_imglist``.
 
     file: the list. root: folder that its paths start from; a path is its image's id, numbered if it is listed again.
-    outside: all labels are -1, whatever the list says.
+    outside: all labels are -1, whatever the list says. classes: what its labels are positions in, by name.
     """
 
     name: str
@@ -31,6 +31,7 @@ class ImageList:
     num_classes: int
     geometry: Geometry
     outside: bool = False
+    classes: Sequence[str] = ()
 
     @cached_property
     def _lines(self) -> tuple[tuple[str, int], ...]:
