@@ -80,16 +80,18 @@ def model_classes(name: str, info: Weights) -> tuple[str, ...]:
     with the same classes in every folder has those.
     Raises HarnessError for a list that cannot be one of names.
     """
-    entry = plugins.model[name] if name in plugins.model else None
-    told: Any = info.details.get("classes") or (entry.facts.get("classes") if entry else None)
+    told: Any = info.details.get("classes")
+    if not told and name in plugins.model:
+        told = plugins.model[name].facts.get("classes")
+    fixed = benchmark_classes(str(info.details.get("dataset", "")))
+    count = info.details.get("arguments", {}).get("num_classes", len(told or fixed))
     if not told:
-        fixed = benchmark_classes(str(info.details.get("dataset", "")))
-        count = info.details.get("arguments", {}).get("num_classes", len(fixed))
         return fixed if count == len(fixed) else ()
     sound = isinstance(told, list | tuple) and all(isinstance(c, str) for c in told) and len(set(told)) == len(told)
-    if not sound or len(told) != info.details.get("arguments", {}).get("num_classes", len(told)):
+    if not sound or len(told) != count:
         raise HarnessError(
-            f"{name!r} does not name each of its classes once: {str(told)[:200]}. Correct its `classes`."
+            f"{name!r} has {count} classes and does not name each of them once: {str(told)[:200]}. Correct its "
+            "`classes`."
         )
     return tuple(told)
 
@@ -100,14 +102,15 @@ def bundled(name: str) -> tuple[nn.Module, Weights]:
     return network, replace(info, details={**info.details, "classes": weights.card(name)["classes"]})
 
 
-def header_classes(dataset: str, data: Dataset) -> dict[str, list[str]]:
-    """What a checkpoint's header says of its classes: their names, unless the data set's name says them.
+def header_classes(header: Mapping[str, Any], data: Dataset) -> dict[str, list[str]]:
+    """What the header of a new checkpoint says of its classes: their names; nothing where its data set says them.
 
-    So it is for the package's own data sets with the same classes in every folder, whose checkpoints were written
-    without names before, and come out byte for byte when they are trained again.
+    So it is for the package's own data sets with the same classes in every folder: checkpoints of these were written
+    before names were, and come out byte for byte when they are trained again.
     """
-    fixed = not plugins.dataset[dataset].source and benchmark_classes(dataset) == names_of(data)
-    return {} if fixed or not names_of(data) else {"classes": list(names_of(data))}
+    fixed = not plugins.dataset[header["dataset"]].source and benchmark_classes(header["dataset"]) == names_of(data)
+    told = names_of(data) if "num_classes" in header["arguments"] else ()
+    return {"classes": list(told)} if told and not fixed else {}
 
 
 def disagreement(who: str, told: Sequence[str], data: Dataset) -> str:
@@ -151,14 +154,15 @@ def _positions(name: str, told: Sequence[str], classes: Sequence[str]) -> str:
 
 
 def _unnamed(name: str, data: Dataset) -> str:
-    """A note on a classifier without names; none where the data have none either."""
+    """A note on a classifier without names; none where the data have none either, or where it declares their list."""
     classes = data_classes(data)
+    declared = plugins.model[name].facts.get("dataset") if name in plugins.model else None
+    if not classes or numbered(classes) or (declared == data.name and benchmark_classes(data.name)):
+        return ""
     whose = naming_of(data).order or repr(data.name)
     return (
         f"Model {name!r} does not name its classes: its outputs were taken by position, in the order of {whose}: "
         f"{shortened(classes)}."
-        if classes and not numbered(classes)
-        else ""
     )
 
 
