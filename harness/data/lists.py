@@ -48,7 +48,20 @@ class ImageList:
         if wrong or not found:
             what = f"the label of {wrong[0]} is none of the {self.num_classes} classes" if wrong else "it is empty"
             raise HarnessError(f"{self.file}: {what}. Restore the list from OpenOOD's benchmark_imglist.")
+        self._check_folders(found)
         return found
+
+    def _check_folders(self, lines: Sequence[tuple[str, int]]) -> None:
+        """Raises HarnessError where an image lies in the folder of another class than its number says."""
+        numbers = {} if self.outside else {name: number for number, name in enumerate(self.classes)}
+        for path, label in lines:
+            folder = path.rpartition("/")[0].rpartition("/")[2]
+            if numbers.get(folder, label) != label:
+                raise HarnessError(
+                    f"{self.file}: {path} has the label {label}, which is {self.classes[label]!r} among the classes of "
+                    f"{self.name!r}, and {folder!r} is {numbers[folder]}: the list numbers its classes in another "
+                    "order. Restore it from OpenOOD's benchmark_imglist."
+                )
 
     @cached_property
     def paths(self) -> Sequence[str]:
