@@ -96,7 +96,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-@pytest.mark.parametrize(("train", "test"), product(NAMED, NAMED))
+@pytest.mark.parametrize(("train", "test"), list(product(NAMED, NAMED)))
 def test_splits_have_one_order_of_names(tmp_path: Path, train: str, test: str) -> None:
     first, other = ("dog", "cat", "owl"), ("owl", "dog", "cat")
     for kind, names in {"same": first, "permuted": other, "subset": ("owl", "cat")}.items():
@@ -117,11 +117,11 @@ def test_splits_have_one_order_of_names(tmp_path: Path, train: str, test: str) -
         said = (
             rf"1 of its . classes in the split 'test' are none of the 3 of the training split: {new}\. Found: .*{new}"
         )
-        with pytest.raises(HarnessError, match=rf"{said}.*Expected .*'dog'"):
+        with pytest.raises(HarnessError, match=rf"1 of its . {said}.*Expected .*'dog'"):
             open_dataset("folder", "test", str(root))
 
 
-@pytest.mark.parametrize(("named", "numbers"), product(NAMED, NUMBERED))
+@pytest.mark.parametrize(("named", "numbers"), list(product(NAMED, NUMBERED)))
 def test_numbers_beside_names_are_positions_and_the_data_say_so(tmp_path: Path, named: str, numbers: str) -> None:
     """And where labels are numbers on both sides, or names that are numbers, they are names."""
     names = ("dog", "cat", "owl")
@@ -207,6 +207,12 @@ def evaluated(root: Path, *models: str, suite: str = "folder") -> list[RunRecord
     return [record.load(path) for path in evaluate.run(evaluate.prepare(spec, root / "out"))]
 
 
+def accuracy_of(entry: RunRecord) -> float:
+    metric = entry.metric("accuracy", "clean")
+    assert metric
+    return metric.value
+
+
 @pytest.mark.parametrize("layout", NAMED)
 def test_a_classifier_that_names_its_classes_is_matched_by_name(tmp_path: Path, layout: str) -> None:
     write(tmp_path, "test", layout, ("dog", "cat", "owl"))
@@ -214,24 +220,22 @@ def test_a_classifier_that_names_its_classes_is_matched_by_name(tmp_path: Path, 
     for name, classes in orders.items():
         plugins.model(name, dataset="folder", classes=classes)(lambda classes=classes: Grey(classes))
     for entry in evaluated(tmp_path, *orders):
-        metric, rows = entry.metric("accuracy", "clean"), entry.rows()
-        assert metric and metric.value == 1 and not entry.notes
+        rows = entry.rows()
+        assert accuracy_of(entry) == 1 and not entry.notes
         assert sorted(entry.classes) == ["cat", "dog", "owl"]
         assert rows["prediction"].tolist() == rows["label"].tolist()
     plugins.model("more", dataset="folder", classes=ANIMALS[::-1])(lambda: Grey(ANIMALS[::-1]))
     (entry,) = evaluated(tmp_path, "more")
     assert sorted(entry.classes) == list(ANIMALS) and entry.classes[-1] == "pig"
-    assert entry.metric("accuracy", "clean").value == 1  # type: ignore[union-attr]
+    assert accuracy_of(entry) == 1
     with pytest.raises(HarnessError, match=r"'same' knows none and 'more' 'pig'\. Run them apart"):
         evaluated(tmp_path, "same", "more")
     for name, classes in {"fewer": ("cat", "dog"), "renamed": ("cat", "wolf", "owl")}.items():
         plugins.model(name, dataset="folder", classes=classes)(lambda classes=classes: Grey(classes))
         with pytest.raises(HarnessError, match=rf"Model '{name}' knows other classes than the data: .*none of its own"):
             evaluated(tmp_path, name)
-    for name, classes in {"short": ("cat", "dog"), "twice": ("cat", "cat", "owl")}.items():
-        plugins.model(name, dataset="folder", classes=(*classes, "owl", "pig")[: 3 + (name == "short")])(
-            lambda: Grey(("cat", "dog", "owl"))
-        )
+    for name, classes in {"short": ("owl", "pig", "cat", "dog"), "twice": ("cat", "cat", "owl")}.items():
+        plugins.model(name, dataset="folder", classes=classes)(lambda: Grey(("cat", "dog", "owl")))
         with pytest.raises(HarnessError, match=r"names 4 classes and gives 3 outputs|name each of them once"):
             evaluated(tmp_path, name)
 
@@ -244,17 +248,17 @@ def test_a_classifier_without_names_is_taken_by_position_and_the_record_says_so(
     as_tar(tmp_path / "c", "test", ("dog", "cat"), "tar, numbers")
     for place, accuracy, order in (("a", 0, "the split 'test': 'cat', 'dog'"), ("b", 1, "the training split: 'dog'")):
         (entry,) = evaluated(tmp_path / place, "grey")
-        assert entry.metric("accuracy", "clean").value == accuracy  # type: ignore[union-attr]
+        assert accuracy_of(entry) == accuracy
         (note,) = entry.notes
         assert (
             f"Model 'grey' does not name its classes: its outputs were taken by position, in the order of {order}"
             in note
         )
     (entry,) = evaluated(tmp_path / "c", "grey")
-    assert entry.metric("accuracy", "clean").value == 1 and not entry.notes, "numbers on both sides"  # type: ignore[union-attr]
+    assert accuracy_of(entry) == 1 and not entry.notes, "numbers on both sides"
     plugins.model("named", dataset="folder", classes=("dog", "cat", "owl"))(lambda: Grey(("dog", "cat", "owl")))
     (entry,) = evaluated(tmp_path / "c", "named")
-    assert entry.metric("accuracy", "clean").value == 1 and list(entry.classes) == ["0", "1", "2"]  # type: ignore[union-attr]
+    assert accuracy_of(entry) == 1 and list(entry.classes) == ["0", "1", "2"]
     assert list(entry.notes) == [
         "The data only number their classes: they were taken by position, in the order 'dog', 'cat', 'owl'."
     ]
@@ -275,15 +279,15 @@ def test_a_checkpoint_carries_its_classes(trained: Path, tmp_path: Path) -> None
     assert checkpoint.details["classes"] == ["owl", "dog", "cat"]
     assert json.loads((trained / "net" / "card.json").read_text())["classes"] == ["owl", "dog", "cat"]
     (here,) = evaluated(trained, str(trained / "net"))
-    assert here.metric("accuracy", "clean").value == 1 and list(here.classes) == ["owl", "dog", "cat"]  # type: ignore[union-attr]
+    assert accuracy_of(here) == 1 and list(here.classes) == ["owl", "dog", "cat"]
     for place, names in {"permuted": ("cat", "dog", "owl"), "subset": ("cat", "owl")}.items():
         as_folder(tmp_path / place, "test", names)
         (entry,) = evaluated(tmp_path / place, str(trained / "net"))
-        assert entry.metric("accuracy", "clean").value == 1 and not entry.notes  # type: ignore[union-attr]
+        assert accuracy_of(entry) == 1 and not entry.notes
         assert set(entry.classes) == {"cat", "dog", "owl"}
     as_folder(tmp_path / "renamed", "test", ("cat", "wolf", "owl"))
     with pytest.raises(
-        HarnessError, match=r"'wolf'.*Its classes: 'owl', 'dog', 'cat'; those of 'folder': 'cat', 'owl', 'w"
+        HarnessError, match=r"'wolf'.*Its classes: 'owl', 'dog', 'cat'; those of 'folder': 'cat', 'owl'"
     ):
         evaluated(tmp_path / "renamed", str(trained / "net"))
 
@@ -312,7 +316,10 @@ def test_a_conditional_denoiser_is_told_classes_by_name(tmp_path: Path) -> None:
         as_folder(tmp_path / "b", split, ("cat", "dog", "owl"))
         as_folder(tmp_path / "c", split, ("cat", "wolf", "owl"))
     usual = {"dataset": "folder", "epochs": 1, "batch_size": 6}
-    training.run(TrainSpec("unet-conditional", data=str(tmp_path / "a"), warmup=0, **usual), tmp_path / "net")
+    settings = resolve(TrainSpec("unet-conditional", data=str(tmp_path / "a"), warmup=0, **usual))
+    task, header = build(settings, open_training(settings), World())
+    (tmp_path / "net").mkdir()
+    weights.write(tmp_path / "net" / "model.safetensors", task.network, header)
     denoiser, info = weights.find_denoiser(str(tmp_path / "net"))
     assert info.details["classes"] == ["owl", "dog", "cat"]
     mixed = {"diffaug": True, "diffusion": "digits", "conditional": str(tmp_path / "net"), "conditional_weight": 0.5}

@@ -24,8 +24,7 @@ ABREAST = 3
 
 ROWS = (
     "images", "classes", "classes in the files' order", "images per class", "width: least / median / most",
-    "height: least / median / most",
-    "unusable", "manifest",
+    "height: least / median / most", "unusable", "manifest",
 )  # fmt: skip
 
 app = typer.Typer(help="Look after the data.", no_args_is_help=True)
