@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness import evaluate, matching, plugins, record, weights
+from harness.comparison import check_pairable
 from harness.data import ArrayDataset, Corrupted, ImageList, Subset, Widened, open_dataset, open_pictures
 from harness.data.classes import names_of, naming_of, numbered, places
 from harness.record import RunRecord
@@ -114,10 +115,8 @@ def test_splits_have_one_order_of_names(tmp_path: Path, train: str, test: str) -
         write(root, "test", test, names)
         assert open_dataset("folder", "train", str(root)).num_classes == 3
         new = "'wolf'" if kind == "renamed" else "'pig'"
-        said = (
-            rf"1 of its . classes in the split 'test' are none of the 3 of the training split: {new}\. Found: .*{new}"
-        )
-        with pytest.raises(HarnessError, match=rf"1 of its . {said}.*Expected .*'dog'"):
+        said = rf"in the split 'test' are none of the 3 of the training split: {new}\. Found: .*{new}"
+        with pytest.raises(HarnessError, match=rf"1 of its . classes {said}.*Expected .*'dog'"):
             open_dataset("folder", "test", str(root))
 
 
@@ -285,6 +284,9 @@ def test_a_checkpoint_carries_its_classes(trained: Path, tmp_path: Path) -> None
         (entry,) = evaluated(tmp_path / place, str(trained / "net"))
         assert accuracy_of(entry) == 1 and not entry.notes
         assert set(entry.classes) == {"cat", "dog", "owl"}
+    check_pairable(here, replace(here, classes=()))
+    with pytest.raises(HarnessError, match=r"their classes differ \(owl, dog, cat and cat, dog, owl\)"):
+        check_pairable(here, replace(here, classes=("cat", "dog", "owl")))
     as_folder(tmp_path / "renamed", "test", ("cat", "wolf", "owl"))
     with pytest.raises(
         HarnessError, match=r"'wolf'.*Its classes: 'owl', 'dog', 'cat'; those of 'folder': 'cat', 'owl'"
