@@ -59,7 +59,8 @@ def match(datasets: Mapping[str, Dataset], found: Mapping[str, tuple[nn.Module, 
     for name, told in named.items():
         networks[name] = reordered(networks[name], [*told.known, *(told.others[extra] for extra in beside)], name)
     if beside:
-        datasets = {c: Widened(one, (*(data_classes(data) or _counted(data)), *beside)) for c, one in datasets.items()}
+        classes = (*(data_classes(data) or _counted(data)), *beside)
+        datasets = {condition: cast(Dataset, Widened(one, classes)) for condition, one in datasets.items()}
     notes = {}
     for name, told_or_not in outputs.items():
         note = told_or_not.note if told_or_not else _unnamed(name, data)
