@@ -92,6 +92,7 @@ def check_pairable(a: RunRecord, b: RunRecord) -> None:
     for what, x, y in [
         ("suites", f"{_name(a)} v{a.suite_version}", f"{_name(b)} v{b.suite_version}"),
         ("data", a.data_sha256[:12], b.data_sha256[:12]),
+        ("classes", *(", ".join(entry.classes) if a.classes and b.classes else "" for entry in (a, b))),
         ("conditions", _facts(a), _facts(b)),
         ("seeds", a.spec.seed, b.spec.seed),
     ]:

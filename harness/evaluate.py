@@ -7,9 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +19,7 @@ from harness.journal import tell_damage
 from harness.meter import Meter
 from harness.parts import Part
 from harness.prepare import prepare as prepare
-from harness.record import Cost, RunRecord, environment
+from harness.recording import record_of
 from harness.tables import Rows
 from harness.types import Batch, Dataset, HarnessError, Pair, Scene
 from harness.views import BatchViews
@@ -226,52 +224,9 @@ def _finish(job: Job, place: int, gaps: bool) -> Path | None:
         if not rows:
             raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
         devices = resume.notes(journal, probe)
-        journal.finish(rows, lambda samples: _record(job, place, rows, cost, samples, devices))
+        journal.finish(rows, lambda samples: record_of(job, place, rows, cost, samples, devices))
     journal.tidy()
     return journal.file
-
-
-def _record(
-    job: Job, place: int, rows: Rows, cost: Mapping[str, float], samples: Mapping[str, Any], devices: Sequence[str]
-) -> RunRecord:
-    pair, (metrics, notes) = job.pairs[place], job.suite.summarise(rows)
-    spec = job.spec_of(pair)
-    images = len(set(rows["id"]))
-    needs = job.tally([pair])
-    step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
-    whole = len(rows["id"]) == job.rows
-    return RunRecord(
-        status="complete" if whole else "partial",
-        coverage=f"{images} of {job.sources} images" + ("" if whole else step),
-        suite=spec.suite,
-        suite_version=job.suite.version,
-        dataset=job.suite.dataset,
-        facts=dict(job.suite.facts()),
-        model=job.models[pair.model],
-        method=pair.method,
-        denoiser=job.denoiser_weights if spec.denoiser else None,
-        spec=spec,
-        data_sha256=job.data_sha256,
-        geometry=job.data.geometry,
-        key=job.key(pair),
-        columns=tuple(job.suite.columns),
-        metrics=metrics,
-        notes=[*notes, *devices, *job.left_out(rows)],
-        samples=samples,
-        environment=environment(spec.device),
-        cost=Cost(
-            seconds=round(cost["seconds"], 2),
-            images=len(rows["id"]),
-            denoiser_calls=int(cost["denoiser_calls"]),
-            method_calls_per_image=needs.denoiser,
-            at_most=needs.at_most,
-            pairs=round(cost["pairs"] / len(job.parts)),
-            tile_halvings=int(cost["halvings"]),
-        ),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        plugins=job.origins(pair),
-        probe=job.probes[place].to_json(),
-    )
 
 
 def _round_up(number: int, multiple: int) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Job:
 
     datasets: by condition. models: weights by model name. journals: one per pair.
     tiles, classifier_tiles: how the denoiser and the classifiers are called. probes: what each pair gives for `shown`.
+    notes: by model, what its records say of classes that were taken by position.
     """
 
     spec: RunSpec
@@ -46,6 +47,7 @@ class Job:
     denoiser_weights: Weights | None
     tiles: Tiles
     classifier_tiles: Tiles
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import checks, plugins, weights
+from harness import checks, matching, plugins, weights
 from harness.job import Job
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
-from harness.types import HarnessError, Pair, RunSpec
+from harness.types import Pair, RunSpec
 
 
 def prepare(spec: RunSpec, out: Path | str) -> Job:
@@ -24,25 +24,19 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
     group = max([getattr(p, "group", 1) for p in procedures.values()])
     tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
+    found = {name: weights.find_classifier(name) for name in spec.models}
+    matched = matching.match(datasets, found)
     models, pairs = {}, []
-    for name in spec.models:
-        network, found = weights.find_classifier(name)
-        models[name] = replace(found, name=name)
+    for name, network in matched.networks.items():
+        models[name] = replace(found[name][1], name=name)
         classifier = TiledClassifier(network, classifier_tiles)
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
-    job = Job(spec, Path(out), suite, datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles)
+    job = Job(
+        spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
+        matched.notes,
+    )  # fmt: skip
     suite.check(list(procedures.values()), denoiser)
     checks.check_denoiser(job)
-    for pair in pairs[:: len(procedures)]:
-        _check_classes(job, pair)
     for pair in pairs[: len(procedures)]:
         checks.check_method(job, pair)
     return replace(job, probes=checks.probes(job))
-
-
-def _check_classes(job: Job, pair: Pair) -> None:
-    trained_on = job.models[pair.model].details.get("dataset", job.data.name)
-    if trained_on != job.data.name:
-        raise HarnessError(
-            f"Model {pair.model!r} was trained on the classes of {trained_on!r}, not on those of {job.data.name!r}."
-        )

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from harness.data import Corrupted, ImageList, Subset, open_dataset
+from harness.data import Corrupted, ImageList, Subset, benchmark_classes, open_dataset
 from harness.plugins import suite
 from harness.suites.detection import FAR, ID, NEAR, SHIFTED, Detection
 from harness.types import Condition, Dataset, Geometry, HarnessError
@@ -166,6 +166,7 @@ class FromLists(Detection):
             num_classes=self.classes,
             geometry=geometry,
             outside=outside,
+            classes=benchmark_classes(self.dataset),
         )
 
     @cached_property

@@ -457,7 +457,7 @@ def bench(tmp_path: Path) -> Path:
         return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
 
     plugins.suite("test-animals")(Animals)
-    plugins.model("test/linear")(linear)
+    plugins.model("test/linear", dataset="cifar10")(linear)
     return root
 
 

@@ -23,8 +23,8 @@ ABREAST = 3
 """Splits that stand side by side; more stand below one another."""
 
 ROWS = (
-    "images", "classes", "images per class", "width: least / median / most", "height: least / median / most",
-    "unusable", "manifest",
+    "images", "classes", "classes in the files' order", "images per class", "width: least / median / most",
+    "height: least / median / most", "unusable", "manifest",
 )  # fmt: skip
 
 app = typer.Typer(help="Look after the data.", no_args_is_help=True)
@@ -58,7 +58,7 @@ def check(
         raise plugins.suggest("split", strange[0], list(known), f" of {name!r}")
     columns: dict[str, list[str]] = {}
     wrong: dict[str, list[str]] = {}
-    lacking: dict[str, list[str]] = {}
+    remarks: dict[str, list[str]] = {}
     with console.progress() as bar:
         for part in split or known:
             try:
@@ -71,7 +71,8 @@ def check(
                 columns[part] = _column(images, found, published)
                 if found.bad:
                     wrong.setdefault(_several(found.bad, len(images.ids)), []).append(part)
-                lacking.setdefault(_lacking(images, found), []).append(part)
+                for line in (_lacking(images, found), _order(images)):
+                    remarks.setdefault(line, []).append(part)
             except HarnessError as error:
                 wrong.setdefault(str(error), []).append(part)
     if columns:
@@ -80,8 +81,8 @@ def check(
         if len(columns) > ABREAST:
             header, *rows = ([*row] for row in zip(header, *rows, strict=True))
         console.show(leaderboard.Table(f"{name}{f' in {data}' if data else ''}", header, rows))
-    for line in filter(None, lacking):
-        console.err.print(f"{', '.join(lacking[line])}: {line}", markup=False, soft_wrap=True)
+    for line in filter(None, remarks):
+        console.err.print(f"{', '.join(remarks[line])}: {line}", markup=False, soft_wrap=True)
     if wrong:
         lines = [f"{', '.join(parts)}: {line}" for line, parts in wrong.items()]
         if not split and (fine := [part for part in columns if not any(part in parts for parts in wrong.values())]):
@@ -112,10 +113,13 @@ def _advance(bar: Any, task: Any, done: int) -> None:
 
 def _column(data: Pictures, found: Checked, published: int) -> list[str]:
     """What there is to say of one split, in the order of `ROWS`."""
-    counts = [int(count) for count in found.per_class if count]
+    from harness.data.classes import naming_of
+
+    counts, naming = [int(count) for count in found.per_class if count], naming_of(data)
     return [
         f"{len(data.ids):,}" + (f" of {published:,}" if published else ""),
         f"{len(counts)} of {data.num_classes}",
+        _first(naming.files or data.classes),
         f"{min(counts)} to {max(counts)}" if counts else "",
         *(" / ".join(map(str, found.spread(axis))) for axis in (0, 1)),
         f"{len(found.bad):,}",
@@ -130,6 +134,22 @@ def _lacking(data: Pictures, found: Checked) -> str:
         return ""
     more = f" and {len(empty) - NAMED:,} more" if len(empty) > NAMED else ""
     return f"No images of {len(empty):,} of {data.num_classes:,} classes: {', '.join(empty[:NAMED])}{more}."
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+
+
+def _order(data: Pictures) -> str:
+    """A remark where files list their classes otherwise than the labels count them, or by position only."""
+    from harness.data.classes import naming_of
+
+    naming, place = naming_of(data), {name: k for k, name in enumerate(data.classes)}
+    found = [place[name] for name in naming.files if name in place]
+    if naming.note or found == sorted(found):
+        return naming.note
+    whose = naming.order or data.name
+    return f"The files list their classes in another order than {whose}, which is harmless: labels are found by name."
 
 
 def _several(messages: Sequence[str], images: int) -> str:

@@ -3,6 +3,7 @@
 from harness.data.arrays import ArrayDataset as ArrayDataset
 from harness.data.arrays import Corrupted as Corrupted
 from harness.data.arrays import Subset as Subset
+from harness.data.arrays import Widened as Widened
 from harness.data.feed import Feed as Feed
 from harness.data.feed import decoders as decoders
 from harness.data.feed import ordered as ordered
@@ -10,6 +11,7 @@ from harness.data.folders import class_folders as class_folders
 from harness.data.lists import ImageList as ImageList
 from harness.data.mapped import MappedImages as MappedImages
 from harness.data.mapped import open_mapped as open_mapped
+from harness.data.opening import benchmark_classes as benchmark_classes
 from harness.data.opening import listing as listing
 from harness.data.opening import open_copy as open_copy
 from harness.data.opening import open_dataset as open_dataset

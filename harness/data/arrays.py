@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness import corruptions
+from harness.data.classes import UNTOLD, Naming, names_of, naming_of
 from harness.data.pictures import fit
 from harness.types import Batch, Dataset, Geometry
 
@@ -25,7 +27,7 @@ class ArrayDataset:
 
     pixels: (N, 3, H, W) uint8 RGB.
     labels: (N,) int64.
-    classes: their names, where they have any.
+    classes: their names, where they have any. naming: how the labels came to them.
     """
 
     name: str
@@ -35,12 +37,15 @@ class ArrayDataset:
     num_classes: int
     geometry: Geometry
     classes: tuple[str, ...] = ()
+    naming: Naming = UNTOLD
 
     @cached_property
     def sha256(self) -> str:
         digest = hashlib.sha256("\n".join(self.ids).encode())
         digest.update(self.labels.numpy().tobytes())
         digest.update(self.pixels.numpy().tobytes())
+        if self.classes:
+            digest.update(json.dumps(self.classes).encode())
         return digest.hexdigest()
 
     def where(self, index: int) -> str:
@@ -93,6 +98,14 @@ class Corrupted:
         return self.clean.labels
 
     @property
+    def classes(self) -> Sequence[str]:
+        return names_of(self.clean)
+
+    @property
+    def naming(self) -> Naming:
+        return naming_of(self.clean)
+
+    @property
     def sha256(self) -> str:
         return self.clean.sha256
 
@@ -143,10 +156,11 @@ class Subset:
 
     @property
     def classes(self) -> Sequence[str]:
-        """Those of the whole, which must be `harness.types.Pictures`, as for `picture`."""
-        whole: Any = self.whole
-        names: Sequence[str] = whole.classes
-        return names
+        return names_of(self.whole)
+
+    @property
+    def naming(self) -> Naming:
+        return naming_of(self.whole)
 
     def where(self, index: int) -> str:
         """Where an image lies, for messages."""
@@ -161,3 +175,45 @@ class Subset:
 
     def read(self, indices: Sequence[int]) -> Batch:
         return self.whole.read([self.picked[i] for i in indices])
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A data set among more classes than its own, which come first in `classes`: none of its images is of the others.
+
+    Answers among more classes are other answers: so is the hash.
+    """
+
+    whole: Dataset
+    classes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.whole.geometry
+
+    @property
+    def naming(self) -> Naming:
+        return naming_of(self.whole)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self.whole.ids
+
+    @property
+    def labels(self) -> Tensor:
+        return self.whole.labels
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps([self.whole.sha256, *self.classes]).encode()).hexdigest()
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        return self.whole.read(indices)

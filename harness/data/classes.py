@@ -1,42 +1,199 @@
-"""From what files call their classes to a benchmark's labels: by name, never by position in a listing."""
+"""From what files call their classes to labels: by name, never by position in a listing where both sides have names.
+
+Numbers are names, too: the class 7 is called "7". Beside words, a list of numbers says positions.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from harness.data.pictures import Source
-from harness.types import HarnessError
+from harness.types import Dataset, HarnessError
+
+if TYPE_CHECKING:
+    from harness.data.pictures import Source
 
 SAME = 0.98
 """Share of positions at which two lists of names must agree to be the same list; a few synonyms always differ."""
 
+LARGEST = 100_000
+"""Numbers of classes that a data set without names may have: ImageNet-21k has 21,841."""
+
+TRAINING = "the training split"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a data set's labels came to its classes.
+
+    files: names as the files list them, in their order; numbers where the files number their classes.
+    order: whose order the classes stand in, in words; "" for that of a benchmark's own list.
+    note: what a record says where classes were taken by position; "" where all were found by name.
+    """
+
+    files: tuple[str, ...] = ()
+    order: str = ""
+    note: str = ""
+
+
+UNTOLD = Naming()
+"""Of data sets that say nothing: their order is a benchmark's."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels (N,) int64, the classes that they are positions in, and how they were found."""
+
+    labels: Tensor
+    classes: tuple[str, ...]
+    naming: Naming
+
+
+def names_of(data: Dataset) -> tuple[str, ...]:
+    """The names of a data set's classes by label; none where they are only numbered."""
+    return tuple(getattr(data, "classes", ()))  # data sets of plugins may be older than names
+
+
+def naming_of(data: Dataset) -> Naming:
+    """How the labels of a data set came to its classes."""
+    found: Naming = getattr(data, "naming", UNTOLD)
+    return found
+
+
+def numbers(count: int) -> tuple[str, ...]:
+    """The names of classes that are only numbered: "0", "1", ..."""
+    return tuple(map(str, range(count)))
+
+
+def numbered(names: Sequence[str]) -> bool:
+    """Whether all names of a list are different numbers."""
+    if not names or not all(re.fullmatch("[0-9]{1,6}", name) for name in names):
+        return False
+    return len(set(map(int, names))) == len(names)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the classes of one list stand in another: positions there, and whether they were found by name."""
+
+    there: list[int]
+    by_name: bool
+
+
+def places(own: Sequence[str], wanted: Sequence[str]) -> Places | None:
+    """Where the classes of `own` stand in `wanted`; None where both are names and `wanted` lacks one.
+
+    A list of numbers beside a list of words says positions in it. Words beside numbers must be as many.
+    """
+    known = {name: place for place, name in enumerate(wanted)}
+    if all(name in known for name in own):
+        return Places([known[name] for name in own], True)
+    values = [int(name) for name in own] if numbered(own) else list(range(len(own)))
+    if numbered(wanted) and (numbered(own) or len(own) == len(wanted)):
+        known_values = {int(name): place for place, name in enumerate(wanted)}
+    elif numbered(own):
+        known_values = {place: place for place in range(len(wanted))}
+    else:
+        return None
+    if not all(value in known_values for value in values):
+        return None
+    return Places([known_values[value] for value in values], numbered(own) and numbered(wanted))
+
 
 def labelled(
-    source: Source, name: str, classes: Sequence[str] | None, aliases: Sequence[str]
-) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels (N,) int64, and the classes that they are positions in.
+    source: Source,
+    name: str,
+    classes: Sequence[str] | None,
+    aliases: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    split: str = "",
+) -> Labelled:
+    """The labels of a source.
 
-    classes: the benchmark's, in the order of its labels; None takes the source's own.
-    aliases: the same classes in other words: a source whose whole list reads like this is known by it.
+    classes: the benchmark's, in the order of its labels; None takes the data's own: those of the training split where
+        that is there, which are `beside`, else the source's.
+    aliases: the benchmark's classes in other words: a source whose whole list reads like this is known by it.
+    Raises HarnessError for labels outside of the classes, and for names that these lack.
     """
     targets = torch.from_numpy(source.targets)
-    known = source.names or classes or tuple(map(str, range(int(targets.max()) + 1)))
-    _check_range(source, targets, len(known))
-    if source.names is None or classes is None:
-        return targets, tuple(known)
-    if _same_list(source.names, aliases):
-        return targets, tuple(classes)
-    places = {known: place for place, known in enumerate(classes)}
-    strange = [found for found in source.names if found not in places]
-    if strange:
+    own, found_in = _listed(source, targets)
+    order = TRAINING if beside or split == "train" else f"the split {split!r}"
+    if len(own) == len(aliases) and _same_list(own, aliases):
+        return Labelled(targets, tuple(classes or own), Naming(own, ""))
+    if classes is None and beside and numbered(beside) and source.names is not None and not numbered(own):
+        return _beside_numbers(source, targets, own, beside, split)
+    if classes is not None:
+        wanted, whose, order = tuple(classes), repr(name), ""
+    elif beside:
+        wanted, whose = tuple(beside), TRAINING
+    else:
+        wanted, whose = own if source.names is not None else numbers(int(targets.max()) + 1), ""
+    if source.names is None:
+        _check_range(source, targets, _count(wanted))
+    found = places(own, wanted)
+    if found is None:
+        raise HarnessError(_disagreement(source, own, wanted, whose, split))
+    _check_different(source, own)
+    note = "" if found.by_name else _by_position(own, wanted, whose)
+    return Labelled(torch.tensor(found.there)[found_in], wanted, Naming(own, order, note))
+
+
+def _listed(source: Source, targets: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """What the files call their classes, and positions (N,) in that; of numbers those that occur."""
+    if source.names is None:
+        _check_range(source, targets, LARGEST)
+        values, positions = torch.unique(targets, return_inverse=True)
+        return tuple(map(str, values.tolist())), positions
+    own = tuple(source.names)
+    _check_range(source, targets, len(own))
+    return own, targets
+
+
+def _count(names: Sequence[str]) -> int:
+    """The number above all that a list of classes admits."""
+    return max(map(int, names)) + 1 if numbered(names) else len(names)
+
+
+def _beside_numbers(
+    source: Source, targets: Tensor, own: tuple[str, ...], beside: Sequence[str], split: str
+) -> Labelled:
+    """Labels of a split that names its classes, beside a training split that only numbers them."""
+    _check_different(source, own)
+    if _count(beside) > len(own):
         raise HarnessError(
-            f"{source.root}: {len(strange)} of its {len(source.names)} classes are none of the {len(classes)} of "
-            f"{name!r}: {_some(strange)}. Expected names such as {_some(classes)}."
+            f"{source.root}: the split {split!r} has {len(own)} classes with names ({shortened(own)}), and the "
+            f"training split numbers {_count(beside)} or more: which number is which name cannot be known. Name the "
+            "classes in both."
         )
-    return torch.tensor([places[found] for found in source.names])[targets], tuple(classes)
+    note = f"The training split only numbers its classes: they were taken by position for {shortened(own)}."
+    return Labelled(targets, own, Naming(own, f"the split {split!r}", note))
+
+
+def _by_position(own: Sequence[str], wanted: Sequence[str], whose: str) -> str:
+    if numbered(own):
+        return f"Labels are numbers: they were taken as positions among the classes of {whose}: {shortened(wanted)}."
+    return f"The classes of {whose} are only numbered: names were taken by position, in the order {shortened(own)}."
+
+
+def _disagreement(source: Source, own: Sequence[str], wanted: Sequence[str], whose: str, split: str) -> str:
+    strange = [name for name in own if name not in set(wanted)]
+    here = f" in the split {split!r}" if split else ""
+    return (
+        f"{source.root}: {len(strange)} of its {len(own)} classes{here} are none of the {len(wanted)} of {whose}: "
+        f"{shortened(strange)}. Found: {shortened(own)}. Expected names such as {shortened(wanted)}."
+    )
+
+
+def _check_different(source: Source, names: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise HarnessError(f"{source.root}: {count} classes are called {name!r}. Give each a name of its own.")
 
 
 def _check_range(source: Source, targets: Tensor, count: int) -> None:
@@ -61,5 +218,6 @@ def _head(name: str) -> str:
     return name.partition(",")[0].strip().lower()
 
 
-def _some(names: Sequence[str], most: int = 4) -> str:
+def shortened(names: Sequence[str], most: int = 4) -> str:
+    """The first names of a list, for messages and notes."""
     return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from harness.data.arrays import ArrayDataset, Corrupted, Subset
+from harness.data.arrays import ArrayDataset, Corrupted, Subset, Widened
 from harness.types import BadImage, Batch, Dataset
 
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ def cores() -> int:
 def in_memory(data: Dataset) -> bool:
     """Whether reading this data set needs no decoding."""
     match data:
-        case Subset():
+        case Subset() | Widened():
             return in_memory(data.whole)
         case Corrupted():
             return in_memory(data.clean)

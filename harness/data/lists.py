@@ -22,7 +22,7 @@ class ImageList:
     """Images named by a text file with a line "path label" each: OpenOOD's ``benchmark_imglist``.
 
     file: the list. root: folder that its paths start from; a path is its image's id, numbered if it is listed again.
-    outside: all labels are -1, whatever the list says.
+    outside: all labels are -1, whatever the list says. classes: what its labels are positions in, by name.
     """
 
     name: str
@@ -31,6 +31,7 @@ class ImageList:
     num_classes: int
     geometry: Geometry
     outside: bool = False
+    classes: Sequence[str] = ()
 
     @cached_property
     def _lines(self) -> tuple[tuple[str, int], ...]:
@@ -47,7 +48,20 @@ class ImageList:
         if wrong or not found:
             what = f"the label of {wrong[0]} is none of the {self.num_classes} classes" if wrong else "it is empty"
             raise HarnessError(f"{self.file}: {what}. Restore the list from OpenOOD's benchmark_imglist.")
+        self._check_folders(found)
         return found
+
+    def _check_folders(self, lines: Sequence[tuple[str, int]]) -> None:
+        """Raises HarnessError where an image lies in the folder of another class than its number says."""
+        numbers = {} if self.outside else {name: number for number, name in enumerate(self.classes)}
+        for path, label in lines:
+            folder = path.rpartition("/")[0].rpartition("/")[2]
+            if numbers.get(folder, label) != label:
+                raise HarnessError(
+                    f"{self.file}: {path} has the label {label}, which is {self.classes[label]!r} among the classes of "
+                    f"{self.name!r}, and {folder!r} is {numbers[folder]}: the list numbers its classes in another "
+                    "order. Restore it from OpenOOD's benchmark_imglist."
+                )
 
     @cached_property
     def paths(self) -> Sequence[str]:

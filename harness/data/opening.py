@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import plugins
-from harness.data.classes import labelled
+from harness.data.classes import labelled, numbers
 from harness.data.folders import class_folders, images, open_folders
 from harness.data.parquet import open_parquet
 from harness.data.pictures import SAMPLED, Source, StoredPictures
@@ -47,14 +47,35 @@ def open_pictures(
     webdataset shards, ``*SPLIT*.tar`` in the same places.
 
     classes: names in the order of the labels; those that the data have may be fewer, and are found by name. None takes
-        the data's own, sorted. aliases: the same classes in other words. name: see `harness.types.Dataset`.
+        the data's own, in the order of the training split where that is there: one order for all splits.
+    aliases: the same classes in other words. name: see `harness.types.Dataset`.
     Raises HarnessError where nothing or more than one thing fits, or the classes are others.
     """
     source = _source(root, split)
     if not len(source.ids):
         raise HarnessError(f"The files of the split {split!r} in {root} hold no images. Fetch them again.")
-    labels, known = labelled(source, name, classes, aliases)
-    return StoredPictures(name, source, labels, known, geometry)
+    beside = _training_classes(root) if classes is None and split != "train" else ()
+    found = labelled(source, name, classes, aliases, beside, split)
+    return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming)
+
+
+def _training_classes(root: Path) -> Sequence[str]:
+    """What the training split calls its classes, or their numbers; nothing where it is not there."""
+    found = list(_candidates(root, ("train",)))
+    if not found:
+        return ()
+    if len(found) == 1 and found[0][0].is_dir():
+        return class_folders(found[0][0])  # its images are nobody's business here
+    source = _source(root, "train")
+    return source.names if source.names is not None else numbers(int(source.targets.max(initial=-1)) + 1)
+
+
+def benchmark_classes(name: str) -> tuple[str, ...]:
+    """The class names of a data set that has the same in every folder, its fact of that name says; none of others."""
+    if name not in plugins.dataset:
+        return ()
+    told = plugins.dataset[name].facts.get("classes", ())
+    return tuple(told() if callable(told) else told)
 
 
 def open_copy(
@@ -68,8 +89,8 @@ def open_copy(
     if not class_folders(root):
         raise missing(root, f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}.")
     source = open_folders(root, suffix, sampled)
-    labels, known = labelled(source, name, classes, ())
-    return StoredPictures(name, source, labels, known, geometry)
+    found = labelled(source, name, classes)
+    return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming)
 
 
 def _source(root: Path, split: str) -> Source:

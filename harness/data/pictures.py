@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
+from harness.data.classes import UNTOLD, Naming
 from harness.types import BadImage, Batch, Geometry
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -58,7 +60,7 @@ class Source(Protocol):
 class StoredPictures:
     """Images that are decoded when they are asked for: see `harness.types.Pictures`.
 
-    labels: (N,) int64, positions in `classes`.
+    labels: (N,) int64, positions in `classes`. naming: how they were found.
     """
 
     name: str
@@ -66,6 +68,7 @@ class StoredPictures:
     labels: Tensor
     classes: tuple[str, ...]
     geometry: Geometry
+    naming: Naming = UNTOLD
 
     @property
     def num_classes(self) -> int:
@@ -77,10 +80,15 @@ class StoredPictures:
 
     @cached_property
     def sha256(self) -> str:
-        """Of geometry, ids, labels, and the sizes of what is stored: reading all pixels takes hours."""
+        """Of geometry, ids, labels, and the sizes of what is stored: reading all pixels takes hours.
+
+        Of the classes' names, too, unless they are those of a benchmark, which are always the same.
+        """
         digest = hashlib.sha256("\n".join([str(self.geometry), *self.ids]).encode())
         digest.update(self.labels.numpy().tobytes())
         digest.update("\n".join(map(str, self.source.marks())).encode())
+        if self.naming.order:
+            digest.update(json.dumps(self.classes).encode())
         return digest.hexdigest()
 
     def picture(self, index: int) -> Image.Image:

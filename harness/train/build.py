@@ -18,10 +18,12 @@ from harness.data.opening import SPELLINGS
 from harness.deepaugment import configured
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
+from harness.matching import header_classes
 from harness.networks import Tiles, place
 from harness.train import copies
 from harness.train.augment import Distortion, Mixing, Mixtures
 from harness.train.augmix import AugMix
+from harness.train.classes import conditioned
 from harness.train.copies import Matched, Union
 from harness.train.guidance import TimeConditioned, labelled
 from harness.train.loop import Task
@@ -97,8 +99,9 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     plan = planned(spec, data, world)
     _check_statistics(network, plan, world)
     host, device = _stages(spec, data, header)
+    header |= header_classes(header, data)
     if spec.init:
-        header["init_sha256"] = start_from(network, spec, header["arguments"])
+        header["init_sha256"] = start_from(network, spec, header["arguments"], data)
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
     found = copies.opened(data, spec.data_extra) if spec.extra_as == "terms" else []
     beside = [Matched(data, copy, number) for number, copy in enumerate(found, 1)]
@@ -200,7 +203,7 @@ def _guiding(spec: TrainSpec, data: Dataset, header: dict[str, Any], device: str
     if spec.objective not in CHANNELS:
         raise HarnessError(f"{spec.model!r} is time-conditioned: give --objective {' or '.join(CHANNELS)}.")
     arguments = {"num_classes": data.num_classes, "in_channels": CHANNELS[spec.objective]}
-    denoiser, sha256 = _find_denoiser(spec, "--diffusion", device)
+    denoiser, sha256 = _find_denoiser(spec, "--diffusion", device, data)
     _prove(Reverse(denoiser), spec, device)
     header |= {"arguments": arguments, "objective": spec.objective, "denoiser_sha256": sha256}
     # Without a consistency term the unlabelled samples have been left out already.
@@ -255,17 +258,17 @@ def _stages(spec: TrainSpec, data: Dataset, header: dict[str, Any]) -> tuple[lis
 
 
 def _diffaug(spec: TrainSpec, data: Dataset, criterion: Loss, header: dict[str, Any], device: str) -> DiffAug:
-    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, "--diffusion", device)
+    denoiser, header["denoiser_sha256"] = _find_denoiser(spec, "--diffusion", device, data)
     conditional = None
     if spec.conditional:
-        conditional, header["conditional_sha256"] = _find_denoiser(spec, "--conditional", device)
+        conditional, header["conditional_sha256"] = _find_denoiser(spec, "--conditional", device, data)
     check_times(denoiser, spec.diffaug_times)
     reverse = Reverse(denoiser, spec.diffaug_sampler, conditional, spec.conditional_weight)
     _prove(reverse, spec, device, data.num_classes if conditional else 1)
     return DiffAug(reverse, spec.diffaug_times, criterion, device, spec.dtype)
 
 
-def _find_denoiser(spec: TrainSpec, asked: str, device: str) -> tuple[Denoiser, str]:
+def _find_denoiser(spec: TrainSpec, asked: str, device: str, data: Dataset) -> tuple[Denoiser, str]:
     """The denoiser of --diffusion, or the class-conditional one of --conditional, on its device; and its SHA-256."""
     wanted = asked == "--conditional"
     name = spec.conditional if wanted else spec.diffusion
@@ -273,8 +276,8 @@ def _find_denoiser(spec: TrainSpec, asked: str, device: str) -> tuple[Denoiser, 
     if denoiser.conditional != wanted:
         kinds = {True: "class-conditional", False: "unconditional"}
         raise HarnessError(f"{asked} takes a denoiser that is {kinds[wanted]}; {name!r} is {kinds[not wanted]}.")
-    if wanted and info.details.get("dataset", spec.dataset) != spec.dataset:
-        raise HarnessError(f"{asked} {name}: its classes are those of {info.details['dataset']!r}.")
+    if wanted:
+        denoiser = conditioned(denoiser, info, spec, data)
     if "architecture" in info.details:  # a harness checkpoint, not a plugin's own network
         check_size(f"The denoiser {name!r}", info.details["architecture"], spec.dataset)
     place(denoiser.network, device)

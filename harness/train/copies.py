@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness import distorted
 from harness.data import StoredPictures, class_folders, decoded, open_copy
+from harness.data.classes import names_of
 from harness.types import Batch, Dataset, Geometry, HarnessError
 
 
@@ -90,6 +91,10 @@ class Union:
     @property
     def num_classes(self) -> int:
         return int(self.whole.num_classes)
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return names_of(self.whole)
 
     @property
     def geometry(self) -> Geometry:

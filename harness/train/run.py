@@ -19,6 +19,7 @@ from harness.diffusion.denoiser import Denoiser
 from harness.files import check_writable, locked, sweep, writing
 from harness.networks import Tiles, check_compiler, place
 from harness.train.build import alone, build, open_split, open_training, schedule
+from harness.train.classes import named
 from harness.train.loop import Conduct, Progress, train
 from harness.train.parallel import World, world
 from harness.train.resolve import resolve
@@ -77,6 +78,7 @@ def _run(
         "command": spec.command(files),
         "sha256": sha256,
         "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
+        **({"classes": list(named(data))} if "num_classes" in header["arguments"] else {}),
         "spec": asdict(spec),
         "parameters": sum(p.numel() for p in done.network.parameters()),
         "steps": done.steps,

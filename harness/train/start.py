@@ -10,12 +10,17 @@ from torch import Tensor, nn
 
 from harness import weights
 from harness.diffusion.denoiser import Denoiser
+from harness.matching import model_classes
+from harness.train.classes import order_of, reordered
 from harness.train.spec import TrainSpec
-from harness.types import HarnessError, Weights
+from harness.types import Dataset, HarnessError, Weights
 
 
-def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any]) -> str:
-    """Load the weights of ``--init`` into the network, which was built with these arguments; their SHA-256."""
+def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any], data: Dataset) -> str:
+    """Load the weights of ``--init`` into the network, which was built with these arguments; their SHA-256.
+
+    Classes are found by name where both sides have names; raises HarnessError for others, or more or fewer.
+    """
     find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
     found, info = find(spec.init)
     there = info.details.get("architecture", spec.model)
@@ -30,8 +35,12 @@ def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any]
             "the same classes, or leave --init out."
         )
     source: Any = found.network if isinstance(found, Denoiser) else found
+    state = source.state_dict()
+    if wanted:
+        order = order_of(model_classes(spec.init, info), data, f"--init {spec.init}")
+        state = state if order == sorted(order) else reordered(state, spec, arguments, order)
     try:
-        network.load_state_dict(_resampled(source.state_dict(), network))
+        network.load_state_dict(_resampled(state, network))
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise HarnessError(f"--init {spec.init}: not a checkpoint of {spec.model!r} ({reason[:200]}).") from error

@@ -105,6 +105,10 @@ class Dataset(Protocol):
         """(N,) int64."""
 
     @property
+    def classes(self) -> Sequence[str]:
+        """Names by label; empty where the classes are only numbered. Models that name theirs are matched by name."""
+
+    @property
     def sha256(self) -> str:
         """Hash of ids, labels and pixels or of their manifest: two data sets with one hash are the same data."""
 
@@ -117,10 +121,6 @@ class Dataset(Protocol):
 
 class Pictures(Dataset, Protocol):
     """A data set that also shows its images as they were stored: what training crops at random."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names by label; empty where the classes have none."""
 
     def picture(self, index: int) -> Image:
         """One image, RGB, whole, of whatever size it has. Raises BadImage for one that cannot be read."""

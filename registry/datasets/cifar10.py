@@ -11,7 +11,7 @@ from harness.types import Geometry
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-@dataset("cifar10", image_size=32, num_classes=10, reads_folder=True, splits=("train", "test"))
+@dataset("cifar10", image_size=32, num_classes=10, classes=CLASSES, reads_folder=True, splits=("train", "test"))
 def cifar10(split: str, data: Path) -> StoredPictures:
     """CIFAR-10, 32x32: DIR/SPLIT/CLASS/*.png, the hub's Parquet files or webdataset tars; splits train and test."""
     geometry = Geometry(resize=32, crop=32, interpolation="bilinear")

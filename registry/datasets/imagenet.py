@@ -9,7 +9,15 @@ from harness.plugins import dataset
 from harness.types import Geometry
 
 
-@dataset("imagenet", image_size=224, num_classes=1000, reads_folder=True, splits=("train", "val"))
+def wnids() -> list[str]:
+    """The 1,000 classes as WordNet ids, in the order of their labels."""
+    from timm.data import ImageNetInfo
+
+    names: list[str] = ImageNetInfo().label_names()
+    return names
+
+
+@dataset("imagenet", image_size=224, num_classes=1000, classes=wnids, reads_folder=True, splits=("train", "val"))
 def imagenet(split: str, data: Path) -> StoredPictures:
     """ImageNet-1k, 224x224: DIR/SPLIT/WNID/*.JPEG, the hub's Parquet files or webdataset tars; splits train and val.
 
@@ -18,12 +26,11 @@ def imagenet(split: str, data: Path) -> StoredPictures:
     """
     from timm.data import ImageNetInfo
 
-    known = ImageNetInfo()
     return open_pictures(
         data,
         "val" if split == "test" else split,
         Geometry(resize=256, crop=224, interpolation="bilinear"),
-        known.label_names(),
+        wnids(),
         name="imagenet",
-        aliases=known.label_descriptions(),
+        aliases=ImageNetInfo().label_descriptions(),
     )

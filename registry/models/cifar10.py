@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness import weights
+from harness.matching import bundled
 from harness.plugins import model
 from harness.types import Weights
 
@@ -12,4 +12,4 @@ from harness.types import Weights
 @model("cifar10/resnet", dataset="cifar10")
 def resnet() -> tuple[nn.Module, Weights]:
     """ResNet-10, 0.7 M parameters, cross-entropy, 12 epochs."""
-    return weights.classifier(*weights.bundled("cifar10-resnet"))
+    return bundled("cifar10-resnet")

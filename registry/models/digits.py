@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness import weights
+from harness.matching import bundled
 from harness.plugins import model
 from harness.types import Weights
 
@@ -25,7 +25,7 @@ BUNDLED = {
 
 def _register(name: str, words: str) -> None:
     def load() -> tuple[nn.Module, Weights]:
-        return weights.classifier(*weights.bundled(f"digits-{name}"))
+        return bundled(f"digits-{name}")
 
     load.__doc__ = words
     model(f"digits/{name}", dataset="digits")(load)
