@@ -33,11 +33,10 @@ from harness.data import (
     open_dataset,
     open_pictures,
     ordered,
-    parquet,
     read_image,
-    tars,
 )
 from harness.data.check import check
+from harness.data.layouts import parquet, tars
 from harness.record import RunRecord
 from harness.types import BadImage, Condition, Dataset, Geometry, HarnessError, RunSpec
 

@@ -6,10 +6,10 @@ from harness.data.arrays import Subset as Subset
 from harness.data.feed import Feed as Feed
 from harness.data.feed import decoders as decoders
 from harness.data.feed import ordered as ordered
-from harness.data.folders import class_folders as class_folders
-from harness.data.lists import ImageList as ImageList
-from harness.data.mapped import MappedImages as MappedImages
-from harness.data.mapped import open_mapped as open_mapped
+from harness.data.layouts.folders import class_folders as class_folders
+from harness.data.layouts.lists import ImageList as ImageList
+from harness.data.layouts.mapped import MappedImages as MappedImages
+from harness.data.layouts.mapped import open_mapped as open_mapped
 from harness.data.opening import listing as listing
 from harness.data.opening import open_copy as open_copy
 from harness.data.opening import open_dataset as open_dataset

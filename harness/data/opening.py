@@ -9,10 +9,10 @@ from pathlib import Path
 
 from harness import plugins
 from harness.data.classes import labelled
-from harness.data.folders import class_folders, images, open_folders
-from harness.data.parquet import open_parquet
+from harness.data.layouts.folders import class_folders, images, open_folders
+from harness.data.layouts.parquet import open_parquet
+from harness.data.layouts.tars import open_tars
 from harness.data.pictures import SAMPLED, Source, StoredPictures
-from harness.data.tars import open_tars
 from harness.errors import missing
 from harness.types import Absent, Dataset, Geometry, HarnessError
 
@@ -62,7 +62,7 @@ def open_copy(
 ) -> StoredPictures:
     """The images of the class folders right below `root`: another version of a data set called `name`.
 
-    suffix, sampled: see `harness.data.folders`. Raises HarnessError where there are no class folders, or the classes
+    suffix, sampled: see `harness.data.layouts.folders`. Raises HarnessError where there are no class folders, or the classes
     are not among `classes`.
     """
     if not class_folders(root):
