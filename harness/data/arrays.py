@@ -26,6 +26,7 @@ class ArrayDataset:
     pixels: (N, 3, H, W) uint8 RGB.
     labels: (N,) int64.
     classes: their names, where they have any.
+    unread: what lies among the images' files and is not read, see `harness.data.contents`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ArrayDataset:
     num_classes: int
     geometry: Geometry
     classes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -96,6 +98,11 @@ class Corrupted:
     def sha256(self) -> str:
         return self.clean.sha256
 
+    @property
+    def unread(self) -> Sequence[str]:
+        """That of the clean images."""
+        return getattr(self.clean, "unread", ())
+
     def read(self, indices: Sequence[int]) -> Batch:
         batch = self.clean.read(indices)
         images = corruptions.corrupt(
@@ -147,6 +154,11 @@ class Subset:
         whole: Any = self.whole
         names: Sequence[str] = whole.classes
         return names
+
+    @property
+    def unread(self) -> Sequence[str]:
+        """That of the whole."""
+        return getattr(self.whole, "unread", ())
 
     def where(self, index: int) -> str:
         """Where an image lies, for messages."""

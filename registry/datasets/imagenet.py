@@ -26,4 +26,5 @@ def imagenet(split: str, data: Path) -> StoredPictures:
         known.label_names(),
         name="imagenet",
         aliases=known.label_descriptions(),
+        named=True,
     )

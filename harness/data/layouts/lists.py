@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.data.pictures import SAMPLED, decoded, naming, rgb
+from harness.data.decoding import naming, regular, rgb
+from harness.data.pictures import SAMPLED, decoded
 from harness.types import Batch, Geometry, HarnessError
 
 

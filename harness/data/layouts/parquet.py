@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -16,11 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.files import PAGE, is_page
+from harness.data.layouts.pages import check_rows
+from harness.data.layouts.rows import Listing, chunks, find_columns, list_rows, read_group
+from harness.files import check_regular, what_is
 from harness.types import BadImage, HarnessError
-
-IMAGES, LABELS = ("image", "img"), ("label", "labels")
-"""What the two columns may be called."""
 
 KEPT = 2**28
 """Bytes of row groups kept in memory; the last one is kept whatever its size."""
@@ -54,11 +53,11 @@ class _Kept:
         return _Kept, ()
 
     def get(self, group: Group, column: str) -> pa.Table:
+        """One column of a row group; raises ValueError where it unpacks to more than it says."""
         key = (group.file, group.number)
         with self._lock:
             if key not in self._tables:
-                with pq.ParquetFile(group.file) as file:
-                    self._tables[key] = file.read_row_group(group.number, [column], use_threads=False)
+                self._tables[key] = read_group(group.file, group.number, column)
                 while len(self._tables) > 1 and sum(kept.nbytes for kept in self._tables.values()) > KEPT:
                     self._tables.popitem(last=False)
             self._tables.move_to_end(key)
@@ -68,6 +67,9 @@ class _Kept:
 @dataclass(frozen=True, eq=False)
 class Parquet:
     """Images in Parquet files, in the order of the files and their rows; ids are the stored paths, or row numbers.
+
+    rows: (N,) int64, where each image stands among all rows of all files; a row may have no image, or no label.
+    unread: see `harness.data.pictures.Source`.
 
     Whole row groups are read: in order that costs nothing extra, in random order a row group per image once the data
     are larger than `KEPT`. For training on ImageNet, unpack them into folders or tars.
@@ -81,24 +83,30 @@ class Parquet:
     targets: np.ndarray
     column: str
     groups: Sequence[Group]
+    rows: np.ndarray
+    unread: Sequence[str] = ()
     _kept: _Kept = field(default_factory=_Kept, repr=False)
 
     def open(self, index: int) -> IO[bytes]:
-        group = self._group(index)
+        group, row = self._group(index)
         try:
             images = self._kept.get(group, f"{self.column}.bytes")
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, HarnessError) as error:
             raise BadImage(
                 f"{self.where(index)}: its row group cannot be read ({_line(error)}). Fetch it again."
             ) from error
-        encoded = images.column(0)[index - group.start]["bytes"].as_py()
-        if encoded is None:
-            raise BadImage(f"{self.where(index)} holds a path in place of an image. Embed the images in the file.")
-        return io.BytesIO(encoded)
+        return io.BytesIO(images.column(0)[row - group.row]["bytes"].as_py())
 
     def where(self, index: int) -> str:
-        group = self._group(index)
-        return f"{group.file}, row {group.row + index - group.start} ({self.ids[index]})"
+        group, row = self._group(index)
+        return f"{group.file}, row {row} ({self.ids[index]})"
+
+    def holders(self) -> Iterable[tuple[Path, int]]:
+        """The files."""
+        files = [group.file for group in self.groups]
+        counts = np.bincount(np.searchsorted(self._starts, self.rows, side="right") - 1, minlength=len(files))
+        for file, groups in groupby(zip(files, counts.tolist(), strict=True), key=lambda pair: pair[0]):
+            yield file, sum(count for _, count in groups)
 
     def marks(self) -> Iterable[tuple[int, int]]:
         """Sizes of the row groups: those of single images are not to be had without reading them."""
@@ -108,30 +116,40 @@ class Parquet:
     def _starts(self) -> np.ndarray:
         return np.array([group.start for group in self.groups])
 
-    def _group(self, index: int) -> Group:
-        return self.groups[int(np.searchsorted(self._starts, index, side="right")) - 1]
+    def _group(self, index: int) -> tuple[Group, int]:
+        """An image's row group, and its row in the file."""
+        place = int(self.rows[index])
+        group = self.groups[int(np.searchsorted(self._starts, place, side="right")) - 1]
+        return group, place - group.start + group.row
 
 
 def open_parquet(root: Path, files: Sequence[Path]) -> Parquet:
     """The images in Parquet files of one kind; raises HarnessError for files that are not, or are damaged."""
-    tables, groups, columns = [], [], []
+    listings: list[Listing] = []
+    groups: list[Group] = []
     total = 0
     for file in files:
         try:
-            with pq.ParquetFile(file) as opened:
-                columns.append(_columns(file, opened.schema_arrow))
-                groups += _groups(file, opened.metadata, columns[-1][0], total)
-                total += opened.metadata.num_rows
-                image, label, _ = columns[-1]
-                tables.append(opened.read([f"{image}.path", label], use_threads=False))
-        except (pa.ArrowException, OSError) as error:
-            what = PAGE if is_page(file) else f"{_line(error)}. Fetch it again."
-            raise HarnessError(f"{file} is not a readable Parquet file: {what}") from error
-    if len(set(columns)) > 1:
-        odd = next(k for k, found in enumerate(columns) if found != columns[0])
+            check_regular(file)
+            with file.open("rb") as raw, pq.ParquetFile(raw) as opened:
+                check_rows(file, opened.metadata)
+                columns = find_columns(file, opened.schema_arrow)
+                groups += _groups(file, opened.metadata, columns.image, total)
+            listings.append(list_rows(file, columns, total))
+            total += opened.metadata.num_rows
+        except HarnessError:
+            raise
+        except (pa.ArrowException, OSError, ValueError) as error:
+            known = what_is(file)
+            what = f"it is {known}" if known and known != "a Parquet file" else _line(error)
+            raise HarnessError(f"{file} is not a readable Parquet file: {what}. Fetch it again.") from error
+    odd = next((k for k, found in enumerate(listings) if found.columns != listings[0].columns), None)
+    if odd is not None:
         raise HarnessError(f"{files[odd]} has other columns or classes than {files[0]}. They are not one data set.")
-    image, label, names = columns[0]
-    return Parquet(root, _ids(files, tables, image), *_targets(files, tables, label, names), image, groups)
+    rows = np.concatenate([found.rows for found in listings])
+    unread = tuple(name for found in listings for name in found.unread)
+    image, names = listings[0].columns.image, listings[0].columns.names
+    return Parquet(root, _ids(files, listings), *_targets(files, listings, names), image, groups, rows, unread)
 
 
 def _line(error: Exception) -> str:
@@ -139,29 +157,11 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(". ")
 
 
-def _columns(file: Path, schema: pa.Schema) -> tuple[str, str, tuple[str, ...] | None]:
-    """The image column, the label column, and the names of the classes if the file has them."""
-    structs = {f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0}
-    image = next((name for name in IMAGES if name in structs), None)
-    label = next((name for name in LABELS if name in schema.names), None)
-    if image is None or label is None:
-        raise HarnessError(
-            f"{file} has the columns {', '.join(schema.names)}; expected images (struct of bytes and path) under "
-            f"{' or '.join(IMAGES)}, and {' or '.join(LABELS)}."
-        )
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return image, label, tuple(features[label]["names"])
-    except (KeyError, TypeError, ValueError):
-        return image, label, None
-
-
 def _groups(file: Path, metadata: Any, image: str, start: int) -> list[Group]:
     found, row = [], 0
     for number in range(metadata.num_row_groups):
         described = metadata.row_group(number)
-        chunks = [described.column(k) for k in range(described.num_columns)]
-        (chunk,) = [c for c in chunks if c.path_in_schema == f"{image}.bytes"]
+        (chunk,) = chunks(described, f"{image}.bytes")
         size = (chunk.total_compressed_size, chunk.total_uncompressed_size)
         if max(size) > LARGEST:
             raise HarnessError(
@@ -173,23 +173,28 @@ def _groups(file: Path, metadata: Any, image: str, start: int) -> list[Group]:
     return found
 
 
-def _ids(files: Sequence[Path], tables: Sequence[pa.Table], image: str) -> tuple[str, ...]:
+def _ids(files: Sequence[Path], listings: Sequence[Listing]) -> tuple[str, ...]:
     """The stored paths where each image has one of its own; otherwise file and row."""
-    columns = [table[image].combine_chunks() for table in tables if image in table.column_names]
-    paths = [path for column in columns for path in column.field("path").to_pylist()]
-    if None not in paths and len(set(paths)) == sum(map(len, tables)):
-        return tuple(paths)
-    return tuple(f"{file.stem}/{row:07d}" for file, rows in zip(files, tables, strict=True) for row in range(len(rows)))
+    paths = [path for found in listings for path in found.paths]
+    if None not in paths and len(set(paths)) == len(paths):
+        return tuple(path for path in paths if path is not None)
+    return tuple(
+        f"{file.stem}/{row:07d}" for file, found in zip(files, listings, strict=True) for row in found.numbers.tolist()
+    )
 
 
 def _targets(
-    files: Sequence[Path], tables: Sequence[pa.Table], label: str, names: Sequence[str] | None
+    files: Sequence[Path], listings: Sequence[Listing], names: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, np.ndarray]:
     """What the files call their classes, and which is whose; texts are names themselves."""
-    values = np.concatenate([table[label].to_numpy() for table in tables])
-    if values.dtype.kind in "iu":
-        return names, values.astype(np.int64)
-    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values):
-        found, targets = np.unique(values.astype(str), return_inverse=True)
-        return found.tolist(), targets.astype(np.int64)
-    raise HarnessError(f"{files[0]}: the column {label!r} must hold an integer or a name in every row.")
+    kinds = {str(found.labels.type) for found in listings}
+    if all(pa.types.is_integer(found.labels.type) for found in listings):
+        return names, np.concatenate([found.labels.to_numpy() for found in listings]).astype(np.int64)
+    if kinds == {"dictionary<values=string, indices=int32, ordered=0>"}:
+        texts, targets = np.unique(
+            [text for found in listings for text in found.labels.to_pylist()], return_inverse=True
+        )
+        return texts.tolist(), targets.astype(np.int64)
+    raise HarnessError(
+        f"{files[0]}: the column {listings[0].columns.label!r} must hold an integer or a name in every row."
+    )
