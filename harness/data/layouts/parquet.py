@@ -17,15 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.data.layouts.pages import check_rows
-from harness.data.layouts.rows import Listing, chunks, find_columns, list_rows, read_group
+from harness.data.layouts.rows import LARGEST, Listing, chunks, find_columns, list_rows, read_group
 from harness.files import check_regular, what_is
 from harness.types import BadImage, HarnessError
 
 KEPT = 2**28
 """Bytes of row groups kept in memory; the last one is kept whatever its size."""
-
-LARGEST = 2**30
-"""Bytes that the images of one row group may have."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +44,19 @@ class _Kept:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._tables: OrderedDict[tuple[Path, int], pa.Table] = OrderedDict()
+        self._tables: OrderedDict[tuple[Path, int], pa.ChunkedArray] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[_Kept], tuple[()]]:
         return _Kept, ()
 
-    def get(self, group: Group, column: str) -> pa.Table:
+    def get(self, group: Group, column: str) -> pa.ChunkedArray:
         """One column of a row group; raises ValueError where it unpacks to more than it says."""
         key = (group.file, group.number)
         with self._lock:
             if key not in self._tables:
-                self._tables[key] = read_group(group.file, group.number, column)
+                check_regular(group.file)
+                with group.file.open("rb") as raw:
+                    self._tables[key] = pa.chunked_array(read_group(raw, group.number, column))
                 while len(self._tables) > 1 and sum(kept.nbytes for kept in self._tables.values()) > KEPT:
                     self._tables.popitem(last=False)
             self._tables.move_to_end(key)
@@ -95,7 +94,10 @@ class Parquet:
             raise BadImage(
                 f"{self.where(index)}: its row group cannot be read ({_line(error)}). Fetch it again."
             ) from error
-        return io.BytesIO(images.column(0)[row - group.row]["bytes"].as_py())
+        held = images[row - group.row].as_py() if row - group.row < len(images) else None
+        if not held or held["bytes"] is None:
+            raise BadImage(f"{self.where(index)} holds no image, against what its file says. Fetch it again.")
+        return io.BytesIO(held["bytes"])
 
     def where(self, index: int) -> str:
         group, row = self._group(index)
@@ -187,14 +189,12 @@ def _targets(
     files: Sequence[Path], listings: Sequence[Listing], names: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, np.ndarray]:
     """What the files call their classes, and which is whose; texts are names themselves."""
-    kinds = {str(found.labels.type) for found in listings}
     if all(pa.types.is_integer(found.labels.type) for found in listings):
         return names, np.concatenate([found.labels.to_numpy() for found in listings]).astype(np.int64)
-    if kinds == {"dictionary<values=string, indices=int32, ordered=0>"}:
-        texts, targets = np.unique(
-            [text for found in listings for text in found.labels.to_pylist()], return_inverse=True
-        )
-        return texts.tolist(), targets.astype(np.int64)
+    if all(pa.types.is_dictionary(found.labels.type) for found in listings):
+        texts = [text for found in listings for text in found.labels.to_pylist()]
+        places = {text: place for place, text in enumerate(sorted(set(texts)))}
+        return list(places), np.array([places[text] for text in texts], dtype=np.int64)
     raise HarnessError(
         f"{files[0]}: the column {listings[0].columns.label!r} must hold an integer or a name in every row."
     )
