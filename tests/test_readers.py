@@ -33,11 +33,10 @@ from harness.data import (
     open_dataset,
     open_pictures,
     ordered,
-    parquet,
     read_image,
-    tars,
 )
 from harness.data.check import check
+from harness.data.layouts import parquet, tars
 from harness.record import RunRecord
 from harness.types import BadImage, Condition, Dataset, Geometry, HarnessError, RunSpec
 
@@ -158,7 +157,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(root: Path, classes: Sequence[str] | None = CLASSES, **options: Any) -> Any:
-    return open_pictures(root, "val", GEOMETRY, classes, name="tiny", **options)
+    return open_pictures(root, "val", GEOMETRY, classes, name="tiny", **{"named": True, **options})
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -207,7 +206,7 @@ def test_the_manifest_knows_names_labels_and_sizes(tmp_path: Path, layout: Calla
         others = [*FILES[:4], changed, *FILES[5:]]
         assert sha256(place, others if layout is not as_folder else sorted(others, key=lambda f: f.label)) != here
     geometry = replace(GEOMETRY, crop=15)
-    assert open_pictures(tmp_path / "a", "val", geometry, CLASSES, name="tiny").sha256 != here
+    assert open_pictures(tmp_path / "a", "val", geometry, CLASSES, name="tiny", named=True).sha256 != here
 
 
 def test_some_classes_of_imagenet_get_their_own_labels(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def jpeg_compression(images: Tensor, c: Constants, rngs: Sequence[Rng]) -> Tenso
     def compressed(image: Image.Image) -> Image.Image:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=int(c[0]))
-        return Image.open(buffer)
+        return Image.open(buffer, formats=("JPEG",))
 
     return _through_pillow(images, compressed)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness.corruptions.common import Rng, interpolate
 from harness.corruptions.constants import FROST_SCALE, Constants
+from harness.files import check_regular
 from harness.types import HarnessError
 
 PROCEDURAL = "procedural-1"
@@ -26,6 +27,9 @@ PROCEDURAL = "procedural-1"
 
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 """The authors' pictures. They list a sixth, but choose among the first five."""
+
+LARGEST = 2**26
+"""Pixels that a photograph may have."""
 
 TONES = (
     ((78, 149, 166), 5, 16),
@@ -83,8 +87,12 @@ def _originals(folder: Path) -> list[Path]:
 
 def _opened(path: Path) -> Tensor:
     try:
-        image = Image.open(path).convert("RGB")
-    except OSError as error:
+        check_regular(path)
+        with Image.open(path, formats=("JPEG", "PNG")) as opened:
+            if opened.width * opened.height > LARGEST:
+                raise HarnessError(f"frost: {path} has more than {LARGEST:,} pixels. Copy it again.")
+            image = opened.convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
         raise HarnessError(f"frost: {path} is not a readable image ({error}). Copy it again.") from error
     return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 

@@ -7,10 +7,10 @@ from harness.data.arrays import Widened as Widened
 from harness.data.feed import Feed as Feed
 from harness.data.feed import decoders as decoders
 from harness.data.feed import ordered as ordered
-from harness.data.folders import class_folders as class_folders
-from harness.data.lists import ImageList as ImageList
-from harness.data.mapped import MappedImages as MappedImages
-from harness.data.mapped import open_mapped as open_mapped
+from harness.data.layouts.folders import class_folders as class_folders
+from harness.data.layouts.lists import ImageList as ImageList
+from harness.data.layouts.mapped import MappedImages as MappedImages
+from harness.data.layouts.mapped import open_mapped as open_mapped
 from harness.data.opening import benchmark_classes as benchmark_classes
 from harness.data.opening import listing as listing
 from harness.data.opening import open_copy as open_copy

@@ -28,6 +28,7 @@ class ArrayDataset:
     pixels: (N, 3, H, W) uint8 RGB.
     labels: (N,) int64.
     classes: their names, where they have any. naming: how the labels came to them.
+    unread: what lies among the images' files and is not read, see `harness.data.contents`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ArrayDataset:
     geometry: Geometry
     classes: tuple[str, ...] = ()
     naming: Naming = UNTOLD
+    unread: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -109,6 +111,11 @@ class Corrupted:
     def sha256(self) -> str:
         return self.clean.sha256
 
+    @property
+    def unread(self) -> Sequence[str]:
+        """That of the clean images."""
+        return getattr(self.clean, "unread", ())
+
     def read(self, indices: Sequence[int]) -> Batch:
         batch = self.clean.read(indices)
         images = corruptions.corrupt(
@@ -161,6 +168,11 @@ class Subset:
     @property
     def naming(self) -> Naming:
         return naming_of(self.whole)
+
+    @property
+    def unread(self) -> Sequence[str]:
+        """That of the whole."""
+        return getattr(self.whole, "unread", ())
 
     def where(self, index: int) -> str:
         """Where an image lies, for messages."""

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from harness import plugins
 from harness.data.classes import labelled, numbers
-from harness.data.folders import class_folders, images, open_folders
-from harness.data.parquet import open_parquet
+from harness.data.contents import images, is_picture
+from harness.data.identity import by_content
+from harness.data.layouts.folders import class_folders, open_folders
+from harness.data.layouts.parquet import open_parquet
+from harness.data.layouts.tars import open_tars
 from harness.data.pictures import SAMPLED, Source, StoredPictures
-from harness.data.tars import open_tars
 from harness.errors import missing
 from harness.types import Absent, Dataset, Geometry, HarnessError
 
@@ -40,6 +42,7 @@ def open_pictures(
     *,
     name: str,
     aliases: Sequence[str] = (),
+    named: bool = False,
 ) -> StoredPictures:
     """The images of one split, wherever below `root` and in whichever layout they lie.
 
@@ -49,14 +52,21 @@ def open_pictures(
     classes: names in the order of the labels; those that the data have may be fewer, and are found by name. None takes
         the data's own, in the order of the training split where that is there: one order for all splits.
     aliases: the same classes in other words. name: see `harness.types.Dataset`.
+    named: ids are the names on disk and the order is that of the layout, for data whose names are known everywhere:
+        ImageNet's. Otherwise see `harness.data.identity`. Training splits always keep names and order: checkpoints
+        can be trained again to the bit.
     Raises HarnessError where nothing or more than one thing fits, or the classes are others.
     """
     source = _source(root, split)
     if not len(source.ids):
-        raise HarnessError(f"The files of the split {split!r} in {root} hold no images. Fetch them again.")
-    beside = _training_classes(root) if classes is None and split != "train" else ()
-    found = labelled(source, name, classes, aliases, beside, split)
-    return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming)
+        unread = f" Not read: {', '.join(source.unread[:3])}." if source.unread else ""
+        raise HarnessError(f"The files of the split {split!r} in {root} hold no images.{unread} Fetch them again.")
+    if not named and split != "train":
+        source = by_content(source)
+    other = _training_classes(root) if classes is None and split != "train" else ()
+    found = labelled(source, name, classes, aliases, other, split)
+    beside = tuple(f"{file} (beside the splits)" for file in sorted(os.listdir(root)) if is_picture(file))
+    return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming, beside)
 
 
 def _training_classes(root: Path) -> Sequence[str]:
@@ -83,8 +93,8 @@ def open_copy(
 ) -> StoredPictures:
     """The images of the class folders right below `root`: another version of a data set called `name`.
 
-    suffix, sampled: see `harness.data.folders`. Raises HarnessError where there are no class folders, or the classes
-    are not among `classes`.
+    suffix, sampled: see `harness.data.layouts.folders`. Raises HarnessError where there are no class folders, or the
+    classes are not among `classes`.
     """
     if not class_folders(root):
         raise missing(root, f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}.")

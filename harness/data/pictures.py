@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +12,12 @@ from typing import IO, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from harness.data.classes import UNTOLD, Naming
+from harness.data.decoding import header, naming, one_at_a_time, regular, rgb
 from harness.types import BadImage, Batch, Geometry
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
-"""What the name of an image file ends with, in small letters."""
 
 SAMPLED = 50_000
 """Files whose sizes identify a data set, spread over it: all of a validation set, every 25th of ImageNet's training."""
@@ -32,6 +29,7 @@ class Source(Protocol):
     root: for messages. ids: N different names.
     names: what the files call their classes, or None where they number them.
     targets: (N,) int64, positions in `names`, or the numbers.
+    unread: what lies among the images and is neither read nor known to be no image, see `harness.data.contents`.
     """
 
     @property
@@ -46,11 +44,17 @@ class Source(Protocol):
     @property
     def targets(self) -> np.ndarray: ...
 
+    @property
+    def unread(self) -> Sequence[str]: ...
+
     def open(self, index: int) -> IO[bytes]:
         """The encoded image."""
 
     def where(self, index: int) -> str:
         """Where it lies, for messages."""
+
+    def holders(self) -> Iterable[tuple[Path, int]]:
+        """The files on disk in the order of the images, and how many of these each of them holds."""
 
     def marks(self) -> Iterable[object]:
         """Sizes: what tells other images under the same names without reading them."""
@@ -61,6 +65,7 @@ class StoredPictures:
     """Images that are decoded when they are asked for: see `harness.types.Pictures`.
 
     labels: (N,) int64, positions in `classes`. naming: how they were found.
+    beside: images that lie beside the split's folders or files.
     """
 
     name: str
@@ -69,6 +74,7 @@ class StoredPictures:
     classes: tuple[str, ...]
     geometry: Geometry
     naming: Naming = UNTOLD
+    beside: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -91,6 +97,11 @@ class StoredPictures:
             digest.update(json.dumps(self.classes).encode())
         return digest.hexdigest()
 
+    @property
+    def unread(self) -> Sequence[str]:
+        """What is not read, see `harness.data.contents`."""
+        return (*self.source.unread, *self.beside)
+
     def picture(self, index: int) -> Image.Image:
         with naming(self.where(index)), self.source.open(index) as file:
             return rgb(file)
@@ -98,11 +109,16 @@ class StoredPictures:
     def size(self, index: int) -> tuple[int, int]:
         """Width and height as the image's header has them: nothing is decoded."""
         with naming(self.where(index)), self.source.open(index) as file:
-            return Image.open(file).size
+            return header(file).size
 
     def where(self, index: int) -> str:
         """Where an image lies, for messages."""
         return self.source.where(index)
+
+    def place(self, index: int) -> int:
+        """Where an image stands in the order on disk, in which reading is quickest."""
+        places = getattr(self.source, "places", None)
+        return index if places is None else int(places[index])
 
     def read(self, indices: Sequence[int]) -> Batch:
         return decoded(self, indices)
@@ -127,39 +143,21 @@ class Decodable(Protocol):
 
 def decoded(data: Decodable, indices: Sequence[int], pictures: Sequence[Image.Image] = ()) -> Batch:
     """The batch of these samples under the data's geometry; `pictures`, where they have been decoded already."""
-    whole = pictures or (data.picture(i) for i in indices)
-    pixels = np.stack([fit(picture, data.geometry, data.where(i)) for picture, i in zip(whole, indices, strict=True)])
+    pixels = np.stack([_fitted(data, i, pictures[k] if pictures else None) for k, i in enumerate(indices)])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return Batch(tuple(data.ids[i] for i in indices), images, data.labels[list(indices)])
 
 
+def _fitted(data: Decodable, index: int, picture: Image.Image | None) -> np.ndarray:
+    with one_at_a_time():
+        return fit(picture or data.picture(index), data.geometry, data.where(index))
+
+
 def read_image(file: Path, geometry: Geometry) -> np.ndarray:
     """An image file as (crop, crop, 3) uint8 RGB; raises BadImage, naming the file."""
-    with naming(str(file)), file.open("rb") as encoded:
+    with naming(str(file)), regular(file) as encoded:
         image = rgb(encoded)
     return fit(image, geometry, str(file))
-
-
-def rgb(encoded: IO[bytes]) -> Image.Image:
-    """A whole image, decoded: 8 bits per channel. Raises what Pillow raises, and ValueError for deeper images."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # OpenOOD, once imported, has it that half an image is none the worse
-    image = Image.open(encoded)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        raise ValueError("it has more than 8 bits per channel, which would be cut off")
-    return image.convert("RGB")
-
-
-@contextmanager
-def naming(where: str) -> Iterator[None]:
-    """Whatever a disk or a codec objects to becomes a BadImage that names the image."""
-    try:
-        yield
-    except BadImage:
-        raise
-    except Exception as error:  # every codec has errors of its own
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "its format is unknown" if unknown else getattr(error, "strerror", None) or error
-        raise BadImage(f"{where} is not a readable image ({reason}). Repair or replace it.") from error
 
 
 def fit(image: Image.Image, geometry: Geometry, where: str) -> np.ndarray:

@@ -33,4 +33,5 @@ def imagenet(split: str, data: Path) -> StoredPictures:
         wnids(),
         name="imagenet",
         aliases=ImageNetInfo().label_descriptions(),
+        named=True,
     )

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.files import PAGE, is_page
+from harness.files import check_regular, what_is
 from harness.types import Batch, Geometry, HarnessError
 
 
@@ -70,7 +70,10 @@ def open_mapped(
 def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) -> np.ndarray:
     """A .npy file, mapped; without `dtype` any integers."""
     try:
+        check_regular(file)
         found: np.ndarray = np.lib.format.open_memmap(file, mode="r")
+    except HarnessError:
+        raise
     except Exception as error:  # numpy's parser of headers has errors of its own
         raise HarnessError(f"{file} is not a readable array: {_what_it_is(file, error)} Fetch it again.") from error
     fits = found.dtype == dtype if dtype else found.dtype.kind in "iu"
@@ -87,10 +90,7 @@ def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) ->
 def _what_it_is(file: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
-    if is_page(file):
-        return PAGE
-    with file.open("rb") as opened:
-        start = opened.read(6)
-    if start[:2] == b"PK":
-        return "it is an archive, such as .npz, where one .npy is expected."
-    return "it was cut short or damaged." if start == b"\x93NUMPY" else "it is no .npy file."
+    known = what_is(file)
+    if known == "an array of numpy (.npy)":
+        return "it was cut short or damaged."
+    return f"it is {known or 'no .npy file'}."

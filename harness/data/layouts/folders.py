@@ -11,7 +11,9 @@ from typing import IO
 
 import numpy as np
 
-from harness.data.pictures import SAMPLED, SUFFIXES
+from harness.data.contents import SUFFIXES, is_other_folder, sorted_out
+from harness.data.decoding import regular
+from harness.data.pictures import SAMPLED
 from harness.types import HarnessError
 
 
@@ -23,6 +25,7 @@ class Folders:
     class folder is an error, and the order is that of the names as strings.
 
     files: where the images lie below `root`; the ids, unless these are their originals' names.
+    unread: files below `root` that are no images to read and not known to be something else.
     sampled: how many files' sizes tell this data set from another.
     """
 
@@ -32,12 +35,17 @@ class Folders:
     targets: np.ndarray
     files: Sequence[str]
     sampled: int = SAMPLED
+    unread: Sequence[str] = ()
 
     def open(self, index: int) -> IO[bytes]:
-        return (self.root / self.files[index]).open("rb")
+        return regular(self.root / self.files[index])
 
     def where(self, index: int) -> str:
         return str(self.root / self.files[index])
+
+    def holders(self) -> Iterable[tuple[Path, int]]:
+        """The files, of one image each."""
+        return ((self.root / file, 1) for file in self.files)
 
     def marks(self) -> Iterable[int]:
         """Sizes of the files, of `sampled` of them where there are more; -1 for a link to nothing."""
@@ -56,32 +64,24 @@ def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folder
     files: list[str] = []
     targets: list[int] = []
     names = class_folders(root)
-    if loose := images(root):
-        raise HarnessError(
-            f"{root} holds {len(loose)} images beside the class folders, such as {loose[0]}. An image's class is the "
-            "name of its folder: move or remove them."
-        )
+    loose, strange = sorted_out(root, names)
+    unread = [f"{name} (beside the class folders)" for name in (*loose, *strange)]
     for target, name in enumerate(names):
-        found = images(root / name)
+        found, strange = sorted_out(root / name)
         if not found:
             raise HarnessError(
                 f"No images in {root / name}. Every class folder needs some ({', '.join(SUFFIXES)}): add or remove."
+                + (f" Found there: {strange[0]}." if strange else "")
             )
         files += (f"{name}/{file}" for file in found)
+        unread += (f"{name}/{file}" for file in strange)
         targets += [target] * len(found)
     _check_names(root, files)
     ids = tuple(os.path.splitext(file)[0] + suffix for file in files) if suffix else tuple(files)
     if len(set(ids)) < len(ids):
         raise HarnessError(f"{root} holds an image in two formats: {Counter(ids).most_common(1)[0][0]}. Remove one.")
-    return Folders(root, names, ids, np.array(targets, dtype=np.int64), ids if list(ids) == files else files, sampled)
-
-
-def images(folder: Path) -> list[str]:
-    """Names of the image files in a folder, sorted; raises HarnessError where it cannot be listed."""
-    try:
-        return sorted(f for f in os.listdir(folder) if f.lower().endswith(SUFFIXES) and f[0] != ".")
-    except OSError as error:
-        raise HarnessError(f"{folder} cannot be listed ({error.strerror}). Check its permissions.") from error
+    where = ids if list(ids) == files else files
+    return Folders(root, names, ids, np.array(targets, dtype=np.int64), where, sampled, tuple(unread))
 
 
 def _check_names(root: Path, files: Sequence[str]) -> None:
@@ -102,6 +102,6 @@ def class_folders(root: Path) -> list[str]:
     """Names of the folders in a folder, sorted; none where it is missing or closed."""
     try:
         with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            return sorted(e.name for e in entries if e.is_dir() and not is_other_folder(e.name))
     except OSError:
         return []

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.data.pictures import SAMPLED, decoded, naming, rgb
+from harness.data.decoding import naming, regular, rgb
+from harness.data.pictures import SAMPLED, decoded
+from harness.files import STARTED, read_limited, sniff
 from harness.types import Batch, Geometry, HarnessError
+
+LARGEST = 2**28
+"""Bytes of a list: that of ImageNet's training images has 65 million."""
+
+LINES = 4_000_000
+SHOWN = 200
+"""Letters of a line that a message shows."""
+
+RESTORE = "Restore the list from OpenOOD's benchmark_imglist."
 
 
 @dataclass(frozen=True)
 class ImageList:
     """Images named by a text file with a line "path label" each: OpenOOD's ``benchmark_imglist``.
 
-    file: the list. root: folder that its paths start from; a path is its image's id, numbered if it is listed again.
+    file: the list. root: folder that its paths start from, and below which they stay, though links may lead outside; a
+        path is its image's id, numbered if it is listed again.
     outside: all labels are -1, whatever the list says. classes: what its labels are positions in, by name.
     """
 
@@ -35,21 +47,13 @@ class ImageList:
 
     @cached_property
     def _lines(self) -> tuple[tuple[str, int], ...]:
-        try:
-            lines = [line.rpartition(" ") for line in self.file.read_text().splitlines() if line.strip()]
-            found = tuple((path, min(int(label), -1) if self.outside else int(label)) for path, _, label in lines)
-        except OSError as error:
-            raise HarnessError(
-                f"No image list at {self.file} ({error.strerror}). Unpack OpenOOD's benchmark_imglist into --data DIR."
-            ) from error
-        except ValueError as error:
-            raise HarnessError(f"{self.file}: every line must read 'path label' ({error}).") from error
+        found = tuple(_parsed(self.file, number, line) for number, line in _read(self.file))
         wrong = [path for path, label in found if not self.outside and not 0 <= label < self.num_classes]
         if wrong or not found:
             what = f"the label of {wrong[0]} is none of the {self.num_classes} classes" if wrong else "it is empty"
-            raise HarnessError(f"{self.file}: {what}. Restore the list from OpenOOD's benchmark_imglist.")
+            raise HarnessError(f"{self.file}: {what}. {RESTORE}")
         self._check_folders(found)
-        return found
+        return tuple((path, min(label, -1)) for path, label in found) if self.outside else found
 
     def _check_folders(self, lines: Sequence[tuple[str, int]]) -> None:
         """Raises HarnessError where an image lies in the folder of another class than its number says."""
@@ -60,7 +64,7 @@ class ImageList:
                 raise HarnessError(
                     f"{self.file}: {path} has the label {label}, which is {self.classes[label]!r} among the classes of "
                     f"{self.name!r}, and {folder!r} is {numbers[folder]}: the list numbers its classes in another "
-                    "order. Restore it from OpenOOD's benchmark_imglist."
+                    f"order. {RESTORE}"
                 )
 
     @cached_property
@@ -99,7 +103,7 @@ class ImageList:
 
     def picture(self, index: int) -> Image.Image:
         """One image, RGB, whole."""
-        with naming(self.where(index)), (self.root / self.paths[index]).open("rb") as file:
+        with naming(self.where(index)), regular(self.root / self.paths[index]) as file:
             return rgb(file)
 
     def where(self, index: int) -> str:
@@ -108,3 +112,43 @@ class ImageList:
 
     def read(self, indices: Sequence[int]) -> Batch:
         return decoded(self, indices)
+
+
+def _read(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not empty, and their numbers, from 1; raises HarnessError for what is no list."""
+    try:
+        content = read_limited(file, LARGEST)
+    except OSError as error:
+        raise HarnessError(
+            f"No image list at {file} ({error.strerror}). Unpack OpenOOD's benchmark_imglist into --data DIR."
+        ) from error
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        known = "in UTF-16" if wide else sniff(content[:STARTED]) or f"no text in UTF-8 (byte {error.start:,})"
+        raise HarnessError(f"{file} is {known}. Save it as UTF-8, or fetch it again.") from error
+    known = sniff(content[:STARTED])
+    if known and content:
+        raise HarnessError(f"{file} is {known}, and no image list. Fetch it again.")
+    if len(lines) > LINES:
+        raise HarnessError(f"{file} has more than {LINES:,} lines. {RESTORE}")
+    return ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _parsed(file: Path, number: int, line: str) -> tuple[str, int]:
+    """Path and label of a line; blanks and tabs around them do not count."""
+    where = f"{file}, line {number}"
+    path, *label = line.rsplit(maxsplit=1)
+    try:
+        target = int(label[0])
+    except (ValueError, IndexError) as error:
+        raise HarnessError(f"{where} is {line[:SHOWN]!r}; every line must read 'path label'. {RESTORE}") from error
+    if "\\" in path:
+        raise HarnessError(f"{where}: {path[:SHOWN]!r} has backslashes, as Windows writes paths. Write / in the list.")
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        raise HarnessError(f"{where}: {path[:SHOWN]!r} leads out of the folder of images. {RESTORE}")
+    if abs(target) > 2**31:
+        raise HarnessError(f"{where}: {label[0][:SHOWN]} is no label. {RESTORE}")
+    return path, target

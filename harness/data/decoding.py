@@ -1,0 +1,145 @@
+"""From the bytes of one image, which strangers may have written, to its pixels: known formats, bounded sizes, 8 bits.
+
+Pixels are those of ``Image.open(file).convert("RGB")``, which is what torchvision's ImageFolder has: the EXIF
+orientation is ignored (a TIFF's own is not), alpha is dropped and not composited. 16 bits per channel become v >> 8.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from harness.data.headers import check_headers
+from harness.files import STARTED, check_regular, sniff
+from harness.types import BadImage, HarnessError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
+"""What Pillow may take a file for. It goes by content, and would start Ghostscript for an EPS file named .png."""
+
+LARGEST = 2**26
+"""Pixels that an image may have: 67 million, as ImageNet's training set holds a few of about 61 million."""
+
+LARGE = 2**22
+"""Images with more pixels are decoded by one thread at a time, which bounds the memory of all threads together."""
+
+for kind in (Image.DecompressionBombWarning, UserWarning):
+    # Sizes are checked here; the other warning is about transparent palettes, whose transparency is dropped.
+    message = "" if kind is Image.DecompressionBombWarning else "Palette images with Transparency"
+    warnings.filterwarnings("ignore", message=message, category=kind)
+
+
+def regular(path: Path) -> IO[bytes]:
+    """An image file, open; raises BadImage for a pipe, a device or a folder, and OSError as `open` does."""
+    try:
+        check_regular(path)
+    except HarnessError as error:
+        raise BadImage(str(error)) from error
+    return path.open("rb")
+
+
+def header(encoded: IO[bytes]) -> Image.Image:
+    """An image of which only the header was read. Raises ValueError for one that is too large or of another format."""
+    # Read before Pillow sees anything.
+    start = encoded.read(STARTED)
+    encoded.seek(0)
+    check_headers(encoded, start, LARGEST)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # OpenOOD, once imported, has it that half an image is none the worse
+    try:
+        image = Image.open(encoded, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        known = sniff(start)
+        raise ValueError(f"it is {known}" if known else "its format is unknown") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(TOO_MANY) from error
+    if image.width * image.height > LARGEST:
+        raise ValueError(TOO_MANY)
+    return image
+
+
+TOO_MANY = f"it has more than {LARGEST:,} pixels"
+
+
+def rgb(encoded: IO[bytes]) -> Image.Image:
+    """A whole image, decoded: 8 bits per channel. Raises what Pillow raises, and ValueError for what is not read."""
+    image = header(encoded)
+    if image.width * image.height > LARGE:
+        _turn.take()
+    return _eight_bits(image, encoded).convert("RGB")
+
+
+def _eight_bits(image: Image.Image, encoded: IO[bytes]) -> Image.Image:
+    """An image of 16 bits per channel as v >> 8; others as they are. Pillow does that to RGB images, PPM excepted."""
+    if image.format == "PPM" and image.tile[0][0].startswith("ppm"):
+        return _deep_ppm(image, encoded)
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ValueError("it has 32 bits per channel, which have no agreed range. Save it with 8 or 16")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    if image.format == "TIFF" and (bits := image.tag_v2.get(258)) != (16,):  # type: ignore[attr-defined]
+        raise ValueError(f"it has {bits} bits per channel. Save it with 8 or 16")
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _deep_ppm(image: Image.Image, encoded: IO[bytes]) -> Image.Image:
+    """A PPM file whose values are no plain bytes: Pillow rounds those of RGB images, v * 255 / 65535."""
+    codec, _, offset, (*_, most) = image.tile[0][:4]  # type: ignore[misc]
+    if most <= 255:
+        return image
+    if most != 65535 or codec == "ppm_plain":
+        raise ValueError(f"it is a PPM of numbers up to {most}. Save it with 8 or 16 bits per channel, in binary")
+    encoded.seek(offset)
+    shape = (image.height, image.width, len(image.getbands()))
+    data = encoded.read(2 * int(np.prod(shape)))
+    if len(data) < 2 * int(np.prod(shape)):
+        raise ValueError("image file is truncated")
+    return Image.fromarray((np.frombuffer(data, ">u2").reshape(shape) >> 8).astype(np.uint8))
+
+
+class _Turn(threading.local):
+    """Whether this thread is inside of `one_at_a_time`, and whether it holds the lock of large images."""
+
+    lock = threading.Lock()
+    inside = False
+    held = False
+
+    def take(self) -> None:
+        """Wait until no other thread holds a large image. Outside of `one_at_a_time` nobody waits."""
+        if self.inside and not self.held:
+            self.lock.acquire()
+            self.held = True
+
+
+_turn = _Turn()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """While an image is decoded and made smaller: a large one waits for those of other threads."""
+    _turn.inside = True
+    try:
+        yield
+    finally:
+        _turn.inside = False
+        if _turn.held:
+            _turn.held = False
+            _turn.lock.release()
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Whatever a disk or a codec objects to becomes a BadImage that names the image."""
+    try:
+        yield
+    except BadImage:
+        raise
+    except Exception as error:  # every codec has errors of its own
+        reason: Any = getattr(error, "strerror", None) or error
+        text = " ".join(str(reason).split()).rstrip(". ") or type(error).__name__
+        raise BadImage(f"{where} is not a readable image ({text}). Repair or replace it.") from error

@@ -1,0 +1,115 @@
+"""Shards of the webdataset layout: tar files in which KEY.jpg stands beside KEY.cls or KEY.json."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.data import kept
+from harness.data.layouts.shards import list_shard
+from harness.files import check_regular, parse_json
+from harness.types import BadImage, HarnessError
+
+ROWS = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
+"""The list of a shard's images: where their bytes lie, and their labels, names or numbers."""
+
+LISTING = 3
+"""Raised when the same shard would be listed otherwise: older lists in the cache are of no use then."""
+
+UNREAD = b"unread"
+"""Where a list in the cache has what of the shard is not read."""
+
+ENCODED = 2**29
+"""Bytes that an encoded image may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tars:
+    """Images inside uncompressed tar files, in the order of the shards and of their members; ids are the keys.
+
+    shards: the files. members: (N, 3) int64: shard, first byte, number of bytes. Every image is read on its own, from
+    any place, by any number of threads. unread: see `harness.data.pictures.Source`.
+    tarfile is used directly: timm's ReaderWds only streams, and its ReaderImageInTar takes labels from folder names
+    alone, and keeps handles open that threads cannot share.
+    """
+
+    root: Path
+    ids: Sequence[str]
+    names: Sequence[str] | None
+    targets: np.ndarray
+    shards: Sequence[Path]
+    members: np.ndarray
+    unread: Sequence[str] = ()
+
+    def open(self, index: int) -> IO[bytes]:
+        shard, offset, size = self.members[index].tolist()
+        if size > ENCODED:
+            raise BadImage(f"{self.where(index)} has {size:,} bytes, more than an image that is read. Replace it.")
+        with self.shards[shard].open("rb") as file:
+            file.seek(offset)
+            return io.BytesIO(file.read(size))
+
+    def where(self, index: int) -> str:
+        return f"{self.shards[self.members[index, 0]]}: {self.ids[index]}"
+
+    def holders(self) -> Iterable[tuple[Path, int]]:
+        """The shards."""
+        return zip(self.shards, np.bincount(self.members[:, 0], minlength=len(self.shards)).tolist(), strict=True)
+
+    def marks(self) -> Iterable[int]:
+        """Sizes of the images."""
+        sizes: list[int] = self.members[:, 2].tolist()
+        return sizes
+
+
+def open_tars(root: Path, shards: Sequence[Path]) -> Tars:
+    """The images in tar files; the list of each one's members is made once and kept in the user's cache folder.
+
+    Raises HarnessError for files that are no tar files, are compressed or damaged, and for images without a label.
+    """
+    listings = [_cached_index(shard) for shard in shards]
+    indices = [table for table, _ in listings]
+    keys = [key for index in indices for key in index["key"].to_pylist()]
+    if len(set(keys)) < len(keys):
+        keys = [f"{s.stem}/{key}" for s, index in zip(shards, indices, strict=True) for key in index["key"].to_pylist()]
+    columns = [np.repeat(np.arange(len(shards)), [len(index) for index in indices])]
+    columns += [np.concatenate([index[name].to_numpy() for index in indices]) for name in ("offset", "size")]
+    labels = [label for index in indices for label in index["label"].to_pylist()]
+    unread = tuple(name for _, names in listings for name in names)
+    return Tars(root, tuple(keys), *_targets(labels), shards, np.stack(columns, 1), unread)
+
+
+def _targets(labels: Sequence[str]) -> tuple[Sequence[str] | None, np.ndarray]:
+    """Numbers where all labels are numbers; names otherwise."""
+    try:
+        return None, np.array([int(label) for label in labels], dtype=np.int64)
+    except (ValueError, OverflowError):
+        names, targets = np.unique(labels, return_inverse=True)
+        return names.tolist(), targets.astype(np.int64)
+
+
+def _cached_index(shard: Path) -> tuple[pa.Table, tuple[str, ...]]:
+    """The members of a shard, and what of it is not read; a file of another size or time is another shard."""
+    try:
+        check_regular(shard)
+        state = shard.stat()
+    except OSError as error:
+        raise HarnessError(f"{shard} cannot be read ({error.strerror}). Fetch it again.") from error
+    mark = f"{LISTING} {shard.resolve()} {state.st_size} {state.st_mtime_ns}"
+    if content := kept.load("tars", mark):
+        table = pq.read_table(io.BytesIO(content))
+        return table, tuple(parse_json(table.schema.metadata[UNREAD]))
+    rows, unread = list_shard(shard)
+    table = pa.Table.from_pylist(rows, ROWS).replace_schema_metadata({UNREAD: json.dumps(unread)})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    kept.store("tars", mark, buffer.getvalue())
+    return table, tuple(unread)
