@@ -30,6 +30,7 @@ ORDER = [
     "deepaugment",
     "views",
     "tally",
+    "intervals",
     "metrics",
     "calibration",
     "certification",
