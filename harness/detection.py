@@ -231,37 +231,52 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
             for name, data in ranked.items():
                 rng = ood_rngs[name]
                 inside, outside = data.counts(id_weights, rng.standard_exponential(data.sizes[1]))
-                ends = (more, 0.0), (0.0, rng.standard_gamma(EXTRA))
-                (low_in, low_out), (high_in, high_out) = ends[::-1] if best else ends
-                extended = np.r_[low_in, inside, high_in], np.r_[low_out, outside, high_out]
-                replicates[name][best, replicate] = _rates(*extended)
+                extra = rng.standard_gamma(EXTRA)
+                ends = ((0.0, more), (extra, 0.0)) if best else ((more, 0.0), (0.0, extra))
+                weighed = (_between(*pair) for pair in zip((inside, outside), ends, strict=True))
+                replicates[name][best, replicate] = _rates(*weighed)
     return replicates
+
+
+def _between(counts: Floats, ends: tuple[float, float]) -> Floats:
+    """Counts with one more below and above all scores."""
+    found = np.empty(len(counts) + 2)
+    found[1:-1], found[0], found[-1] = counts, *ends
+    return found
 
 
 def _rates(inside: Floats, outside: Floats) -> tuple[float, ...]:
     """The `RATES` of `counts`."""
-    id_positive, ood_positive = (inside[::-1].copy(), outside[::-1].copy()), (outside, inside)
-    return _fpr95(*ood_positive), _fpr95(*id_positive), _aupr(*id_positive), _aupr(*ood_positive)
+    ood_positive, id_positive = (inside, outside), (inside[::-1], outside[::-1])
+    ood_first, id_first = ([np.cumsum(side) for side in sides] for sides in (ood_positive, id_positive))
+    return (
+        _fpr95(outside, inside, *ood_first[::-1]),
+        _fpr95(*id_positive, *id_first),
+        _aupr(id_positive[0], *id_first),
+        _aupr(outside, *ood_first[::-1]),
+    )
 
 
 def _rate(id_scores: ArrayLike, ood_scores: ArrayLike, name: str) -> float:
     return dict(zip(RATES, _rates(*rank(id_scores, ood_scores).counts()), strict=True))[name]
 
 
-def _fpr95(positives: Floats, negatives: Floats) -> float:
-    """positives, negatives: (K,) images, or their weights, at each threshold, the strictest first."""
-    found = np.cumsum(positives)
+def _fpr95(positives: Floats, negatives: Floats, found: Floats, flagged: Floats) -> float:
+    """positives, negatives: (K,) images, or their weights, at each threshold, the strictest first. found, flagged: their
+    running sums.
+    """
     first = int(np.searchsorted(found / found[-1], RECALL))
-    if first:
-        # The curve bends after a threshold whose step differs from the next one; both its ends count as bends.
-        bends = (np.diff(positives[first:]) != 0) | (np.diff(negatives[first:]) != 0)
-        first += int(np.argmax(np.append(bends, True)))
-    return float(negatives[: first + 1].sum() / negatives.sum())
+    # The curve bends after a threshold whose step differs from the next one; both its ends count as bends.
+    while 0 < first < len(found) - 1 and (positives[first], negatives[first]) == (
+        positives[first + 1],
+        negatives[first + 1],
+    ):
+        first += 1
+    return float(flagged[first] / flagged[-1])
 
 
-def _aupr(positives: Floats, negatives: Floats) -> float:
+def _aupr(positives: Floats, found: Floats, flagged: Floats) -> float:
     """Arguments as of `_fpr95`."""
-    found = np.cumsum(positives)
-    precision = found / np.cumsum(positives + negatives)
+    precision = found / (found + flagged)
     before = np.concatenate(([1.0], precision[:-1]))
     return float((positives * (precision + before)).sum() / (2 * found[-1]))

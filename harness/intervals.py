@@ -40,7 +40,7 @@ TINY = 1e-12
 DIGITS = 10
 """Ends are rounded to so many decimals: the last bits depend on the processor, metrics should not."""
 
-GRID = 2_048
+GRID = 512
 """Values that differ by less than 1 / GRID of the range count as their mean where there are more different ones."""
 
 STEPS = np.arange(65) / 8

@@ -28,8 +28,8 @@ REPLICATES = 5_000
 
 COVERS: Mapping[str, str] = {
     "ece": "ECE's interval is for the expected calibration error in these 15 bins over all such images, whose estimate "
-    "here is biased upwards; it begins at 0 unless calibration is rejected at 5 %.",
-    "nll": "NLL's interval allows for an unseen image as bad as the worst one seen, not for worse.",
+    "here is biased upwards; it begins at 0 unless calibration is rejected at 2.5 %.",
+    "nll": "NLL's interval allows for unseen images up to twice as bad as the worst one seen.",
 }
 """By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
 
