@@ -29,7 +29,7 @@ Z = float(stats.norm.isf(TAIL))
 CONDITIONS = 15
 SIZES = (30, 60, 100, 600)
 DRAWS = 400
-FEW = 120
+FEW = 60
 """Samples drawn per row; fewer where an interval is a simulation itself."""
 
 
@@ -100,9 +100,9 @@ def means() -> Table:
                 rows.append([draw.__name__, shown[0], str(n), *shown[1:]])
     header = ["errors", "accuracy (%)", "n", "t", "Wilson, effective n", "here", "width: t", "here"]
     caption = (
-        f"Percent; {CONDITIONS} conditions, {DRAWS} samples. 'alike' is also the case of one condition, and of certified "
-        "accuracy. Only the interval used here holds where errors are rare and fall on few images; it pays with about "
-        "3.7 / n at the end towards 0 or 1 that the sample does not show."
+        f"Percent; {CONDITIONS} conditions, {DRAWS} samples. 'alike' is also the case of one condition, and of "
+        "certified accuracy. Only the interval used here holds where errors are rare and fall on few images; it pays "
+        "with about 3.7 / n at the end of accuracies that the sample does not show."
     )
     return Table("Mean accuracy and mean error", header, rows, caption)
 
@@ -132,11 +132,12 @@ def paired() -> Table:
             rng = generator(0, "coverage/paired", f"{name} {n}")
             rejected = np.zeros(2)
             for _ in range(DRAWS):
-                # B errs throughout on a few images, and makes up for it on the others.
-                lost = rng.random((n, 1)) < rate
-                a = rng.random((n, CONDITIONS)) < 0.9 - 2 * rate
-                b = rng.random((n, CONDITIONS)) < (0.9 - 2 * rate) / (1 - rate) + gain
-                b = np.where(lost, False, b)
+                # Both err on the same images, but B makes up on most for what it loses on a few.
+                hard = rng.random((n, CONDITIONS))
+                a = hard < 0.8
+                b = (hard < 0.8 / (1 - rate) + gain) & (rng.random((n, 1)) >= rate)
+                if name == "symmetric":
+                    a = rng.random((n, CONDITIONS)) < 0.8
                 difference = b.mean(1) - a.mean(1)
                 signs = rng.choice([-1.0, 1.0], (1_000, n)) @ difference
                 rejected += (
@@ -146,8 +147,9 @@ def paired() -> Table:
             rows.append([name, str(n), *percent(*rejected / DRAWS)])
     caption = (
         "Percent of samples in which p < 5 %. Skewed: equal means, but B is wrong under all conditions on 5 % of the "
-        "images. A sign-flip test with a studentised statistic rejects in the same samples: flips leave the sum of "
-        "squares as it is."
+        "images and a little better on all others. A sign-flip test with a studentised statistic rejects in the same "
+        "samples: flips leave the sum of squares as it is. What is lost at 5 points is the price: five points more on "
+        "each of 30 images do not rule out a twentieth of all images, none among them, on which everything is lost."
     )
     return Table("Paired test of two means", ["difference", "n", "sign-flip", "here"], rows, caption)
 
@@ -168,9 +170,8 @@ def scores(name: str, area: float) -> Callable[[Any, int], tuple[Array, Array]]:
 def wald(sample: tuple[Array, Array]) -> tuple[float, float]:
     """AUROC and DeLong's standard error."""
     found = Components.of([rank(*sample)])
-    return found.value, float(
-        np.sqrt(found.id.var(ddof=1) / len(found.id) + found.ood[0].var(ddof=1) / len(found.ood[0]))
-    )
+    inside, outside = found.id, found.ood[0]
+    return found.value, float(np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside)))
 
 
 def delong(sample: tuple[Array, Array]) -> Ends:
@@ -220,7 +221,7 @@ def _seen(ranked: Any, id_weights: Array, ood_weights: Array) -> Sequence[Array]
 def rates() -> Table:
     """FPR@95 and AUPR, near 0 and 1."""
     rows = []
-    for area in (0.9, 0.99, 0.999):
+    for area in (0.99, 0.999):
         draw = scores("binormal", area)
         truth = detection._rates(*rank(*draw(generator(0, "coverage/truth", f"{area}"), 1_000_000)).counts())
         for n in (30, 100, 600):

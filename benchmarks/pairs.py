@@ -3,8 +3,8 @@
     python benchmarks/pairs.py results > results/pairs.md
 
 Each bundled classifier with DiffAug against the one without, on the same images: accuracy under every test-time
-method, certified radii, and the AUROC of every detector. p-values are adjusted for the number of tests in a table (Holm);
-each interval is 95 % on its own. Each classifier is one training: what another seed would give is in no interval here.
+method, certified radii, and the AUROC of every detector. p-values are adjusted for their number (Holm); each interval
+is 95 % on its own. Each classifier is one training: what another seed would give is in no interval here.
 """
 
 from __future__ import annotations
@@ -74,9 +74,8 @@ def detectors(entries: Sequence[RunRecord]) -> Table:
             row += [_spell(2, 100 * results[group].difference, *ends), comparison.spell_p(next(adjusted))]
         rows.append(row)
     header = ["model", "detector", "near: difference (points)", "p", "far: difference (points)", "p"]
-    caption = (
-        f"Mean of the data sets; intervals and p by DeLong's paired test{comparison.several(2 * len(rows))} {LONGER}"
-    )
+    tests = comparison.several(2 * len(rows))
+    caption = f"Mean of the data sets; intervals and p by DeLong's paired test{tests} {LONGER}"
     return Table("+DiffAug minus plain: AUROC", header, rows, caption)
 
 

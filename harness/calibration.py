@@ -26,6 +26,9 @@ REPLICATES = 2_000
 CERTAIN = 3.0
 """Standard errors from which on a bin's gap is taken for real, so that chance may shrink it as well as widen it."""
 
+UNSEEN = 10.0
+"""Nats: a confident error, of a true class with a probability of 1 / 22,000."""
+
 LEAST = float(np.finfo(np.float32).tiny)
 """What a probability of zero counts as: float32 has no smaller normal number, and its logarithm is -87.3."""
 
@@ -33,10 +36,14 @@ LEAST = float(np.finfo(np.float32).tiny)
 def nll(probability: Floats, condition: str) -> Metric:
     """Mean negative log-likelihood in nats, -log p of the true class; proper, so that it also rewards accuracy.
 
+    Losses have no limit, so that no interval can allow for every unseen image: this one does for losses of `UNSEEN`, or
+    of twice the worst one seen.
+
     probability: of the true class, in [0, 1]. Raises `Undefined` for fewer than two images.
     """
     per_image = -np.log(np.maximum(np.asarray(probability, dtype=np.float64), LEAST)).mean(axis=1)
-    return mean_value(per_image, "nll", condition, "nats")
+    largest = max(UNSEEN, 2 * float(per_image.max(initial=0.0)))
+    return mean_value(per_image, "nll", condition, "nats", largest)
 
 
 def ece(correct: Bools, confidence: Floats, condition: str) -> Metric:

@@ -162,7 +162,10 @@ def average_certified_radius(correct: Bools, radius: Floats, largest: float, con
 
 
 def abstention_rate(prediction: Ints, condition: str) -> Metric:
-    """Fraction of images without any certificate, with the interval of `accuracy`. prediction: (N,) ints of `certify`."""
+    """Fraction of images without any certificate, with the interval of `accuracy`.
+
+    prediction: (N,) ints of `certify`.
+    """
     found = accuracy(prediction == ABSTAIN, condition)
     return replace(found, name="abstention_rate", higher_is_better=False)
 

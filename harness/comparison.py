@@ -183,8 +183,8 @@ def table(result: Comparison) -> Table:
     if len(rows) > 1:
         rows.append(row("mean", result.mean, result.mean.p))
         caption += (
-            " The mean's interval and p, which is not adjusted, take an image under all conditions for one observation; "
-            "p tests that both have equal means over all such images."
+            " The mean's interval and p, not adjusted, take an image under all conditions for one observation; p tests "
+            "whether both have equal means over all such images."
         )
     header = ["condition", "difference (points)", "only A right", "only B right", "p"]
     return Table(versus(result.a, result.b), header, rows, caption)

@@ -139,8 +139,8 @@ def summary(id_scores: ArrayLike, ood: Groups, images: Names | None = None) -> l
     """All metrics of one detector: AUROC, FPR@95 in both conventions and both AUPRs.
 
     A group has those of its data sets under the conditions "group/data set", then their unweighted means under "group".
-    For each end of FPR's and AUPR's intervals there are 500 random weights of the ID images, the same for all data sets,
-    and of the OOD images of each. No interval depends on which other data sets there are, except a mean's.
+    For each end of FPR's and AUPR's intervals there are 500 random weights of the ID images, the same for all data
+    sets, and of the OOD images of each. No interval depends on which other data sets there are, except a mean's.
 
     id_scores: (n_id,). ood: group to data set to (n_d,) scores, such as {"near": {"ssb_hard": ...}, "far": ...}.
     images: as in `auroc_metric`; resampled as a whole.
@@ -262,8 +262,9 @@ def _rate(id_scores: ArrayLike, ood_scores: ArrayLike, name: str) -> float:
 
 
 def _fpr95(positives: Floats, negatives: Floats, found: Floats, flagged: Floats) -> float:
-    """positives, negatives: (K,) images, or their weights, at each threshold, the strictest first. found, flagged: their
-    running sums.
+    """positives, negatives: (K,) images, or their weights, at each threshold, the strictest first.
+
+    found, flagged: their running sums.
     """
     first = int(np.searchsorted(found / found[-1], RECALL))
     # The curve bends after a threshold whose step differs from the next one; both its ends count as bends.

@@ -20,7 +20,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from harness import intervals
-from harness.intervals import TAIL, Bools, Floats, Interval, Undefined
+from harness.intervals import TAIL, Bools, Floats, Interval
+from harness.intervals import Undefined as Undefined
 from harness.noise import generator
 from harness.types import HarnessError, Metric
 
@@ -29,7 +30,7 @@ REPLICATES = 5_000
 COVERS: Mapping[str, str] = {
     "ece": "ECE's interval is for the expected calibration error in these 15 bins over all such images, whose estimate "
     "here is biased upwards; it begins at 0 unless calibration is rejected at 2.5 %.",
-    "nll": "NLL's interval allows for unseen images up to twice as bad as the worst one seen.",
+    "nll": "NLL's interval allows for unseen images with a loss of 10 nats, or of twice the worst one seen.",
 }
 """By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
 
@@ -78,20 +79,16 @@ def mean_accuracy(correct: Bools | Floats, name: str = "mean_accuracy", conditio
     return Metric(name, condition, value, interval, len(per_image), "fraction", True)
 
 
-def mean_value(values: Floats, name: str, condition: str, unit: str, largest: float | None = None) -> Metric:
-    """Mean of one number per source image, never negative, lower being better.
+def mean_value(values: Floats, name: str, condition: str, unit: str, largest: float) -> Metric:
+    """Mean of one number per source image, lower being better, with an interval for numbers between 0 and `largest`.
 
-    values: (n,) finite. largest: what no image can exceed. Without it the interval allows for unseen images up to twice
-        the largest value, and 1 at least: nothing else says what a mean of unbounded losses may be.
-    Raises `Undefined` for fewer than two images.
+    values: (n,) in [0, largest]. Raises `Undefined` for fewer than two images.
     """
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         raise Undefined(f"{name}: one image has no sampling variation; an interval needs at least two.")
-    limit = max(1.0, 2 * float(values.max())) if largest is None else largest
-    return Metric(
-        name, condition, float(values.mean()), intervals.of_mean(values, 0.0, limit), len(values), unit, False
-    )
+    interval = intervals.of_mean(values, 0.0, largest)
+    return Metric(name, condition, float(values.mean()), interval, len(values), unit, False)
 
 
 def mean_error(correct: Bools | Floats, name: str = "mean_error", condition: str = "mean") -> Metric:
@@ -107,8 +104,9 @@ def mce(errors: Floats, reference: Floats, name: str = "mce", condition: str = "
     CE_c = sum_s E_{s,c} / sum_s E^ref_{s,c} and mCE = mean_c CE_c (Hendrycks & Dietterich 2019, definition of mCE).
 
     With published rates mCE is a mean over images of numbers between 0 and mean_c 1 / E^ref_c, and so is the interval.
-    With the reference's answers it is a bootstrap over images, paired, as `harness.intervals` weighs them: for the upper
-    end with one more image that the model gets wrong and the reference right, for the lower end the other way round.
+    With the reference's answers it is a bootstrap over images, paired, as `harness.intervals` weighs them: for the
+    upper end with one more image that the model gets wrong and the reference right, for the lower end the other way
+    round.
     A model with the reference's very answers has exactly 1.
 
     errors: (n_images, n_groups) in [0, 1], each image's error averaged over the severities of one corruption.
