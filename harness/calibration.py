@@ -6,13 +6,28 @@ intervals are over source images, which `harness.metrics` says more of.
 
 from __future__ import annotations
 
-import numpy as np
+from functools import cache
 
-from harness.metrics import Bools, Floats, mean_value
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import intervals
+from harness.intervals import TAIL, Bools, Floats, Interval, Undefined
+from harness.metrics import mean_value
+from harness.noise import generator
 from harness.types import Metric
 
 BINS = 15
 """Bins of equal width (Guo et al., ICML 2017, section 5)."""
+
+REPLICATES = 2_000
+"""Draws of what chance alone does to the gaps of the bins."""
+
+CERTAIN = 3.0
+"""Standard errors from which on a bin's gap is taken for real, so that chance may shrink it as well as widen it."""
+
+UNSEEN = 10.0
+"""Nats: a confident error, of a true class with a probability of 1 / 22,000."""
 
 LEAST = float(np.finfo(np.float32).tiny)
 """What a probability of zero counts as: float32 has no smaller normal number, and its logarithm is -87.3."""
@@ -21,10 +36,14 @@ LEAST = float(np.finfo(np.float32).tiny)
 def nll(probability: Floats, condition: str) -> Metric:
     """Mean negative log-likelihood in nats, -log p of the true class; proper, so that it also rewards accuracy.
 
+    Losses have no limit, so that no interval can allow for every unseen image: this one does for losses of `UNSEEN`, or
+    of twice the worst one seen.
+
     probability: of the true class, in [0, 1]. Raises `Undefined` for fewer than two images.
     """
     per_image = -np.log(np.maximum(np.asarray(probability, dtype=np.float64), LEAST)).mean(axis=1)
-    return mean_value(per_image, "nll", condition, "nats")
+    largest = max(UNSEEN, 2 * float(per_image.max(initial=0.0)))
+    return mean_value(per_image, "nll", condition, "nats", largest)
 
 
 def ece(correct: Bools, confidence: Floats, condition: str) -> Metric:
@@ -33,16 +52,43 @@ def ece(correct: Bools, confidence: Floats, condition: str) -> Metric:
     Over several conditions the unweighted mean of each one's. Biased upwards by noise within bins, so that values of
     different n do not compare.
 
-    The interval is the delta method's: with the sign of every bin's gap taken for known, ECE is the mean over images of
-    sign * (correct - confidence). Where many gaps are near zero it is too narrow.
+    The interval is for the same sum over all such images. Its lower end takes off what chance adds to the sum of the
+    gaps: it is 0 unless calibration is rejected, at 2.5 %. Over several conditions it takes off the mean of what it
+    does under each, as if all said the same. The upper end is that of `harness.intervals` for the mean over images of
+    sign * (correct - confidence), with the sign of the bin's gap: a bias upwards does it no harm.
 
     confidence: of the predicted class, in [0, 1]. Raises `Undefined` for fewer than two images.
     """
     confidence = np.asarray(confidence, dtype=np.float64)
     gaps = np.asarray(correct, dtype=np.float64) - confidence
+    if len(gaps) < 2:
+        raise Undefined("ece: one image has no sampling variation; an interval needs at least two.")
     # Bins are closed on the right, as in the paper; sums of probabilities may exceed 1 by a rounding.
     bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     per_image = np.zeros(len(gaps))
     for gap, place in zip(gaps.T, bins.T, strict=True):
         per_image += np.sign(np.bincount(place, gap, minlength=BINS))[place] * gap / gaps.shape[1]
-    return mean_value(per_image, "ece", condition, "fraction")
+    value = float(per_image.mean())
+    chance = np.mean([_by_chance(*columns) for columns in zip(gaps.T, confidence.T, bins.T, strict=True)])
+    interval: Interval = round(max(0.0, value - float(chance)), intervals.DIGITS), intervals.of_mean(per_image, -1.0)[1]
+    return Metric("ece", condition, value, interval, len(gaps), "fraction", False)
+
+
+def _by_chance(gaps: Floats, confidence: Floats, bins: NDArray[np.int64]) -> float:
+    """What the sum of a condition's absolute gaps exceeds the true sum by in 2.5 % of all samples.
+
+    Gaps of bins err independently, normally, with the variance of the answers seen or, if larger, that of answers that
+    are right as often as the confidence says. Those that may be 0 are taken to be: there chance only adds.
+    """
+    n = len(gaps)
+    seen, expected = (np.bincount(bins, values, minlength=BINS) for values in (gaps**2, confidence * (1 - confidence)))
+    error = np.sqrt(np.maximum(seen, expected)) / n
+    gap = np.bincount(bins, gaps, minlength=BINS) / n
+    centre = np.where(np.abs(gap) > CERTAIN * error, gap, 0.0)
+    sums = np.abs(centre + error * _draws()).sum(axis=1) - np.abs(centre).sum()
+    return float(np.quantile(sums, 1 - TAIL))
+
+
+@cache
+def _draws() -> Floats:
+    return generator(0, "calibration", "").standard_normal((REPLICATES, BINS))

@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from harness.metrics import Bools, Floats, accuracy, mean_accuracy
+from harness.intervals import Bools, Floats
+from harness.metrics import accuracy, mean_accuracy
 from harness.types import HarnessError, Metric
 
 Ints = NDArray[np.integer[Any]]
@@ -112,7 +113,7 @@ def predict(counts: Ints, alpha: float) -> NDArray[np.int64]:
 
 
 def smoothed_accuracy(correct: Bools, condition: str) -> Metric:
-    """Accuracy of the smoothed classifier on clean images; Wilson's interval.
+    """Accuracy of the smoothed classifier on clean images, with the interval of `accuracy`.
 
     correct: (N,) bool, False where `predict` abstains.
     """
@@ -120,7 +121,7 @@ def smoothed_accuracy(correct: Bools, condition: str) -> Metric:
 
 
 def certified_accuracy(correct: Bools, radius: Floats, r: float, condition: str) -> Metric:
-    """Fraction of images that are right and certified at l2 radius r, with Wilson's interval over images.
+    """Fraction of images that are right and certified at l2 radius r, with the interval of `accuracy`.
 
     correct: (N,) bool, the prediction is the label; False where it abstains. radius: (N,) float64, compared unrounded.
     """
@@ -147,7 +148,7 @@ def high_probability_accuracy(correct: Bools, radius: Floats, r: float, alpha: f
 def average_certified_radius(correct: Bools, radius: Floats, largest: float, condition: str) -> Metric:
     """Mean radius over images, 0 for those that are wrong or abstain (Zhai et al., ICLR 2020), in l2 units of [0, 1].
 
-    The interval is `mean_accuracy`'s: Student's t over images, cut to [0, largest]; when all images agree, Wilson's.
+    The interval is `mean_accuracy`'s, for radii between 0 and the largest.
 
     correct, radius: as in `certified_accuracy`. largest: the radius that no image can exceed, see `largest_radius`.
     """
@@ -161,7 +162,10 @@ def average_certified_radius(correct: Bools, radius: Floats, largest: float, con
 
 
 def abstention_rate(prediction: Ints, condition: str) -> Metric:
-    """Fraction of images without any certificate, with Wilson's interval. prediction: (N,) ints of `certify`."""
+    """Fraction of images without any certificate, with the interval of `accuracy`.
+
+    prediction: (N,) ints of `certify`.
+    """
     found = accuracy(prediction == ABSTAIN, condition)
     return replace(found, name="abstention_rate", higher_is_better=False)
 

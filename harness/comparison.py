@@ -207,17 +207,23 @@ def table(result: Comparison) -> Table:
             spell_p(p),
         ]
 
-    rows = [row(name, r, r.p) for name, r in result.per_condition.items()]
-    caption = f"{result.images} source images, paired. Positive: B is better. p per condition: exact McNemar."
-    caption += coverages(result.a, result.b)
-    if len(result.per_condition) > 1:
+    adjusted = metrics.holm([r.p for r in result.per_condition.values()])
+    rows = [row(name, r, p) for (name, r), p in zip(result.per_condition.items(), adjusted, strict=True)]
+    caption = f"{result.images} source images, paired. Positive: B is better. p per condition: exact McNemar"
+    caption += several(len(rows)) + coverages(result.a, result.b)
+    if len(rows) > 1:
         rows.append(row("mean", result.mean, result.mean.p))
         caption += (
-            " The mean's interval and p take an image under all conditions for one observation (t, sign-flip); "
-            f"exact McNemar over all rows, which takes them for independent: p {spell_p(result.mean.p_rows)}."
+            " The mean's interval and p, not adjusted, take an image under all conditions for one observation; p tests "
+            "whether both have equal means over all such images."
         )
     header = ["condition", "difference (points)", "only A right", "only B right", "p"]
     return Table(versus(result.a, result.b), header, rows, caption)
+
+
+def several(tests: int) -> str:
+    """The end of a sentence on the p-values of a table: how they and the intervals take their number into account."""
+    return f", adjusted for {tests} tests (Holm); each interval is 95 % on its own." if tests > 1 else "."
 
 
 def coverages(a: RunRecord, b: RunRecord) -> str:

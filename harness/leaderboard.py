@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import escape, plugins, record
+from harness import escape, metrics, plugins, record
 from harness.checked import Reader
 from harness.files import parse_json, read_limited
 from harness.record import Cost, RunRecord
@@ -111,7 +111,8 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     notes = sorted(shared) + [f"{', '.join(names)}: {note}" for note, names in own.items() if note not in shared]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
-    return Table(title(first), header, rows, " ".join([caption, *([f"{facts}."] if facts else []), *notes]))
+    covers = [sentence for name, sentence in metrics.COVERS.items() if name in {column for column, _ in shown}]
+    return Table(title(first), header, rows, " ".join([caption, *covers, *([f"{facts}."] if facts else []), *notes]))
 
 
 def having(records: Iterable[RunRecord], metric: str) -> list[RunRecord]:
@@ -130,7 +131,8 @@ def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
     of = [f"{entry.model.name}, {method}" for entry, method in zip(entries, variants(entries), strict=True)]
     rows = [[c, *(spell(m) if (m := e.metric(name, c)) else "" for e in entries)] for c in conditions]
     told = heading(first, name, next(iter(conditions)), bare=True)
-    return Table(f"{title(first)}: {told}", ["", *of], rows, "95 % intervals.")
+    covers = [metrics.COVERS[name]] if name in metrics.COVERS else []
+    return Table(f"{title(first)}: {told}", ["", *of], rows, " ".join(["95 % intervals.", *covers]))
 
 
 def _calls(cost: Cost) -> str:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.metrics import TINY, Floats, Undefined
+from harness.intervals import Floats, Undefined
 from harness.types import HarnessError
 
 Ints = NDArray[np.integer[Any]]
 Names = Sequence[str] | NDArray[Any]
+
+EXTRA = 0.5
+"""Images that each side has at the limit beside those seen, so that both sides together have one."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,15 @@ class Ranked:
     def sizes(self) -> tuple[int, int]:
         return len(self.id) if self.image is None else int(self.image.max()) + 1, len(self.ood)
 
-    def counts(self, id_images: Ints | None = None, ood_rows: Ints | None = None) -> tuple[Ints, Ints]:
-        """Rows in and out of distribution at each score that occurs, (K,) each, lowest first; or those of a resample.
+    def counts(self, id_weights: Floats | None = None, ood_weights: Floats | None = None) -> tuple[Any, Any]:
+        """Rows in and out of distribution at each score, (K,) each, lowest first; or their weights.
 
-        id_images, ood_rows: the images drawn, (m,) ints each.
+        id_weights, ood_weights: (images,) float, of the source images.
         """
-        if id_images is None:
-            inside = np.bincount(self.id, minlength=self.levels)
-        elif self.image is None:
-            inside = np.bincount(self.id[id_images], minlength=self.levels)
-        else:
-            drawn = np.bincount(id_images, minlength=self.sizes[0])[self.image]
-            inside = np.bincount(self.id, drawn, minlength=self.levels).astype(np.int64)
-        outside = np.bincount(self.ood if ood_rows is None else self.ood[ood_rows], minlength=self.levels)
-        occurs = np.flatnonzero(inside + outside)
-        return inside[occurs], outside[occurs]
+        if id_weights is not None and self.image is not None:
+            id_weights = id_weights[self.image]
+        inside = np.bincount(self.id, id_weights, minlength=self.levels)
+        return inside, np.bincount(self.ood, ood_weights, minlength=self.levels)
 
 
 def rank(id_scores: ArrayLike, ood_scores: ArrayLike, name: str = "OOD", image: Ints | None = None) -> Ranked:
@@ -113,10 +110,17 @@ class Components:
     def value(self) -> float:
         return float(self.id.mean())
 
-    @property
-    def standard_error(self) -> float:
-        outside = sum(map(_variance_of_mean, self.ood)) / len(self.ood) ** 2
-        return float(np.sqrt(_variance_of_mean(self.id, self.image) + outside))
+    def moments(self, limit: float) -> tuple[float, float]:
+        """Mean and variance of the mean over randomly weighted images, with half an image on each side at `limit`.
+
+        To first order: the weights of the two sides are independent, and flat Dirichlet as in `harness.intervals`.
+        limit: what no image's placement can exceed, or fall below. The variance is DeLong's but for terms of that half.
+        """
+        inside, spread = _weighed(self.id, limit, self.image)
+        outside = [_weighed(values, limit) for values in self.ood]
+        gaps = [(limit - values.mean()) * share for values, (share, _) in zip(self.ood, outside, strict=True)]
+        variance = spread + sum(own for _, own in outside) / len(self.ood) ** 2
+        return limit - inside * float(np.mean(gaps)), variance
 
 
 def _placements(ranked: Ranked) -> tuple[Floats, Floats]:
@@ -126,11 +130,13 @@ def _placements(ranked: Ranked) -> tuple[Floats, Floats]:
     return ood_below[ranked.id] / n_ood, 1 - id_below[ranked.ood] / n_id
 
 
-def _variance_of_mean(values: Floats, image: Ints | None = None) -> float:
-    # Equal values must have no variance at all, whatever the rounding of their mean.
-    if np.ptp(values) < TINY:
-        return 0.0
-    if image is None:
-        return float(values.var(ddof=1) / len(values))
-    sums = np.bincount(image, values - values.mean())
-    return float(sums @ sums) * len(sums) / (len(sums) - 1) / len(values) ** 2 if len(sums) > 1 else 0.0
+def _weighed(values: Floats, limit: float, image: Ints | None = None) -> tuple[float, float]:
+    """Share of the weight that falls on the images of a side, on average, and the variance of their weighted mean."""
+    rows = np.ones(len(values)) if image is None else np.bincount(image).astype(np.float64)
+    # Rows of one image, relative to the average image.
+    sums = values if image is None else np.bincount(image, values)
+    n, average = len(rows), len(values) / len(rows)
+    share = n / (n + EXTRA)
+    mean = limit - share * (limit - values.mean())
+    squares = float((((sums - rows * mean) / average) ** 2).sum() + EXTRA * (limit - mean) ** 2)
+    return share, squares / ((n + EXTRA) * (n + EXTRA + 1))

@@ -237,20 +237,25 @@ class Detection:
             {(entry.model.name, method): self._sides(entry.rows("score"))[:2] for entry, method in named}
         )
 
-    def compare(self, a: RunRecord, b: RunRecord) -> Table:
-        """Paired DeLong tests per data set and group."""
+    def paired(self, a: RunRecord, b: RunRecord) -> dict[str, detection.PairedAUROC]:
+        """Differences of AUROC per data set and group, on the images that both have; p-values as they stand."""
         comparison.check_pairable(a, b)
         if benchmark(a.suite) != benchmark(b.suite):
             raise HarnessError(f"{a.suite} and {b.suite} differ in what lies in distribution.")
         sides = comparison.common_rows(a, b, "score")
         (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
+        return detection.compare(in_a, out_a, in_b, out_b, images)
+
+    def compare(self, a: RunRecord, b: RunRecord) -> Table:
+        """Paired DeLong tests per data set and group."""
+        found = self.paired(a, b)
         rows = []
-        for name, r in detection.compare(in_a, out_a, in_b, out_b, images).items():
+        for (name, r), p in zip(found.items(), metrics.holm([r.p for r in found.values()]), strict=True):
             low, high = (100 * end for end in r.interval)
             difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-            rows.append([name, difference, str(r.n), comparison.spell_p(r.p)])
-        caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired."
-        caption += comparison.coverages(a, b)
+            rows.append([name, difference, str(r.n), comparison.spell_p(p)])
+        caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired"
+        caption += comparison.several(len(rows)) + comparison.coverages(a, b)
         return Table(comparison.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
 
 

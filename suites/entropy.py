@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -25,6 +26,9 @@ from harness.types import (
     Scene,
     Tally,
 )
+
+LARGEST = math.log(10)
+"""Entropy in nats of ten equally probable digits."""
 
 
 @suite("entropy-vs-t")
@@ -87,7 +91,7 @@ class EntropyVersusTime(CovariateShift):
         for c in self.conditions():
             here = rows["condition"] == c.name
             try:
-                found.append(metrics.mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats"))
+                found.append(metrics.mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats", LARGEST))
             except metrics.Undefined as reason:
                 notes[str(reason)] = None
             found.append(metrics.accuracy(rows["prediction"][here] == rows["label"][here], c.name))

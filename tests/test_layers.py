@@ -43,6 +43,7 @@ ORDER = [
     "deepaugment",
     "views",
     "tally",
+    "intervals",
     "metrics",
     "calibration",
     "certification",
