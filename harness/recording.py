@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from harness.job import Job
 from harness.matching import data_classes
-from harness.record import Cost, RunRecord, environment
+from harness.record import Cost, RunRecord, Samples, environment
 from harness.tables import Rows
 
 
 def record_of(
-    job: Job, place: int, rows: Rows, cost: Mapping[str, float], samples: Mapping[str, Any], devices: Sequence[str]
+    job: Job, place: int, rows: Rows, cost: Mapping[str, float], samples: Samples, devices: Sequence[str]
 ) -> RunRecord:
     """The record of the pair at this place.
 

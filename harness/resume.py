@@ -45,8 +45,8 @@ def keep(journal: Journal, probe: Probe) -> None:
     """Write a pair's probe beside its parts, before the first of these."""
     file = journal.probe_file(probe.device)
     if not file.exists():
-        content = json.dumps(probe.to_json(), sort_keys=True).encode() + b"\n" + sealed.BLANK
-        sealed.write(file, bytearray(content), file.name)
+        text = json.dumps(probe.to_json(), sort_keys=True).encode() + b"\n"
+        sealed.write(file, bytearray(text + sealed.BLANK), len(text), file.name)
 
 
 def notes(journal: Journal, probe: Probe) -> list[str]:
