@@ -120,7 +120,7 @@ def check_legacy_claims(path: Path) -> None:
     """The same for a file from before torch's archives: five pickles, and the numbers behind them."""
     size, total = path.stat().st_size, 0
     with path.open("rb") as file:
-        start = BytesIO(file.read(PICKLED))
+        start = BytesIO(file.read(min(size, PICKLED)))
     if Claims(start).last != MAGIC:
         raise ValueError("it is a pickle, but none that torch.save wrote")
     for _ in range(4):  # protocol, machine, what was saved, keys of the storages

@@ -461,7 +461,7 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
 ) -> None:
     monkeypatch.setattr("harness.console.out.width", 250)
     torch.save(small.state_dict(), folder / "other.ckpt")
-    (folder / "deepaugment.pth.tar").touch()
+    torch.save({}, folder / "deepaugment.pth.tar")
     for name in ("resnet50-0676ba61.pth", "DA_diffaug.ckpt"):
         (folder / name).write_text("<html>")
     code, shown, _ = command(capsys, "weights", "list")
