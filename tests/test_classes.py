@@ -387,6 +387,16 @@ def test_every_data_set_shows_its_classes(tmp_path: Path) -> None:
     assert torch.equal(wider.read([1]).images, data.read([1]).images)
 
 
+def test_conditions_share_one_order_but_for_images_of_no_class() -> None:
+    pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    data = ArrayDataset("mine", ("a", "b"), pixels, torch.tensor([0, 1]), 2, Geometry(None, 4, "bicubic"), ("x", "y"))
+    turned = replace(data, classes=("y", "x"))
+    outside = replace(turned, labels=torch.tensor([-1, -1]))
+    assert matching.match({"id": data, "far": outside}, {}).datasets["far"] is outside
+    with pytest.raises(HarnessError, match="the same classes in one order"):
+        matching.match({"id": data, "shifted": turned}, {})
+
+
 def test_a_list_that_numbers_its_classes_in_another_order_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     usual: dict[str, Any] = {"num_classes": 2, "geometry": Geometry(None, 4, "bicubic"), "classes": ("cat", "dog")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from harness.data import StoredPictures, open_pictures
@@ -9,12 +10,12 @@ from harness.plugins import dataset
 from harness.types import Geometry
 
 
-def wnids() -> list[str]:
+@cache
+def wnids() -> tuple[str, ...]:
     """The 1,000 classes as WordNet ids, in the order of their labels."""
     from timm.data import ImageNetInfo
 
-    names: list[str] = ImageNetInfo().label_names()
-    return names
+    return tuple(ImageNetInfo().label_names())
 
 
 @dataset("imagenet", image_size=224, num_classes=1000, classes=wnids, reads_folder=True, splits=("train", "val"))
