@@ -164,9 +164,7 @@ def test_a_log_is_kept_up_to_a_line_that_is_none(
 def test_a_folder_takes_one_training_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock is forgotten when its process dies, whatever it leaves."""
     monkeypatch.setattr("harness.files.PATIENCE", 0.1)
-    program = (
-        "import sys, pathlib, harness.files as f; f.locked(pathlib.Path(sys.argv[1])).__enter__(); print(); input()"
-    )
+    program = "import sys, pathlib, harness.files as f\nwith f.locked(pathlib.Path(sys.argv[1])): print(), input()"
     other = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout and other.stdout.readline()
     with pytest.raises(HarnessError, match=rf"Another process is at work in {tmp_path}.*--out"):
