@@ -158,7 +158,7 @@ def tell_damage(journals: Sequence[Journal]) -> None:
         journal.damage.clear()
     if found:
         file, reason = next(iter(found.items()))
-        more = f" So are {len(found) - 1} more files." if len(found) > 1 else ""
+        more = f" {len(found) - 1} more are damaged, too." if len(found) > 1 else ""
         warnings.warn(Notice(f"{file} is damaged ({reason}) and is computed anew.{more}"), stacklevel=2)
 
 
