@@ -141,10 +141,12 @@ def test_a_damaged_state_is_named_and_training_starts_over(
     steps: list[int] = []
     done = go(spec(epochs=1), few, tmp_path)
     damage(tmp_path / "state.pt")
+    damaged = (tmp_path / "state.pt").read_bytes()
     with pytest.warns(Notice, match=rf"{tmp_path}/state.pt is damaged .* anew"):
         again = go(spec(epochs=1), few, tmp_path, report=lambda progress: steps.append(progress.start))
     assert set(steps) == {0}
     assert all(torch.equal(a, b) for a, b in zip(done.network.parameters(), again.network.parameters(), strict=True))
+    assert (tmp_path / "state.damaged").read_bytes() == damaged
     assert go(spec(epochs=1), few, tmp_path).steps == 5, "and leaves a good state"
 
 
