@@ -7,6 +7,8 @@ image). So it does not matter where the work is interrupted, in how many process
 from __future__ import annotations
 
 import json
+import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +25,8 @@ from torch import Tensor
 from harness import noise, plugins, record
 from harness.data import open_dataset, resized
 from harness.deepaugment import Distorter, configured
-from harness.files import check_writable, parse_json, read_limited, writing
+from harness.errors import Notice
+from harness.files import check_writable, parse_json, read_limited, sweep, writing
 from harness.types import Dataset, HarnessError
 
 MANIFEST = "deepaugment.json"
@@ -78,7 +81,10 @@ def copy(
     targets = [out / name for name in names(data)]
     told = _identity(spec, data, distorter)
     check_writable(out)
+    for folder in {target.parent for target in targets} | {out}:
+        sweep(folder)
     _claim(out, told, fresh)
+    _drop_damaged(out)
     missing = _missing(out, targets)
     made = 0
     for group, rows in groupby(missing, lambda k: k // spec.group):
@@ -115,6 +121,32 @@ def check_usable(out: Path) -> None:
 def _missing(out: Path, targets: list[Path]) -> list[int]:
     there = set(out.glob("*/*.png"))
     return [k for k, target in enumerate(targets) if target not in there]
+
+
+def _drop_damaged(out: Path) -> None:
+    """Name and remove the images that are not as they were written."""
+    damaged = [image for image in sorted(out.glob("*/*.png")) if not _is_whole(image)]
+    for image in damaged:
+        image.unlink()
+    if damaged:
+        more = f" {len(damaged) - 1} more are damaged, too." if len(damaged) > 1 else ""
+        warnings.warn(Notice(f"{damaged[0]} is damaged and is made anew.{more}"), stacklevel=3)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a PNG is as it was written, by the checksums of its chunks."""
+    content, place = file.read_bytes(), 8
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        return False
+    while place + 12 <= len(content):
+        size = int.from_bytes(content[place : place + 4], "big")
+        kind, end = content[place + 4 : place + 8], place + 8 + size
+        if zlib.crc32(content[place + 4 : end]).to_bytes(4, "big") != content[end : end + 4]:
+            return False
+        place = end + 4
+        if kind == b"IEND":
+            return place == len(content)
+    return False
 
 
 def names(data: Dataset) -> list[str]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from harness import parts
 from harness.errors import Notice
-from harness.files import file_sha256, writing
+from harness.files import check_regular, file_sha256, writing
 from harness.parts import Part
 from harness.record import load, save
 from harness.sealed import Damaged
@@ -69,9 +69,10 @@ class Journal:
             return self._lacks(self.file, str(error).removeprefix(f"{self.file} "))
         table = self.file.with_suffix(".parquet")
         try:
+            check_regular(table)
             same = record.samples["file"] == table.name and record.samples["sha256"] == file_sha256(table)
-        except OSError as error:
-            return self._lacks(table, error.strerror or str(error))
+        except (OSError, HarnessError) as error:
+            return self._lacks(table, getattr(error, "strerror", None) or str(error))
         if record.key != self._key:
             return self._lacks(self.file, f"it is the record with the key {record.key}")
         if not same:
@@ -170,7 +171,7 @@ def tell_damage(journals: Sequence[Journal]) -> None:
         journal.damage.clear()
     if found:
         file, reason = next(iter(found.items()))
-        more = f" So are {len(found) - 1} more files." if len(found) > 1 else ""
+        more = f" {len(found) - 1} more are damaged, too." if len(found) > 1 else ""
         warnings.warn(Notice(f"{file} is damaged ({reason}) and is computed anew.{more}"), stacklevel=2)
 
 

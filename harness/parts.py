@@ -74,7 +74,8 @@ def _check(table: pa.Table, rows: Rows, part: Part, whole: bool, interim: bool) 
         raise Damaged(f"its columns {', '.join(odd)} do not hold a number for every sample")
     if set(rows["condition"]) != {part.condition.name}:
         raise Damaged(f"it is not of the condition {part.condition.name!r} alone")
-    planned = {part.data.ids[i]: i for i in part.indices}
+    ids = part.data.ids
+    planned = {ids[i]: i for i in part.indices}
     places = [planned.get(name, -1) for name in rows["id"]]
     in_order = interim or places == sorted(places)
     if -1 in places or len(set(places)) < len(places) or not in_order or (whole and len(places) < len(part.indices)):

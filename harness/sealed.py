@@ -11,8 +11,8 @@ import hashlib
 import warnings
 from pathlib import Path
 
-from harness.errors import Notice
-from harness.files import writing
+from harness.errors import HarnessError, Notice
+from harness.files import check_regular, writing
 
 MARK = b"harness-sha256:"
 DIGITS = 64
@@ -34,11 +34,12 @@ def write(file: Path, content: bytearray | memoryview, place: int, name: str) ->
 def read(file: Path, name: str) -> bytes:
     """The content of a file that was sealed under this name; Damaged for another, FileNotFoundError for none."""
     try:
+        check_regular(file)
         content = file.read_bytes()
     except FileNotFoundError:
         raise
-    except OSError as error:
-        raise Damaged(error.strerror or str(error)) from error
+    except (OSError, HarnessError) as error:
+        raise Damaged(str(error)) from error
     place = content.rfind(MARK)
     if place < 0:
         raise Damaged("it holds no hash: cut short, changed, or of an older version")

@@ -29,6 +29,7 @@ from harness.data import ArrayDataset
 from harness.deepaugment import ACTIVATIONS, CODE, WEIGHTS, Distorter, Distortion, Option, Rng
 from harness.deepaugment.weights import drop_or_sign, filters, rotate, scale
 from harness.distorted import Copied, CopySpec, names
+from harness.errors import Notice
 from harness.train.objectives import Step
 from harness.train.reconstruction import Reconstruction
 from harness.types import Batch, Geometry, HarnessError
@@ -642,6 +643,18 @@ def test_a_killed_copy_ends_like_an_undisturbed_one(spec: CopySpec, tmp_path: Pa
     assert distorted.copy(spec, shared, shard=(0, 2)).done == 23
     assert images_of(shared) == first and manifest(shared)["status"] == "complete"
     assert distorted.copy(spec, whole) == Copied(23, 0, 23)
+
+
+def test_damaged_images_of_a_copy_are_named_and_made_anew(spec: CopySpec, tmp_path: Path) -> None:
+    distorted.copy(spec, tmp_path)
+    first = images_of(tmp_path)
+    flipped, cut, _ = (tmp_path / name for name in list(first)[:3])
+    data = flipped.read_bytes()
+    flipped.write_bytes(data[:-30] + bytes([data[-30] ^ 1]) + data[-29:])
+    cut.write_bytes(cut.read_bytes()[:-20])
+    with pytest.warns(Notice, match=rf"{flipped} is damaged and is made anew. 1 more are damaged, too."):
+        assert distorted.copy(spec, tmp_path) == Copied(23, 2, 23)
+    assert images_of(tmp_path) == first
 
 
 def test_a_copy_reads_like_its_original(spec: CopySpec, photos: Path, tmp_path: Path) -> None:

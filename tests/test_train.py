@@ -141,10 +141,12 @@ def test_a_damaged_state_is_named_and_training_starts_over(
     steps: list[int] = []
     done = go(spec(epochs=1), few, tmp_path)
     damage(tmp_path / "state.pt")
+    damaged = (tmp_path / "state.pt").read_bytes()
     with pytest.warns(Notice, match=rf"{tmp_path}/state.pt is damaged .* anew"):
         again = go(spec(epochs=1), few, tmp_path, report=lambda progress: steps.append(progress.start))
     assert set(steps) == {0}
     assert all(torch.equal(a, b) for a, b in zip(done.network.parameters(), again.network.parameters(), strict=True))
+    assert (tmp_path / "state.damaged").read_bytes() == damaged
     assert go(spec(epochs=1), few, tmp_path).steps == 5, "and leaves a good state"
 
 
@@ -164,9 +166,7 @@ def test_a_log_is_kept_up_to_a_line_that_is_none(
 def test_a_folder_takes_one_training_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock is forgotten when its process dies, whatever it leaves."""
     monkeypatch.setattr("harness.files.PATIENCE", 0.1)
-    program = (
-        "import sys, pathlib, harness.files as f; f.locked(pathlib.Path(sys.argv[1])).__enter__(); print(); input()"
-    )
+    program = "import sys, pathlib, harness.files as f\nwith f.locked(pathlib.Path(sys.argv[1])): print(), input()"
     other = subprocess.Popen([sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout and other.stdout.readline()
     with pytest.raises(HarnessError, match=rf"Another process is at work in {tmp_path}.*--out"):

@@ -56,6 +56,6 @@ def _shown_notices() -> Iterator[None]:
 
             console.note(str(message))
 
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         warnings.simplefilter("always", Notice)
         yield

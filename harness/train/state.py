@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class State:
         self.file, self.made_from = file, made_from
         self.network, self.optimizer, self.ema = network, optimizer, ema
         self.shares: Mapping[str, float] = {}
-        self._earlier = 0.0
+        self._earlier, self._damaged = 0.0, False
         self._began = self._saved = time.monotonic()
         self._took = 0.0
 
@@ -41,10 +42,12 @@ class State:
     def resume(self) -> int:
         """Load what an earlier run left, if it left something undamaged; the number of steps that are done.
 
-        Of a damaged file a notice is given. The training starts over then, and ends with the same weights.
+        Of a damaged file a notice is given. The training starts over then, and ends with the same weights; the first
+        new state moves the file to ``state.damaged``, as an older version's may still be of use to that version.
         Raises HarnessError for the state of a run with other settings.
         """
         content = sealed.read_or_tell(self.file, self.file.name)
+        self._damaged = content is None and self.file.exists()
         step = self._load(content) if content else 0
         self._began = self._saved = time.monotonic()
         return step
@@ -68,6 +71,10 @@ class State:
         }
         buffer = io.BytesIO()  # a full disk is an OSError to Python, but an anonymous RuntimeError to torch.save
         torch.save(state, buffer)
+        if self._damaged:
+            with suppress(OSError):  # it is worth no failure
+                self.file.replace(self.file.with_suffix(".damaged"))
+            self._damaged = False
         place = buffer.tell()
         buffer.write(sealed.BLANK)
         sealed.write(self.file, buffer.getbuffer(), place, self.file.name)
