@@ -16,6 +16,7 @@ import torch
 
 from harness import tables
 from harness.data import Feed
+from harness.data.contents import check_counted
 from harness.job import Job, Part
 from harness.job import prepare as prepare
 from harness.journal import Journal
@@ -71,6 +72,8 @@ def run(
             "--on-bad-image skip: an image left out would move the others into other groups of four, on which "
             "dda:norm=batch4 depends. Mend the images, or use dda as it is."
         )
+    for data in () if skip_bad else job.datasets.values():
+        check_counted(data)
     if fresh and shard[1] > 1:
         raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
     if fresh:
@@ -224,7 +227,7 @@ def _record(job: Job, pair: Pair, rows: Rows, cost: dict[str, float], samples: d
     images = len(set(rows["id"]))
     needs = job.tally([pair])
     step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
-    whole = len(rows["id"]) == job.rows
+    whole = len(rows["id"]) == job.rows and not job.unread
     return RunRecord(
         status="complete" if whole else "partial",
         coverage=f"{images} of {job.sources} images" + ("" if whole else step),
