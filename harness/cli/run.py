@@ -110,7 +110,7 @@ def run(
     on_bad_image: Annotated[
         OnBadImage,
         typer.Option(
-            help="skip leaves out images that cannot be read, and files that nobody reads: the records are partial and say so."
+            help="skip leaves out what cannot be read, images and other files: the records are partial and say so."
         ),
     ] = OnBadImage.stop,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local",
