@@ -97,7 +97,11 @@ def check_pairable(a: RunRecord, b: RunRecord) -> None:
         ("seeds", a.spec.seed, b.spec.seed),
     ]:
         if x != y:
-            raise HarnessError(f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y}).")
+            older = " If these are the same files, one record is older than ids of content: make it anew."
+            raise HarnessError(
+                f"{label(a)} and {label(b)} cannot be paired: their {what} differ ({x} and {y})."
+                + (older if what == "data" else "")
+            )
 
 
 def check_whole(a: RunRecord, b: RunRecord, *sides: Rows) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from harness import noise, plugins, record
 from harness.data import open_dataset, resized
+from harness.data.contents import check_counted
 from harness.deepaugment import Distorter, configured
 from harness.errors import Notice
 from harness.files import check_writable, parse_json, read_limited, sweep, writing
@@ -78,6 +79,7 @@ def copy(
     _, distorter = configured(spec.network)
     distorter.check(spec.dataset)
     data = open_dataset(spec.dataset, spec.split, spec.data)
+    check_counted(data)
     targets = [out / name for name in names(data)]
     told = _identity(spec, data, distorter)
     check_writable(out)

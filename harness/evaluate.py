@@ -13,6 +13,7 @@ import torch
 
 from harness import resume, tables
 from harness.data import Feed
+from harness.data.contents import check_counted
 from harness.files import check_writable, sweep
 from harness.job import Job
 from harness.journal import tell_damage
@@ -71,6 +72,8 @@ def run(
             "--on-bad-image skip: an image left out would move the others into other groups of four, on which "
             "dda:norm=batch4 depends. Mend the images, or use dda as it is."
         )
+    for data in () if skip_bad else job.datasets.values():
+        check_counted(data)
     if fresh and shard[1] > 1:
         raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
     if fresh:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import plugins
+from harness.data.contents import unread_note
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
 from harness.networks import Tiles
@@ -85,6 +86,11 @@ class Job:
         return max(condition.size - len(self.datasets[condition.name].ids), 0)
 
     @cached_property
+    def unread(self) -> Sequence[str]:
+        """Of data sets whose folders hold more than is read, what that is, in a sentence each."""
+        return list(filter(None, dict.fromkeys(map(unread_note, self.datasets.values()))))
+
+    @cached_property
     def parts(self) -> Sequence[Part]:
         """Every part of the run, in the order of the sample table."""
         size = self.part_size
@@ -117,15 +123,17 @@ class Job:
         return picked[: self.spec.limit] if self.spec.limit else picked
 
     def left_out(self, rows: Rows, most: int = 3) -> list[str]:
-        """A note on the images that are missing in a whole sample table, because they were skipped; none if none is."""
+        """Notes on files that are not read, and on images that were skipped; none where nothing is missing."""
         if len(rows["id"]) == self.planned:
-            return []
+            return list(self.unread)
         seen = set(zip(rows["condition"], rows["id"], strict=True))
-        pairs = ((p.condition.name, self.datasets[p.condition.name].ids[i]) for p in self.parts for i in p.indices)
-        lost = list(dict.fromkeys(name for condition, name in pairs if (condition, name) not in seen))
+        pairs = ((p.condition.name, self.datasets[p.condition.name], i) for p in self.parts for i in p.indices)
+        gone = ((data, i) for condition, data, i in pairs if (condition, data.ids[i]) not in seen)
+        lost = list(dict.fromkeys(data.called(i) if hasattr(data, "called") else data.ids[i] for data, i in gone))
         named = ", ".join(lost[:most]) + (f" and {len(lost) - most} more" if len(lost) > most else "")
         return [
-            f"Unreadable and left out: {self.planned - len(rows['id'])} of {self.planned} rows, of the images {named}."
+            *self.unread,
+            f"Unreadable and left out: {self.planned - len(rows['id'])} of {self.planned} rows, of the images {named}.",
         ]
 
     @cached_property

@@ -24,7 +24,7 @@ def record_of(
     images = len(set(rows["id"]))
     needs = job.tally([pair])
     step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
-    whole = len(rows["id"]) == job.rows
+    whole = len(rows["id"]) == job.rows and not job.unread
     return RunRecord(
         status="complete" if whole else "partial",
         coverage=f"{images} of {job.sources} images" + ("" if whole else step),

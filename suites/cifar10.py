@@ -96,8 +96,8 @@ class Cifar10CGenerated(CommonCorruptions):
 class Cifar10Certify(Certification):
     """Certified accuracy on every 20th test image, n = 100,000, as Cohen et al. (ICML 2019): --data DIR as for cifar10.
 
-    Every 20th in the order of the data: folders, sorted by class, make other images than Parquet files. Carlini et al.
-    (ICLR 2023) took every image: --every 1.
+    Every 20th in the order of the ids, the same in every layout; theirs are every 20th of the published order, which no
+    layout tells. Carlini et al. (ICLR 2023) took every image: --every 1.
     """
 
     name: ClassVar[str] = "cifar10-certify"

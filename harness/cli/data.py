@@ -24,7 +24,7 @@ ABREAST = 3
 
 ROWS = (
     "images", "classes", "classes in the files' order", "images per class", "width: least / median / most",
-    "height: least / median / most", "unusable", "manifest",
+    "height: least / median / most", "unusable", "not read", "manifest",
 )  # fmt: skip
 
 app = typer.Typer(help="Look after the data.", no_args_is_help=True)
@@ -51,6 +51,7 @@ def check(
     """
     from harness import console, leaderboard, plugins
     from harness.data import check as checking
+    from harness.data.contents import unread_note
 
     plugins.discover(*plugin)
     known = _parts(name, str(data or ""))
@@ -69,6 +70,8 @@ def check(
                 report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
                 found = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
                 columns[part] = _column(images, found, published)
+                if said := unread_note(images):
+                    wrong.setdefault(said, []).append(part)
                 if found.bad:
                     wrong.setdefault(_several(found.bad, len(images.ids)), []).append(part)
                 for line in (_lacking(images, found), _order(images)):
@@ -123,6 +126,7 @@ def _column(data: Pictures, found: Checked, published: int) -> list[str]:
         f"{min(counts)} to {max(counts)}" if counts else "",
         *(" / ".join(map(str, found.spread(axis))) for axis in (0, 1)),
         f"{len(found.bad):,}",
+        f"{len(getattr(data, 'unread', ())):,}",
         data.sha256[:12],
     ]
 

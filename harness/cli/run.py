@@ -108,7 +108,10 @@ def run(
     ] = False,
     workers: Workers = "auto",
     on_bad_image: Annotated[
-        OnBadImage, typer.Option(help="skip leaves out images that cannot be read: the records are partial and say so.")
+        OnBadImage,
+        typer.Option(
+            help="skip leaves out what cannot be read, images and other files: the records are partial and say so."
+        ),
     ] = OnBadImage.stop,
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local",
     weights: Files = [],  # noqa: B006

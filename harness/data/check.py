@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.data.decoding import one_at_a_time
 from harness.data.feed import ordered
 from harness.data.pictures import StoredPictures, check_size
 from harness.types import BadImage, Pictures
@@ -54,7 +55,8 @@ def _look(data: Pictures, places: Sequence[int], quick: bool) -> Iterator[tuple[
     """Width and height of each image, or what is wrong with it."""
     for index in places:
         try:
-            size = data.size(index) if quick and isinstance(data, StoredPictures) else data.picture(index).size
+            with one_at_a_time():
+                size = data.size(index) if quick and isinstance(data, StoredPictures) else data.picture(index).size
             check_size(size, data.geometry, data.ids[index])
             yield size
         except BadImage as error:

@@ -95,7 +95,7 @@ def _strange(folder: Path, name: str) -> Sequence[str]:
     return sorted(found)
 
 
-def left_out(data: Any) -> str:
+def unread_note(data: Any) -> str:
     """What of a data set's files is not read, in a sentence; nothing where all is."""
     unread: Sequence[str] = getattr(data, "unread", ())
     if not unread:
@@ -107,7 +107,7 @@ def left_out(data: Any) -> str:
 
 def check_counted(data: Any) -> None:
     """Raise HarnessError for a data set whose folder holds what is not read."""
-    if said := left_out(data):
+    if said := unread_note(data):
         source = getattr(getattr(data, "source", None), "root", None)
         raise HarnessError(
             f"{source or data.name}: {said} Images right below their class folder are read, as {', '.join(SUFFIXES)}: "

@@ -115,6 +115,10 @@ class StoredPictures:
         """Where an image lies, for messages."""
         return self.source.where(index)
 
+    def called(self, index: int) -> str:
+        """The name of an image on disk, below its data set's folder: its id, unless that is of its content."""
+        return str(getattr(self.source, "source", self.source).ids[self.place(index)])
+
     def place(self, index: int) -> int:
         """Where an image stands in the order on disk, in which reading is quickest."""
         places = getattr(self.source, "places", None)

@@ -14,6 +14,7 @@ from torch import nn
 from harness import plugins, weights
 from harness.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.data import Subset, open_dataset
+from harness.data.contents import check_counted
 from harness.data.opening import SPELLINGS
 from harness.deepaugment import configured
 from harness.diffusion.denoiser import Denoiser
@@ -55,6 +56,7 @@ DIFFUSION_STEPS = 1000
 def open_split(spec: TrainSpec, split: str) -> Dataset:
     """A split of the data set, at the size that is asked for."""
     data: Any = open_dataset(spec.dataset, split, spec.data)
+    check_counted(data)
     if not spec.image_size or spec.image_size == data.geometry.crop:
         return cast(Dataset, data)
     if not _resizable(data):

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness import distorted
 from harness.data import StoredPictures, class_folders, decoded, open_copy
 from harness.data.classes import names_of
+from harness.data.contents import check_counted
 from harness.types import Batch, Dataset, Geometry, HarnessError
 
 
@@ -27,7 +28,10 @@ def opened(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
                 f"--data-extra {folder} is the folder of a data set. Give its images: {folder / 'train'}."
             )
         distorted.check_usable(folder)
-    return [open_copy(Path(folder), data.geometry, distorted.class_names(data), data.name) for folder in folders]
+    copies = [open_copy(Path(folder), data.geometry, distorted.class_names(data), data.name) for folder in folders]
+    for copy in copies:
+        check_counted(copy)
+    return copies
 
 
 @dataclass(frozen=True, eq=False)
