@@ -221,13 +221,14 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
 
     The weights of ID images serve all data sets.
     """
-    n_id = next(iter(ranked.values())).sizes[0]
+    first = next(iter(ranked.values()))
+    n_id, rows = first.sizes[0], len(first.id) / first.sizes[0]
     id_rng = generator(0, "detection/id", "")
     ood_rngs = {name: generator(0, "detection/ood", name) for name in ranked}
     replicates: dict[str, Floats] = {name: np.empty((2, REPLICATES, len(RATES))) for name in ranked}
     for best in (0, 1):
         for replicate in range(REPLICATES):
-            id_weights, more = id_rng.standard_exponential(n_id), id_rng.standard_gamma(EXTRA)
+            id_weights, more = id_rng.standard_exponential(n_id), rows * id_rng.standard_gamma(EXTRA)
             for name, data in ranked.items():
                 rng = ood_rngs[name]
                 inside, outside = data.counts(id_weights, rng.standard_exponential(data.sizes[1]))
