@@ -60,7 +60,7 @@ def of_mean(values: Floats, low: float = 0.0, high: float = 1.0) -> Interval:
     """
     share = _shares(values, low, high)
     n, right = len(share), share.sum()
-    if right == np.count_nonzero(share) and set(share[[share.argmin(), share.argmax()]]) <= {0.0, 1.0}:
+    if right == np.count_nonzero(share):
         bottom, top = proportion_confint(right, n, alpha=1 - LEVEL, method="beta")
     else:
         bottom = 1 - _upper(*_levels(1 - share))

@@ -246,6 +246,8 @@ def test_masking_is_before_the_softmax(disk: Path, tmp_path: Path) -> None:
     assert rows["accuracy_1000_way"].tolist() == logits.argmax(1).tolist()
     assert softmax(logits)[range(3), rows["label"]] != pytest.approx(masked[range(3), true], abs=1e-2)
     assert value(entry, "nll") == pytest.approx(-np.log(masked[range(3), true]).mean(), abs=1e-4)
+    captions = leaderboard.ranking([entry]).caption, leaderboard.by_condition([entry], "ece").caption
+    assert all(metrics.COVERS["ece"] in caption for caption in captions) and metrics.COVERS["nll"] in captions[0]
 
 
 def test_an_ensemble_is_over_masked_probabilities(disk: Path, tmp_path: Path) -> None:

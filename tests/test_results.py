@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import comparison, evaluate, leaderboard, plugins, record, weights
+from harness import comparison, evaluate, leaderboard, metrics, plugins, record, weights
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
 from harness.types import HarnessError
@@ -87,6 +87,17 @@ def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> Non
         job = evaluate.prepare(replace(spec, denoiser="digits"), tmp_path)
         found |= {job.key(pair) for pair in job.pairs}
     assert entries.keys() <= found
+
+
+def test_records_are_renewed_from_their_sample_tables(benchmark: Callable[[str], Any]) -> None:
+    """Intervals may change, values may not: the program stops at a record whose values are not those of its table."""
+    entry = next(r for r in shipped() if r.suite == "digits")
+    first, *others = entry.metrics
+    renewed = benchmark("renew_records").renewed
+    narrow = replace(entry, metrics=(replace(first, interval=(first.value, first.value)), *others))
+    assert renewed(narrow) == renewed(entry) and renewed(entry).path == entry.path
+    with pytest.raises(HarnessError, match=f"'{first.name}' of '{first.condition}' would change its value"):
+        renewed(replace(entry, metrics=(replace(first, value=first.value / 2), *others)))
 
 
 @pytest.fixture
@@ -206,7 +217,9 @@ def test_comparison_agrees_with_the_two_records() -> None:
     low, high = result.mean.interval
     assert low < result.mean.difference < high
     table = comparison.table(result)
-    assert table.rows[-1][0] == "mean" and "McNemar" in table.caption
+    assert table.rows[-1][0] == "mean" and "McNemar" in table.caption and "15 tests (Holm)" in table.caption
+    adjusted = metrics.holm([r.p for r in result.per_condition.values()])
+    assert [row[-1] for row in table.rows] == [comparison.spell_p(p) for p in [*adjusted, result.mean.p]]
     swapped = comparison.compare(
         *comparison.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
     )

@@ -64,6 +64,8 @@ def compare(
 ) -> None:
     """Compare two records on the same samples: difference, interval, p (exact McNemar; DeLong for detectors).
 
+    p-values of several rows are adjusted for their number (Holm).
+
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """
     from harness import comparison, console, leaderboard, plugins
