@@ -64,7 +64,15 @@ def accuracy(correct: Bools, condition: str, name: str = "accuracy") -> Metric:
     correct: (n,) bool, one row per source image. Raises `Undefined` when n is 0.
     """
     (correct,) = _bools(1, correct)
-    return Metric(name, condition, float(correct.mean()), intervals.of_mean(correct), len(correct), "fraction", True)
+    return Metric(
+        name,
+        condition,
+        float(correct.mean()),
+        intervals.of_mean(correct.astype(np.float64)),
+        len(correct),
+        "fraction",
+        True,
+    )
 
 
 def mean_accuracy(correct: Bools | Floats, name: str = "mean_accuracy", condition: str = "mean") -> Metric:

@@ -149,5 +149,6 @@ def sources(record: Any) -> tuple[str, str] | None:
     """What identifies the plugin files of suite and method, "" for the package's; None where they are not here."""
     with suppress(HarnessError):
         suite = plugins.suite.of(record.spec.suite)
-        return suite.source, plugins.AXES[suite.build.axis].of(*record.spec.methods).source
+        build: Any = suite.build
+        return suite.source, plugins.AXES[build.axis].of(*record.spec.methods).source
     return None

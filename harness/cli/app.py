@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -19,15 +18,19 @@ from harness.cli.weights import app as weights
 from harness.escape import printable
 
 
+USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
+"""What click raises for arguments that it does not take; typer has a copy of click, or imports it, by its version."""
+
+
 class Commands(TyperGroup):
     """The commands; what is wrong with an argument is told without the control characters that it may hold."""
 
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """See `click.Command.make_context`."""
         with _printable_errors():
-            return super().make_context(*args, **extra)
+            return super().make_context(info_name, args, parent, **extra)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """See `click.Group.invoke`, which parses the arguments of the command, too."""
         with _printable_errors():
             return super().invoke(ctx)
@@ -37,7 +40,7 @@ class Commands(TyperGroup):
 def _printable_errors() -> Iterator[None]:
     try:
         yield
-    except click.ClickException as error:
+    except USAGE_ERRORS as error:
         error.message = printable(error.message)
         raise
 

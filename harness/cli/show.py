@@ -124,5 +124,6 @@ def leaderboard(
             file.write_text(boards.page(shipped), encoding="utf-8")
         console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
     # Last, since a figure may need a sample table that is not there.
-    for entries in groups if plot else ():
-        console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))
+    for entries in groups:
+        if plot:
+            console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))

@@ -74,7 +74,7 @@ def rgb(encoded: IO[bytes]) -> Image.Image:
     return _eight_bits(image, encoded).convert("RGB")
 
 
-def _eight_bits(image: Image.Image, encoded: IO[bytes]) -> Image.Image:
+def _eight_bits(image: Any, encoded: IO[bytes]) -> Image.Image:
     """An image of 16 bits per channel as v >> 8; others as they are. Pillow does that to RGB images, PPM excepted."""
     if image.format == "PPM" and image.tile[0][0].startswith("ppm"):
         return _deep_ppm(image, encoded)
@@ -82,14 +82,14 @@ def _eight_bits(image: Image.Image, encoded: IO[bytes]) -> Image.Image:
         raise ValueError("it has 32 bits per channel, which have no agreed range. Save it with 8 or 16")
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
-    if image.format == "TIFF" and (bits := image.tag_v2.get(258)) != (16,):  # type: ignore[attr-defined]
+    if image.format == "TIFF" and (bits := image.tag_v2.get(258)) != (16,):
         raise ValueError(f"it has {bits} bits per channel. Save it with 8 or 16")
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-def _deep_ppm(image: Image.Image, encoded: IO[bytes]) -> Image.Image:
+def _deep_ppm(image: Any, encoded: IO[bytes]) -> Image.Image:
     """A PPM file whose values are no plain bytes: Pillow rounds those of RGB images, v * 255 / 65535."""
-    codec, _, offset, (*_, most) = image.tile[0][:4]  # type: ignore[misc]
+    codec, _, offset, (*_, most) = image.tile[0][:4]
     if most <= 255:
         return image
     if most != 65535 or codec == "ppm_plain":

@@ -128,9 +128,8 @@ def _read(file: Path) -> Iterator[tuple[int, str]]:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         known = "in UTF-16" if wide else sniff(content[:STARTED]) or f"no text in UTF-8 (byte {error.start:,})"
         raise HarnessError(f"{file} is {known}. Save it as UTF-8, or fetch it again.") from error
-    known = sniff(content[:STARTED])
-    if known and content:
-        raise HarnessError(f"{file} is {known}, and no image list. Fetch it again.")
+    if content and (kind := sniff(content[:STARTED])):
+        raise HarnessError(f"{file} is {kind}, and no image list. Fetch it again.")
     if len(lines) > LINES:
         raise HarnessError(f"{file} has more than {LINES:,} lines. {RESTORE}")
     return ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())

@@ -161,7 +161,7 @@ def _checked(shard: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         except UnicodeEncodeError as error:
             raise HarnessError(f"{shard}: the name of {member.name!a} is not in UTF-8. Rename it.") from error
         place = member.offset_data
-        tar.members = []  # they would fill the memory
+        tar.members = []  # type: ignore[attr-defined]  # they would fill the memory
         yield member
 
 
