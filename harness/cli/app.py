@@ -17,7 +17,6 @@ from harness.cli.train import train
 from harness.cli.weights import app as weights
 from harness.escape import printable
 
-
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 """What click raises for arguments that it does not take; typer has a copy of click, or imports it, by its version."""
 
