@@ -53,7 +53,7 @@ class Undefined(HarnessError):
     """The data do not determine this metric; the message says why. A report leaves the metric out and quotes it."""
 
 
-def of_mean(values: Floats, low: float = 0.0, high: float = 1.0) -> Interval:
+def of_mean(values: Floats | Bools, low: float = 0.0, high: float = 1.0) -> Interval:
     """95 % interval of the mean of values in [low, high], one per source image.
 
     values: (n,), n >= 1, within a rounding of [low, high]; low < high.
@@ -151,7 +151,7 @@ def _levels(share: Floats) -> tuple[Floats, Floats]:
     return np.append(levels, 1.0), np.append(counts, 1).astype(np.float64)
 
 
-def _shares(values: Floats, low: float, high: float) -> Floats:
+def _shares(values: Floats | Bools, low: float, high: float) -> Floats:
     share = (np.asarray(values, dtype=np.float64) - low) / (high - low)
     if share.ndim != 1 or not ((share >= -1e-6) & (share <= 1 + 1e-6)).all():
         raise ValueError(f"expected a vector of finite numbers in [{low:g}, {high:g}], got shape {share.shape}")
