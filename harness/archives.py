@@ -122,7 +122,7 @@ def check_legacy_claims(path: Path) -> None:
     with path.open("rb") as file:
         start = BytesIO(file.read(min(size, PICKLED)))
     if Claims(start).last != MAGIC:
-        raise ValueError("it is a pickle, but none that torch.save wrote")
+        raise ValueError("it is a pickle, but none that torch.save wrote: opening it could run code")
     for _ in range(4):  # protocol, machine, what was saved, keys of the storages
         total += sum(Claims(start).storages.values())
     if total > size:

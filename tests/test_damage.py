@@ -53,7 +53,9 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stored(out: Path) -> list[Path]:
-    return sorted(file for file in (out / ".parts").rglob("*.*") if file.is_file())
+    """Parts and interim states."""
+    files = (out / ".parts").rglob("*.*")
+    return sorted(file for file in files if file.is_file() and file.suffix != ".probe")
 
 
 def resumed(out: Path) -> tuple[Outcome, list[str]]:

@@ -483,7 +483,7 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
         whole: "not a readable array: it was cut short",
         whole.replace(b"(", b"["): "not a readable array: it was cut short or damaged",
         b"<html>": "not a readable array: it is an HTML page",
-        archive.getvalue(): "not a readable array: it is an archive, such as .npz",
+        archive.getvalue(): "not a readable array: it is a zip archive, such as .npz",
         archive.getvalue()[:50]: "not a readable array: it is an archive",
         b"": "not a readable array: it is no .npy file",
     }.items():

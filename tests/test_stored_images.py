@@ -513,7 +513,7 @@ def test_blanks_and_marks_around_paths_do_not_count(tmp_path: Path, text: str) -
         ("a.png " + "9" * 6000, "every line must read"),
         ("a.png " + "9" * 30, "is no label"),
         ("a.png 3".encode("utf-16"), "is in UTF-16"),
-        (gzip.compress(b"a.png 3"), "is compressed with gzip"),
+        (gzip.compress(b"a.png 3", mtime=0), "is compressed with gzip"),
         (b"version https://git-lfs.github.com/spec/v1\noid 0", "Git LFS pointer"),
         (b"", "it is empty"),
     ],
@@ -572,4 +572,4 @@ def test_a_run_stops_at_files_that_nobody_reads_or_notes_them(
     assert code == 0
     (file,) = (tmp_path / "out" / "folder").glob("*.json")
     entry = json.loads(file.read_text())
-    assert entry["status"] == "partial" and "a/x.gif" in entry["notes"][0]
+    assert entry["status"] == "partial" and any("a/x.gif" in note for note in entry["notes"])

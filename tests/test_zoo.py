@@ -459,7 +459,7 @@ def test_conversions_that_cannot_be(small: nn.Module, folder: Path, capsys: pyte
 def test_the_list_says_what_is_here_and_what_to_put_where(
     small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.console.out.width", 250)
+    monkeypatch.setattr("harness.console.out.width", 500)
     torch.save(small.state_dict(), folder / "other.ckpt")
     torch.save({}, folder / "deepaugment.pth.tar")
     for name in ("resnet50-0676ba61.pth", "DA_diffaug.ckpt"):
@@ -554,7 +554,8 @@ def test_training_starts_from_published_weights(small: nn.Module, folder: Path) 
     torch.save(small.state_dict(), folder / "other.ckpt")
     network = ImageClassifier(plugins.architecture["resnet"].build(num_classes=10))
     spec: Any = SimpleNamespace(init="small", kind="classifier", model="resnet")
-    assert start_from(network, spec, {}) == file_sha256(folder / "other.ckpt")
+    data = plugins.dataset["digits"].build("train")
+    assert start_from(network, spec, {}, data) == file_sha256(folder / "other.ckpt")
     assert torch.equal(network.body.fc.weight, small.fc.weight) and torch.equal(network.mean, MEAN)
 
 
