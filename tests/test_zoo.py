@@ -468,7 +468,7 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
     assert code == 0
     for text in (
         "other.ckpt", "not the published file", "no hash is published", "wrong: ", "HTML page", "missing", str(folder),
-        f"{folder}/DA_diffaug.ckpt: it is",
+        f"{folder}/DA_diffaug.ckpt holds no weights: it is",
         "harness weights download vit-b16: https://dl.fbaipublicfiles.com/deit/deit_3_base_224_1k.pth",
         "1FZiKlN3Ic2f-5FTrrmCWZPjRSq2Y4rcO: BASE_diffaug.ckpt, AM_diffaug.ckpt", "BSD-3-Clause",
     ):  # fmt: skip
