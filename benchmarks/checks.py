@@ -1,0 +1,76 @@
+"""What the checks of a run cost: probes, hashes, plans and fields, as a share of one `harness run`.
+
+    python benchmarks/checks.py [options of harness run]
+
+The functions are timed inside of the very run whose length they are compared with; one within another counts once. The
+records go to a folder that is removed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from harness import checks, evaluate, files, matching, parts, prepare, record, resume, sealed
+from harness.cli.app import app
+from harness.data import contents
+
+CHECKED: dict[str, list[tuple[Any, str]]] = {
+    "probes of networks and methods": [(checks, "probes"), (resume, "verify"), (resume, "keep"), (resume, "notes")],
+    "parts: hash and plan, with reading them": [(parts, "read"), (sealed, "_digest")],
+    "hashes of files": [(files, "file_sha256")],
+    "records, field by field": [(record, "load"), (record, "_checked")],
+    "class names": [(matching, "match")],
+    "files that nobody reads": [(contents, "check_counted")],
+}
+"""By what the table calls them, the functions; each as the module that holds it and its name."""
+
+
+class Clock:
+    """Seconds by name; a timed function inside another timed one belongs to the outer."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(CHECKED, 0.0)
+        self._running = False
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, whose time counts under a name."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self._running:
+                return function(*arguments, **options)
+            start, self._running = time.perf_counter(), True
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+                self._running = False
+
+        return call
+
+
+def main(options: list[str]) -> None:
+    """Run, and print the table."""
+    clock = Clock()
+    for name, functions in CHECKED.items():
+        for module, function in functions:
+            original = getattr(module, function)
+            timed = clock.timed(name, original)
+            for user in [m for m in list(sys.modules.values()) if getattr(m, function, None) is original]:
+                setattr(user, function, timed)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        app(["run", *options, "--out", folder], standalone_mode=False)
+    whole = time.perf_counter() - start
+    lines = [f"| {name} | {seconds:.2f} | {seconds / whole:.2%} |" for name, seconds in clock.seconds.items()]
+    total = sum(clock.seconds.values())
+    lines += [f"| together | {total:.2f} | {total / whole:.2%} |", f"| the whole run | {whole:.1f} | |"]
+    sys.stdout.write("\n".join(["| | seconds | share |", "| --- | --- | --- |", *lines, ""]))
+
+
+if __name__ == "__main__":
+    _ = evaluate, prepare  # imported, so that their names are timed, too
+    main(sys.argv[1:])
