@@ -484,8 +484,8 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
         whole.replace(b"(", b"["): "not a readable array: it was cut short or damaged",
         b"<html>": "not a readable array: it is an HTML page",
         archive.getvalue(): "not a readable array: it is a zip archive, such as .npz",
-        archive.getvalue()[:50]: "not a readable array: it is an archive",
-        b"": "not a readable array: it is no .npy file",
+        archive.getvalue()[:50]: "not a readable array: it is a zip archive",
+        b"": "not a readable array: it is (no .npy file|empty)",
     }.items():
         (root / "gaussian_noise.npy").write_bytes(content)
         with pytest.raises(HarnessError, match=message):
