@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness import noise, standins
 from harness.job import Job
-from harness.networks import TiledClassifier, Tiles
+from harness.networks import NoTensor, TiledClassifier, Tiles
 from harness.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
 from harness.record import environment
 from harness.types import Condition, Dataset, HarnessError, Pair, Suite
@@ -183,5 +183,7 @@ def _named(failed: str, probe: Callable[[], Tensor]) -> Tensor:
         return probe()
     except HarnessError:
         raise
+    except NoTensor as error:
+        raise HarnessError(f"{failed}: {error}.") from error
     except Exception as error:
         raise HarnessError(f"{failed}: {type(error).__name__}: {error}") from error

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness import plugins, weights
 from harness.data import Widened, benchmark_classes
 from harness.data.classes import names_of, naming_of, numbered, numbers, places, shortened
-from harness.networks import described
+from harness.networks import NoTensor
 from harness.types import Dataset, FeatureClassifier, HarnessError, NoisyClassifier, Weights
 
 
@@ -183,7 +183,7 @@ class Reordered(nn.Module):
     def picked(self, logits: Tensor) -> Tensor:
         """Logits (B, K) in the new order; raises HarnessError where these are not as many as the names."""
         if not isinstance(logits, Tensor):
-            raise TypeError(f"it returned {described(logits)}, where a tensor (B, K) is expected")
+            raise NoTensor(logits)
         if logits.shape[-1] != len(self.order):
             raise HarnessError(
                 f"Model {self.name!r} names {len(self.order)} classes and gives {logits.shape[-1]} outputs. Correct "

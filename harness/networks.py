@@ -104,7 +104,7 @@ class Tiles:
         with torch.no_grad(), autocast(self.device, self.dtype):
             result = function(*sent)
         if not isinstance(result, Tensor):
-            raise TypeError(f"it returned {described(result)}, where a tensor (B, K) is expected")
+            raise NoTensor(result)
         return (result if result.dtype == torch.float64 else result.float()).cpu()
 
     def _kept(self, rows: Tensor, start: int) -> Tensor:
@@ -133,6 +133,14 @@ class Tiles:
         torch.cuda.empty_cache()
         self.size = self.size // 2 // self.multiple * self.multiple
         self.halved += 1
+
+
+class NoTensor(TypeError):
+    """A network returned something else than a tensor."""
+
+    def __init__(self, values: Any) -> None:
+        expected = "where a tensor (B, K) is expected. Let it return the logits alone"
+        super().__init__(f"it returned {described(values)}, {expected}")
 
 
 def described(values: Any) -> str:

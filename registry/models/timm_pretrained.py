@@ -110,7 +110,9 @@ def _filled(body: Any, name: str, path: Path) -> nn.Module:
     import timm
 
     own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith("num_batches_tracked")}
-    state = unwrapped(path, read_state(path, f"weights of timm/{name}", "Fetch it again."), own.keys())
+    state = unwrapped(
+        path, read_state(path, f"weights of timm/{name}", f"The state dict of timm's {name} is expected."), own.keys()
+    )
     other = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     if other:
         key = min(other)
