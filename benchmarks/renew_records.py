@@ -34,7 +34,8 @@ def renewed(entry: RunRecord) -> RunRecord:
             raise HarnessError(f"{entry.path}: '{old.name}' of '{old.condition}' would change its value.")
     if bare[0] != bare[1] or len(found) != len(metrics):
         raise HarnessError(f"{entry.path}: its sample table has other metrics than the record.")
-    return replace(entry, metrics=metrics, notes=tuple(notes))
+    # Other notes, on classes or images left out, are of the run and not of the table.
+    return replace(entry, metrics=metrics, notes=tuple(dict.fromkeys([*entry.notes, *notes])))
 
 
 def main(root: Path) -> None:

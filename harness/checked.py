@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 DEEPEST = 16
 """Levels that values of no particular type may be nested in."""
 
-LONGEST = 100_000
+LONGEST = 2**22
 """Characters that a text may have."""
 
 LARGEST_INTEGER = 2**63 - 1

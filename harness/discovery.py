@@ -135,9 +135,12 @@ def _files_of(plugin: Path, name: str) -> Sequence[Path]:
     module, package = plugin.with_name(f"{name}.py"), plugin.with_name(name)
     if name in sys.stdlib_module_names or name == "harness" or module == plugin:
         return []
-    if package.is_dir() and (files := sorted(package.rglob("*.py"))):
-        return files
-    return [module] if module.is_file() else []
+    if module.is_file():
+        return [module]
+    # As Python has it, an installed package comes before a folder without __init__.py.
+    if not (package / "__init__.py").is_file() and PathFinder.find_spec(name):
+        return []
+    return sorted(package.rglob("*.py")) if package.is_dir() else []
 
 
 def _imported(content: bytes) -> set[str]:

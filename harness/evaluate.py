@@ -16,7 +16,7 @@ from harness.data import Feed
 from harness.data.contents import check_counted
 from harness.files import check_writable, sweep
 from harness.job import Job
-from harness.journal import tell_damage
+from harness.journal import Journal, tell_damage
 from harness.meter import Meter
 from harness.parts import Part
 from harness.prepare import prepare as prepare
@@ -27,9 +27,6 @@ from harness.views import BatchViews
 
 KEEP_EVERY = 20.0
 """Seconds between two interim states of a part on disk."""
-
-LEARNT = ".learnt"
-"""Folder in the results folder for what suites learn before the first image."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def _forget(job: Job) -> None:
     check_writable(job.out)
     for journal in job.journals:
         journal.clear()
-    shutil.rmtree(job.out / LEARNT, ignore_errors=True)
+    shutil.rmtree(job.out / resume.LEARNT, ignore_errors=True)
 
 
 def _missing(job: Job, parts: Sequence[Part], gaps: bool) -> dict[str, list[int]]:
@@ -109,7 +106,7 @@ def _missing(job: Job, parts: Sequence[Part], gaps: bool) -> dict[str, list[int]
 
     gaps: parts and records without the images that could not be read will do; otherwise these are made again.
     """
-    unfinished = [(i, j) for i, j in enumerate(job.journals) if not j.done(0 if gaps else job.planned)]
+    unfinished = [(i, j) for i, j in enumerate(job.journals) if not _done(job, j, gaps)]
     for journal in job.journals:
         if journal.done(job.planned):
             journal.tidy()
@@ -122,6 +119,11 @@ def _missing(job: Job, parts: Sequence[Part], gaps: bool) -> dict[str, list[int]
         resume.keep(job.journals[i], job.probes[i])
     tell_damage(job.journals)
     return missing
+
+
+def _done(job: Job, journal: Journal, gaps: bool) -> bool:
+    """Whether a record is there, and no worse than this run would make it. gaps: see `_missing`."""
+    return journal.done() if gaps else journal.done(job.planned, job.status(job.planned))
 
 
 def _batches(job: Job, parts: Sequence[Part], step: int) -> Iterator[tuple[Dataset, Sequence[int]]]:
@@ -142,7 +144,7 @@ def _prepared(job: Job, needed: Sequence[int], report: Report) -> dict[int, Pair
     ready = job.suite.prepare(
         [job.pairs[i] for i in needed],
         look,
-        job.out / LEARNT,
+        job.out / resume.LEARNT,
         lambda stage: report(Tick(stage.done, stage.done, stage.total, "", stage.name)),
     )
     return dict(zip(needed, ready, strict=True))
@@ -217,12 +219,11 @@ def _finished(job: Job, mine: Sequence[Part], alone: bool, gaps: bool) -> list[P
 def _finish(job: Job, place: int, gaps: bool) -> Path | None:
     """The record of the pair at this place, written if all its parts are there; None while other shards work on it."""
     journal, probe = job.journals[place], job.probes[place]
-    rows_wanted = 0 if gaps else job.planned
-    if not journal.done(rows_wanted):
+    if not _done(job, journal, gaps):
         found = journal.read(not gaps)
         # Another shard may have written the record and dropped the parts between our look and our read.
         if found is None:
-            return journal.file if journal.done(rows_wanted) else None
+            return journal.file if _done(job, journal, gaps) else None
         rows, cost = found
         if not rows:
             raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")

@@ -118,6 +118,10 @@ class Job:
         several = self.tally(self.pairs).together > 1
         return size if several else -(-size // whole) * whole
 
+    def status(self, rows: int) -> str:
+        """What a record with so many rows is called: see `RunRecord.status`."""
+        return "complete" if rows == self.rows and not self.unread else "partial"
+
     def _picked(self, data: Dataset) -> range:
         picked = range(0, len(data.ids), self.spec.every)
         return picked[: self.spec.limit] if self.spec.limit else picked

@@ -59,8 +59,11 @@ class Journal:
         """Where the probe of a device belongs; parts of other data have their own, as their images may be others."""
         return self._parts / f"{self._data}-{hashlib.sha256(device.encode()).hexdigest()[:6]}.probe"
 
-    def done(self, rows: int = 0) -> bool:
-        """Whether the record itself is there, with its sample table undamaged and with as many rows at least."""
+    def done(self, rows: int = 0, status: str = "") -> bool:
+        """Whether the record itself is there, with its sample table undamaged and with as many rows at least.
+
+        status: what it must be called; empty for any.
+        """
         if not self.file.exists():
             return False
         try:
@@ -77,7 +80,7 @@ class Journal:
             return self._lacks(self.file, f"it is the record with the key {record.key}")
         if not same:
             return self._lacks(table, f"its SHA-256 is not the one in {self.file.name}")
-        return bool(record.samples["rows"] >= rows)
+        return bool(record.samples["rows"] >= rows) and status in ("", record.status)
 
     def has(self, part: Part, whole: bool = False) -> bool:
         """Whether a part is on disk and undamaged. whole: without samples that could not be read."""

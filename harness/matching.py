@@ -49,7 +49,7 @@ def match(datasets: Mapping[str, Dataset], found: Mapping[str, tuple[nn.Module, 
             raise HarnessError(f"The conditions of a suite must have the same classes in one order. First: {lists}.")
     outputs = {name: _outputs(name, info, data) for name, (_, info) in found.items()}
     named = {name: told for name, told in outputs.items() if told}
-    beside = list(next(iter(named.values())).others) if named else []
+    beside = sorted(next(iter(named.values())).others) if named else []
     for name, told in named.items():
         if told.others.keys() != set(beside):
             first = next(iter(named))

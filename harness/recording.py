@@ -24,10 +24,10 @@ def record_of(
     images = len(set(rows["id"]))
     needs = job.tally([pair])
     step = f" ({spec.stride})" if spec.every > 1 else " (the first ones)" if spec.limit else ""
-    whole = len(rows["id"]) == job.rows and not job.unread
+    status = job.status(len(rows["id"]))
     return RunRecord(
-        status="complete" if whole else "partial",
-        coverage=f"{images} of {job.sources} images" + ("" if whole else step),
+        status=status,
+        coverage=f"{images} of {job.sources} images" + ("" if status == "complete" else step),
         suite=spec.suite,
         suite_version=job.suite.version,
         dataset=job.suite.dataset,

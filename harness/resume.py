@@ -9,6 +9,7 @@ outputs are not. On another device of the same kind they may differ by rounding 
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +23,17 @@ from harness.probe import Probe, spell
 from harness.record import load
 from harness.types import HarnessError, Pair
 
+LEARNT = ".learnt"
+"""Folder in the results folder for what suites learn before the first image."""
+
 
 def verify(job: Job) -> None:
     """Start the pairs anew whose networks or methods give other outputs than when their record or parts were made."""
     for pair, journal, probe in zip(job.pairs, job.journals, job.probes, strict=True):
         for place, older in _kept(journal):
             if older is None:
-                _start_anew(job, pair, journal, f"{place} is damaged")
+                _tell(f"{place} is damaged: the parts of {pair.model} under {pair.method} are computed anew.")
+                journal.clear_parts()
                 break
             differences = probe.differences(older)
             if differences and older.device != probe.device and place == journal.file:
@@ -72,6 +77,7 @@ def _start_anew(job: Job, pair: Pair, journal: Journal, reason: str) -> None:
     check_writable(job.out)
     _tell(f"{pair.model} under {pair.method} is computed anew: {reason}.")
     journal.clear()
+    shutil.rmtree(job.out / LEARNT, ignore_errors=True)  # features of the network as it was
 
 
 def _tell(what: str) -> None:
@@ -101,5 +107,7 @@ def _of_parts(journal: Journal) -> Iterator[tuple[Path, Probe | None]]:
     for file in journal.probes:
         try:
             yield file, _parsed(parse_json(sealed.read(file, file.name).rpartition(b"\n")[0]))
-        except (sealed.Damaged, FileNotFoundError, ValueError):
+        except FileNotFoundError:  # another shard has finished the record since
+            continue
+        except (sealed.Damaged, ValueError):
             yield file, None

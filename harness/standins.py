@@ -63,7 +63,7 @@ def method_outputs(method: Any, images: Tensor, classes: int, who: str, diffused
     """Class probabilities (B, K) of a test-time method on stand-in views of images (B, 3, H, W)."""
     network = StandInNetwork(classes).eval().requires_grad_(False)
     group = int(getattr(method, "group", 1))
-    many = torch.cat([images, 1 - images]).repeat(-(-group // len(images)), 1, 1, 1) if group > 1 else images
+    many = torch.cat([images, 1 - images]).repeat(group, 1, 1, 1)[: 2 * group] if group > 1 else images
     return outputs(lambda x: method(StandInViews(x, diffused), network), many, who, group=group)
 
 

@@ -227,5 +227,10 @@ class Widened:
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps([self.whole.sha256, *self.classes]).encode()).hexdigest()
 
+    @property
+    def unread(self) -> Sequence[str]:
+        """That of the whole."""
+        return getattr(self.whole, "unread", ())
+
     def read(self, indices: Sequence[int]) -> Batch:
         return self.whole.read(indices)
