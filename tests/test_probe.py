@@ -348,3 +348,30 @@ def test_records_name_the_files_behind_them(tmp_path: Path) -> None:
     source = plugins.method["test/flipped"].source
     assert entry.plugins == {"model": f"odd_parts.py {source}", "test-time method": f"odd_parts.py {source}"}
     assert entry.probe and Probe.from_json(entry.probe).outputs.keys() == {"images", "model", "method"}
+
+
+def test_attributes_that_are_no_plain_numbers_are_no_obstacle() -> None:
+    network = nn.Linear(2, 2)
+    nn.init.ones_(network.weight), nn.init.zeros_(network.bias)
+    plain = fingerprint(network)
+    network.names = np.array(["cat", "dog"])
+    network.table = torch.eye(2).to_sparse()
+    network.counts = np.arange(3, dtype=">i4")
+    network.things = np.array([object()], dtype=object)
+    named = fingerprint(network)
+    network.names = np.array(["dog", "cat"])
+    assert plain != named != fingerprint(network)
+
+
+def test_a_damaged_probe_costs_parts_and_no_record(tmp_path: Path) -> None:
+    plugins.model("test/net")(Net)
+    job = evaluate.prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
+    (path,) = evaluate.run(job)
+    before = path.read_bytes()
+    (journal,), (probe,) = job.journals, job.probes
+    resume.keep(journal, probe)
+    (file,) = journal.probes
+    file.write_bytes(file.read_bytes()[:-70] + b"x" + file.read_bytes()[-69:])
+    with pytest.warns(Notice, match=r"\.probe is damaged: the parts of test/net under default are computed anew"):
+        assert evaluate.run(job) == [path]
+    assert path.read_bytes() == before and not journal.probes
