@@ -132,7 +132,7 @@ def _metrics(record: Any, rows: int) -> Iterator[str]:
 def _coverage(record: Any, rows: int) -> Iterator[str]:
     """A whole test set has no more images than it was asked for, and a subset says how it was taken."""
     here, there, step = covered(record.coverage)
-    spec = record.spec
+    spec, cells = record.spec, max(1, len({metric.condition for metric in record.metrics}))
     taken = spec.stride if spec.every > 1 else "the first ones" if spec.limit else ""
     whole = record.status == "complete"
     if step != ("" if whole else taken) or (whole and here != there):
@@ -140,6 +140,9 @@ def _coverage(record: Any, rows: int) -> Iterator[str]:
         yield f"its coverage {record.coverage!r} does not fit {asked}"
     if not 1 <= here <= min(there, rows):
         yield f"its coverage is {record.coverage!r}, its sample table has {rows} rows"
+    most = min(-(-there // spec.every), spec.limit or there)
+    if here > most * cells:
+        yield f"every {spec.every}, limit {spec.limit} gives no {here} of {there} images under {cells} conditions"
 
 
 def sources(record: Any) -> tuple[str, str] | None:
