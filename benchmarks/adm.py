@@ -31,8 +31,8 @@ from harness import noise, plugins
 from harness.diffusion.adaptation import low_pass
 from harness.diffusion.adm import AdmFlags, unet
 from harness.diffusion.denoiser import Denoiser
-from harness.leaderboard import Table, markdown
 from harness.networks import TiledClassifier, Tiles, autocast, check_compiler, place
+from harness.report.table import Table, markdown
 from harness.types import Batch
 from harness.views import BatchViews
 

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness import calibration, detection, intervals, leaderboard, metrics
-from harness.intervals import LEVEL, TAIL
-from harness.leaderboard import Table
+from harness.metrics import calibration, intervals, ood
+from harness.metrics.accuracy import mce
+from harness.metrics.delong import Components, rank
+from harness.metrics.intervals import LEVEL, TAIL, Undefined
+from harness.metrics.paired import compare_clustered
 from harness.noise import generator
-from harness.ranks import Components, rank
+from harness.report.table import Table, markdown
 
 Array = NDArray[np.floating[Any]]
 Ends = tuple[Any, Any]
@@ -134,7 +136,7 @@ def paired() -> Table:
                 signs = rng.choice([-1.0, 1.0], (1_000, n)) @ difference
                 rejected += (
                     (np.abs(signs) >= abs(difference.sum()) - 1e-9).mean() < 1 - LEVEL,
-                    metrics.compare_clustered(a, b).p < 1 - LEVEL,
+                    compare_clustered(a, b).p < 1 - LEVEL,
                 )
             rows.append([name, str(n), *percent(*rejected / DRAWS)])
     caption = (
@@ -188,7 +190,7 @@ def areas() -> Table:
         for area in (0.9, 0.99, 0.999):
             for n in (30, 100, 600):
                 rng, draw = generator(0, "coverage/auroc", f"{name} {area} {n}"), scores(name, area)
-                here = lambda s: detection.auroc_metric(s[0], {"": s[1]}, "").interval  # noqa: E731
+                here = lambda s: ood.auroc_metric(s[0], {"": s[1]}, "").interval  # noqa: E731
                 found = share((draw(rng, n) for _ in range(DRAWS)), area, delong, logit, here)
                 rows.append([name, f"{area:g}", str(n), *percent(*(f[0] for f in found), *(f[1] for f in found))])
     header = ["scores", "AUROC", "n ID = n OOD", "DeLong", "logit", "here", "width: DeLong", "logit", "here"]
@@ -204,7 +206,7 @@ def percentile(sample: tuple[Array, Array]) -> Array:
     rates = []
     for weights in drawn:
         counts = np.stack(ranked.counts(*weights))
-        rates.append(detection._rates(*counts[:, counts.sum(0) > 0]))
+        rates.append(ood.rates(*counts[:, counts.sum(0) > 0]))
     return np.quantile(rates, (TAIL, 1 - TAIL), axis=0)
 
 
@@ -213,18 +215,18 @@ def rates() -> Table:
     rows = []
     for area in (0.99, 0.999):
         draw = scores("binormal", area)
-        truth = detection._rates(*rank(*draw(generator(0, "coverage/truth", f"{area}"), 1_000_000)).counts())
+        truth = ood.rates(*rank(*draw(generator(0, "coverage/truth", f"{area}"), 1_000_000)).counts())
         for n in (30, 100, 600):
             rng = generator(0, "coverage/rates", f"{area} {n}")
             held = np.zeros((2, 4))
             for _ in range(FEW):
                 sample = draw(rng, n)
-                here = {m.name: m.interval for m in detection.summary(sample[0], {"x": {"x": sample[1]}})}
+                here = {m.name: m.interval for m in ood.summary(sample[0], {"x": {"x": sample[1]}})}
                 low, high = percentile(sample)
                 held[0] += (low <= truth) & (truth <= high)
-                held[1] += [here[name][0] <= t <= here[name][1] for name, t in zip(detection.RATES, truth, strict=True)]
+                held[1] += [here[name][0] <= t <= here[name][1] for name, t in zip(ood.RATES, truth, strict=True)]
             rows.append([f"{area:g}", str(n), *percent(*held.T.ravel() / FEW)])
-    names = [name for rate in detection.RATES for name in (f"{rate}: percentile", "here")]
+    names = [name for rate in ood.RATES for name in (f"{rate}: percentile", "here")]
     return Table("FPR@95 and AUPR", ["AUROC", "n ID = n OOD", *names], rows, f"Percent; binormal, {FEW} samples.")
 
 
@@ -239,15 +241,15 @@ def corruption_errors() -> Table:
                 x = uneven(rng, n, error)
                 weights = rng.multinomial(n, np.full(n, 1 / n), 1_000)
                 low, high = np.quantile((weights @ x / n / rate).mean(1), (TAIL, 1 - TAIL))
-                here = metrics.mce(x, rate).interval
+                here = mce(x, rate).interval
                 exact += low <= 0.5 <= high, here[0] <= 0.5 <= here[1]
                 if len(both) < 40:
                     # The model errs where the reference does, half as often.
                     reference = uneven(rng, n, 2 * error)
                     try:
-                        ends = metrics.mce(reference * (rng.random(reference.shape) < 0.5), reference).interval
+                        ends = mce(reference * (rng.random(reference.shape) < 0.5), reference).interval
                         both.append(ends[0] <= 0.5 <= ends[1])
-                    except metrics.Undefined:
+                    except Undefined:
                         continue
             accuracy, *shown = percent(1 - error, *exact / FEW)
             shown += percent(float(np.mean(both))) if both else [""]
@@ -297,4 +299,4 @@ TABLES = (shares, means, paired, areas, rates, corruption_errors, honesty)
 
 if __name__ == "__main__":
     sys.stdout.write("# Coverage of the intervals\n\nMade by `python benchmarks/coverage.py`.\n\n")
-    sys.stdout.write("\n".join(leaderboard.markdown(make()) for make in TABLES))
+    sys.stdout.write("\n".join(markdown(make()) for make in TABLES))

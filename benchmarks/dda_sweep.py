@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from harness import console, evaluate, leaderboard, plugins, record
+from harness import console, evaluate, plugins, record
+from harness.report import leaderboard
+from harness.report.table import Table, markdown
 from harness.types import RunSpec
 
 SCALES = (0.5, 1, 2, 4, 6)
 
 
-def sweep(out: Path) -> leaderboard.Table:
+def sweep(out: Path) -> Table:
     """Mean corruption accuracy on training images by scale, one row per scale, one column per classifier."""
     plugins.discover()
     from harness.data import Corrupted, open_dataset
@@ -57,5 +59,5 @@ if __name__ == "__main__":
     console.show(table)
     (results / "dda_sweep.md").write_text(
         "# Guidance scale of DDA at 32x32\n\nOn training images; written by `python benchmarks/dda_sweep.py`.\n\n"
-        + leaderboard.markdown(table)
+        + markdown(table)
     )

@@ -23,10 +23,10 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from harness import evaluate, leaderboard, plugins
+from harness import evaluate, plugins
 from harness.data.feed import cores
 from harness.job import Job
-from harness.leaderboard import Table
+from harness.report.table import Table, markdown
 from harness.types import RunSpec
 
 CLASSES = ("n01440764", "n01443537", "n01484850", "n01491361")
@@ -112,7 +112,7 @@ def main() -> None:
         f"{arguments.model} on {arguments.images} JPEGs, medians of {arguments.repeats} runs each, in turns; "
         f"{torch.get_num_threads()} thread(s) on the CPU, torch {torch.__version__}."
     )
-    text = leaderboard.markdown(Table("The evaluation loop against a bare one", header, rows, caption))
+    text = markdown(Table("The evaluation loop against a bare one", header, rows, caption))
     print(text)
     if arguments.write:
         Path("results/evaluation_loop.md").write_text(text)

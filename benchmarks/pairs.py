@@ -15,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import certification, comparison, intervals, leaderboard, metrics, plugins
-from harness.leaderboard import Table
+from harness import plugins
+from harness.metrics import certification, intervals
+from harness.metrics.paired import holm
 from harness.record import RunRecord
+from harness.report import comparison, leaderboard
+from harness.report.table import Table, markdown
 from harness.types import HarnessError
 
 Cells = dict[str, str]
@@ -65,7 +68,7 @@ def detectors(entries: Sequence[RunRecord]) -> Table:
     """Differences of mean AUROC, near and far, in points."""
     pairs = list(partners(entries))
     found = [plugins.suite.configure(plain.suite)[1].paired(plain, trained) for plain, trained in pairs]
-    adjusted = iter(metrics.holm([results[group].p for results in found for group in ("near", "far")]))
+    adjusted = iter(holm([results[group].p for results in found for group in ("near", "far")]))
     rows = []
     for (plain, _), results in zip(pairs, found, strict=True):
         row = [plain.model.name, plain.variant]
@@ -110,4 +113,4 @@ def _spell(digits: int, value: float, low: float, high: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(leaderboard.markdown(table) for table in tables(Path(sys.argv[1]))))
+    sys.stdout.write("\n".join(markdown(table) for table in tables(Path(sys.argv[1]))))

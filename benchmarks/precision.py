@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness import console, evaluate, plugins, record
-from harness.leaderboard import Table
 from harness.record import RunRecord
+from harness.report.table import Table
 from harness.types import RunSpec
 
 

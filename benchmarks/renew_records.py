@@ -1,4 +1,4 @@
-"""Rewrite the intervals of the shipped records from their sample tables, once, after a change of `harness.intervals`.
+"""Rewrite the intervals of the shipped records from their sample tables, after a change of `harness.metrics.intervals`.
 
     python benchmarks/renew_records.py results
 
@@ -13,8 +13,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from harness import leaderboard, plugins, record
+from harness import plugins, record
 from harness.record import RunRecord
+from harness.report import leaderboard
 from harness.types import HarnessError
 
 ROUNDING = 1e-12

@@ -26,8 +26,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from scipy import stats
 
-from harness import console, evaluate, leaderboard, plugins, record
-from harness.leaderboard import Table
+from harness import console, evaluate, plugins, record
+from harness.report.table import Table, markdown
 from harness.types import HarnessError, RunSpec
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -185,7 +185,7 @@ class Study:
             elif arguments.what == "score":
                 self.score(arguments.out, arguments.seeds)
             elif arguments.what == "table":
-                sys.stdout.write("\n".join(leaderboard.markdown(table) for table in self.tables(self.read())))
+                sys.stdout.write("\n".join(markdown(table) for table in self.tables(self.read())))
             else:
                 more[arguments.what](arguments.out)
         except subprocess.CalledProcessError as error:

@@ -32,11 +32,12 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from harness import console, leaderboard, plugins
-from harness.certification import lower_bound
-from harness.leaderboard import Table
+from harness import console, plugins
+from harness.metrics.certification import lower_bound
+from harness.metrics.sequential import FUTILITY, Sequential
 from harness.noise import generator
-from harness.sequential import FUTILITY, Sequential
+from harness.report import leaderboard
+from harness.report.table import Table, markdown
 
 ALPHA, N, N0, LOOK, IMAGES = 0.001, 10_000, 100, 100, 10_000
 REPEATS = 20
@@ -247,7 +248,7 @@ def main() -> None:
         start = time.perf_counter()
         found = table()
         console.show(replace(found, caption=f"{found.caption} {time.perf_counter() - start:.0f} s."))
-        page += "\n" + leaderboard.markdown(found)
+        page += "\n" + markdown(found)
     if write:
         (folders[0] / "sequential.md").write_text(page)
 

@@ -27,8 +27,8 @@ from PIL import Image
 
 from harness import console, evaluate, plugins, weights
 from harness.classifier import ImageClassifier
-from harness.leaderboard import Table
 from harness.networks import TiledClassifier, Tiles, place
+from harness.report.table import Table
 from harness.types import Batch, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews
 

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from harness import leaderboard, noise, plugins
+from harness import noise, plugins
+from harness.report.table import Table, markdown
 from harness.train import optimize
 from harness.train.build import build, open_training
 from harness.train.loop import Conduct, Progress, Task, train
@@ -107,8 +108,8 @@ def main() -> None:
     if arguments.write:
         header = ["classifier", "step (ms)", "bare step (ms)", "the loop costs"]
         caption = f"Batches of 64 digits, medians, {torch.get_num_threads()} thread(s), torch {torch.__version__}."
-        table = leaderboard.Table("The training loop against a bare one", header, rows, caption)
-        Path("results/training_loop.md").write_text(leaderboard.markdown(table))
+        table = Table("The training loop against a bare one", header, rows, caption)
+        Path("results/training_loop.md").write_text(markdown(table))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from rich.text import Text
 
 from harness.errors import HarnessError
 from harness.escape import printable
-from harness.leaderboard import Table
+from harness.report.table import Table
 
 
 class Screen(Console):

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness import noise, plugins, record
+from harness import noise, plugins, provenance
 from harness.data import open_dataset, resized
 from harness.data.contents import check_counted
 from harness.deepaugment import Distorter, configured
@@ -256,6 +256,6 @@ def _claim(out: Path, told: dict[str, Any], fresh: bool) -> None:
 
 
 def _tell(out: Path, told: dict[str, Any], status: str, device: str) -> None:
-    manifest = {"status": status, "made_from": told, "environment": record.environment(device)}
+    manifest = {"status": status, "made_from": told, "environment": provenance.environment(device)}
     with writing(out / MANIFEST) as partial:
         partial.write_text(json.dumps(manifest, indent=2) + "\n")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from harness import sealed
 from harness.data.feed import decoders, ordered
 from harness.networks import TiledClassifier, finite
-from harness.record import key_of
+from harness.provenance import key_of
 from harness.response import penultimate
 from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Weights
 

@@ -21,7 +21,8 @@ from harness.journal import Journal
 from harness.networks import Tiles
 from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
-from harness.record import identity, key_of
+from harness.provenance import key_of
+from harness.record import identity
 from harness.tables import Rows
 from harness.types import BadImage, Batch, Condition, Dataset, Pair, RunSpec, Suite, Tally, Weights
 

@@ -12,10 +12,12 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 THREADED = 16_384
 """Numbers per row from which rows are drawn in parallel."""
@@ -49,6 +51,8 @@ def gaussian(
     shape: Sequence[int], *, seed: int, purpose: str, samples: Sequence[str], draw: int | Sequence[int] = 0
 ) -> Tensor:
     """Standard normal noise (B, *shape) float32, one independent row per sample (and draw)."""
+    import torch  # here, so that metrics draw without it
+
     rows = np.empty((len(samples), *shape), dtype=np.float32)
 
     def fill(row: np.ndarray, rng: np.random.Generator) -> None:
@@ -66,4 +70,6 @@ def gaussian(
 
 def integers(low: int, high: int, *, seed: int, purpose: str, samples: Sequence[str], draw: int = 0) -> Tensor:
     """Uniform integers in [low, high), (B,) int64, one per sample."""
+    import torch
+
     return torch.tensor([int(rng.integers(low, high)) for rng in generators(seed, purpose, samples, draw)])

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a JSON record, and a Parquet sample table beside it.
+"""The record of a run: a JSON file, and a Parquet sample table beside it.
 
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: what was measured, from what, by what
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.parquet    one row per sample and condition
@@ -10,23 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import torch
-
-import harness
-from harness import rules, samples
+from harness import plugins, rules
 from harness.checked import Reader, shown
 from harness.files import parse_json, read_limited, writing
-from harness.samples import Samples
-from harness.tables import Rows
+from harness.provenance import key_of
 from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
 
 SCHEMA = 1
@@ -38,9 +31,17 @@ READER = Reader(rules.FIELDS)
 """Reads records, and refuses fields that a newer version may have written."""
 
 
+class Samples(TypedDict):
+    """A record's reference to its sample table: the file beside it, its SHA-256, its number of rows."""
+
+    file: str
+    sha256: str
+    rows: int
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What it took. The only part of a record, beside `created`, that may differ between two runs of the same thing.
+    """What the run took: beside `created` the only part of a record that may differ between two runs of the same spec.
 
     seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together.
     images: test images evaluated, one per sample and condition.
@@ -119,9 +120,9 @@ class RunRecord:
     def variant(self) -> str:
         """The method as tables name it: with its arithmetic, classifier's/denoiser's, where that is not all float32."""
         types = dict.fromkeys([self.spec.dtype, *([self.spec.denoiser_dtype] if self.spec.denoiser else [])])
-        told = [] if list(types) == ["float32"] else ["/".join(types)]
-        told += ["compiled"] if self.spec.compile else []
-        return f"{self.method} ({', '.join(told)})" if told else self.method
+        settings = [] if list(types) == ["float32"] else ["/".join(types)]
+        settings += ["compiled"] if self.spec.compile else []
+        return f"{self.method} ({', '.join(settings)})" if settings else self.method
 
     def metric(self, name: str, condition: str | None = None) -> Metric | None:
         """The metric of that name, for one condition or the first there is."""
@@ -129,20 +130,23 @@ class RunRecord:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of classes, where the data or the classifier's file says it."""
-        told = len(self.classes) or self.model.details.get("arguments", {}).get("num_classes")
-        return told if isinstance(told, int) else None
+        """Number of classes, if the data or the classifier's file names it; otherwise None."""
+        count = len(self.classes) or self.model.details.get("arguments", {}).get("num_classes")
+        return count if isinstance(count, int) else None
 
     @property
     def doubts(self) -> list[str]:
-        """In words, what makes a record of a version that wrote no hash less sure than others; nothing for others."""
+        """Reasons to trust a record without a hash less than others, in words; empty for a record with one."""
         return [] if self.sha256 else ["it has no checksum", *rules.renamed(self)]
 
-    def rows(self, *needed: str) -> Rows:
+    def rows(self, *needed: str) -> dict[str, Any]:
         """The sample table, with these columns at least, checked against the record: see `harness.samples.read`."""
+        from harness import samples  # pyarrow, which leaderboards do without
+
         assert self.path is not None
         images, *_ = rules.covered(self.coverage)
-        return samples.read(self.path.with_name(self.samples["file"]), self.samples, images, self.num_classes, needed)
+        file = self.path.with_name(self.samples["file"])
+        return samples.read(file, self.samples["sha256"], self.samples["rows"], images, self.num_classes, needed)
 
 
 def benchmark(suite: str) -> str:
@@ -152,28 +156,8 @@ def benchmark(suite: str) -> str:
     """
     name, _, settings = suite.partition(":")
     parts = [re.sub("^clean=.*", "clean", part) for part in re.split(r",(?=\w+=)", settings)]
-    kept = [part for part in parts if part and not part.startswith("data=")]
-    return ":".join([name, ",".join(kept)] if kept else [name])
-
-
-def key_of(identity: Mapping[str, Any]) -> str:
-    """Twelve hex digits that stand for everything that decides a number."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Versions and hardware behind a record."""
-    cuda = torch.device(device).type == "cuda"
-    packages = ("numpy", "diffusers", "timm", "pillow", "scipy", "statsmodels")
-    return {
-        "harness": harness.__version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        **{name: version(name) for name in packages},
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
+    deciding = [part for part in parts if part and not part.startswith("data=")]
+    return ":".join([name, ",".join(deciding)] if deciding else [name])
 
 
 def identity(
@@ -185,7 +169,7 @@ def identity(
     denoiser: str,
     code: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """What decides a record's rows, apart from the data: who repairs an image keeps what was made of other files.
+    """Everything that decides a record's rows, apart from the data: a repaired image leaves other parts valid.
 
     spec: of this record alone. sources: of the plugin files of suite and method. model, denoiser: SHA-256 of weights.
     code: SHA-256 of other plugin files by their kind.
@@ -263,10 +247,13 @@ def _checked(values: Any) -> RunRecord:
 def _check_key(record: RunRecord) -> None:
     """Raise ValueError where the key is not that of the record's own fields.
 
-    It cannot be known where code is of a plugin file: that may have changed since, or not be loaded.
+    Keys of records with code of a plugin file cannot be recomputed: the file may have changed, or not be loaded.
     """
-    if rules.sources(record) == ("", "") and not record.plugins:
-        denoiser = record.denoiser.sha256 if record.denoiser else ""
-        whole = identity(record.spec, record.suite_version, record.facts, ("", ""), record.model.sha256, denoiser)
-        if record.key != key_of({**whole, "data": record.data_sha256}):
-            raise ValueError(f"its key {record.key} is that of other settings, weights or data")
+    denoiser = record.denoiser.sha256 if record.denoiser else ""
+    deciding = identity(record.spec, record.suite_version, record.facts, ("", ""), record.model.sha256, denoiser)
+    if record.plugins or record.key == key_of({**deciding, "data": record.data_sha256}):
+        return
+    # Only now, since importing every plugin takes seconds: whose code are suite and method?
+    plugins.discover()
+    if rules.sources(record) == ("", ""):
+        raise ValueError(f"its key {record.key} is that of other settings, weights or data")

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from harness.job import Job
 from harness.matching import data_classes
-from harness.record import Cost, RunRecord, Samples, environment
+from harness.provenance import environment
+from harness.record import Cost, RunRecord, Samples
 from harness.tables import Rows
 
 

@@ -1,18 +1,17 @@
-"""The sample table of a record as it is read back: data that somebody else may have written."""
+"""Sample tables of records, read and checked: somebody else may have written them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 
+from harness.errors import HarnessError
 from harness.files import read_limited
 from harness.tables import MOST, Rows, columns, read_table
-from harness.types import HarnessError
 
 KEYS = ("id", "condition", "label")
 """Columns of every table: texts that together name a row, and the class, -1 for images of none."""
@@ -24,17 +23,10 @@ SLACK = 0.01
 """What probabilities may be beyond 0 and 1: their sum may be so far from 1 in reduced precision."""
 
 
-class Samples(TypedDict):
-    """What a record says about its table: the file beside it, its SHA-256, its rows."""
+def read(file: Path, sha256: str, count: int, images: int, classes: int | None, needed: Sequence[str] = ()) -> Rows:
+    """A sample table, checked against its record: hash, number of rows and of different ids, labels below `classes`.
 
-    file: str
-    sha256: str
-    rows: int
-
-
-def read(file: Path, samples: Samples, images: int, classes: int | None, needed: Sequence[str] = ()) -> Rows:
-    """The table, checked against what its record says: hash, rows, `images` (different ids), labels below `classes`.
-
+    sha256: of the file. count: of its rows. images: number of different ids. classes: None if unknown.
     needed: columns that the caller works with, beside `KEYS`.
 
     Raises HarnessError for a file that is missing, other than recorded, damaged, or holds what no run writes: nulls,
@@ -44,7 +36,7 @@ def read(file: Path, samples: Samples, images: int, classes: int | None, needed:
         data = read_limited(file, MOST)
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror}. The record's sample table belongs beside it.") from error
-    if hashlib.sha256(data).hexdigest() != samples["sha256"]:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise HarnessError(
             f"{file} is not the sample table that its record was computed from (SHA-256 differs). "
             "Restore it, or delete both and run again."
@@ -53,7 +45,7 @@ def read(file: Path, samples: Samples, images: int, classes: int | None, needed:
     try:
         _check_columns(table, needed)
         table.validate(full=True)
-        _check_keys(table, samples["rows"], images)
+        _check_keys(table, count, images)
         rows = columns(table)
         _check_values(rows, classes)
     except (ValueError, pa.ArrowException) as error:

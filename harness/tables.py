@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 
 from harness.files import check_regular
 from harness.pages import pages
@@ -139,18 +138,18 @@ def _check_texts(table: pa.Table, most: int) -> None:
 
 def columns(table: pa.Table) -> Rows:
     """A Parquet table as numpy columns; lists become (N, K)."""
-    found: Rows = {}
+    rows: Rows = {}
     for name in table.column_names:
         column = table[name].combine_chunks()
         if pa.types.is_fixed_size_list(column.type):
-            found[name] = column.flatten().to_numpy().reshape(len(column), -1)
+            rows[name] = column.flatten().to_numpy().reshape(len(column), -1)
         elif pa.types.is_string(column.type) and not column.null_count:
             # A text once in memory, however many rows have it.
             coded = column.dictionary_encode()
-            found[name] = coded.dictionary.to_numpy(zero_copy_only=False)[coded.indices.to_numpy()]
+            rows[name] = coded.dictionary.to_numpy(zero_copy_only=False)[coded.indices.to_numpy()]
         else:
-            found[name] = column.to_numpy(zero_copy_only=False)
-    return found
+            rows[name] = column.to_numpy(zero_copy_only=False)
+    return rows
 
 
 def table_of(rows: Mapping[str, Any]) -> pa.Table:
@@ -188,18 +187,20 @@ def final(rows: Rows | None, batch: Batch) -> Rows | None:
     place = {name: k for k, name in enumerate(rows["id"]) if rows[FINAL][k]}
     if not place.keys() >= set(batch.ids):
         return None
-    picked = [place[name] for name in batch.ids]
-    return {name: values[picked] for name, values in rows.items() if name != FINAL}
+    index = [place[name] for name in batch.ids]
+    return {name: values[index] for name, values in rows.items() if name != FINAL}
 
 
 def known(rows: Rows | None, batch: Batch) -> Columns | None:
     """The interim columns of a batch's images, zeros for those that have none; None if none has."""
+    import torch
+
     if rows is None or not np.isin(batch.ids, rows["id"]).any():
         return None
     place = {name: k for k, name in enumerate(rows["id"])}
-    found = np.array([place.get(name, len(place)) for name in batch.ids])
+    index = np.array([place.get(name, len(place)) for name in batch.ids])
     columns = {name: values for name, values in rows.items() if name not in ("id", "condition", "label", FINAL)}
-    return {n: torch.from_numpy(np.concatenate([v, np.zeros_like(v[:1])])[found]) for n, v in columns.items()}
+    return {n: torch.from_numpy(np.concatenate([v, np.zeros_like(v[:1])])[index]) for n, v in columns.items()}
 
 
 def of_batch(batch: Batch, condition: Condition, columns: Columns) -> Rows:

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from harness import certification, comparison, leaderboard, plots
 from harness.counting import Count
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
-from harness.leaderboard import Table
+from harness.metrics import certification
+from harness.metrics.sequential import Sequential
 from harness.networks import finite
 from harness.plugins import suite
 from harness.record import RunRecord, benchmark
-from harness.sequential import Sequential
+from harness.report import comparison, figures, leaderboard, selection
+from harness.report.table import Table
 from harness.types import (
     Batch,
     Columns,
@@ -283,14 +284,14 @@ class Certification:
                 right = (rows["condition"] == name) & certification.right(rows["prediction"], rows["label"])
                 lines[f"{entry.model.name}, {method}"] = rows["radius"][right].tolist()
         total = len(set(rows["id"]))
-        return plots.survival(panels, total, "l2 radius", "certified accuracy (%)")
+        return figures.survival(panels, total, "l2 radius", "certified accuracy (%)")
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired differences of certified accuracy at radius 0, or at the smallest asked radius.
 
         Raises HarnessError for certificates that do not compare: other noise levels, draws, alpha or radii.
         """
-        comparison.check_pairable(a, b)
+        selection.check_pairable(a, b)
         settings = [benchmark(suite.configure(entry.suite)[0]) for entry in (a, b)]
         if settings[0] != settings[1]:
             raise HarnessError(

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import comparison, detection, leaderboard, metrics, plots
 from harness.features import FeatureBank
-from harness.leaderboard import Table
+from harness.metrics import ood
+from harness.metrics.accuracy import accuracy
+from harness.metrics.paired import holm
 from harness.networks import TiledClassifier, finite
 from harness.plugins import AXES, Combination, Entry, Tuned
 from harness.record import RunRecord, benchmark
+from harness.report import comparison, figures, leaderboard, selection
+from harness.report.table import Table
 from harness.response import Listener, check_independent, score
 from harness.suites.shift import check_probabilities
 from harness.tally import tally
@@ -196,7 +199,7 @@ class Detection:
             found.append(scores)
         reached = {
             pair: [
-                detection.auroc(torch.cat(i).numpy(), torch.cat(o).numpy())
+                ood.auroc(torch.cat(i).numpy(), torch.cat(o).numpy())
                 for i, o in zip(found[0][pair], found[1][pair], strict=True)
             ]
             for pair in undecided
@@ -211,13 +214,13 @@ class Detection:
         """Accuracy in distribution; AUROC, FPR@95 and AUPR per data set and as near and far means."""
         inside, outside, images = self._sides(rows)
         clean = rows["condition"] == ID
-        found = [metrics.accuracy(rows["prediction"][clean] == rows["label"][clean], ID)]
+        found = [accuracy(rows["prediction"][clean] == rows["label"][clean], ID)]
         chosen = [f"{k.removeprefix('chosen ')}={v[0]:g}" for k, v in rows.items() if k.startswith("chosen ")]
         notes = [f"Chosen on the validation images: {', '.join(chosen)}."] if chosen else []
         if rows.get("signed", clean[:0]).any():
             share = f"{rows['signed'].sum()} of {len(rows['signed'])}"
             notes.append(f"Negative features in {share} images: ash and scale are defined for features after a ReLU.")
-        return found + detection.summary(inside, outside, images), notes
+        return found + ood.summary(inside, outside, images), notes
 
     def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]], np.ndarray]:
         """Scores in distribution, those outside by group and data set, and the source images of the first."""
@@ -233,24 +236,24 @@ class Detection:
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Score histograms and ROC curves: models across, methods down."""
         named = zip(entries, leaderboard.variants(entries), strict=True)
-        return plots.scores(
+        return figures.scores(
             {(entry.model.name, method): self._sides(entry.rows("score"))[:2] for entry, method in named}
         )
 
-    def paired(self, a: RunRecord, b: RunRecord) -> dict[str, detection.PairedAUROC]:
+    def paired(self, a: RunRecord, b: RunRecord) -> dict[str, ood.PairedAUROC]:
         """Differences of AUROC per data set and group, on the images that both have; p-values as they stand."""
-        comparison.check_pairable(a, b)
+        selection.check_pairable(a, b)
         if benchmark(a.suite) != benchmark(b.suite):
             raise HarnessError(f"{a.suite} and {b.suite} differ in what lies in distribution.")
         sides = comparison.common_rows(a, b, "score")
         (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
-        return detection.compare(in_a, out_a, in_b, out_b, images)
+        return ood.compare(in_a, out_a, in_b, out_b, images)
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired DeLong tests per data set and group."""
         found = self.paired(a, b)
         rows = []
-        for (name, r), p in zip(found.items(), metrics.holm([r.p for r in found.values()]), strict=True):
+        for (name, r), p in zip(found.items(), holm([r.p for r in found.values()]), strict=True):
             low, high = (100 * end for end in r.interval)
             difference = f"{100 * r.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
             rows.append([name, difference, str(r.n), comparison.spell_p(p)])

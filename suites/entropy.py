@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness import leaderboard, metrics, plots
 from harness.data import open_dataset
+from harness.metrics.accuracy import accuracy, mean_value
+from harness.metrics.intervals import Undefined
 from harness.plugins import suite
 from harness.record import RunRecord
+from harness.report import figures, leaderboard
 from harness.suites.shift import CovariateShift, check_probabilities
 from harness.types import (
     Columns,
@@ -91,10 +93,10 @@ class EntropyVersusTime(CovariateShift):
         for c in self.conditions():
             here = rows["condition"] == c.name
             try:
-                found.append(metrics.mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats", LARGEST))
-            except metrics.Undefined as reason:
+                found.append(mean_value(rows["entropy"][here], "mean_entropy", c.name, "nats", LARGEST))
+            except Undefined as reason:
                 notes[str(reason)] = None
-            found.append(metrics.accuracy(rows["prediction"][here] == rows["label"][here], c.name))
+            found.append(accuracy(rows["prediction"][here] == rows["label"][here], c.name))
         return found, list(notes)
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
@@ -103,4 +105,4 @@ class EntropyVersusTime(CovariateShift):
         for entry, method in zip(entries, leaderboard.variants(entries), strict=True):
             points = [(time, entry.metric("mean_entropy", f"t={time}")) for time in sorted(self.times)]
             lines[f"{entry.model.name}, {method}"] = [(t, m.value, *m.interval) for t, m in points if m]
-        return plots.lines(lines, "diffusion time t", "mean prediction entropy (nats)")
+        return figures.lines(lines, "diffusion time t", "mean prediction entropy (nats)")

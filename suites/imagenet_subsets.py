@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness import metrics
 from harness.data import Subset, open_dataset
+from harness.metrics.accuracy import accuracy
 from harness.plugins import suite
 from harness.suites.imagenet import PER_CLASS, FromImageNet, wnids
 from harness.suites.published import CLEAN
@@ -119,7 +119,7 @@ class SomeClasses(FromImageNet):
         """Both accuracies per condition, calibration error and negative log-likelihood."""
         found, notes = super().summarise(rows)
         correct = rows[self.other] == rows["label"]
-        others = [metrics.accuracy(correct[where[:, 0]], name, self.other) for name, where in self.places(rows).items()]
+        others = [accuracy(correct[where[:, 0]], name, self.other) for name, where in self.places(rows).items()]
         return [*found, *others], notes
 
 

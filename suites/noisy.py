@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from harness import leaderboard, plots
 from harness.data import open_dataset
 from harness.networks import TiledClassifier
 from harness.plugins import suite
 from harness.record import RunRecord
+from harness.report import figures, leaderboard
 from harness.suites.shift import CovariateShift, check_probabilities
 from harness.types import (
     Classifier,
@@ -102,7 +102,7 @@ class NoisyAccuracy(CovariateShift):
             lines[f"{entry.model.name}, {method}"] = [
                 (time, *(100 * value for value in (m.value, *m.interval))) for time, m in points if m
             ]
-        return plots.lines(lines, "diffusion time t", "accuracy (%)")
+        return figures.lines(lines, "diffusion time t", "accuracy (%)")
 
 
 def _informed(classifier: Classifier, shown: DiffusedViews) -> Classifier:

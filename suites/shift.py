@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from harness import calibration, comparison, metrics, plots
-from harness.leaderboard import Table
+from harness.metrics import calibration
+from harness.metrics.accuracy import accuracy, matrix, mce, mean_accuracy, mean_error
+from harness.metrics.intervals import Undefined
 from harness.networks import finite
 from harness.record import RunRecord
+from harness.report import comparison, figures
+from harness.report.table import Table
 from harness.tally import tally
 from harness.types import (
     Batch,
@@ -101,21 +104,21 @@ class CovariateShift:
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy per condition and corruption, their mean, mCE, calibration error and negative log-likelihood.
 
-        Records of older versions lack the last two, for want of the true class's probability. See `harness.metrics` and
-        `harness.calibration` for the intervals.
+        Records of older versions lack the last two, for want of the true class's probability. Intervals:
+        see `harness.metrics.accuracy` and `harness.metrics.calibration`.
         """
         correct = rows["prediction"] == rows["label"]
         places = self.places(rows)
         single = {name: where[:, 0] for name, where in places.items() if name != MEAN}
-        found = [metrics.accuracy(correct[where], name, self.reading) for name, where in single.items()]
+        found = [accuracy(correct[where], name, self.reading) for name, where in single.items()]
         scored, notes = [c for c in self.conditions() if c.scored], self._gaps(rows, places)
         if MEAN in places:
             table = correct[places[MEAN]]
             by_group = group_means(table, scored)
             if by_group.shape[1] < table.shape[1]:
                 groups = list(dict.fromkeys(c.group for c in scored))
-                found += [metrics.mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
-            found += [metrics.mean_accuracy(table), metrics.mean_error(table)]
+                found += [mean_accuracy(by_group[:, [g]], condition=group) for g, group in enumerate(groups)]
+            found += [mean_accuracy(table), mean_error(table)]
             found, reasons = self._with_mce(found, 1 - by_group, scored)
             notes += reasons
         more, others = _honesty(rows, correct, places) if "probability" in rows else ([], [])
@@ -134,7 +137,7 @@ class CovariateShift:
         if len(scored) > 1 and self.same_images:
             here = _complete(rows["id"], [everywhere[name][:, 0] for name in scored])
             if len(here):
-                found[MEAN] = metrics.matrix(rows["id"][here], rows["condition"][here], here, scored)
+                found[MEAN] = matrix(rows["id"][here], rows["condition"][here], here, scored)
         elif len(scored) > 1:
             found[POOLED] = np.concatenate([everywhere[name] for name in scored])
         return found
@@ -151,7 +154,7 @@ class CovariateShift:
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """The leaderboard as dots with intervals."""
-        return plots.ranking(entries)
+        return figures.ranking(entries)
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired differences of accuracy."""
@@ -165,8 +168,8 @@ class CovariateShift:
             return found, []
         table = np.array([[rates[c.name] for c in scored]])
         try:
-            return [*found, metrics.mce(errors, group_means(table, scored)[0])], []
-        except metrics.Undefined as reason:
+            return [*found, mce(errors, group_means(table, scored)[0])], []
+        except Undefined as reason:
             return found, [str(reason)]
 
 
@@ -178,7 +181,7 @@ def _honesty(rows: Mapping[str, Any], correct: Any, places: Mapping[str, Any]) -
         try:
             found.append(calibration.ece(correct[where], rows["confidence"][where], name))
             found.append(calibration.nll(rows["probability"][where], name))
-        except metrics.Undefined as reason:
+        except Undefined as reason:
             notes[str(reason)] = None
     return found, list(notes)
 

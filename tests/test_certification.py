@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness import intervals
-from harness.certification import (
+from harness.diffusion.schedule import Schedule, cosine, linear
+from harness.metrics import intervals
+from harness.metrics.certification import (
     ABSTAIN,
     abstention_rate,
     average_certified_radius,
@@ -28,7 +29,6 @@ from harness.certification import (
     share_of_draws,
     smoothed_accuracy,
 )
-from harness.diffusion.schedule import Schedule, cosine, linear
 from harness.types import HarnessError
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "certification.json").read_text())

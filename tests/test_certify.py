@@ -11,14 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import certification, estimate, evaluate, leaderboard, noise, plots, plugins, record, weights
+from harness import estimate, evaluate, noise, plugins, record, weights
 from harness.attack import smooth_pgd
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.evaluate import Tick
+from harness.metrics import certification
 from harness.networks import Tiles
 from harness.record import RunRecord
+from harness.report import figures, leaderboard
 from harness.types import Batch, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews
 
@@ -438,6 +440,6 @@ def test_table_and_figure(undisturbed: list[RunRecord], tmp_path: Path) -> None:
     denoised = [replace(r, cost=replace(r.cost, at_most=True)) for r in entries]
     for found, most in ((entries, ""), (denoised, "≤ ")):
         assert {row[-1] for row in leaderboard.ranking(found).rows} == {f"{most}80 / image", "0 / image"}
-    files = plots.write(entries, tmp_path)
+    files = figures.write(entries, tmp_path)
     assert [f.suffix for f in files] == [".png", ".svg"]
     assert all(file.stat().st_size > 5000 for file in files)

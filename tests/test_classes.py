@@ -21,10 +21,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness import evaluate, matching, plugins, record, weights
-from harness.comparison import check_pairable
 from harness.data import ArrayDataset, Corrupted, ImageList, Subset, Widened, open_dataset, open_pictures
 from harness.data.classes import names_of, naming_of, numbered, places
 from harness.record import RunRecord
+from harness.report.selection import check_pairable
 from harness.train import run as training
 from harness.train.build import build, open_training
 from harness.train.parallel import World

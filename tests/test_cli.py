@@ -16,7 +16,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from harness import cli, console, weights
-from harness.leaderboard import Table
+from harness.report.table import Table
 from harness.types import RunSpec
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as reference
 
-from harness import detection
-from harness.detection import (
+from harness.metrics import ood
+from harness.metrics.delong import Components, rank
+from harness.metrics.intervals import Undefined
+from harness.metrics.ood import (
     RATES,
     PairedAUROC,
-    _rates,
     aupr,
     auroc,
     auroc_metric,
     compare,
     compare_auroc,
     fpr95,
+    rates,
     summary,
 )
-from harness.intervals import Undefined
-from harness.ranks import Components, rank
 from harness.types import HarnessError, Metric
 
 Array = NDArray[np.floating]
@@ -113,11 +113,11 @@ def test_weights_have_the_values_of_their_copies() -> None:
         inside, outside = tied(rng)
         ranked = rank(inside, outside)
         once = np.ones(len(inside)), np.ones(len(outside))
-        assert _rates(*ranked.counts(*once)) == _rates(*ranked.counts())
+        assert rates(*ranked.counts(*once)) == rates(*ranked.counts())
         times = tuple(rng.integers(1, 4, size=len(rows)) for rows in once)
         copies = np.repeat(inside, times[0]), np.repeat(outside, times[1])
         weighed = ranked.counts(*(t.astype(float) for t in times))
-        assert _rates(*weighed) == pytest.approx(_rates(*rank(*copies).counts()), abs=1e-12)
+        assert rates(*weighed) == pytest.approx(rates(*rank(*copies).counts()), abs=1e-12)
 
 
 @pytest.mark.parametrize("digits", [0, 8])
@@ -336,9 +336,9 @@ def test_versions_of_one_image_are_one_image() -> None:
     rng = np.random.default_rng(11)
     inside, outside = rng.normal(1, 1, 80), {"near": {"a": rng.normal(0, 1, 300), "b": rng.normal(0.3, 1, 200)}}
     names = [f"image {i:02d}" for i in range(80)]
-    alone = {m.name + m.condition: m for m in detection.summary(inside, outside)}
-    assert {m.name + m.condition: m for m in detection.summary(inside, outside, names)} == alone
-    for found in detection.summary(np.tile(inside, 4), outside, names * 4):
+    alone = {m.name + m.condition: m for m in ood.summary(inside, outside)}
+    assert {m.name + m.condition: m for m in ood.summary(inside, outside, names)} == alone
+    for found in ood.summary(np.tile(inside, 4), outside, names * 4):
         once = alone[found.name + found.condition]
         assert found.n == once.n
         if found.name == "auroc":
@@ -347,11 +347,11 @@ def test_versions_of_one_image_are_one_image() -> None:
             assert (found.value, *found.interval) == pytest.approx((once.value, *once.interval), abs=1e-9)
     other = rng.normal(1.2, 1, 80)
     pair = [{**outside["near"]}, {k: v + rng.normal(0, 1, len(v)) for k, v in outside["near"].items()}]
-    once_pair = detection.compare_auroc(inside, pair[0], other, pair[1])
-    copies = detection.compare_auroc(np.tile(inside, 3), pair[0], np.tile(other, 3), pair[1], names * 3)
+    once_pair = ood.compare_auroc(inside, pair[0], other, pair[1])
+    copies = ood.compare_auroc(np.tile(inside, 3), pair[0], np.tile(other, 3), pair[1], names * 3)
     assert copies.p == pytest.approx(once_pair.p, rel=1e-6) and copies.interval == pytest.approx(once_pair.interval)
     # Pairs of independent rows: the clustered variance estimates the usual one.
     many = rng.normal(1, 1, 4000)
-    usual = detection.auroc_metric(many, outside["near"], "near").interval
-    paired = detection.auroc_metric(many, outside["near"], "near", [f"{i // 2}" for i in range(4000)]).interval
+    usual = ood.auroc_metric(many, outside["near"], "near").interval
+    paired = ood.auroc_metric(many, outside["near"], "near", [f"{i // 2}" for i in range(4000)]).interval
     assert paired == pytest.approx(usual, abs=0.002)

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from helpers import outcome
 from torch import Tensor, nn
 
-from harness import evaluate, leaderboard, noise, plugins, record, weights
+from harness import evaluate, noise, plugins, record, weights
 from harness.classifier import CHANNELS, TimeConditionedClassifier
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import Tiles
 from harness.record import RunRecord
+from harness.report import leaderboard
 from harness.train.build import build
 from harness.train.guidance import TimeConditioned, divergence, labelled
 from harness.train.loop import Conduct, train

@@ -23,14 +23,17 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
 
-from harness import calibration, comparison, console, evaluate, leaderboard, metrics, plugins, record
+from harness import console, evaluate, plugins, record
 from harness.corruptions import EXTRA, STANDARD
 from harness.data import MappedImages, open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
+from harness.metrics import calibration
+from harness.metrics.accuracy import accuracy
 from harness.networks import Tiles
 from harness.record import RunRecord
 from harness.registry.datasets.cifar10 import CLASSES
+from harness.report import comparison, leaderboard
 from harness.suites.imagenet import wnids
 from harness.suites.imagenet_c import ALEXNET, ImageNet3DCC, ImageNetCBar
 from harness.suites.imagenet_subsets import ImageNetA, ImageNetD, ImageNetR
@@ -247,7 +250,9 @@ def test_masking_is_before_the_softmax(disk: Path, tmp_path: Path) -> None:
     assert softmax(logits)[range(3), rows["label"]] != pytest.approx(masked[range(3), true], abs=1e-2)
     assert value(entry, "nll") == pytest.approx(-np.log(masked[range(3), true]).mean(), abs=1e-4)
     captions = leaderboard.ranking([entry]).caption, leaderboard.by_condition([entry], "ece").caption
-    assert all(metrics.COVERS["ece"] in caption for caption in captions) and metrics.COVERS["nll"] in captions[0]
+    assert (
+        all(leaderboard.COVERS["ece"] in caption for caption in captions) and leaderboard.COVERS["nll"] in captions[0]
+    )
 
 
 def test_an_ensemble_is_over_masked_probabilities(disk: Path, tmp_path: Path) -> None:
@@ -278,7 +283,7 @@ def test_imagenet_d_takes_any_of_an_objects_classes(disk: Path, tmp_path: Path) 
     assert rows["confidence"][chair] == pytest.approx(whole[[423, 559, 765]].sum(), abs=1e-4)
     assert value(entry, MASKED, "all") == 1 and value(entry, ALL, "all") == 3 / 4 and value(entry, ALL, "texture") == 0
     metric = entry.metric("accuracy_1000_way", "all")
-    assert metric and metric.n == 4 and metric.interval == metrics.accuracy(np.arange(4) < 3, "all").interval
+    assert metric and metric.n == 4 and metric.interval == accuracy(np.arange(4) < 3, "all").interval
     clean = rows["condition"] == "clean"
     assert rows["label"][clean].tolist() == [423, 423] and rows["prediction"][clean].tolist() == [423, 766]
     assert entry.coverage == f"6 of {4835 + 50 * 125} images"
@@ -318,8 +323,8 @@ def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
     assert mean.n == 2 and mean.value == pytest.approx(right[[i != "b" for _, i in cells]].mean())
     assert by_name["accuracy", "fog/5"].n == 2 and by_name["accuracy", "snow/5"].n == 3
     assert notes == ["The mean is over the 2 of 3 images that are there under every condition."]
-    ((images, members),) = comparison._together(suite.conditions(), cells)
-    assert images == ["a", "c"] and [c.name for c in members] == names, "nor in a comparison"
+    (group,) = comparison.shared_groups(suite.conditions(), cells)
+    assert group.ids == ("a", "c") and [c.name for c in group.conditions] == names, "nor in a comparison"
     left = rows["condition"] != "fog/5"
     found, notes = suite.summarise({name: column[left] for name, column in rows.items()})
     assert "No image under fog/5." in notes and not any(m.condition in ("mean", "fog/5") for m in found)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from harness import calibration, intervals
-from harness.intervals import Undefined
-from harness.metrics import mean_value
+from harness.metrics import calibration, intervals
+from harness.metrics.accuracy import mean_value
+from harness.metrics.intervals import Undefined
 
 Array = NDArray[np.floating[Any]]
 

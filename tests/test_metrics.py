@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from harness.intervals import Undefined
-from harness.metrics import (
-    accuracy,
-    compare_clustered,
-    compare_condition,
-    holm,
-    matrix,
-    mce,
-    mean_accuracy,
-    mean_error,
-)
+from harness.metrics.accuracy import accuracy, matrix, mce, mean_accuracy, mean_error
+from harness.metrics.intervals import Undefined
+from harness.metrics.paired import compare_clustered, compare_condition, holm
 from harness.types import HarnessError
 
 

@@ -13,13 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from harness import comparison, detection, evaluate, leaderboard, plots, plugins, record, weights
+from harness import evaluate, plugins, record, weights
 from harness.data import ImageList, open_dataset
 from harness.errors import Notice
 from harness.evaluate import Tick
 from harness.features import FeatureBank
+from harness.metrics import ood
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
+from harness.report import figures, leaderboard, selection
 from harness.response import check_independent, score
 from harness.suites.detection import Detection
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Weights
@@ -314,11 +316,11 @@ def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_
         inside = rows["score"][rows["condition"] == "id"]
         letters = rows["score"][rows["condition"] == "near/letters"]
         metric = entry.metric("auroc", "near/letters")
-        assert metric and metric.value == pytest.approx(detection.auroc(inside, letters))
+        assert metric and metric.value == pytest.approx(ood.auroc(inside, letters))
     (entries,) = leaderboard.boards(undisturbed).values()
     table = leaderboard.ranking(entries)
     assert "auroc near (%)" in table.header and "accuracy id (%)" in table.header
-    assert all(f.stat().st_size > 5000 for f in plots.write(entries[:2], tmp_path))
+    assert all(f.stat().st_size > 5000 for f in figures.write(entries[:2], tmp_path))
     a, b = (next(r for r in undisturbed if r.model.name == m and r.method == "msp") for m in SPEC.models)
     table = suite.compare(a, b)
     assert [row[0] for row in table.rows][-1] == "far" and "DeLong" in table.caption
@@ -336,7 +338,7 @@ def test_full_spectrum_counts_shifted_digits_as_digits(tmp_path: Path) -> None:
     inside = rows["score"][shifted | (rows["condition"] == "id")]
     metric = entry.metric("auroc", "far/patches")
     assert metric
-    assert metric.value == pytest.approx(detection.auroc(inside, rows["score"][rows["condition"] == "far/patches"]))
+    assert metric.value == pytest.approx(ood.auroc(inside, rows["score"][rows["condition"] == "far/patches"]))
 
 
 def test_records_with_other_images_in_distribution_are_not_paired(undisturbed: list[RunRecord], tmp_path: Path) -> None:
@@ -683,7 +685,7 @@ def test_names_of_methods_and_detectors_combine() -> None:
 
 def test_compare_finds_records_by_plain_names(undisturbed: list[RunRecord]) -> None:
     for text in ("digits/resnet:de+gen", "digits/resnet:de:times=0,100+gen"):
-        (found,) = comparison.resolve(text, undisturbed)
+        (found,) = selection.resolve(text, undisturbed)
         assert found.method == "de:times=0,100+gen"
     with pytest.raises(HarnessError, match="Unknown record"):
-        comparison.resolve("digits/resnet:de", undisturbed)
+        selection.resolve("digits/resnet:de", undisturbed)

@@ -18,9 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import harness
 
-from harness import comparison, escape, leaderboard, record, tables
+from harness import escape, record, tables
 from harness.checked import Mismatch, Reader
 from harness.record import RunRecord
+from harness.report import comparison, leaderboard
+from harness.report.paper_tables import paper_tables
 from harness.types import HarnessError
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -301,7 +303,7 @@ def test_published_tables_of_another_shape_are_named(text: str, tmp_path: Path) 
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / "a.json").write_text(text)
     with pytest.raises(HarnessError, match=r"a\.json holds no published tables"):
-        leaderboard.published(tmp_path)
+        paper_tables(tmp_path)
 
 
 def test_readers_take_their_word_from_the_type_hints() -> None:
@@ -526,9 +528,9 @@ def test_arguments_are_shown_without_control_characters(
 
 
 def test_figures_take_names_for_text(good: dict[str, Any], tmp_path: Path) -> None:
-    from harness import plots
+    from harness.report import figures
 
     values = {**good, "model": {**good["model"], "name": r"$\frac{$ \x1b" + "\x1b"}}
     entry = record.load(put(tmp_path / "old.json", values, hashed=False))
-    png, svg = plots.write([entry], tmp_path)
+    png, svg = figures.write([entry], tmp_path)
     assert png.stat().st_size > 1000 and b"\x1b" not in svg.read_bytes()

@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import comparison, evaluate, leaderboard, metrics, plugins, record, weights
+from harness import evaluate, plugins, record, weights
+from harness.metrics.paired import holm
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
+from harness.report import comparison, leaderboard, selection
+from harness.report.paper_tables import paper_tables
+from harness.report.table import markdown
 from harness.types import HarnessError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,7 +117,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 
 def test_the_paired_tests_are_those_of_the_records(benchmark: Callable[[str], Any]) -> None:
-    found = "\n".join(leaderboard.markdown(table) for table in benchmark("pairs").tables(RESULTS))
+    found = "\n".join(markdown(table) for table in benchmark("pairs").tables(RESULTS))
     assert found == (RESULTS / "pairs.md").read_text()
 
 
@@ -141,7 +145,7 @@ def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[
     study = benchmark(name).STUDY
     rows = study.read()
     assert {(row["classifier"], row["seed"]) for row in rows} == {(n, s) for n in study.names for s in "012"}
-    found = "\n".join(leaderboard.markdown(table) for table in study.tables(rows))
+    found = "\n".join(markdown(table) for table in study.tables(rows))
     assert found == (RESULTS / f"{name}.md").read_text()
     text, last = (RESULTS / f"{name}.csv").read_text(), study.names[-1]
     for wrong, message in (
@@ -214,7 +218,7 @@ def test_a_note_stands_once_with_the_names_of_its_rows() -> None:
 
 def test_comparison_agrees_with_the_two_records() -> None:
     result = comparison.compare(
-        *comparison.pair("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
+        *selection.select_two("digits/resnet:default", "digits/resnet+diffaug:de", shipped(), "digits-c")
     )
     a, b = (r.metric("mean_accuracy", "mean") for r in (result.a, result.b))
     assert a and b and result.mean.difference == pytest.approx(b.value - a.value)
@@ -223,10 +227,10 @@ def test_comparison_agrees_with_the_two_records() -> None:
     assert low < result.mean.difference < high
     table = comparison.table(result)
     assert table.rows[-1][0] == "mean" and "McNemar" in table.caption and "15 tests (Holm)" in table.caption
-    adjusted = metrics.holm([r.p for r in result.per_condition.values()])
+    adjusted = holm([r.p for r in result.per_condition.values()])
     assert [row[-1] for row in table.rows] == [comparison.spell_p(p) for p in [*adjusted, result.mean.p]]
     swapped = comparison.compare(
-        *comparison.pair("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
+        *selection.select_two("digits/resnet+diffaug:de", "digits/resnet:default", shipped(), "digits-c")
     )
     assert swapped.mean.difference == pytest.approx(-result.mean.difference)
 
@@ -239,18 +243,20 @@ def test_a_pair_is_of_whole_test_sets_and_never_guessed() -> None:
         [replace(r, status="partial", coverage=f"{n} of 600 images", path=Path(f"{n}-{r.key}.json")) for r in (a, b)]
         for n in (100, 20)
     )
-    assert comparison.pair(*texts, [*few, *some, a, b]) == (a, b)
-    assert comparison.pair(*texts, [*few, a]) == tuple(few), "a whole one needs a whole one"
+    assert selection.select_two(*texts, [*few, *some, a, b]) == (a, b)
+    assert selection.select_two(*texts, [*few, a]) == tuple(few), "a whole one needs a whole one"
     with pytest.raises(record.HarnessError, match=r"(?s)means 2 records.*100 of 600.*20 of 600|20 of 600.*100 of 600"):
-        comparison.pair(*texts, [*few, *some])
+        selection.select_two(*texts, [*few, *some])
     with pytest.raises(record.HarnessError, match="one and the same record"):
-        comparison.pair("digits/vit", texts[0], of_suite)
+        selection.select_two("digits/vit", texts[0], of_suite)
     elsewhere = replace(a, suite="digits-c", path=Path("c.json"))
-    assert comparison.pair(*texts, [elsewhere, a, b]) == (a, b), "the suite that both have"
+    assert selection.select_two(*texts, [elsewhere, a, b]) == (a, b), "the suite that both have"
     severer = [replace(r, suite="digits:every=thing", path=Path(f"s-{r.key}.json")) for r in (a, b)]
-    assert comparison.pair(*texts, [*severer, a, b], "digits") == (a, b), "the suite that was asked for, to the letter"
+    assert selection.select_two(*texts, [*severer, a, b], "digits") == (a, b), (
+        "the suite that was asked for, to the letter"
+    )
     reseeded = replace(a, spec=replace(a.spec, seed=1), path=Path("r.json"))
-    assert comparison.pair(*texts, [reseeded, some[0], b]) == (some[0], b), "the one that can be paired"
+    assert selection.select_two(*texts, [reseeded, some[0], b]) == (some[0], b), "the one that can be paired"
 
 
 def test_records_of_different_worlds_cannot_be_paired() -> None:
@@ -275,7 +281,7 @@ def test_a_tampered_sample_table_is_noticed(tmp_path: Path) -> None:
 
 
 def test_published_numbers_are_labelled() -> None:
-    tables = leaderboard.published(RESULTS)
+    tables = paper_tables(RESULTS)
     table = next(t for t in tables if t.title.startswith("imagenet-c"))
     assert all("published" in t.title and "not measured here" in t.title for t in tables)
     row = dict(zip(table.header, next(r for r in table.rows if r[0] == "rn50+diffaug"), strict=True))

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.certification import lower_bound
-from harness.sequential import FLAT, PRIOR, Sequential
+from harness.metrics.certification import lower_bound
+from harness.metrics.sequential import FLAT, PRIOR, Sequential
 from harness.types import HarnessError
 
 Ints = NDArray[np.int64]

@@ -49,9 +49,10 @@ def check(
     Examples: `harness data check imagenet --data DIR --split val`,
     `harness data check imagenet-c:severity=1,2,3,4,5 --data DIR`.
     """
-    from harness import console, leaderboard, plugins
+    from harness import console, plugins
     from harness.data import check as checking
     from harness.data.contents import unread_note
+    from harness.report.table import Table
 
     plugins.discover(*plugin)
     known = _parts(name, str(data or ""))
@@ -83,7 +84,7 @@ def check(
         header = ["", *columns]
         if len(columns) > ABREAST:
             header, *rows = ([*row] for row in zip(header, *rows, strict=True))
-        console.show(leaderboard.Table(f"{name}{f' in {data}' if data else ''}", header, rows))
+        console.show(Table(f"{name}{f' in {data}' if data else ''}", header, rows))
     for line in filter(None, remarks):
         console.err.print(f"{', '.join(remarks[line])}: {line}", markup=False, soft_wrap=True)
     if wrong:

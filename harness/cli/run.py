@@ -130,7 +130,8 @@ def run(
     Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
     `harness run --plugin mine.py --model mine`.
     """
-    from harness import console, evaluate, leaderboard, plugins, record
+    from harness import console, evaluate, plugins, record
+    from harness.report import leaderboard
     from harness.weights import check_name
 
     plugins.discover(*plugin)
@@ -211,7 +212,7 @@ def _say_unusual(jobs: list[Any]) -> None:
 def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
     from harness import plugins
     from harness.estimate import Estimate, estimate
-    from harness.leaderboard import Table
+    from harness.report.table import Table
 
     def most(e: Estimate) -> str:
         return "at most " if e.at_most else ""

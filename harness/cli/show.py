@@ -33,7 +33,8 @@ def list_plugins(
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List what is there: models, test-time methods, smoothers, detectors, suites and what they are made of."""
-    from harness import console, leaderboard, plugins
+    from harness import console, plugins
+    from harness.report.table import Table
     from harness.train import recipes
 
     plugins.discover(*plugin)
@@ -48,11 +49,11 @@ def list_plugins(
         if kind in (None, name):
             rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
             rows += [[name, family.summary, ""] for name, family in registry.families.items()]
-            console.show(leaderboard.Table(name.value, ["name", "what it is", "settings"], rows, multiline=True))
+            console.show(Table(name.value, ["name", "what it is", "settings"], rows, multiline=True))
     if kind in (None, Kind.recipes):
         found = [recipes.load(name) for name in recipes.names()]
         rows = [[recipe.name, recipe.about, recipe.expected] for recipe in found]
-        console.show(leaderboard.Table("recipes", ["name", "what it trains", "expected"], rows))
+        console.show(Table("recipes", ["name", "what it trains", "expected"], rows))
 
 
 def compare(
@@ -68,14 +69,15 @@ def compare(
 
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """
-    from harness import comparison, console, leaderboard, plugins
+    from harness import console, plugins
+    from harness.report import leaderboard, selection
 
     plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
     records = leaderboard.find(results, console.leave_out)
-    left, right = comparison.pair(a, b, records, suite)
-    comparison.check_pairable(left, right)
+    left, right = selection.select_two(a, b, records, suite)
+    selection.check_pairable(left, right)
     console.show(plugins.suite.configure(left.suite)[1].compare(left, right))
 
 
@@ -96,11 +98,14 @@ def leaderboard(
 
     Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
     """
-    from harness import console, plots, plugins
-    from harness import leaderboard as boards
+    from harness import console, plugins
     from harness.files import writing
+    from harness.report import leaderboard as boards
+    from harness.report.paper_tables import paper_tables
 
-    plugins.discover(*plugin)
+    if plugin or plot or (suite and ":" in suite):
+        # Importing every plugin takes seconds, and all else is in the records.
+        plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(
             f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
@@ -116,14 +121,16 @@ def leaderboard(
         console.show(boards.by_condition(entries, metric) if metric else boards.ranking(entries))
         if doubts := boards.doubtful(entries):
             console.warn(doubts)
-    for table in boards.published(results, console.leave_out) if published else ():
+    for table in paper_tables(results, console.leave_out) if published else ():
         console.show(table)
     if write:
         shipped = [r for r in everything if r.path and not boards.is_local(r.path, results)]
         with writing(results / "leaderboard.md") as file:
             file.write_text(boards.page(shipped), encoding="utf-8")
         console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
-    # Last, since a figure may need a sample table that is not there.
-    for entries in groups:
-        if plot:
-            console.out.print("Plotted: " + ", ".join(map(str, plots.write(entries, plot))))
+    if plot:
+        from harness.report import figures
+
+        # Last, since a figure may need a sample table that is not there.
+        for entries in groups:
+            console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))

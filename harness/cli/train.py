@@ -170,14 +170,15 @@ def train(
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     """Show what would be trained, and what it would take, as far as data and weights are here to tell."""
-    from harness import console, leaderboard
+    from harness import console
     from harness.networks import check_compiler
+    from harness.report.table import Table
     from harness.train import build, estimate
     from harness.train.parallel import World
 
     title = f"{recipe.name}: {recipe.about}" if recipe else "Settings"
     rows = [[name, str(value)] for name, value in asdict(spec).items() if value is not False and value not in ("", ())]
-    console.show(leaderboard.Table(title, ["setting", "value"], rows))
+    console.show(Table(title, ["setting", "value"], rows))
 
     def say(text: str) -> None:
         console.out.print(text, soft_wrap=True)

@@ -25,16 +25,15 @@ def list_weights(
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List the published weights: those that are here, and for the others what to put where."""
-    from harness import console, leaderboard, plugins, sources
+    from harness import console, plugins, sources
+    from harness.report.table import Table
 
     plugins.discover(*plugin)
     give(weights)
     published = _published().values()
     caption = f"Files go into {sources.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
     header = ["name", "file", "state", "licence"]
-    console.show(
-        leaderboard.Table("Published weights", header, [_row(source) for source in published], caption, multiline=True)
-    )
+    console.show(Table("Published weights", header, [_row(source) for source in published], caption, multiline=True))
     for line in _addresses(source for source in published if not source.find()):
         console.out.print(line, markup=False, soft_wrap=True)
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import metrics, noise, weights
+from harness import noise, weights
 from harness.data import decoders, ordered
 from harness.diffusion.denoiser import Denoiser
 from harness.files import check_writable, locked, sweep, writing
+from harness.metrics.accuracy import accuracy
 from harness.networks import Tiles, check_compiler, place
 from harness.train.build import alone, build, open_split, open_training, schedule
 from harness.train.classes import named
@@ -106,7 +107,7 @@ def _batches(test: Dataset) -> Iterator[Batch]:
 def _clean_accuracy(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:
     tiles, placed = Tiles(TILE, device), place(network, device)
     right = torch.cat([tiles(placed, batch.images).argmax(1) == batch.labels for batch in _batches(test)])
-    found = metrics.accuracy(right.numpy(), "clean")
+    found = accuracy(right.numpy(), "clean")
     return {"clean_accuracy": {"value": found.value, "interval": list(found.interval), "n": found.n}}
 
 

@@ -1,7 +1,7 @@
 """The words of the harness: what flows between readers, networks, methods, suites and records.
 
-Everything here is small, immutable and free of third-party imports other than torch, so that a plugin can import it
-without paying for anything.
+Everything here is small and immutable, and imports nothing beyond the standard library: tensors are named in type hints
+alone, so that records and leaderboards load without torch.
 """
 
 from harness.errors import Absent as Absent

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
-
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Batch:
         return len(self.ids)
 
 
-Columns = Mapping[str, Tensor]
+Columns = Mapping[str, "Tensor"]
 """Columns of the sample table for one batch: (B,) or (B, K) per name."""
 
 

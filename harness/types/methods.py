@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from harness.errors import HarnessError
 
-Noise = Callable[[str], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Noise = Callable[[str], "Tensor"]
 """Standard normal noise (B, 3, H, W) by purpose."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import torch
 
 LARGEST_TILE = 2**16
 """Rows per network call; tiles are padded to their size, whatever there is to evaluate."""
@@ -54,6 +56,8 @@ class RunSpec:
 
 def dtype_of(name: str) -> torch.dtype:
     """The torch type of a name: one of the three that the harness computes in."""
+    import torch
+
     try:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     except KeyError:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.intervals import Floats, Undefined
+from harness.metrics.intervals import Floats, Undefined
 from harness.types import HarnessError
 
 Ints = NDArray[np.integer[Any]]
@@ -113,7 +113,9 @@ class Components:
     def moments(self, limit: float) -> tuple[float, float]:
         """Mean and variance of the mean over randomly weighted images, with half an image on each side at `limit`.
 
-        To first order: the weights of the two sides are independent, and flat Dirichlet as in `harness.intervals`.
+        To first order: the weights of the two sides are independent, and flat Dirichlet as in
+        `harness.metrics.intervals`.
+
         limit: what no image's placement can exceed, or fall below. The variance is DeLong's but for terms of that half.
         """
         inside, spread = _weighed(self.id, limit, self.image)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import leaderboard, plugins
+from harness import plugins
 from harness.escape import printable
 from harness.files import writing
 from harness.record import RunRecord
+from harness.report import leaderboard
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 

@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from harness.certification import check
+from harness.metrics.certification import check
 from harness.types import HarnessError
 
 Floats = NDArray[np.floating[Any]]

@@ -1,44 +1,37 @@
-"""Records to tables. Pure: files in, text out, nothing remembered."""
+"""Leaderboards: records of a results folder, grouped, ranked and printed as tables. Pure: files in, text out."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
-from harness import escape, metrics, plugins, record
-from harness.checked import Reader
-from harness.files import parse_json, read_limited
+from harness import plugins, record
+from harness.errors import HarnessError, suggest
 from harness.record import Cost, RunRecord
-from harness.types import HarnessError, Metric
+from harness.report.table import Table, markdown
+from harness.types import Metric
 
-
-@dataclass(frozen=True)
-class Table:
-    """Something to print: in the terminal by the command line, in a file by `markdown`; both escape what it says.
-
-    multiline: cells have several lines on purpose; otherwise a line break is one more character to escape.
-    """
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-    multiline: bool = False
-
+COVERS: Mapping[str, str] = {
+    "ece": "ECE's interval is for the expected calibration error in these 15 bins over all such images, whose estimate "
+    "here is biased upwards; it begins at 0 unless calibration is rejected at 2.5 %.",
+    "nll": "NLL's interval allows for unseen images with a loss of 10 nats, or of twice the worst one seen.",
+}
+"""By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
 
 LeaveOut = Callable[[HarnessError], None]
-"""Is told why a file is left out, and raises or goes on."""
+"""Called with the reason why a file is left out; raises it, or returns to go on without the file."""
 
 
-def _raise(reason: HarnessError) -> None:
+def raise_error(reason: HarnessError) -> None:
+    """The strict `LeaveOut`: no file may be left out."""
     raise reason
 
 
-def readable(files: Iterable[Path], leave_out: LeaveOut = _raise) -> Iterator[RunRecord]:
-    """The records that these files are; what becomes of a file that is none decides `leave_out`."""
+def readable(files: Iterable[Path], leave_out: LeaveOut = raise_error) -> Iterator[RunRecord]:
+    """The records in some files. leave_out: called for each file that is no record."""
     for file in files:
         try:
             yield record.load(file)
@@ -46,8 +39,8 @@ def readable(files: Iterable[Path], leave_out: LeaveOut = _raise) -> Iterator[Ru
             leave_out(reason)
 
 
-def find(root: Path, leave_out: LeaveOut = _raise) -> list[RunRecord]:
-    """Every record below a results folder; of several with one key the shipped one, or the newest with a checksum."""
+def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
+    """All records below a results folder; of several with one key the shipped one, or the newest with a checksum."""
     files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
 
     def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
@@ -57,11 +50,11 @@ def find(root: Path, leave_out: LeaveOut = _raise) -> list[RunRecord]:
 
 
 def doubtful(entries: Sequence[RunRecord]) -> str:
-    """A sentence on the rows of a board whose records are less sure than others; empty where all are sure."""
+    """A warning about the records of a board that have no checksum; empty if all have one."""
     doubts = [(label(entry), entry.doubts) for entry in entries if entry.doubts]
-    renamed = [f"{name}: {', '.join(told[1:])}" for name, told in doubts if told[1:]]
     if not doubts:
         return ""
+    renamed = [f"{name}: {', '.join(reasons[1:])}" for name, reasons in doubts if reasons[1:]]
     return (
         f"{title(entries[0])}: {len(doubts)} of {len(entries)} records have no checksum. They are of an older version, "
         "and an edit of them would show only where it contradicts the rest. " + "; ".join(renamed)
@@ -69,7 +62,7 @@ def doubtful(entries: Sequence[RunRecord]) -> str:
 
 
 def is_local(file: Path, root: Path) -> bool:
-    """Whether a record is the user's own, below ``local/``, rather than one that ships with the project."""
+    """True for the user's own records, below ``local/``; False for those that ship with the project."""
     return "local" in file.relative_to(root).parts
 
 
@@ -103,36 +96,43 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
         ]
         for place, (entry, method) in enumerate(zip(entries, variants(entries), strict=True), 1)
     ]
-    shared = set.intersection(*(set(entry.notes) for entry in entries))
-    own: dict[str, list[str]] = {}
-    for entry in entries:
-        for note in entry.notes:
-            own.setdefault(note, []).append(label(entry))
-    notes = sorted(shared) + [f"{', '.join(names)}: {note}" for note, names in own.items() if note not in shared]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
-    covers = [sentence for name, sentence in metrics.COVERS.items() if name in {column for column, _ in shown}]
-    return Table(title(first), header, rows, " ".join([caption, *covers, *([f"{facts}."] if facts else []), *notes]))
+    metrics = {metric for metric, _ in shown}
+    sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
+    sentences += [f"{facts}."] if facts else []
+    return Table(title(first), header, rows, " ".join([caption, *sentences, *_notes(entries)]))
+
+
+def _notes(entries: Sequence[RunRecord]) -> list[str]:
+    """The records' notes: those that all share, then every other one behind the rows that it is about."""
+    shared = set.intersection(*(set(entry.notes) for entry in entries))
+    labels: dict[str, list[str]] = {}
+    for entry in entries:
+        for note in entry.notes:
+            labels.setdefault(note, []).append(label(entry))
+    return sorted(shared) + [f"{', '.join(names)}: {note}" for note, names in labels.items() if note not in shared]
 
 
 def having(records: Iterable[RunRecord], metric: str) -> list[RunRecord]:
-    """The records that have a metric of this name, which may be written with spaces; HarnessError where none has."""
+    """The records that have a metric of this name, which may be written with spaces; HarnessError if none has."""
     records = list(records)
-    found = [r for r in records if r.metric(metric.replace(" ", "_"))]
-    if not found:
-        raise plugins.suggest("metric", metric, sorted({m.name for r in records for m in r.metrics}))
-    return found
+    scored = [r for r in records if r.metric(metric.replace(" ", "_"))]
+    if not scored:
+        raise suggest("metric", metric, sorted({m.name for r in records for m in r.metrics}))
+    return scored
 
 
 def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
     """One metric of a leaderboard's records in full: a row per condition, a column per classifier and method."""
-    name, first = metric.replace(" ", "_"), entries[0]
+    name = metric.replace(" ", "_")
+    first = entries[0]
     conditions = dict.fromkeys(m.condition for entry in entries for m in entry.metrics if m.name == name)
-    of = [f"{entry.model.name}, {method}" for entry, method in zip(entries, variants(entries), strict=True)]
+    columns = [f"{entry.model.name}, {method}" for entry, method in zip(entries, variants(entries), strict=True)]
     rows = [[c, *(spell(m) if (m := e.metric(name, c)) else "" for e in entries)] for c in conditions]
-    told = heading(first, name, next(iter(conditions)), bare=True)
-    covers = [metrics.COVERS[name]] if name in metrics.COVERS else []
-    return Table(f"{title(first)}: {told}", ["", *of], rows, " ".join(["95 % intervals.", *covers]))
+    metric_heading = heading(first, name, next(iter(conditions)), bare=True)
+    sentences = [COVERS[name]] if name in COVERS else []
+    return Table(f"{title(first)}: {metric_heading}", ["", *columns], rows, " ".join(["95 % intervals.", *sentences]))
 
 
 def _calls(cost: Cost) -> str:
@@ -143,7 +143,8 @@ def _calls(cost: Cost) -> str:
 def crosstab(entries: Sequence[RunRecord]) -> Table:
     """The same leaderboard as classifiers by methods, first column only: the shape of the paper's Table 1."""
     first = entries[0]
-    models, names = sorted({e.model.name for e in entries}), variants(entries)
+    models = sorted({e.model.name for e in entries})
+    names = variants(entries)
     methods = sorted(set(names), key=lambda name: (name != "default", name))
     cells = {(e.model.name, name): spell(e.metric(*e.columns[0])) for e, name in zip(entries, names, strict=True)}
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
@@ -151,7 +152,7 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
 
 
 def variants(entries: Sequence[RunRecord]) -> list[str]:
-    """The methods as a table names them; rows that would look the same also say in what they differ."""
+    """The method of each row as tables name it; rows that would look the same also name the facts that differ."""
     names = [entry.variant for entry in entries]
     rows = [(entry.model.name, name) for entry, name in zip(entries, names, strict=True)]
     for row in {r for r in rows if rows.count(r) > 1}:
@@ -174,19 +175,25 @@ def _facts(entry: RunRecord) -> dict[str, str]:
 
 
 def title(entry: RunRecord) -> str:
-    """What a board's rows have in common, in words."""
+    """The title of a board: suite, version, coverage."""
     subset = "" if entry.status == "complete" else " (subset)"
     return f"{record.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
 
 
 def heading(entry: RunRecord, name: str, condition: str, *, bare: bool = False) -> str:
-    """A metric's name with its unit, for a column or an axis; its condition, too, where the board has several
-    and it is not the mean. bare: never the condition.
+    """A metric's name with its unit, for a column or an axis.
+
+    The condition is named, too, if the board has several and this one is not the mean. bare: never name it.
     """
     metric = entry.metric(name, condition)
     unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
-    told = not bare and len({c for _, c in entry.columns}) > 1 and condition != "mean"
-    return " ".join([name.replace("_", " "), *([condition] if told else []), *([f"({unit})"] if unit else [])])
+    several = len({c for _, c in entry.columns}) > 1
+    words = [name.replace("_", " ")]
+    if several and condition != "mean" and not bare:
+        words.append(condition)
+    if unit:
+        words.append(f"({unit})")
+    return " ".join(words)
 
 
 def spell(metric: Metric | None) -> str:
@@ -197,17 +204,6 @@ def spell(metric: Metric | None) -> str:
     if metric.unit not in ("fraction", "ratio"):
         return f"{metric.value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{100 * metric.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def markdown(table: Table) -> str:
-    """A table as GitHub markdown; what its cells say is text, never markup."""
-    header, *rows = ([escape.markdown(cell) for cell in row] for row in (table.header, *table.rows))
-    lines = [f"### {escape.markdown(table.title)}", "", _row(header), "|" + " --- |" * len(header), *map(_row, rows)]
-    return "\n".join([*lines, "", *([escape.markdown(table.caption, paragraph=True), ""] if table.caption else [])])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def page(records: Iterable[RunRecord]) -> str:
@@ -225,56 +221,8 @@ def page(records: Iterable[RunRecord]) -> str:
     return "\n".join(parts)
 
 
-@dataclass(frozen=True)
-class PublishedTable:
-    """A table that a paper printed. of: what a row is. rows: a number per column, by the row's name."""
-
-    of: str
-    columns: Sequence[str]
-    rows: Mapping[str, Sequence[float]]
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if any(len(cells) != len(self.columns) for cells in self.rows.values()):
-            raise HarnessError(f"a row has not {len(self.columns)} numbers, as there are columns")
-
-
-@dataclass(frozen=True)
-class Published:
-    """What is shown of a file of published numbers. short: the paper."""
-
-    short: str
-    tables: Mapping[str, PublishedTable]
-
-
-def published(root: Path, leave_out: LeaveOut = _raise) -> list[Table]:
-    """The tables that papers printed, each labelled as such."""
-    tables = []
-    for file in sorted((root / "published").glob("*.json")):
-        try:
-            paper = _published(file)
-        except HarnessError as reason:
-            leave_out(reason)
-            continue
-        for name, table in paper.tables.items():
-            rows = [[key, *(f"{v:.2f}" for v in cells)] for key, cells in table.rows.items()]
-            heading = f"{name} (published: {paper.short}; not measured here)"
-            tables.append(Table(heading, [table.of, *table.columns], rows, table.note))
-    return tables
-
-
-def _published(file: Path) -> Published:
-    try:
-        found: Published = Reader({}, strict=False)(Published, parse_json(read_limited(file, record.LARGEST)))
-    except OSError as error:
-        raise HarnessError(f"{file}: {error.strerror}.") from error
-    except ValueError as error:
-        raise HarnessError(f"{file} holds no published tables ({error}). Restore it, or delete it.") from error
-    return found
-
-
 def label(entry: RunRecord) -> str:
-    """How `compare` names a record: ``digits/vit:de``."""
+    """A record's name for `harness compare`: ``digits/vit:de``."""
     return f"{entry.model.name}:{entry.method}"
 
 
@@ -284,9 +232,14 @@ def plain(name: str) -> str:
 
 
 def is_of(entry: RunRecord, suite: str | None) -> bool:
-    """Whether a record is of a suite as users name it: with or without settings, as tables do, or in any spelling."""
-    try:
-        told = record.benchmark(plugins.suite.configure(suite)[0]) if suite else None
-    except HarnessError:
-        told = suite
-    return suite is None or bool({suite, told} & {entry.suite, record.benchmark(entry.suite), plain(entry.suite)})
+    """True if a record is of this suite, named with or without settings, or in any spelling of the settings.
+
+    A spelling with settings is made canonical by the suite itself, if its plugin is loaded. None means every suite.
+    """
+    if suite is None:
+        return True
+    spellings = {suite}
+    if ":" in suite:
+        with suppress(HarnessError):
+            spellings.add(record.benchmark(plugins.suite.configure(suite)[0]))
+    return not spellings.isdisjoint({entry.suite, record.benchmark(entry.suite), plain(entry.suite)})

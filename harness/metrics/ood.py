@@ -7,9 +7,9 @@ Sampling unit: the source image. ID and OOD images are independent samples of fi
 share one ID sample, so their metrics are correlated: means over data sets take that into account. Where one ID image
 comes in several versions, `images` says which rows are the same one.
 
-Intervals are two-sided at 95 %, as those of `harness.intervals`: images have flat Dirichlet weights, and for each end
-both sides have half an image more, the worst or the best there could be, since scores that do not overlap are no
-certainty. AUROC has DeLong's variance under these weights and a beta distribution with it, the other metrics are
+Intervals are two-sided at 95 %, as those of `harness.metrics.intervals`: images have flat Dirichlet weights, and for
+each end both sides have half an image more, the worst or the best there could be, since scores that do not overlap are
+no certainty. AUROC has DeLong's variance under these weights and a beta distribution with it, the other metrics are
 simulated. Where a sample has a single image, which says nothing about others, it is [0, 1].
 """
 
@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from harness.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined
+from harness.metrics.delong import EXTRA, Components, Names, Ranked, rank, rank_all
+from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined
 from harness.noise import generator
-from harness.ranks import EXTRA, Components, Names, Ranked, rank, rank_all
 from harness.types import HarnessError, Metric
 
 Groups = Mapping[str, Mapping[str, ArrayLike]]
@@ -35,7 +35,7 @@ REPLICATES = 500
 """Random weights for each end of an interval."""
 
 RATES = {"fpr95_ood_pos": False, "fpr95_id_pos": False, "aupr_in": True, "aupr_out": True}
-"""Metrics with bootstrap intervals, in the order of `_rates`, and whether higher is better."""
+"""Metrics with bootstrap intervals, in the order of `rates`, and whether higher is better."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _beta(found: Components, limit: float, low: float) -> Any:
 
 def _rate_metrics(ranked: Sequence[Ranked], replicates: Sequence[Floats], condition: str) -> list[Metric]:
     """The `RATES` of one data set, or their means over several. replicates: (2, REPLICATES, 4) per data set."""
-    values = np.mean([_rates(*data.counts()) for data in ranked], axis=0).tolist()
+    values = np.mean([rates(*data.counts()) for data in ranked], axis=0).tolist()
     # The last bits of a sum depend on the processor; which replicates agree should not.
     worst, best = np.mean(replicates, axis=0).round(DIGITS)
     sizes = ranked[0].sizes[0], *(data.sizes[1] for data in ranked)
@@ -217,7 +217,7 @@ def _metric(name: str, condition: str, value: float, ends: Interval, sizes: Sequ
 
 
 def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
-    """`_rates` of each data set under random weights, (2, REPLICATES, 4): with the worst images added, then the best.
+    """`rates` of each data set under random weights, (2, REPLICATES, 4): with the worst images added, then the best.
 
     The weights of ID images serve all data sets.
     """
@@ -235,7 +235,7 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
                 extra = rng.standard_gamma(EXTRA)
                 ends = ((0.0, more), (extra, 0.0)) if best else ((more, 0.0), (0.0, extra))
                 weighed = (_between(*pair) for pair in zip((inside, outside), ends, strict=True))
-                replicates[name][best, replicate] = _rates(*weighed)
+                replicates[name][best, replicate] = rates(*weighed)
     return replicates
 
 
@@ -246,7 +246,7 @@ def _between(counts: Floats, ends: tuple[float, float]) -> Floats:
     return found
 
 
-def _rates(inside: Floats, outside: Floats) -> tuple[float, ...]:
+def rates(inside: Floats, outside: Floats) -> tuple[float, ...]:
     """The `RATES` of `counts`."""
     ood_positive, id_positive = (inside, outside), (inside[::-1], outside[::-1])
     ood_first, id_first = ([np.cumsum(side) for side in sides] for sides in (ood_positive, id_positive))
@@ -259,7 +259,7 @@ def _rates(inside: Floats, outside: Floats) -> tuple[float, ...]:
 
 
 def _rate(id_scores: ArrayLike, ood_scores: ArrayLike, name: str) -> float:
-    return dict(zip(RATES, _rates(*rank(id_scores, ood_scores).counts()), strict=True))[name]
+    return dict(zip(RATES, rates(*rank(id_scores, ood_scores).counts()), strict=True))[name]
 
 
 def _fpr95(positives: Floats, negatives: Floats, found: Floats, flagged: Floats) -> float:

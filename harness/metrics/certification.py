@@ -6,7 +6,7 @@ sigma Phi^-1(p) around x. Radii are in the units of the image scale [0, 1], in w
 
 The probability is estimated, so a certificate is wrong with probability at most alpha, per image. The draws that select
 the class and those that estimate its probability are independent, and their numbers are fixed beforehand: whoever looks
-at counts in order to stop needs `harness.sequential` instead.
+at counts in order to stop needs `harness.metrics.sequential` instead.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from harness.intervals import Bools, Floats
-from harness.metrics import accuracy, mean_accuracy
+from harness.metrics.accuracy import accuracy, mean_accuracy
+from harness.metrics.intervals import Bools, Floats
 from harness.types import HarnessError, Metric
 
 Ints = NDArray[np.integer[Any]]

@@ -1,7 +1,7 @@
-"""How honest class probabilities are: negative log-likelihood and expected calibration error, with intervals.
+"""Calibration: negative log-likelihood (NLL) and expected calibration error (ECE) with intervals.
 
 Arguments are (n_images, n_conditions), row by row the same source images; one condition is one column. As everywhere,
-intervals are over source images, which `harness.metrics` says more of.
+intervals are over source images: see `harness.metrics.accuracy`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import intervals
-from harness.intervals import TAIL, Bools, Floats, Interval, Undefined
-from harness.metrics import mean_value
+from harness.metrics import intervals
+from harness.metrics.accuracy import mean_value
+from harness.metrics.intervals import TAIL, Bools, Floats, Interval, Undefined
 from harness.noise import generator
 from harness.types import Metric
 
@@ -54,8 +54,8 @@ def ece(correct: Bools, confidence: Floats, condition: str) -> Metric:
 
     The interval is for the same sum over all such images. Its lower end takes off what chance adds to the sum of the
     gaps: it is 0 unless calibration is rejected, at 2.5 %. Over several conditions it takes off the mean of what it
-    does under each, as if all said the same. The upper end is that of `harness.intervals` for the mean over images of
-    sign * (correct - confidence), with the sign of the bin's gap: a bias upwards does it no harm.
+    does under each, as if all said the same. The upper end is that of `harness.metrics.intervals` for the mean over
+    images of sign * (correct - confidence), with the sign of the bin's gap: a bias upwards does it no harm.
 
     confidence: of the predicted class, in [0, 1]. Raises `Undefined` for fewer than two images.
     """

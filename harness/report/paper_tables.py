@@ -1,0 +1,70 @@
+"""Tables printed in papers: read from RESULTS/published/*.json and shown beside the leaderboards, labelled as such."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.checked import Reader
+from harness.errors import HarnessError
+from harness.files import parse_json, read_limited
+from harness.report.leaderboard import LeaveOut, raise_error
+from harness.report.table import Table
+
+LARGEST = 2**24
+"""Bytes that a file of paper tables may have, as for a record."""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table that a paper printed.
+
+    of: kind of the rows, such as "model". rows: by name, a number per column.
+    """
+
+    of: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[float]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if any(len(cells) != len(self.columns) for cells in self.rows.values()):
+            raise HarnessError(f"a row has not {len(self.columns)} numbers, as there are columns")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A file of paper tables, as far as it is shown.
+
+    short: the paper's short reference. tables: by title.
+    """
+
+    short: str
+    tables: Mapping[str, PaperTable]
+
+
+def paper_tables(root: Path, leave_out: LeaveOut = raise_error) -> list[Table]:
+    """The paper tables in a results folder. leave_out: called for each file that cannot be read."""
+    tables = []
+    for file in sorted((root / "published").glob("*.json")):
+        try:
+            paper = _read(file)
+        except HarnessError as reason:
+            leave_out(reason)
+            continue
+        for name, table in paper.tables.items():
+            rows = [[key, *(f"{v:.2f}" for v in cells)] for key, cells in table.rows.items()]
+            title = f"{name} (published: {paper.short}; not measured here)"
+            tables.append(Table(title, [table.of, *table.columns], rows, table.note))
+    return tables
+
+
+def _read(file: Path) -> Paper:
+    try:
+        paper: Paper = Reader({}, strict=False)(Paper, parse_json(read_limited(file, LARGEST)))
+    except OSError as error:
+        raise HarnessError(f"{file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise HarnessError(f"{file} holds no published tables ({error}). Restore it, or delete it.") from error
+    return paper

@@ -1,0 +1,35 @@
+"""A table as data, and its text in GitHub markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness import escape
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of texts. The command line prints it, `markdown` writes it to a file; both escape every text.
+
+    header: (K,) names of the columns. rows: K cells each.
+    caption: sentences below the table.
+    multiline: cells have several lines on purpose; otherwise a line break is one more character to escape.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    multiline: bool = False
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub markdown; its cells are shown as text, never as markup."""
+    header, *rows = ([escape.markdown(cell) for cell in row] for row in (table.header, *table.rows))
+    lines = [f"### {escape.markdown(table.title)}", "", _row(header), "|" + " --- |" * len(header), *map(_row, rows)]
+    return "\n".join([*lines, "", *([escape.markdown(table.caption, paragraph=True), ""] if table.caption else [])])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
