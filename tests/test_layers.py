@@ -25,6 +25,7 @@ ORDER = [
     "discovery",
     "checked",
     "plugins",
+    "plugin_cache",
     "provenance",
     "noise",
     "corruptions",

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.options import RESULTS, Plugin
 from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from harness.record import RunRecord
+    from harness.report.table import Table
+
 
 class Kind(StrEnum):
-    """What `harness list` lists."""
+    """Kinds of plugin for `harness list`, in the order of its tables."""
 
     models = "models"
     tta = "tta"
@@ -33,11 +40,25 @@ def list_plugins(
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List what is there: models, test-time methods, smoothers, detectors, suites and what they are made of."""
-    from harness import console, plugins
+    from harness import console, plugin_cache, plugins
     from harness.report.table import Table
+
+    if plugin:
+        plugins.discover(*plugin)
+    rows = (_catalogue() if plugin else plugin_cache.remembered("catalogue", _catalogue))["rows"]
+    for name in Kind:
+        if kind in (None, name):
+            recipes = name is Kind.recipes
+            header = ["name", "what it trains", "expected"] if recipes else ["name", "what it is", "settings"]
+            console.show(Table(name.value, header, rows[name.value], multiline=not recipes))
+
+
+def _catalogue() -> dict[str, dict[str, Any]]:
+    """The plugins as texts. rows: those of `harness list` by kind. modules: of the project's suites, by name."""
+    from harness import plugins
     from harness.train import recipes
 
-    plugins.discover(*plugin)
+    plugins.discover()
     registries = {
         Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
         Kind.detectors: plugins.detector,
@@ -45,15 +66,14 @@ def list_plugins(
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,
         Kind.distorters: plugins.distorter,
     }  # fmt: skip
-    for name, registry in registries.items():
-        if kind in (None, name):
-            rows = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
-            rows += [[name, family.summary, ""] for name, family in registry.families.items()]
-            console.show(Table(name.value, ["name", "what it is", "settings"], rows, multiline=True))
-    if kind in (None, Kind.recipes):
-        found = [recipes.load(name) for name in recipes.names()]
-        rows = [[recipe.name, recipe.about, recipe.expected] for recipe in found]
-        console.show(Table("recipes", ["name", "what it trains", "expected"], rows))
+    rows: dict[str, list[list[str]]] = {}
+    for kind, registry in registries.items():
+        rows[kind.value] = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
+        rows[kind.value] += [[name, family.summary, ""] for name, family in registry.families.items()]
+    loaded = [recipes.load(name) for name in recipes.names()]
+    rows[Kind.recipes.value] = [[recipe.name, recipe.about, recipe.expected] for recipe in loaded]
+    modules = {entry.name: entry.build.__module__ for entry in plugins.suite.entries() if not entry.source}
+    return {"rows": rows, "modules": modules}
 
 
 def compare(
@@ -72,13 +92,46 @@ def compare(
     from harness import console, plugins
     from harness.report import leaderboard, selection
 
-    plugins.discover(*plugin)
+    if plugin or (suite and ":" in suite):
+        plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
     records = leaderboard.find(results, console.leave_out)
     left, right = selection.select_two(a, b, records, suite)
     selection.check_pairable(left, right)
-    console.show(plugins.suite.configure(left.suite)[1].compare(left, right))
+    console.show(_compared(left, right, plugin))
+
+
+def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
+    """The suite's table of b against a; remembered for suites of the project, together with both records' files."""
+    from harness import plugin_cache, plugins
+    from harness.report.table import Table
+
+    modules = {} if plugin else plugin_cache.remembered("catalogue", _catalogue)["modules"]
+    name = a.suite.partition(":")[0]
+    if name not in modules:
+        plugins.discover()
+        table: Table = plugins.suite.configure(a.suite)[1].compare(a, b)
+        return table
+
+    def computed() -> dict[str, Any]:
+        # The one suite is enough, and takes a fraction of the time.
+        import_module(modules[name])
+        if name not in plugins.suite:
+            plugins.discover()
+        return asdict(plugins.suite.configure(a.suite)[1].compare(a, b))
+
+    libraries = [f"{package} {version(package)}" for package in ("numpy", "scipy", "statsmodels")]
+    return Table(**plugin_cache.remembered("compare", computed, *_files_of(a), *_files_of(b), *libraries))
+
+
+def _files_of(record: RunRecord) -> list[str]:
+    """The names and SHA-256s of a record's file and of its sample table; without a table none, which says so later."""
+    from harness.files import file_sha256
+
+    assert record.path is not None
+    files = [record.path, record.path.with_name(record.samples["file"])]
+    return [f"{file.name} {file_sha256(file) if file.is_file() else 'missing'}" for file in files]
 
 
 def leaderboard(
