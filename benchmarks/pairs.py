@@ -1,4 +1,4 @@
-"""What is training with DiffAug worth? Paired tests on the shipped records, for every classifier that has a partner.
+"""The effect of training with DiffAug: paired tests on the shipped records, for every classifier that has a partner.
 
     python benchmarks/pairs.py results > results/pairs.md
 
@@ -32,7 +32,7 @@ LONGER = (
 
 
 def tables(root: Path) -> list[Table]:
-    """Under covariate shift, for certificates, and for detectors."""
+    """The tables under covariate shift, of certificates, and of detectors."""
     plugins.discover()
     entries = [r for r in leaderboard.find(root) if r.path and not leaderboard.is_local(r.path, root)]
     return [
@@ -67,10 +67,10 @@ def radius(plain: RunRecord, trained: RunRecord) -> Cells:
 def detectors(entries: Sequence[RunRecord]) -> Table:
     """Differences of mean AUROC, near and far, in points."""
     pairs = list(partners(entries))
-    found = [plugins.suite.configure(plain.suite)[1].paired(plain, trained) for plain, trained in pairs]
-    adjusted = iter(holm([results[group].p for results in found for group in ("near", "far")]))
+    differences = [plugins.suite.configure(plain.suite)[1].paired(plain, trained) for plain, trained in pairs]
+    adjusted = iter(holm([results[group].p for results in differences for group in ("near", "far")]))
     rows = []
-    for (plain, _), results in zip(pairs, found, strict=True):
+    for (plain, _), results in zip(pairs, differences, strict=True):
         row = [plain.model.name, plain.variant]
         for group in ("near", "far"):
             ends = (100 * end for end in results[group].interval)
@@ -84,9 +84,9 @@ def detectors(entries: Sequence[RunRecord]) -> Table:
 
 def partners(entries: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, RunRecord]]:
     """Records without and with DiffAug that are alike in all else."""
-    found = {(r.board, r.model.name, r.variant): r for r in entries}
-    for (board, model, variant), plain in sorted(found.items()):
-        if trained := found.get((board, f"{model}+diffaug", variant)):
+    by_name = {(r.board, r.model.name, r.variant): r for r in entries}
+    for (board, model, variant), plain in sorted(by_name.items()):
+        if trained := by_name.get((board, f"{model}+diffaug", variant)):
             yield plain, trained
 
 
@@ -95,16 +95,17 @@ def _wide(
     compare: Callable[[RunRecord, RunRecord], Cells], caption: str,
 ) -> Table:  # fmt: skip
     """A row per classifier, a column per suite and method or condition."""
-    found: dict[str, Cells] = {}
+    by_model: dict[str, Cells] = {}
     for plain, trained in partners([r for r in entries if any(leaderboard.is_of(r, suite) for suite in suites)]):
-        cells, here = compare(plain, trained), found.setdefault(plain.model.name, {})
+        cells = compare(plain, trained)
+        here = by_model.setdefault(plain.model.name, {})
         if twice := here.keys() & cells.keys():
             raise HarnessError(
                 f"{plain.path}: another record of {plain.model.name} has {', '.join(twice)}, too. Move one away."
             )
         here.update(cells)
-    columns = list(dict.fromkeys(name for cells in found.values() for name in cells))
-    rows = [[model, *(cells.get(name, "") for name in columns)] for model, cells in found.items()]
+    columns = list(dict.fromkeys(name for cells in by_model.values() for name in cells))
+    rows = [[model, *(cells.get(name, "") for name in columns)] for model, cells in by_model.items()]
     return Table(f"+DiffAug minus plain: {what}", ["model", *columns], rows, caption)
 
 

@@ -1,4 +1,4 @@
-"""What the user sees: progress bars and tables. The only module that prints."""
+"""The terminal: progress bars, tables and messages. The only module that prints."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ err = Screen(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 MEASURED = 1.0
-"""Seconds that a rate must have been measured over to be told."""
+"""Seconds of measurement before a rate is shown."""
 
 
 def pace(task: Task) -> str:
@@ -74,7 +74,7 @@ class Line(ProgressColumn):
     BAR = 12
 
     def render(self, task: Task) -> Text:
-        """The whole line."""
+        """The line of one task."""
         name = Text(printable(task.description))
         name.truncate(err.width // 3, overflow="ellipsis")
         full = round(self.BAR * task.completed / task.total) if task.total else 0
@@ -121,8 +121,8 @@ class Bar(Progress):
             task = self._tasks[task_id]
             # An image may take minutes: hundredths of it are a sign of life.
             done = f"{task.completed:.2f}".rstrip("0").removesuffix(".")
-            told = [f"{task.description}: {done}/{task.total or 0:.0f}", pace(task), task.fields["info"]]
-            self.console.print(", ".join(filter(None, told)), soft_wrap=True)
+            facts = [f"{task.description}: {done}/{task.total or 0:.0f}", pace(task), task.fields["info"]]
+            self.console.print(", ".join(filter(None, facts)), soft_wrap=True)
 
 
 @contextmanager
@@ -139,41 +139,41 @@ INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\]$")
 
 
 def widths(table: Table) -> list[int]:
-    """What each column needs: headings may break between words, numbers and names may not."""
+    """The least width of each column: headings may break between words, numbers and names may not."""
     columns = zip(table.header, *table.rows, strict=True)
     return [max(map(len, [*heading.split(), *cells])) for heading, *cells in columns]
 
 
 def needed(table: Table) -> int:
-    """What a whole table needs."""
+    """The least width of a table."""
     return sum(widths(table)) + GAP * (len(table.header) - 1)
 
 
 def fitted(table: Table, room: int) -> Table:
-    """A table without what finds no room: first the intervals, then columns from the right, down to the fourth."""
-    whole, left_out = needed(table), ["intervals"]
-    if whole <= room:
+    """A table cut to `room` characters: first the intervals go, then columns from the right, down to the fourth."""
+    width = needed(table)
+    if width <= room:
         return table
-    rows = [[INTERVAL.sub("", cell) for cell in row] for row in table.rows]
-    kept = replace(table, rows=rows)
-    while needed(kept) > room and len(kept.header) > 4:
-        left_out.append(kept.header[-1])
-        kept = replace(kept, header=kept.header[:-1], rows=[row[:-1] for row in kept.rows])
-    note = f"Left out for want of room: {', '.join(left_out)}; {whole} columns, a pipe or a file show everything."
-    return replace(kept, caption=" ".join(filter(None, [table.caption, note])))
+    left_out = ["intervals"]
+    narrow = replace(table, rows=[[INTERVAL.sub("", cell) for cell in row] for row in table.rows])
+    while needed(narrow) > room and len(narrow.header) > 4:
+        left_out.append(narrow.header[-1])
+        narrow = replace(narrow, header=narrow.header[:-1], rows=[row[:-1] for row in narrow.rows])
+    note = f"Left out for want of room: {', '.join(left_out)}; {width} columns, a pipe or a file show everything."
+    return replace(narrow, caption=" ".join(filter(None, [table.caption, note])))
 
 
 @contextmanager
 def downloading(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A live bar of bytes: a function that is told how many are here, and how many there are (0: not known)."""
+    """A live bar of bytes. Yields a function that takes the bytes here, and those to come in all (0 if unknown)."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err) as bar:
         task = bar.add_task(printable(name), total=None)
-        yield lambda done, whole: bar.update(task, completed=done, total=whole or None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def escaped(table: Table) -> Table:
-    """The table with everything in it as it may be shown."""
+    """The table with every text made printable."""
     keep = "\n" if table.multiline else ""
     return replace(
         table,
@@ -185,7 +185,7 @@ def escaped(table: Table) -> Table:
 
 
 def show(table: Table) -> None:
-    """Print a table; one of numbers as far as it is readable in this width."""
+    """Print a table; one with intervals is cut to what is readable in the width of the terminal."""
     table = escaped(table)
     numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
     if numbers:
@@ -203,7 +203,7 @@ def show(table: Table) -> None:
 
 
 def note(message: str) -> None:
-    """Print what the user should know although the work goes on."""
+    """Print a notice: the work goes on."""
     err.print(Text.assemble(("Note: ", "bold yellow"), message), soft_wrap=True)
 
 
@@ -213,10 +213,10 @@ def fail(message: str) -> None:
 
 
 def warn(message: str | HarnessError) -> None:
-    """Print what is worth knowing beside the result, in one line."""
+    """Print a warning beside the result, in one line."""
     err.print(Text.assemble(("Warning: ", "bold yellow"), printable(str(message))), soft_wrap=True)
 
 
 def leave_out(reason: HarnessError) -> None:
-    """Say that a file is left out; the others are shown all the same."""
+    """Warn that a file is left out; the others are shown all the same."""
     warn(f"Left out: {reason}")

@@ -20,7 +20,7 @@ SHARES = ("confidence", "probability")
 """Columns of probabilities."""
 
 SLACK = 0.01
-"""What probabilities may be beyond 0 and 1: their sum may be so far from 1 in reduced precision."""
+"""Tolerance of probabilities beyond 0 and 1: in reduced precision their sum may be this far from 1."""
 
 
 def read(file: Path, sha256: str, count: int, images: int, classes: int | None, needed: Sequence[str] = ()) -> Rows:

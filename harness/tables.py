@@ -36,7 +36,7 @@ OBJECT = 64
 
 
 def read_table(source: Path | bytes, most_bytes: int = MOST, name: str = "") -> pa.Table:
-    """A Parquet file, or the bytes of one, as a table; what it would take is known before it is unpacked.
+    """A Parquet file, or the bytes of one, as a table; the memory that it takes is checked before it is unpacked.
 
     most_bytes: what the table may take in memory; reading takes up to twice that. Texts in structures and lists count
         as if each were as long as all that differ together. name: of bytes, for messages.
@@ -80,8 +80,8 @@ def check_pages(metadata: pq.FileMetaData, file: BinaryIO) -> None:
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):
             first = chunk.dictionary_page_offset or chunk.data_page_offset
-            found = list(pages(file, min(first, chunk.data_page_offset), first + chunk.total_compressed_size))
-            unpacked, values = (sum(counts) for counts in zip(*found, strict=True)) if found else (0, 0)
+            sizes = list(pages(file, min(first, chunk.data_page_offset), first + chunk.total_compressed_size))
+            unpacked, values = (sum(counts) for counts in zip(*sizes, strict=True)) if sizes else (0, 0)
             if unpacked > chunk.total_uncompressed_size or values > chunk.num_values:
                 raise ValueError(f"the pages of column {chunk.path_in_schema!r} are larger than its footer says")
 
@@ -168,7 +168,7 @@ def joined(batches: list[Rows]) -> Rows:
 
 
 def with_rest(rows: Rows, old: Rows | None) -> Rows:
-    """Rows, and those of an older interim state for images that have not had their turn again."""
+    """Rows, and those of an older interim state for the images that `rows` lacks."""
     if old is None:
         return rows
     rest = ~np.isin(old["id"], rows["id"])
@@ -204,6 +204,6 @@ def known(rows: Rows | None, batch: Batch) -> Columns | None:
 
 
 def of_batch(batch: Batch, condition: Condition, columns: Columns) -> Rows:
-    """The rows of a batch under a condition, with what a suite has seen of it."""
+    """The rows of a batch under a condition: keys, and the columns that the suite observed."""
     keys = {"id": np.array(batch.ids), "condition": np.full(len(batch), condition.name), "label": batch.labels.numpy()}
     return {**keys, **{name: column.numpy() for name, column in columns.items()}}

@@ -21,7 +21,7 @@ BINS = 15
 """Bins of equal width (Guo et al., ICML 2017, section 5)."""
 
 REPLICATES = 2_000
-"""Draws of what chance alone does to the gaps of the bins."""
+"""Draws of the gaps that chance alone makes in the bins."""
 
 CERTAIN = 3.0
 """Standard errors from which on a bin's gap is taken for real, so that chance may shrink it as well as widen it."""
@@ -30,7 +30,7 @@ UNSEEN = 10.0
 """Nats: a confident error, of a true class with a probability of 1 / 22,000."""
 
 LEAST = float(np.finfo(np.float32).tiny)
-"""What a probability of zero counts as: float32 has no smaller normal number, and its logarithm is -87.3."""
+"""Stands in for a probability of zero: float32 has no smaller normal number, and its logarithm is -87.3."""
 
 
 def nll(probability: Floats, condition: str) -> Metric:
@@ -75,7 +75,7 @@ def ece(correct: Bools, confidence: Floats, condition: str) -> Metric:
 
 
 def _by_chance(gaps: Floats, confidence: Floats, bins: NDArray[np.int64]) -> float:
-    """What the sum of a condition's absolute gaps exceeds the true sum by in 2.5 % of all samples.
+    """The excess of a condition's sum of absolute gaps over the true sum, reached in 2.5 % of all samples.
 
     Gaps of bins err independently, normally, with the variance of the answers seen or, if larger, that of answers that
     are right as often as the confidence says. Those that may be 0 are taken to be: there chance only adds.

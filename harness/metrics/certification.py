@@ -139,10 +139,10 @@ def high_probability_accuracy(correct: Bools, radius: Floats, r: float, alpha: f
 
     correct, radius: as in `certified_accuracy`. alpha: the error probability of each certificate.
     """
-    found = certified_accuracy(correct, radius, r, condition)
-    doubt = np.log(1 / RHO) / found.n
-    value = max(0.0, float(found.value - alpha - np.sqrt(alpha * (1 - alpha) * doubt) - doubt / 3))
-    return replace(found, name="certified_accuracy_bound", value=value, interval=(value, 1.0))
+    measured = certified_accuracy(correct, radius, r, condition)
+    doubt = np.log(1 / RHO) / measured.n
+    value = max(0.0, float(measured.value - alpha - np.sqrt(alpha * (1 - alpha) * doubt) - doubt / 3))
+    return replace(measured, name="certified_accuracy_bound", value=value, interval=(value, 1.0))
 
 
 def average_certified_radius(correct: Bools, radius: Floats, largest: float, condition: str) -> Metric:
@@ -166,8 +166,8 @@ def abstention_rate(prediction: Ints, condition: str) -> Metric:
 
     prediction: (N,) ints of `certify`.
     """
-    found = accuracy(prediction == ABSTAIN, condition)
-    return replace(found, name="abstention_rate", higher_is_better=False)
+    rate = accuracy(prediction == ABSTAIN, condition)
+    return replace(rate, name="abstention_rate", higher_is_better=False)
 
 
 def share_of_draws(used: Ints, budget: int, condition: str) -> Metric:
@@ -189,15 +189,15 @@ def curve(correct: Bools, radius: Floats, radii: Sequence[float], alpha: float, 
     ]
 
 
-def envelope(found: Sequence[Metric], radii: Sequence[float]) -> tuple[list[Metric], str]:
+def envelope(metrics: Sequence[Metric], radii: Sequence[float]) -> tuple[list[Metric], str]:
     """Certified accuracy under the best noise level of each radius, and a note that names them.
 
     Selected after the fact, on the very images that it is reported for, and so optimistic; of equally good noise levels
     the first is taken.
 
-    found: holds `certified_accuracy` at all radii under every noise level.
+    metrics: hold `certified_accuracy` at all radii under every noise level.
     """
-    curves = [m for m in found if m.name == "certified_accuracy"]
+    curves = [m for m in metrics if m.name == "certified_accuracy"]
     best = {r: max((m for m in curves if m.condition.endswith(_at("", r))), key=lambda m: m.value) for r in radii}
     named = []
     for level, at in groupby(radii, lambda r: best[r].condition.removesuffix(_at("", r)) if best[r].value else "none"):

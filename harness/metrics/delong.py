@@ -81,7 +81,7 @@ def _finite(scores: ArrayLike, name: str) -> Floats:
 
 @dataclass(frozen=True)
 class Components:
-    """What each image contributes to a mean of D AUROCs, or to a difference of two; see `auroc_metric`.
+    """Contributions of the images to a mean of D AUROCs, or to a difference of two; see `ood.auroc_metric`.
 
     id: (n_id,) mean placements of the ID images over data sets. ood: (n_d,) placements of each data set's images.
     image: as in `Ranked`.

@@ -30,7 +30,7 @@ Bools = NDArray[np.bool_]
 Interval = tuple[float, float]
 
 LEVEL = 0.95
-"""Of every interval, two-sided."""
+"""Confidence level of every interval, two-sided."""
 
 TAIL = (1 - LEVEL) / 2
 

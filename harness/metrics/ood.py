@@ -125,8 +125,8 @@ def compare_auroc(
     """
     a_images, b_images = ({name: np.size(x) for name, x in ood.items()} for ood in (a_ood, b_ood))
     if (np.size(a_id), a_images) != (np.size(b_id), b_images):
-        found = f"{np.size(a_id)} ID and {a_images} OOD images of a, {np.size(b_id)} and {b_images} of b"
-        raise HarnessError(f"A paired comparison needs the same images, but there are {found}.")
+        counts = f"{np.size(a_id)} ID and {a_images} OOD images of a, {np.size(b_id)} and {b_images} of b"
+        raise HarnessError(f"A paired comparison needs the same images, but there are {counts}.")
     a, b = rank_all(a_id, a_ood, images), rank_all(b_id, {name: b_ood[name] for name in a_ood}, images)
     net = Components.of(b) - Components.of(a)
     if min(net.sizes) < 2:
@@ -150,11 +150,12 @@ def summary(id_scores: ArrayLike, ood: Groups, images: Names | None = None) -> l
     named = {name: scores for part in parts.values() for name, scores in part.items()}
     ranked = dict(zip(named, rank_all(id_scores, named, images), strict=True))
     replicates = _bootstrap(ranked)
-    found = []
+    metrics = []
     for condition, part in parts.items():
         data = [ranked[name] for name in part]
-        found += [_auroc_metric(data, condition), *_rate_metrics(data, [replicates[name] for name in part], condition)]
-    return found
+        metrics.append(_auroc_metric(data, condition))
+        metrics += _rate_metrics(data, [replicates[name] for name in part], condition)
+    return metrics
 
 
 def compare(
@@ -177,20 +178,20 @@ def _parts(ood: Groups) -> dict[str, dict[str, ArrayLike]]:
 
 
 def _auroc_metric(ranked: Sequence[Ranked], condition: str) -> Metric:
-    found = Components.of(ranked)
-    return _metric("auroc", condition, found.value, _ends(found, 0.0), found.sizes, True)
+    components = Components.of(ranked)
+    return _metric("auroc", condition, components.value, _ends(components, 0.0), components.sizes, True)
 
 
-def _ends(found: Components, low: float) -> Interval:
+def _ends(components: Components, low: float) -> Interval:
     """95 % interval of a value between `low` and 1."""
-    shares = _beta(found, low, low).ppf(TAIL), _beta(found, 1.0, low).ppf(1 - TAIL)
+    shares = _beta(components, low, low).ppf(TAIL), _beta(components, 1.0, low).ppf(1 - TAIL)
     bottom, top = (round(low + (1 - low) * float(share), DIGITS) for share in shares)
     return bottom, top
 
 
-def _beta(found: Components, limit: float, low: float) -> Any:
+def _beta(components: Components, limit: float, low: float) -> Any:
     """Beta distribution over the range from `low` to 1 that has the moments at a limit."""
-    mean, variance = found.moments(limit)
+    mean, variance = components.moments(limit)
     share = float(np.clip((mean - low) / (1 - low), TINY, 1 - TINY))
     size = share * (1 - share) / max(variance / (1 - low) ** 2, TINY**2) - 1
     return stats.beta(share * size, (1 - share) * size)
@@ -202,12 +203,12 @@ def _rate_metrics(ranked: Sequence[Ranked], replicates: Sequence[Floats], condit
     # The last bits of a sum depend on the processor; which replicates agree should not.
     worst, best = np.mean(replicates, axis=0).round(DIGITS)
     sizes = ranked[0].sizes[0], *(data.sizes[1] for data in ranked)
-    found = []
+    metrics = []
     for k, (name, higher) in enumerate(RATES.items()):
         below, above = (worst, best) if higher else (best, worst)
         ends = [np.quantile(x[:, k], q, method="inverted_cdf") for x, q in ((below, TAIL), (above, 1 - TAIL))]
-        found.append(_metric(name, condition, values[k], (float(ends[0]), float(ends[1])), sizes, higher))
-    return found
+        metrics.append(_metric(name, condition, values[k], (float(ends[0]), float(ends[1])), sizes, higher))
+    return metrics
 
 
 def _metric(name: str, condition: str, value: float, ends: Interval, sizes: Sequence[int], higher: bool) -> Metric:
@@ -241,13 +242,14 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
 
 def _between(counts: Floats, ends: tuple[float, float]) -> Floats:
     """Counts with one more below and above all scores."""
-    found = np.empty(len(counts) + 2)
-    found[1:-1], found[0], found[-1] = counts, *ends
-    return found
+    extended = np.empty(len(counts) + 2)
+    extended[0], extended[-1] = ends
+    extended[1:-1] = counts
+    return extended
 
 
 def rates(inside: Floats, outside: Floats) -> tuple[float, ...]:
-    """The `RATES` of `counts`."""
+    """The `RATES` of (K,) images, or their weights, in and out of distribution at each score, lowest first."""
     ood_positive, id_positive = (inside, outside), (inside[::-1], outside[::-1])
     ood_first, id_first = ([np.cumsum(side) for side in sides] for sides in (ood_positive, id_positive))
     return (
@@ -262,14 +264,14 @@ def _rate(id_scores: ArrayLike, ood_scores: ArrayLike, name: str) -> float:
     return dict(zip(RATES, rates(*rank(id_scores, ood_scores).counts()), strict=True))[name]
 
 
-def _fpr95(positives: Floats, negatives: Floats, found: Floats, flagged: Floats) -> float:
+def _fpr95(positives: Floats, negatives: Floats, detected: Floats, flagged: Floats) -> float:
     """positives, negatives: (K,) images, or their weights, at each threshold, the strictest first.
 
-    found, flagged: their running sums.
+    detected, flagged: their running sums.
     """
-    first = int(np.searchsorted(found / found[-1], RECALL))
+    first = int(np.searchsorted(detected / detected[-1], RECALL))
     # The curve bends after a threshold whose step differs from the next one; both its ends count as bends.
-    while 0 < first < len(found) - 1 and (positives[first], negatives[first]) == (
+    while 0 < first < len(detected) - 1 and (positives[first], negatives[first]) == (
         positives[first + 1],
         negatives[first + 1],
     ):
@@ -277,8 +279,8 @@ def _fpr95(positives: Floats, negatives: Floats, found: Floats, flagged: Floats)
     return float(flagged[first] / flagged[-1])
 
 
-def _aupr(positives: Floats, found: Floats, flagged: Floats) -> float:
+def _aupr(positives: Floats, detected: Floats, flagged: Floats) -> float:
     """Arguments as of `_fpr95`."""
-    precision = found / (found + flagged)
+    precision = detected / (detected + flagged)
     before = np.concatenate(([1.0], precision[:-1]))
-    return float((positives * (precision + before)).sum() / (2 * found[-1]))
+    return float((positives * (precision + before)).sum() / (2 * detected[-1]))

@@ -57,7 +57,7 @@ draws and the largest loss of certified accuracy rises from 0.32 to 0.46 points 
 `benchmarks/sequential.py`; where p = 1 neither changes)."""
 
 PRIOR = (0.5, 0.25)
-"""What is added to the selection's successes and failures to make Pi; the small second number leaves enough weight near
+"""Added to the selection's successes and failures to make Pi; the small second number leaves enough weight near
 probability 1 for the many images that never fail."""
 
 FLAT = 0.1

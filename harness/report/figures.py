@@ -14,11 +14,10 @@ from harness.record import RunRecord
 from harness.report import leaderboard
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-
+"""By file type, the metadata that would differ from run to run."""
 
 COLOURS = 10
-"""How many lines matplotlib gives colours of their own; more are dashed."""
-
+"""Number of lines to which matplotlib gives different colours; further ones are dashed."""
 
 LONGEST = 100
 """Characters of a figure's file name."""
@@ -123,10 +122,10 @@ def scores(cells: Mapping[tuple[str, str], tuple[Any, Mapping[str, Mapping[str, 
         outside = {f"{group}/{name}": values for group, sets in groups.items() for name, values in sets.items()}
         for name, values in outside.items():
             label = np.r_[np.zeros(len(inside)), np.ones(len(values))]
-            flagged, found, _ = roc_curve(label, -np.r_[inside, values])
+            flagged, detected, _ = roc_curve(label, -np.r_[inside, values])
             # As fine as the panel is wide: a curve has a point per image.
-            shown = np.linspace(0, len(found) - 1, min(len(found), 100)).astype(int)
-            right.plot(100 * flagged[shown], 100 * found[shown], label=printable(name), linewidth=1)
+            shown = np.linspace(0, len(detected) - 1, min(len(detected), 100)).astype(int)
+            right.plot(100 * flagged[shown], 100 * detected[shown], label=printable(name), linewidth=1)
         right.plot([0, 100], [0, 100], color="0.8", linewidth=0.8, zorder=0)
         for axes in (left, right):
             axes.set_axis_on()
@@ -149,9 +148,9 @@ def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     files = []
     # A dollar sign in a name starts no formula.
     with mpl.rc_context({"svg.hashsalt": "harness", "text.parse_math": False}):
-        known = entries[0].suite.partition(":")[0] in plugins.suite
+        is_loaded = entries[0].suite.partition(":")[0] in plugins.suite
         # Records outlive the plugin file of their suite; its own kind of figure does not.
-        figure = plugins.suite.configure(entries[0].suite)[1].figure(entries) if known else ranking(entries)
+        figure = plugins.suite.configure(entries[0].suite)[1].figure(entries) if is_loaded else ranking(entries)
         for kind, metadata in METADATA.items():
             files.append(folder / f"{stem}.{kind}")
             with writing(files[-1]) as partial:

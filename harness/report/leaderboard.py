@@ -207,7 +207,7 @@ def spell(metric: Metric | None) -> str:
 
 
 def page(records: Iterable[RunRecord]) -> str:
-    """The whole leaderboard file."""
+    """The text of results/leaderboard.md."""
     parts = [
         "# Leaderboard",
         "",
