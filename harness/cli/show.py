@@ -152,7 +152,6 @@ def leaderboard(
     Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
     """
     from harness import console, plugins
-    from harness.files import writing
     from harness.report import leaderboard as boards
     from harness.report.paper_tables import paper_tables
 
@@ -177,13 +176,22 @@ def leaderboard(
     for table in paper_tables(results, console.leave_out) if published else ():
         console.show(table)
     if write:
-        shipped = [r for r in everything if r.path and not boards.is_local(r.path, results)]
-        with writing(results / "leaderboard.md") as file:
-            file.write_text(boards.page(shipped), encoding="utf-8")
-        console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
+        _write(everything, results)
     if plot:
         from harness.report import figures
 
         # Last, since a figure may need a sample table that is not there.
         for entries in groups:
             console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))
+
+
+def _write(records: list[RunRecord], results: Path) -> None:
+    """Write the leaderboard file from the shipped ones of the records."""
+    from harness import console
+    from harness.files import writing
+    from harness.report import leaderboard as boards
+
+    shipped = [r for r in records if r.path and not boards.is_local(r.path, results)]
+    with writing(results / "leaderboard.md") as file:
+        file.write_text(boards.page(shipped), encoding="utf-8")
+    console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
