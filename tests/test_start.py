@@ -53,6 +53,23 @@ def test_help_and_leaderboards_import_nothing_heavy(command: str, cache: Path) -
     assert done.returncode == 0 and "IMPORTED []" in done.stderr, done.stderr
 
 
+def test_metrics_and_reports_import_no_torch() -> None:
+    program = """
+import importlib, pkgutil, sys
+import harness.metrics, harness.report, harness.samples, harness.types
+for package in (harness.metrics, harness.report):
+    names = [module.name for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
+    assert len(names) > 5, names
+    for name in names:
+        importlib.import_module(name)
+print([name for name in ("torch", "timm", "diffusers", "matplotlib") if name in sys.modules])
+"""
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 @pytest.mark.parametrize("command", [("list",), PAIR])
 def test_lists_and_comparisons_are_remembered(command: tuple[str, ...], cache: Path) -> None:
     first, again = harness(*command, cache=cache), harness(*command, cache=cache)
