@@ -126,7 +126,7 @@ def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
 
 
 def _files_of(record: RunRecord) -> list[str]:
-    """The names and SHA-256s of a record's file and of its sample table; without a table none, which says so later."""
+    """Name and SHA-256 of a record's file and of its sample table; a missing table is an error of the comparison."""
     from harness.files import file_sha256
 
     assert record.path is not None
