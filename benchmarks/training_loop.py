@@ -22,10 +22,11 @@ import torch
 import torch.nn.functional as F
 
 from harness import leaderboard, noise, plugins
-from harness.train import optimize
-from harness.train.build import build, open_training
-from harness.train.loop import Conduct, Progress, Task, train
-from harness.train.parallel import World
+from harness.train.build import build
+from harness.train.engine import optimize
+from harness.train.engine.parallel import World
+from harness.train.input.splits import open_training
+from harness.train.loop import Progress, RunMode, Task, train
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 
@@ -88,7 +89,7 @@ def measure(settings: dict[str, Any], workers: int, steps: int) -> tuple[float, 
         theirs.append(clock - start)
 
     with tempfile.TemporaryDirectory() as folder:
-        train(build(spec, data, World())[0], Path(folder), Conduct(workers=workers, report=between))
+        train(build(spec, data, World())[0], Path(folder), RunMode(workers=workers, report=between))
     return statistics.median(ours[3:]), statistics.median(theirs[3:])
 
 

@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from harness.errors import suggest
 from harness.files import parse_toml, read_limited
-from harness.plugins import suggest
 from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
@@ -73,7 +73,7 @@ def load(name: str, above: tuple[str, ...] = ()) -> Recipe:
     if base.endswith(".toml") and name.endswith(".toml"):
         base = str(Path(name).parent / base)
     if os.path.realpath(base) in map(os.path.realpath, (name, *above)):
-        raise HarnessError(f"The recipe {name!r} is like {base!r}, which starts from {name!r}. Mend one `like`.")
+        raise HarnessError(f"The recipe {name!r} is like {base!r}, which starts from {name!r}. Fix one `like`.")
     try:
         started = load(base, (*above, name))
     except HarnessError as error:

@@ -1,4 +1,4 @@
-"""What decides a training run: one dataclass, whose fields are also the options of ``harness train``."""
+"""The specification of a training: one dataclass, whose fields are also the options of ``harness train``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.errors import HarnessError
 
 
 def default_denoisers() -> list[str]:
-    """The architectures that ``--denoiser`` alone may mean: those marked as the default, or else all; hopefully one."""
+    """Architectures that ``--denoiser`` alone may mean: those marked as the default, or else all."""
     from harness import plugins
 
-    known = [entry for entry in plugins.architecture.entries() if entry.facts.get("kind") == "denoiser"]
-    return [entry.name for entry in known if entry.facts.get("default")] or [entry.name for entry in known]
+    denoisers = [entry for entry in plugins.architecture.entries() if entry.facts.get("kind") == "denoiser"]
+    return [entry.name for entry in denoisers if entry.facts.get("default")] or [entry.name for entry in denoisers]
 
 
 def denoisers_of(dataset: str) -> list[str]:
@@ -37,7 +37,7 @@ TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
 
 
 LARGEST = 2**31 - 1
-"""Most that a whole number may be where nothing else is said: counts and sides of images."""
+"""Largest value of a whole number that has no limit of its own: counts and sides of images."""
 CHOICES = {
     "extra_as": ("union", "terms"),
     "loss": ("ce", "bce"),
@@ -50,7 +50,7 @@ CHOICES = {
 class TrainSpec:
     """Everything that decides the weights. `harness.train.resolve` fills in what is None or empty.
 
-    What comes out, a classifier or a denoiser, is a fact of the architecture.
+    The kind of network, a classifier or a denoiser, is a fact of the architecture.
     """
 
     model: str
@@ -127,13 +127,13 @@ class TrainSpec:
             raise HarnessError(
                 f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here."
             )
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise HarnessError(f"{flag(name)} {getattr(self, name)!r} is none of {', '.join(known)}.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise HarnessError(f"{flag(name)} {getattr(self, name)!r} must be one of {', '.join(choices)}.")
 
     @property
     def kind(self) -> str:
-        """What comes out: a fact of the architecture's decorator, "classifier" where it says nothing."""
+        """Kind of network, by the architecture's decorator; "classifier" by default."""
         return str(self.architecture.get("kind", "classifier"))
 
     @property
@@ -151,14 +151,16 @@ class TrainSpec:
         return "+".join([*parts, *filter(None, [self.objective])])
 
     def command(self, files: Sequence[str] = ()) -> str:
-        """The command that makes these weights again, every number and the device spelled out.
+        """The command that makes these weights again, with every number and the device spelled out.
 
-        files: options that name a user's files, which are no settings.
+        files: options that name a user's files and are no settings.
         """
+        from harness.train.kinds import kind_of  # torch stands behind it
+
         short = default_denoisers() == [self.model]
         words = ["harness", "train", *(["--denoiser"] if short else ["--model", self.model])]
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
-        if not (self.diffaug or self.kind == "time-conditioned") or denoisers_of(self.dataset) == [self.diffusion]:
+        if not kind_of(self).needs_denoiser(self) or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion
         recipe = self.architecture.get("recipe", {})
         implied["augment"] = recipe.get("augment", "none")

@@ -25,9 +25,9 @@ from torch import Tensor
 from harness import noise, plugins, record
 from harness.data import open_dataset, resized
 from harness.data.contents import check_counted
-from harness.deepaugment import Distorter, configured
 from harness.errors import Notice
 from harness.files import check_writable, parse_json, read_limited, sweep, writing
+from harness.train.augment.deepaugment import Distorter, configured
 from harness.types import Dataset, HarnessError
 
 MANIFEST = "deepaugment.json"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from harness.files import parse_json, read_limited, writing
-from harness.train.parallel import World
-from harness.train.step import Plan
+from harness.train.engine.parallel import World
+from harness.train.input.plan import Plan
 from harness.types import HarnessError
 
 EVERY = 20

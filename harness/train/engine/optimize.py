@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.plugins import suggest
+from harness.errors import suggest
 from harness.train.spec import TrainSpec, flag
 from harness.types import HarnessError
 
@@ -64,4 +64,4 @@ def learning_rate(spec: TrainSpec, epoch: float) -> float:
         return 1.0
     if name == "step" and every.isdecimal() and len(every) < 10 and int(every):
         return float(0.1 ** (int(epoch) // int(every)))
-    raise HarnessError(f"--schedule {spec.schedule!r} is none of cosine, constant and step:N.")
+    raise HarnessError(f"--schedule {spec.schedule!r} must be one of cosine, constant, step:N.")
