@@ -167,11 +167,11 @@ def corner_colours(step: Step) -> list[tuple[int, ...]]:
 def test_networks_that_distort_copies_see_whole_pictures(few: ArrayDataset) -> None:
     """As torchvision's Resize makes them for the published programs."""
     data: Any = Pictures(few.name, few.ids, few.pixels, few.labels, 10, Geometry(32, 32, "bilinear"))
-    found = list(offline._whole(data, [3, 5], 24))
+    found = list(offline._uncropped(data, [3, 5], 24))
     for row, image in zip((3, 5), found, strict=True):
         assert torch.equal(image, to_tensor(Resize(24)(data.picture(row)))) and image.shape == (3, 30, 24)
-    assert next(offline._whole(data, [3], None)).shape == (3, 40, 32), "any size: the data set's shorter side"
-    assert torch.equal(next(offline._whole(few, [3], 32)), few.read([3]).images[0])
+    assert next(offline._uncropped(data, [3], None)).shape == (3, 40, 32), "any size: the data set's shorter side"
+    assert torch.equal(next(offline._uncropped(few, [3], 32)), few.read([3]).images[0])
 
 
 def test_workers_prepare_what_the_process_itself_would(few: ArrayDataset) -> None:

@@ -1,4 +1,4 @@
-"""From a resolved specification to what the loop needs: every part found and checked before the first step."""
+"""Build the task of a specification: every part is looked up and checked before the first step."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         denoiser=frozen.inputs.denoiser,
         conditional=frozen.inputs.conditional,
         deepaugment=distorter.provenance.sha256 if distorter and distorter.provenance else None,
-        init=start_from(built.network, spec, built.facts["arguments"], data) if spec.init else None,
+        init=start_from(built.network, spec, built.arguments, data) if spec.init else None,
         copies={copy.number: copy.copy.sha256 for copy in paired},
     )
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
@@ -66,12 +66,10 @@ def _header(spec: TrainSpec, kind: NetworkKind, built: Built, inputs: Inputs, da
         "dataset": spec.dataset,
         "kind": kind.loads_as or kind.name,
     }
-    weights = inputs.weights
-    facts = {**built.facts, **weights}
-    header |= {name: facts[name] for name in kind.header if name in facts}
-    header |= {name: weights[name] for name in ("deepaugment_sha256",) if name in weights}
+    facts = {"arguments": built.arguments, **built.facts, **inputs.weights}
+    header |= {name: facts[name] for name in (*kind.header, "deepaugment_sha256") if name in facts}
     header |= header_classes(header, data)
-    return header | {name: weights[name] for name in ("init_sha256",) if name in weights}
+    return header | ({"init_sha256": inputs.init} if inputs.init else {})
 
 
 def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:

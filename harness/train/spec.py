@@ -54,7 +54,7 @@ class TrainSpec:
     """
 
     model: str
-    dataset: str = option("digits", "What to train on: see harness list datasets.", TASK)
+    dataset: str = option("digits", "Training data: see harness list datasets.", TASK)
     data: str = option("", "Folder of the data, for data sets that read one.", TASK)
     init: str = option("", "Checkpoint to start from, by name or path, instead of random weights.", TASK)
     data_extra: tuple[str, ...] = option(
@@ -67,14 +67,14 @@ class TrainSpec:
     smoothing: float = option(0.0, "Label smoothing.", TERMS, min=0, max=1)
     augmix: bool = option(False, "AugMix: two mixed views and Jensen-Shannon consistency.", TERMS)
     augmix_severity: float = option(
-        3.0, "Of its operations: 3 for small images, 1 for ImageNet.", TERMS, min=0.1, max=10
+        3.0, "Severity of the operations of AugMix: 3 for small images, 1 for ImageNet.", TERMS, min=0.1, max=10
     )
     jsd: float = option(12.0, "Weight of the consistency term.", TERMS, min=0)
     deepaugment: str = option("", "DeepAugment on the fly through NETWORK: see harness list distorters.", TERMS)
-    deepaugment_share: float = option(0.5, "Share of the images that it distorts.", TERMS, min=0, max=1)
-    objective: str = option("", "Of time-conditioned classifiers. noisy: sees x_t; da: and its denoised image.", TERMS)
-    noise_schedule: str = option("linear", "Of denoisers, 1000 steps: linear or cosine.", TERMS)
-    consistency_radius: int = option(0, "Their consistency between times at most this far apart; 0: none.", TERMS)
+    deepaugment_share: float = option(0.5, "Share of the images that DeepAugment distorts.", TERMS, min=0, max=1)
+    objective: str = option("", "For time-conditioned classifiers. noisy: sees x_t; da: also its denoising.", TERMS)
+    noise_schedule: str = option("linear", "Noise schedule of denoisers over 1000 steps: linear or cosine.", TERMS)
+    consistency_radius: int = option(0, "Largest distance of times with consistent predictions; 0: none.", TERMS)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)
     diffusion: str = option("", "Denoiser, by name or path. [default: the data set's]", DIFFAUG)
@@ -83,7 +83,7 @@ class TrainSpec:
     )
     diffaug_sampler: str = option("ddim", "Reverse step: ddim, or dpm2 for DPM-Solver-2.", DIFFAUG)
     conditional: str = option("", "Class-conditional denoiser to mix in, by name or path.", DIFFAUG)
-    conditional_weight: float = option(0.0, "Its weight lambda in the noise prediction.", DIFFAUG, min=0, max=1)
+    conditional_weight: float = option(0.0, "Weight lambda of --conditional.", DIFFAUG, min=0, max=1)
 
     augment: str = option("", "Augmentation of every image: see harness list augmentations.", AUGMENT)
     image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0, max=2**14)
@@ -91,16 +91,22 @@ class TrainSpec:
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
 
-    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=1, max=10**6)
-    batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=1)
+    epochs: int | None = option(
+        None,
+        "Default, here and below: the number of the recipe.",
+        OPTIMISER,
+        min=1,
+        max=10**6,
+    )
+    batch_size: int | None = option(None, "Images of a whole step, in all processes.", OPTIMISER, min=1)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
     optimizer: str = option("adamw", "Any first-order one of timm's: adamw, sgd, lamb, ...", OPTIMISER)
     lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
     schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
     momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
     beta2: float = option(0.99, "Second beta of Adam and its kind, below 1.", OPTIMISER, min=0, max=1)
-    weight_decay: float | None = option(None, "Of matrices and kernels.", OPTIMISER, min=0)
-    decay: str = option("matrices", "What decays: matrices; all; or timm, matrices but for embeddings.", OPTIMISER)
+    weight_decay: float | None = option(None, "Weight decay of matrices and kernels.", OPTIMISER, min=0)
+    decay: str = option("matrices", "Decaying weights: matrices; all; or timm, matrices except embeddings.", OPTIMISER)
     warmup: int | None = option(None, "Epochs of linear warm-up.", OPTIMISER, min=0)
     clip: float = option(1.0, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
     drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)

@@ -80,7 +80,7 @@ class Link(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """All that is random about one image: chains of operations, their weights (of sum 1), and m, their joint share."""
+    """The random part of one image: chains of operations, their weights (of sum 1), and m, their joint share."""
 
     chains: list[list[Link]]
     weights: list[float]
@@ -129,7 +129,7 @@ class AugMix:
         return mix(images, torch.from_numpy(chains).movedim(-1, 2), mixtures)
 
     def draw(self, rng: np.random.Generator) -> Mixture:
-        """What is to happen to one image."""
+        """One image's chains and weights."""
         names = list(operations())
 
         def link() -> Link:
@@ -143,7 +143,7 @@ class AugMix:
 
 
 def run_chains(pictures: np.ndarray, chains: Sequence[Sequence[Sequence[Link]]]) -> np.ndarray:
-    """Pictures (B, H, W, 3) uint8, with as many chains for each, to what comes out: (chains, B, H, W, 3) uint8."""
+    """Pictures (B, H, W, 3) uint8 through equally many chains each: (chains, B, H, W, 3) uint8."""
     done = np.empty((len(chains[0]), *pictures.shape), np.uint8)
 
     def run(b: int) -> None:

@@ -17,7 +17,7 @@ from harness.types import Dataset, HarnessError
 def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any], data: Dataset) -> str:
     """Load the weights of ``--init`` into the network, which was built with these arguments; their SHA-256.
 
-    Classes are found by name where both sides have names; raises HarnessError for others, or more or fewer.
+    Classes are matched by name where both sides have names. Raises HarnessError for weights of other classes.
     """
     source, info = kind_of(spec).init(spec.init)
     architecture = info.details.get("architecture", spec.model)

@@ -22,7 +22,7 @@ from harness.types import Dataset, Weights
 
 def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     """The network, which takes no arguments."""
-    return Built(build_body(spec, {}), Reconstruction(), {"arguments": {}})
+    return Built(build_body(spec, {}), Reconstruction(), {})
 
 
 def reconstruction_error(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     network = ImageClassifier(body, *normalisation(body))
     _check_network(network, spec, data)
     sizes = {"sizes": [[spec.image_size] * 2]} if spec.image_size else {}
-    return Built(network, objective, {"arguments": built_with, **sizes})
+    return Built(network, objective, built_with, sizes)
 
 
 def terms(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> list[Term]:

@@ -27,13 +27,13 @@ ERROR_TIMES = (50, 150, 250, 350, 450, 700)
 
 
 def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
-    """The network, told the class if the architecture is conditional."""
+    """The network, with the class as an input if the architecture is conditional."""
     entry = plugins.architecture[spec.model]
     conditional = bool(entry.facts.get("conditional"))
     arguments = {"num_classes": data.num_classes} if conditional else {}
     network = entry.build(**arguments)
-    facts = {"arguments": arguments, "schedule": spec.noise_schedule, "steps": DIFFUSION_STEPS}
-    return Built(network, NoisePrediction(Denoiser(network, schedule(spec)), conditional), facts)
+    objective = NoisePrediction(Denoiser(network, schedule(spec)), conditional)
+    return Built(network, objective, arguments, {"schedule": spec.noise_schedule, "steps": DIFFUSION_STEPS})
 
 
 def schedule(spec: TrainSpec) -> Schedule:
@@ -44,7 +44,7 @@ def schedule(spec: TrainSpec) -> Schedule:
 def denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:
     """Root mean squared error, on the scale of [0, 1], of test images denoised in one step from each time.
 
-    A class-conditional network is told each image's class.
+    A class-conditional network gets each image's class.
     """
     denoiser = Denoiser(place(network, device), schedule(spec))
     conditional = bool(spec.architecture.get("conditional"))

@@ -1,4 +1,4 @@
-"""Frozen denoisers that a training looks at: found, checked and placed on its device."""
+"""Frozen denoisers that a training looks at: look them up, check them, place them on the device."""
 
 from __future__ import annotations
 

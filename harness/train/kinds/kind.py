@@ -18,11 +18,15 @@ from harness.types import Dataset, Weights
 
 @dataclass(frozen=True)
 class Built:
-    """A network to train, its objective, and facts about them for the header of the checkpoint, by field name."""
+    """A network to train and its objective.
+
+    arguments: of the architecture's builder. facts: further fields of the checkpoint's header, by name.
+    """
 
     network: nn.Module
     objective: Objective
-    facts: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _never(spec: TrainSpec) -> bool:
@@ -39,7 +43,7 @@ class NetworkKind:
     measure: entries of the card on the quality of a trained network: (spec, network, test images, device).
     outcome: a sentence on these entries, from the card.
     use: a command that uses the result, with {} for its folder.
-    header: names of this kind's own header fields, in the order of the shipped checkpoints.
+    header: header fields of this kind, "arguments" among them, in the order of the shipped checkpoints.
     options: options that this kind understands and some other kind does not.
     beside: options of these that mean nothing without another one: {option: the other}.
     needs_denoiser: whether a specification looks at a frozen denoiser.

@@ -29,7 +29,7 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     arguments = {"num_classes": data.num_classes, "in_channels": CHANNELS[spec.objective]}
     body = plugins.architecture[spec.model].build(**arguments)
     network = TimeConditionedClassifier(body, denoised=spec.objective == "da")
-    return Built(network, objective, {"arguments": arguments, "objective": spec.objective})
+    return Built(network, objective, arguments, {"objective": spec.objective})
 
 
 TIME_CONDITIONED = register(

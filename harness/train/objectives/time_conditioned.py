@@ -37,7 +37,7 @@ class TimeConditioned:
     The consistency term is KL(p_s || p_t) with s the smaller of the two times and no gradient through p_s: the less
     noisy image shows more, so its prediction is the target, as that of the weakly augmented image is in FixMatch (Sohn
     et al., NeurIPS 2020). In this direction the best p_t is the mean of the targets over all images that x_t may have
-    come from; a symmetric divergence would also blur p_s. The authors' own form is not known to us: reviews of an
+    come from; a symmetric divergence would also blur p_s. The authors' own form is unpublished: reviews of an
     earlier version of the paper speak of FixMatch with its pseudo-labels.
     """
 
@@ -72,12 +72,13 @@ class TimeConditioned:
         key: Key = {"seed": step.seed, "samples": batch.ids, "draw": step.epoch}
         t = noise.integers(*self.times, purpose="guidance-time", **key).to(self.device)
         eps = noise.gaussian(batch.images.shape[1:], purpose="guidance-noise", **key).to(self.device)
-        known = torch.tensor([self.labelled is None or name in self.labelled for name in batch.ids], device=self.device)
-        rest = ~known if self.consistency_radius else torch.zeros_like(known)
+        has_label = [self.labelled is None or name in self.labelled for name in batch.ids]
+        learn = torch.tensor(has_label, device=self.device)
+        rest = ~learn if self.consistency_radius else torch.zeros_like(learn)
         near = self._near(t, key)[rest]
         images, noises = (torch.cat([rows, rows[rest]]) for rows in (batch.images, eps))
         at_t, at_near = self._classify(network, images, torch.cat([t, near]), noises, timer).split([len(t), len(near)])
-        losses = F.cross_entropy(at_t[known], batch.labels[known], label_smoothing=self.smoothing, reduction="none")
+        losses = F.cross_entropy(at_t[learn], batch.labels[learn], label_smoothing=self.smoothing, reduction="none")
         terms = {"ce": _mean(losses)}
         if self.consistency_radius:
             terms["consistency"] = self.weight * _mean(divergence(at_t[rest], t[rest], at_near, near))
