@@ -3,7 +3,7 @@
     python benchmarks/training_loop.py [--steps 30] [--write]
 
 The bare loop has one batch in memory, augmented and ready: forward, backward and step of the optimiser, and for DiffAug
-the denoiser on noise drawn beforehand. Both are timed in turns in one process, a step at a time, so that what else the
+the denoiser on pre-generated noise. Both are timed in turns in one process, a step at a time, so that what else the
 machine does falls on both. The image operations of AugMix are no part of the bare loop; with `--workers 1` a process of
 its own prepares them ahead.
 """
@@ -44,10 +44,8 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
 def bare(task: Task) -> Iterator[None]:
     """Steps of the same work with nothing around it."""
     step = task.feed[0].to("cpu")
-    network, optimizer = (
-        task.network.train().to(memory_format=torch.channels_last),
-        optimize.build(task.spec, task.network),
-    )
+    network = task.network.train().to(memory_format=torch.channels_last)
+    optimizer = optimize.build(task.spec, task.network)
     images, labels = step.augmented.images, step.augmented.labels
     objective: Any = task.objective
     terms = getattr(objective, "terms", ())
