@@ -1,7 +1,7 @@
 """Classifiers for guidance over several training seeds: does it help to see the denoised image, or unlabelled ones?
 
     python benchmarks/guidance.py train [--seeds 0,1,2]         # an hour and a half on two cores, into runs/guidance
-    python benchmarks/guidance.py score                         # evaluates what is trained, for results/guidance.csv
+    python benchmarks/guidance.py score                         # evaluates finished ones, for results/guidance.csv
     python benchmarks/guidance.py table > results/guidance.md   # compares over seeds, from that file alone
 
 The laptop's Table 4 of the DiffAug paper: a "noisy" classifier sees x_t, a "DA" one its one-step denoising too. "tenth"

@@ -2,8 +2,8 @@
 
 Programs that compare ways of training, zoo.py and guidance.py, declare a `Study` and get their command line from it:
 
-    train [--seeds 0,1,2]   # what is not trained yet, into runs/NAME
-    score                   # evaluates what is trained, for results/NAME.csv
+    train [--seeds 0,1,2]   # trains the missing classifiers, into runs/NAME
+    score                   # evaluates the finished trainings, for results/NAME.csv
     table                   # compares over seeds, from that file alone
 
 A training that is finished is not done again, and one that was stopped goes on. Start `train` once per core, with
@@ -36,7 +36,7 @@ FACTS = ["classifier", "seed", "sha256", "seconds"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A share that every training is asked for: a metric of a suite, under a method, on every k-th image."""
+    """A column of the tables: a metric of a suite, under a method, on every k-th image."""
 
     name: str
     suite: str
@@ -47,16 +47,16 @@ class Cell:
 
     @property
     def run(self) -> tuple[str, str, int, str | None]:
-        """What cells that come out of one record share."""
+        """Key of the record: cells with the same key come from one record."""
         return self.suite, self.method, self.every, self.denoiser
 
 
 @dataclass(frozen=True)
 class Study:
-    """Ways of training, and what to compare.
+    """Ways of training, and the comparisons between them.
 
     chains: names and options of `harness train`; those of one chain go on from one another, as NAME-{seed}.
-    pairs: (before, after) whose difference is of interest. equal: those of them whose mean is, with its name.
+    pairs: (before, after) to compare. equal: by name, pairs whose mean difference is a row of its own.
     """
 
     name: str
@@ -68,22 +68,22 @@ class Study:
     equal: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
 
     @property
-    def kept(self) -> Path:
-        """The file that ships, a row per training."""
+    def table_file(self) -> Path:
+        """The CSV file that ships, a row per training."""
         return RESULTS / f"{self.name}.csv"
 
     @property
     def names(self) -> list[str]:
-        """Of all ways of training."""
+        """Names of all ways of training."""
         return [name for chain in self.chains for name, _ in chain]
 
     @property
     def columns(self) -> list[str]:
-        """Of the cells."""
+        """Names of the cells."""
         return [cell.name for cell in self.cells]
 
     def train(self, out: Path, seeds: Sequence[int]) -> None:
-        """Train what is not there yet and what no other process is at."""
+        """Train the missing classifiers that no other process is training."""
         out.mkdir(parents=True, exist_ok=True)
         for seed in seeds:
             for chain in self.chains:
@@ -92,7 +92,7 @@ class Study:
                         _train(out, f"{name}-{seed}", [text.format(seed=seed) for text in options], seed)
 
     def finished(self, out: Path, seeds: Sequence[int]) -> Iterator[tuple[str, int, Path]]:
-        """Name, seed and folder of what is trained."""
+        """Name, seed and folder of each finished training."""
         for seed in seeds:
             for name in self.names:
                 folder = out / f"{name}-{seed}"
@@ -101,43 +101,46 @@ class Study:
 
     def score(self, out: Path, seeds: Sequence[int]) -> None:
         """Add the finished trainings to the file that ships, with a fraction for each cell."""
-        there = self.read() if self.kept.is_file() else []
-        found: dict[str, dict[str, str]] = {}
+        earlier = self.read() if self.table_file.is_file() else []
+        rows_by_folder: dict[str, dict[str, str]] = {}
         for name, seed, folder in self.finished(out, seeds):
             card = json.loads((folder / "card.json").read_text())
             facts = (name, str(seed), card["sha256"], str(card["seconds"]))
-            found[str(folder)] = dict(zip(FACTS, facts, strict=True))
-        if not found:  # a run without names would be of the bundled classifiers
+            rows_by_folder[str(folder)] = dict(zip(FACTS, facts, strict=True))
+        if not rows_by_folder:  # a run without names would be of the bundled classifiers
             raise HarnessError(f"Nothing is trained in {out} yet. Train first, or give the folder with --out.")
         for suite, method, every, denoiser in dict.fromkeys(cell.run for cell in self.cells):
-            spec = RunSpec(suite, tuple(found), (method,), denoiser=denoiser, every=every)
+            spec = RunSpec(suite, tuple(rows_by_folder), (method,), denoiser=denoiser, every=every)
             for path in evaluate.run(evaluate.prepare(spec, out / "results")):
                 entry = record.load(path)
                 for cell in self.cells:
                     if cell.run == (suite, method, every, denoiser):
                         metric = entry.metric(*cell.metric)
                         assert metric is not None, (path, cell)
-                        found[entry.model.name][cell.name] = str(metric.value)
-        rows = {_key(row): row for row in [*there, *found.values()]}
-        with self.kept.open("w", newline="") as file:
+                        rows_by_folder[entry.model.name][cell.name] = str(metric.value)
+        rows = {_key(row): row for row in [*earlier, *rows_by_folder.values()]}
+        with self.table_file.open("w", newline="") as file:
             writer = csv.DictWriter(file, [*FACTS, *self.columns], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows[key] for key in sorted(rows))
 
     def read(self, file: Path | None = None) -> list[dict[str, str]]:
         """The rows of the file that ships, or of another; raises HarnessError where they are not of this study."""
-        kept, header = file or self.kept, [*FACTS, *self.columns]
-        with kept.open(newline="") as opened:
-            found = csv.DictReader(opened)
-            if found.fieldnames != header:
-                raise HarnessError(f"{kept} has other columns than {', '.join(header)}. Move it away and score again.")
-            rows = list(found)
+        path = file or self.table_file
+        header = [*FACTS, *self.columns]
+        with path.open(newline="") as opened:
+            reader = csv.DictReader(opened)
+            if reader.fieldnames != header:
+                raise HarnessError(f"{path} has other columns than {', '.join(header)}. Move it away and score again.")
+            rows = list(reader)
         for number, row in enumerate(rows, 2):
-            known = row["classifier"] in self.names and row.keys() == set(header)
-            if not known or not all(_is_number(row[column]) for column in ("seed", "seconds", *self.columns)):
-                raise HarnessError(f"{kept}, line {number}: no classifier of ours, or a cell too few. Remove the line.")
+            complete = row["classifier"] in self.names and row.keys() == set(header)
+            if not complete or not all(_is_number(row[column]) for column in ("seed", "seconds", *self.columns)):
+                raise HarnessError(
+                    f"{path}, line {number}: not a classifier of this study, or a cell too few. Remove the line."
+                )
         if len({_key(row) for row in rows}) < len(rows):
-            raise HarnessError(f"{kept} has a training twice. Remove a line.")
+            raise HarnessError(f"{path} has a training twice. Remove a line.")
         return rows
 
     def tables(self, rows: Sequence[Mapping[str, str]]) -> list[Table]:
@@ -145,7 +148,7 @@ class Study:
         values: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.names}
         for row in rows:
             values[row["classifier"]][row["seed"]] = 100 * np.array([float(row[column]) for column in self.columns])
-        means = [[name, *self._spelt(list(by.values()), bounds=(0, 100))] for name, by in values.items()]
+        means = [[name, *self._spell_row(list(by.values()), bounds=(0, 100))] for name, by in values.items()]
         hours = sum(float(row["seconds"]) for row in rows) / 3600
         work = f"{len(rows)} trainings, {hours:.1f} hours of one core."
         caption = f"Percent, with a 95 % t interval over trainings. {work}"
@@ -154,14 +157,14 @@ class Study:
             each = [_paired(values[before], values[after]) for before, after in pairs]
             shared = sorted(set.intersection(*map(set, each)))
             gains[name] = {seed: np.mean([by[seed] for by in each], axis=0) for seed in shared}
-        differences = [[pair, *self._spelt(list(by.values()), "+")] for pair, by in gains.items()]
+        differences = [[pair, *self._spell_row(list(by.values()), "+")] for pair, by in gains.items()]
         note = "Points, paired by seed, with a 95 % t interval over trainings, on one and the same test set."
         return [
             Table(self.title, ["classifier", *self.columns, "n"], means, caption),
             Table(self.question, ["pair", *self.columns, "n"], differences, note),
         ]
 
-    def _spelt(
+    def _spell_row(
         self, values: Sequence[np.ndarray], sign: str = "", bounds: tuple[float, float] = (-100, 100)
     ) -> list[str]:
         """For each cell the mean over trainings with its t interval within bounds, then the number of trainings."""

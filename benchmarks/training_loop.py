@@ -3,7 +3,7 @@
     python benchmarks/training_loop.py [--steps 30] [--write]
 
 The bare loop has one batch in memory, augmented and ready: forward, backward and step of the optimiser, and for DiffAug
-the denoiser on noise drawn beforehand. Both are timed in turns in one process, a step at a time, so that what else the
+the denoiser on pre-generated noise. Both are timed in turns in one process, a step at a time, so that what else the
 machine does falls on both. The image operations of AugMix are no part of the bare loop; with `--workers 1` a process of
 its own prepares them ahead.
 """
@@ -23,10 +23,11 @@ import torch.nn.functional as F
 
 from harness import noise, plugins
 from harness.report.table import Table, markdown
-from harness.train import optimize
-from harness.train.build import build, open_training
-from harness.train.loop import Conduct, Progress, Task, train
-from harness.train.parallel import World
+from harness.train.build import build
+from harness.train.engine import optimize
+from harness.train.engine.parallel import World
+from harness.train.input.splits import open_training
+from harness.train.loop import Progress, RunMode, Task, train
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 
@@ -44,10 +45,8 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
 def bare(task: Task) -> Iterator[None]:
     """Steps of the same work with nothing around it."""
     step = task.feed[0].to("cpu")
-    network, optimizer = (
-        task.network.train().to(memory_format=torch.channels_last),
-        optimize.build(task.spec, task.network),
-    )
+    network = task.network.train().to(memory_format=torch.channels_last)
+    optimizer = optimize.build(task.spec, task.network)
     images, labels = step.augmented.images, step.augmented.labels
     objective: Any = task.objective
     terms = getattr(objective, "terms", ())
@@ -89,7 +88,7 @@ def measure(settings: dict[str, Any], workers: int, steps: int) -> tuple[float, 
         theirs.append(clock - start)
 
     with tempfile.TemporaryDirectory() as folder:
-        train(build(spec, data, World())[0], Path(folder), Conduct(workers=workers, report=between))
+        train(build(spec, data, World())[0], Path(folder), RunMode(workers=workers, report=between))
     return statistics.median(ours[3:]), statistics.median(theirs[3:])
 
 

@@ -1,7 +1,7 @@
 """The ten classifiers of the paper at laptop size, over several training seeds: what does DiffAug add to each?
 
     python benchmarks/zoo.py train [--seeds 0,1,2]      # about three and a half hours on two cores, into runs/zoo
-    python benchmarks/zoo.py score                      # evaluates what is trained, for results/zoo.csv
+    python benchmarks/zoo.py score                      # evaluates the finished trainings, for results/zoo.csv
     python benchmarks/zoo.py table > results/zoo.md     # compares over seeds, from that file alone
     python benchmarks/zoo.py ship                       # the ten of seed 0 become registry/checkpoints/digits-*
 
@@ -34,7 +34,7 @@ CONTROLLED = [(f"{name}+extra", f"{name}+diffaug") for name in GOES_ON]
 
 
 def _longer(name: str, options: list[str]) -> list[tuple[str, list[str]]]:
-    """A training, and what goes on from it without and with DiffAug."""
+    """A training, and its continuations without and with DiffAug."""
     start = ["--init", f"{name}-{{seed}}", *LONGER]
     return [
         (name, options),

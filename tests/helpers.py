@@ -51,5 +51,5 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training run keeps its state after every step, however long that takes."""
-    monkeypatch.setattr("harness.train.state.SAVE_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr("harness.train.state.SHARE_OF_TIME", float("inf"))
+    monkeypatch.setattr("harness.train.engine.state.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("harness.train.engine.state.SHARE_OF_TIME", float("inf"))

@@ -23,8 +23,9 @@ from PIL import Image
 from scipy import stats
 
 from harness import noise
-from harness.train import augmix
-from harness.train.augmix import AugMix, Link, Mixture, jensen_shannon, operations
+from harness.train.augment import augmix
+from harness.train.augment.augmix import AugMix, Link, Mixture, operations
+from harness.train.objectives.consistency import jensen_shannon
 from harness.types import HarnessError
 
 DATA = Path(__file__).parent / "data"

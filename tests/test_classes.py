@@ -26,8 +26,9 @@ from harness.data.classes import names_of, naming_of, numbered, places
 from harness.record import RunRecord
 from harness.report.selection import check_pairable
 from harness.train import run as training
-from harness.train.build import build, open_training
-from harness.train.parallel import World
+from harness.train.build import build
+from harness.train.engine.parallel import World
+from harness.train.input.splits import open_training
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.types import Geometry, HarnessError, RunSpec

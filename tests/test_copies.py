@@ -16,17 +16,22 @@ from PIL import Image
 from torchvision.transforms import Resize
 from torchvision.transforms.functional import to_tensor
 
-from harness import distorted, plugins, weights
+from harness import plugins, weights
 from harness.classifier import fitted
 from harness.data import ArrayDataset, decoded, open_pictures
-from harness.train import copies, estimate, recipes
-from harness.train.build import build, open_training, planned
-from harness.train.copies import Matched, Union
+from harness.train import estimate, recipes
+from harness.train.augment import offline
+from harness.train.build import build, planned
+from harness.train.engine.parallel import World
+from harness.train.input import copies
+from harness.train.input.copies import PairedCopy, WithCopies
+from harness.train.input.feed import TrainFeed
+from harness.train.input.plan import Plan
+from harness.train.input.splits import open_training
 from harness.train.loop import _passes
-from harness.train.parallel import World
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
-from harness.train.step import Feed, Plan, Step
+from harness.train.step import Step
 from harness.types import Absent, Batch, Geometry, HarnessError
 
 
@@ -46,7 +51,7 @@ def spec(**changes: Any) -> TrainSpec:
 
 
 def test_a_union_has_every_image_and_knows_its_original(few: ArrayDataset, folder: Path) -> None:
-    union = Union(few, copies.opened(few, [str(folder)]))
+    union = WithCopies(few, copies.open_copies(few, [str(folder)]))
     assert len(union.ids) == len(set(union.ids)) == 80
     batch = union.read(range(80))
     originals = torch.tensor(union.originals)
@@ -58,7 +63,7 @@ def test_a_union_has_every_image_and_knows_its_original(few: ArrayDataset, folde
 
 
 def test_the_denoised_branch_of_a_copy_starts_from_its_original(few: ArrayDataset, folder: Path) -> None:
-    union: Any = Union(few, copies.opened(few, [str(folder)]))
+    union: Any = WithCopies(few, copies.open_copies(few, [str(folder)]))
     task, _ = build(spec(diffaug=True), union, World())
     assert task.feed.plan.images == 80
     seen = 0
@@ -89,25 +94,25 @@ def test_copies_as_terms_are_sums_of_cross_entropies(few: ArrayDataset, folder: 
 def test_a_copy_must_be_whole_and_of_the_same_classes(few: ArrayDataset, folder: Path, tmp_path: Path) -> None:
     next(folder.glob("*/digits-1071.png")).unlink()
     with pytest.raises(HarnessError, match=r"lacks copies of 1 of 40.*--extra-as union"):
-        Matched(few, copies.opened(few, [str(folder)])[0])
+        PairedCopy(few, copies.open_copies(few, [str(folder)])[0])
     (folder / "owl").mkdir()
     with pytest.raises(HarnessError, match=r"No images in .*owl"):
-        copies.opened(few, [str(folder)])
+        copies.open_copies(few, [str(folder)])
     Image.new("RGB", (32, 32)).save(folder / "owl" / "1.png")
     with pytest.raises(HarnessError, match="'owl'"):
-        copies.opened(few, [str(folder)])
+        copies.open_copies(few, [str(folder)])
     made = '{"status": "partial", "made_from": {"split": "train", "images": 1}}'
     (folder / "deepaugment.json").write_text(made)
     with pytest.raises(HarnessError, match="is a copy that is not finished"):
-        copies.opened(few, [str(folder)])
+        copies.open_copies(few, [str(folder)])
     with pytest.raises(HarnessError, match="must hold CLASS/IMAGE"):
-        copies.opened(few, [str(tmp_path / "nowhere")])
+        copies.open_copies(few, [str(tmp_path / "nowhere")])
 
 
 def test_synthetic_images_are_their_own_originals(few: ArrayDataset, folder: Path) -> None:
     for file in folder.glob("*/*.png"):
         file.rename(file.with_name(f"synthetic-{file.name}"))
-    union = Union(few, copies.opened(few, [str(folder)]))
+    union = WithCopies(few, copies.open_copies(few, [str(folder)]))
     assert list(union.originals) == list(range(80))
 
 
@@ -126,13 +131,13 @@ def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayD
 
     def images(**changes: Any) -> dict[str, torch.Tensor]:
         settings: dict[str, Any] = {"images": 40, "name": "d", "seed": 0, "batch_size": 8, "epochs": 2, **changes}
-        feed = Feed(Plan(**settings), data, augment, whole=True)
+        feed = TrainFeed(Plan(**settings), data, augment, whole=True)
         steps = [feed[number] for number in range(40 // settings["batch_size"])]
         assert all(step.pictures == () and step.raw.images.shape[-1] == 32 for step in steps)
         return {n: image for s in steps for n, image in zip(s.augmented.ids, s.augmented.images, strict=True)}
 
-    unseen = Feed(Plan(40, "d", 0, 8, 1), data, augment, whole=True)[0]
-    seen = Feed(Plan(40, "d", 0, 8, 1), data, augment, whole=True, originals=True)[0]
+    unseen = TrainFeed(Plan(40, "d", 0, 8, 1), data, augment, whole=True)[0]
+    seen = TrainFeed(Plan(40, "d", 0, 8, 1), data, augment, whole=True, originals=True)[0]
     assert torch.equal(unseen.augmented.images, seen.augmented.images) and bool(unseen.raw.images.isnan().all())
     assert torch.equal(seen.raw.images, decoded(data, [few.ids.index(name) for name in seen.raw.ids]).images)
     one, other = images(), images(batch_size=20)
@@ -162,11 +167,11 @@ def corner_colours(step: Step) -> list[tuple[int, ...]]:
 def test_networks_that_distort_copies_see_whole_pictures(few: ArrayDataset) -> None:
     """As torchvision's Resize makes them for the published programs."""
     data: Any = Pictures(few.name, few.ids, few.pixels, few.labels, 10, Geometry(32, 32, "bilinear"))
-    found = list(distorted._whole(data, [3, 5], 24))
+    found = list(offline._uncropped(data, [3, 5], 24))
     for row, image in zip((3, 5), found, strict=True):
         assert torch.equal(image, to_tensor(Resize(24)(data.picture(row)))) and image.shape == (3, 30, 24)
-    assert next(distorted._whole(data, [3], None)).shape == (3, 40, 32), "any size: the data set's shorter side"
-    assert torch.equal(next(distorted._whole(few, [3], 32)), few.read([3]).images[0])
+    assert next(offline._uncropped(data, [3], None)).shape == (3, 40, 32), "any size: the data set's shorter side"
+    assert torch.equal(next(offline._uncropped(few, [3], 32)), few.read([3]).images[0])
 
 
 def test_workers_prepare_what_the_process_itself_would(few: ArrayDataset) -> None:
@@ -183,7 +188,7 @@ def test_groups_of_distorted_images_are_places_in_the_epoch(few: ArrayDataset) -
     images: list[dict[str, torch.Tensor]] = []
     for passes in (1, 2):
         task, _ = build(spec(deepaugment="autoencoder", batch_size=40, accumulate=passes), few, World())
-        steps = [task.stages[0](task.feed[number]) for number in range(passes)]
+        steps = [task.transforms[0](task.feed[number]) for number in range(passes)]
         images.append({n: i for s in steps for n, i in zip(s.augmented.ids, s.augmented.images, strict=True)})
     whole, split = images
     assert all(torch.allclose(whole[name], split[name], atol=1e-4) for name in few.ids)
@@ -193,14 +198,14 @@ def test_deepaugment_distorts_its_share_in_every_combination(few: ArrayDataset) 
     step = Step(*[few.read(range(40))] * 2, seed=0, epoch=0)
     for changes, on_host in (({"augmix": True}, True), ({}, False)):
         task, _ = build(spec(deepaugment="noise2net", **changes), few, World())
-        stages = task.feed.stages if on_host else task.stages
+        stages = task.feed.transforms if on_host else task.transforms
         images = stages[0](step).augmented.images
         changed = (images - step.raw.images).flatten(1).abs().amax(1) > 0.02
         assert 8 <= int(changed.sum()) <= 32
         assert torch.equal(images[~changed], stages[0](step).augmented.images[~changed])
         assert torch.equal(images, stages[0](step).augmented.images)
         assert not torch.equal(images, stages[0](replace(step, epoch=1)).augmented.images)
-        assert bool(task.stages) != on_host
+        assert bool(task.transforms) != on_host
 
 
 def test_the_autoencoder_reconstructs_and_distorts(few: ArrayDataset) -> None:
@@ -226,11 +231,11 @@ def test_a_copy_is_no_data_set(few: ArrayDataset, folder: Path) -> None:
     inside = folder.parent / "set" / "train"
     inside.parent.mkdir()
     folder.rename(inside)
-    assert copies.opened(few, [str(inside)])
+    assert copies.open_copies(few, [str(inside)])
     with pytest.raises(HarnessError, match=r"is the folder of a data set\. Give its images: .*set/train"):
-        copies.opened(few, [str(inside.parent)])
+        copies.open_copies(few, [str(inside.parent)])
     with pytest.raises(Absent, match="none must hold CLASS/IMAGE"):
-        copies.opened(few, [str(folder.parent / "none")])
+        copies.open_copies(few, [str(folder.parent / "none")])
 
 
 def test_copies_of_test_images_are_no_training_data(tmp_path: Path) -> None:
@@ -246,17 +251,17 @@ def test_copies_of_test_images_are_no_training_data(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="holds the data set's own test images"):
         open_training(spec(**usual, data_extra=(str(tmp_path / "elsewhere"),)))
     for split in ("test", "train"):
-        distorted.copy(distorted.CopySpec("folder", "noise2net", split, str(tmp_path)), tmp_path / f"of-{split}")
+        offline.copy(offline.CopySpec("folder", "noise2net", split, str(tmp_path)), tmp_path / f"of-{split}")
     data = open_training(spec(**usual, data_extra=(str(tmp_path / "of-train"),)))
     assert len(data.ids) == 4
     with pytest.raises(HarnessError, match="is a copy of the split 'test', not of train"):
-        copies.opened(data, [str(tmp_path / "of-test")])
+        copies.open_copies(data, [str(tmp_path / "of-test")])
     next((tmp_path / "of-train").glob("x/*.png")).unlink()
     with pytest.raises(HarnessError, match="is a copy that is not finished"):
-        copies.opened(data, [str(tmp_path / "of-train")])
+        copies.open_copies(data, [str(tmp_path / "of-train")])
     (tmp_path / "of-train" / "deepaugment.json").write_text("{}")
     with pytest.raises(HarnessError, match="is damaged"):
-        copies.opened(data, [str(tmp_path / "of-train")])
+        copies.open_copies(data, [str(tmp_path / "of-train")])
 
 
 def test_weights_of_other_classes_are_no_start(tmp_path: Path) -> None:
@@ -457,7 +462,7 @@ def test_what_a_network_cannot_do_is_said_before_the_first_step(
 
 def test_a_copy_by_the_autoencoder_of_the_digits_is_of_digits(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"would make 'folder' unrecognisable.*--model autoencoder --dataset folder"):
-        distorted.copy(distorted.CopySpec("folder", "autoencoder", data=str(tmp_path)), tmp_path / "out")
+        offline.copy(offline.CopySpec("folder", "autoencoder", data=str(tmp_path)), tmp_path / "out")
 
 
 def test_image_sizes_belong_to_stored_pictures(tmp_path: Path, few: ArrayDataset) -> None:

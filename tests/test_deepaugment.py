@@ -24,14 +24,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from harness import cli, distorted, noise, plugins, weights
+from harness import cli, noise, plugins, weights
 from harness.data import ArrayDataset
-from harness.deepaugment import ACTIVATIONS, CODE, WEIGHTS, Distorter, Distortion, Option, Rng
-from harness.deepaugment.weights import drop_or_sign, filters, rotate, scale
-from harness.distorted import Copied, CopySpec, names
 from harness.errors import Notice
-from harness.train.objectives import Step
-from harness.train.reconstruction import Reconstruction
+from harness.train.augment import offline
+from harness.train.augment.deepaugment import ACTIVATIONS, CODE, WEIGHTS, Distorter, Distortion, Option, Rng
+from harness.train.augment.deepaugment.filters import drop_or_sign, filters, rotate, scale
+from harness.train.augment.offline import Copied, CopySpec, names
+from harness.train.objectives.reconstruction import Reconstruction
+from harness.train.step import Step
 from harness.types import Batch, Geometry, HarnessError
 
 RECORDING = Path(__file__).parent / "data" / "deepaugment.npz"
@@ -616,12 +617,12 @@ def images_of(out: Path) -> dict[str, bytes]:
 
 
 def manifest(out: Path) -> dict[str, Any]:
-    return dict(json.loads((out / distorted.MANIFEST).read_text()))
+    return dict(json.loads((out / offline.MANIFEST).read_text()))
 
 
 def test_a_killed_copy_ends_like_an_undisturbed_one(spec: CopySpec, tmp_path: Path) -> None:
     whole, killed, shared = tmp_path / "whole", tmp_path / "killed", tmp_path / "shared"
-    assert distorted.copy(spec, whole) == Copied(23, 23, 23)
+    assert offline.copy(spec, whole) == Copied(23, 23, 23)
     first = images_of(whole)
     assert len(first) == 23 and {name.partition("/")[0] for name in first} == {"cat", "dog"}
     assert manifest(whole)["status"] == "complete"
@@ -631,35 +632,35 @@ def test_a_killed_copy_ends_like_an_undisturbed_one(spec: CopySpec, tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distorted.copy(spec, killed, stop)
+        offline.copy(spec, killed, stop)
     assert len(images_of(killed)) == 7 and manifest(killed)["status"] == "partial"
     next(killed.glob("cat/*.png")).unlink()
     seen: list[Copied] = []
-    assert distorted.copy(spec, killed, seen.append) == Copied(23, 17, 23)
+    assert offline.copy(spec, killed, seen.append) == Copied(23, 17, 23)
     assert seen[0] == Copied(7, 1, 23) and seen[-1] == Copied(23, 17, 23)
     assert images_of(killed) == first and manifest(killed) == manifest(whole)
-    assert distorted.copy(spec, shared, shard=(1, 2)).done < 23
+    assert offline.copy(spec, shared, shard=(1, 2)).done < 23
     assert manifest(shared)["status"] == "partial"
-    assert distorted.copy(spec, shared, shard=(0, 2)).done == 23
+    assert offline.copy(spec, shared, shard=(0, 2)).done == 23
     assert images_of(shared) == first and manifest(shared)["status"] == "complete"
-    assert distorted.copy(spec, whole) == Copied(23, 0, 23)
+    assert offline.copy(spec, whole) == Copied(23, 0, 23)
 
 
 def test_damaged_images_of_a_copy_are_named_and_made_anew(spec: CopySpec, tmp_path: Path) -> None:
-    distorted.copy(spec, tmp_path)
+    offline.copy(spec, tmp_path)
     first = images_of(tmp_path)
     flipped, cut, _ = (tmp_path / name for name in list(first)[:3])
     data = flipped.read_bytes()
     flipped.write_bytes(data[:-30] + bytes([data[-30] ^ 1]) + data[-29:])
     cut.write_bytes(cut.read_bytes()[:-20])
     with pytest.warns(Notice, match=rf"{flipped} is damaged and is made anew. 1 more are damaged, too."):
-        assert distorted.copy(spec, tmp_path) == Copied(23, 2, 23)
+        assert offline.copy(spec, tmp_path) == Copied(23, 2, 23)
     assert images_of(tmp_path) == first
 
 
 def test_a_copy_reads_like_its_original(spec: CopySpec, photos: Path, tmp_path: Path) -> None:
-    distorted.copy(spec, tmp_path / "train")
-    distorted.copy(replace(spec, split="test"), tmp_path / "test")
+    offline.copy(spec, tmp_path / "train")
+    offline.copy(replace(spec, split="test"), tmp_path / "test")
     copied, original = (plugins.dataset["folder"].build("train", root) for root in (tmp_path, photos))
     assert copied.classes == original.classes == ("cat", "dog")
     assert torch.equal(copied.labels, original.labels)
@@ -688,7 +689,7 @@ def paint() -> None:
 
 
 def test_weights_are_shared_by_groups_and_activations_by_nobody(spec: CopySpec, paint: None, tmp_path: Path) -> None:
-    distorted.copy(replace(spec, network="test/paint"), tmp_path)
+    offline.copy(replace(spec, network="test/paint"), tmp_path)
     data = plugins.dataset["folder"].build("train", Path(spec.data))
     for k, (sample, name) in enumerate(zip(data.ids, names(data), strict=True)):
         pixels = np.asarray(Image.open(tmp_path / name))
@@ -711,12 +712,12 @@ def test_weights_are_shared_by_groups_and_activations_by_nobody(spec: CopySpec, 
 def test_a_copy_does_not_go_on_under_other_settings(
     changes: dict[str, Any], named: str, spec: CopySpec, paint: None, tmp_path: Path
 ) -> None:
-    distorted.copy(spec, tmp_path)
+    offline.copy(spec, tmp_path)
     before = images_of(tmp_path)
     with pytest.raises(HarnessError, match=rf"other settings \(.*{named}.*--fresh"):
-        distorted.copy(replace(spec, **changes), tmp_path)
+        offline.copy(replace(spec, **changes), tmp_path)
     assert images_of(tmp_path) == before
-    distorted.copy(replace(spec, **changes), tmp_path, fresh=True)
+    offline.copy(replace(spec, **changes), tmp_path, fresh=True)
     assert images_of(tmp_path) != before and manifest(tmp_path)["status"] == "complete"
 
 
@@ -727,13 +728,13 @@ def test_weights_are_known_by_their_hash_and_not_by_their_place(
     other.write_bytes((files / "autoencoder.pt").read_bytes())
     there = replace(spec, network=f"autoencoder:weights={files / 'autoencoder.pt'}")
     here = replace(spec, network=f"autoencoder:weights={other}")
-    distorted.copy(there, tmp_path / "copy")
-    assert distorted.copy(here, tmp_path / "copy").made == 0
+    offline.copy(there, tmp_path / "copy")
+    assert offline.copy(here, tmp_path / "copy").made == 0
     torch.manual_seed(1)
     network = plugins.architecture["autoencoder"].build()
     weights.write(other, network, weights.read(files / "autoencoder.pt").header)
     with pytest.raises(HarnessError, match="weights_sha256"):
-        distorted.copy(here, tmp_path / "copy")
+        offline.copy(here, tmp_path / "copy")
 
 
 def test_only_a_folder_of_its_own_is_written_to(spec: CopySpec, tmp_path: Path) -> None:
@@ -742,11 +743,11 @@ def test_only_a_folder_of_its_own_is_written_to(spec: CopySpec, tmp_path: Path) 
     mine.write_bytes(b"precious")
     for fresh in (False, True):
         with pytest.raises(HarnessError, match=r"holds files but no deepaugment.json"):
-            distorted.copy(spec, tmp_path, fresh=fresh)
+            offline.copy(spec, tmp_path, fresh=fresh)
     assert mine.read_bytes() == b"precious"
-    (tmp_path / distorted.MANIFEST).write_text("{")
+    (tmp_path / offline.MANIFEST).write_text("{")
     with pytest.raises(HarnessError, match=r"deepaugment.json is damaged.*--fresh"):
-        distorted.copy(spec, tmp_path)
+        offline.copy(spec, tmp_path)
 
 
 def labelled(ids: tuple[str, ...], labels: list[int], classes: int) -> ArrayDataset:
@@ -789,7 +790,7 @@ def test_the_command(
     assert harness(monkeypatch, *command) == 0
     shown = capsys.readouterr().out
     assert "23 of 23 images" in " ".join(shown.split())
-    distorted.copy(CopySpec("folder", "noise2net:planes=2", data=str(photos), seed=3, group=5), tmp_path / "same")
+    offline.copy(CopySpec("folder", "noise2net:planes=2", data=str(photos), seed=3, group=5), tmp_path / "same")
     assert images_of(tmp_path / "copy") == images_of(tmp_path / "same")
     for wrong, message in (
         (["--network", "noise2ne"], "Did you mean noise2net"),

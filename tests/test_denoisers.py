@@ -26,7 +26,7 @@ from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.hub import load_unet
 from harness.networks import Tiles, check_compiler
 from harness.sources import File, Source
-from harness.train.reverse import Reverse
+from harness.train.objectives.reverse import Reverse
 from harness.types import Batch, HarnessError, RunSpec
 from harness.views import BatchViews
 

@@ -23,12 +23,13 @@ from harness.networks import Tiles
 from harness.record import RunRecord
 from harness.report import leaderboard
 from harness.train.build import build
-from harness.train.guidance import TimeConditioned, divergence, labelled
-from harness.train.loop import Conduct, train
-from harness.train.objectives import Step
-from harness.train.parallel import World
+from harness.train.engine.parallel import World
+from harness.train.input.labels import labelled
+from harness.train.loop import RunMode, train
+from harness.train.objectives.time_conditioned import TimeConditioned, divergence
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
+from harness.train.step import Step
 from harness.types import Batch, HarnessError, NoisyClassifier, RunSpec
 from harness.views import BatchViews
 
@@ -183,7 +184,7 @@ def trained(digits: ArrayDataset, denoiser: Denoiser, tmp_path_factory: pytest.T
     spec = resolve(TrainSpec("encoder", objective="da", diffaug_times=(0, 200), epochs=10, batch_size=8, lr=2e-3))
     eight = ArrayDataset("digits", digits.ids[:8], digits.pixels[:8], digits.labels[:8], 10, digits.geometry)
     task, header = build(spec, eight, World())
-    done = train(task, folder, Conduct(report=lambda p: losses.extend(p.losses.values())))
+    done = train(task, folder, RunMode(report=lambda p: losses.extend(p.losses.values())))
     weights.write(folder / "model.safetensors", done.network, header)
     return folder, losses
 

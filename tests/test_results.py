@@ -150,7 +150,7 @@ def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[
     text, last = (RESULTS / f"{name}.csv").read_text(), study.names[-1]
     for wrong, message in (
         (text.replace("seconds", "minutes", 1), "other columns than"),
-        (text.replace(f"\n{last},0,", "\nvip,0,"), r"line \d+: no classifier of ours"),
+        (text.replace(f"\n{last},0,", "\nvip,0,"), r"line \d+: not a classifier of this study"),
         (text.rpartition(",")[0] + ",\n", "or a cell too few"),
         (text + text.splitlines()[-1] + "\n", "has a training twice"),
     ):

@@ -25,14 +25,16 @@ from harness.data import ArrayDataset
 from harness.errors import Notice
 from harness.train import run as training
 from harness.train.build import build
-from harness.train.loop import Conduct, Progress, Trained, train
-from harness.train.objectives import Classification, Clean, DiffAug, NoisePrediction
-from harness.train.optimize import learning_rate
-from harness.train.parallel import World
+from harness.train.engine.optimize import learning_rate
+from harness.train.engine.parallel import World
+from harness.train.engine.state import State
+from harness.train.loop import Progress, RunMode, Trained, train
+from harness.train.objectives.classification import Classification, Clean
+from harness.train.objectives.denoising import NoisePrediction
+from harness.train.objectives.diffaug import DiffAug
+from harness.train.objectives.reverse import Reverse
 from harness.train.resolve import default_denoiser, resolve
-from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec
-from harness.train.state import State
 from harness.train.step import Step
 from harness.types import Dataset, HarnessError, Weights
 
@@ -56,7 +58,7 @@ def go(
 
     out.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    return train(build(settings, data, World())[0], out, Conduct(report=stopping))
+    return train(build(settings, data, World())[0], out, RunMode(report=stopping))
 
 
 @pytest.mark.parametrize(
@@ -100,14 +102,14 @@ def test_state_of_another_run_is_refused(few: ArrayDataset, tmp_path: Path) -> N
 
 def test_a_large_state_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("harness.train.state.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("harness.train.engine.state.time.monotonic", lambda: clock[0])
     network = nn.Linear(2, 2)
     state = State(tmp_path / "state.pt", {}, network, torch.optim.SGD(network.parameters()), None)
 
     def slow(*given: Any) -> None:
         clock[0] += 1.0
 
-    monkeypatch.setattr("harness.train.state.torch.save", slow)
+    monkeypatch.setattr("harness.train.engine.state.torch.save", slow)
     saved = []
     for second in range(1, 131):
         before = clock[0] = max(clock[0], float(second))
@@ -154,7 +156,7 @@ def test_a_damaged_state_is_named_and_training_starts_over(
 def test_a_log_is_kept_up_to_a_line_that_is_none(
     line: str, few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.train.log.EVERY", 2)
+    monkeypatch.setattr("harness.train.engine.log.EVERY", 2)
     go(spec(epochs=1), few, tmp_path)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(text)["step"] for text in lines] == [2, 4, 5]

@@ -22,23 +22,20 @@ from harness import plugins, weights
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, linear
-from harness.train.augment import Mixing
-from harness.train.build import build, open_training
-from harness.train.loop import Conduct, train
-from harness.train.objectives import (
-    BinaryCrossEntropy,
-    Classification,
-    Clean,
-    Consistency,
-    CrossEntropy,
-    NoisePrediction,
-)
-from harness.train.optimize import learning_rate
-from harness.train.parallel import World
+from harness.train.augment.mixing import Mixing
+from harness.train.build import build
+from harness.train.engine.optimize import learning_rate
+from harness.train.engine.parallel import World
+from harness.train.input.plan import Plan
+from harness.train.input.splits import open_training
+from harness.train.loop import RunMode, train
+from harness.train.objectives.classification import BinaryCrossEntropy, Classification, Clean, CrossEntropy
+from harness.train.objectives.consistency import Consistency
+from harness.train.objectives.denoising import NoisePrediction
+from harness.train.objectives.reverse import Reverse
 from harness.train.resolve import resolve
-from harness.train.reverse import Reverse
 from harness.train.spec import TrainSpec
-from harness.train.step import Plan, Step
+from harness.train.step import Step
 from harness.types import Batch, HarnessError
 
 
@@ -99,7 +96,7 @@ def test_accumulated_passes_are_one_large_batch(few: ArrayDataset, tmp_path: Pat
         torch.manual_seed(0)
         task, _ = build(spec(model="still", augment="affine", **changes), few, World())
         (tmp_path / name).mkdir()
-        return train(task, tmp_path / name, Conduct()).network.state_dict()
+        return train(task, tmp_path / name, RunMode()).network.state_dict()
 
     whole, pieces, none = trained("whole"), trained("pieces", accumulate=4), trained("none", epochs=1, lr=1e-9)
     assert float((whole["body.head.weight"] - none["body.head.weight"]).abs().max()) > 1e-3
@@ -366,7 +363,7 @@ def test_position_embeddings_are_interpolated_to_another_size() -> None:
     from timm.models.vision_transformer import VisionTransformer
 
     from harness.classifier import ImageClassifier
-    from harness.train.start import _resampled
+    from harness.train.engine.init import _resampled
 
     small, large = (
         ImageClassifier(VisionTransformer(img_size=side, patch_size=8, embed_dim=24, depth=1, num_heads=3))
@@ -437,7 +434,7 @@ def test_an_explicit_zero_is_not_left_to_the_recipe() -> None:
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str, few: ArrayDataset) -> None:
-    from harness.train import optimize
+    from harness.train.engine import optimize
 
     with pytest.raises(HarnessError, match=message):
         optimize.build(spec(**settings), nn.Linear(2, 2))
@@ -445,7 +442,7 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], messag
 
 @pytest.mark.parametrize("name", ["adamw", "lamb", "adabelief", "clion"])
 def test_optimisers_with_two_betas_get_them(name: str) -> None:
-    from harness.train import optimize
+    from harness.train.engine import optimize
 
     optimizer = optimize.build(spec(optimizer=name, momentum=0.8, beta2=0.9), nn.Linear(2, 2))
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
@@ -465,7 +462,7 @@ def test_the_log_has_a_line_per_group_and_survives_a_kill(
     few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_every_step(monkeypatch)
-    monkeypatch.setattr("harness.train.log.EVERY", 2)
+    monkeypatch.setattr("harness.train.engine.log.EVERY", 2)
 
     def go(stop_at: int = 0) -> None:
         def report(progress: Any) -> None:
@@ -473,7 +470,7 @@ def test_the_log_has_a_line_per_group_and_survives_a_kill(
                 raise KeyboardInterrupt
 
         torch.manual_seed(0)
-        train(build(spec(epochs=3, diffaug=True), few, World())[0], tmp_path, Conduct(report=report))
+        train(build(spec(epochs=3, diffaug=True), few, World())[0], tmp_path, RunMode(report=report))
 
     def lines() -> Iterator[dict[str, Any]]:
         return map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
@@ -489,8 +486,8 @@ def test_the_log_has_a_line_per_group_and_survives_a_kill(
 
 def test_a_finished_run_keeps_its_shares_and_any_device_goes_on(few: ArrayDataset, tmp_path: Path) -> None:
     settings = spec(epochs=1)
-    first = train(build(settings, few, World())[0], tmp_path, Conduct())
-    again = train(build(settings, few, World())[0], tmp_path, Conduct(World(device="cpu:0")))
+    first = train(build(settings, few, World())[0], tmp_path, RunMode())
+    again = train(build(settings, few, World())[0], tmp_path, RunMode(World(device="cpu:0")))
     assert first.shares and again.shares == first.shares
     assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), again.network.parameters(), strict=True))
 

@@ -24,7 +24,7 @@ from harness.cli.options import threads
 from harness.published import read_state, recorded, unwrapped
 from harness.settings import parse
 from harness.train import recipes
-from harness.train.optimize import learning_rate
+from harness.train.engine.optimize import learning_rate
 from harness.train.spec import TrainSpec
 from harness.types import HarnessError
 
@@ -544,5 +544,5 @@ def test_the_number_of_threads_is_a_plain_one(workers: str) -> None:
 
 
 def test_the_steps_of_a_schedule_are_a_plain_number() -> None:
-    with pytest.raises(HarnessError, match="is none of cosine, constant and step:N"):
+    with pytest.raises(HarnessError, match="must be one of cosine, constant, step:N"):
         learning_rate(TrainSpec(model="vit", schedule="step:" + "9" * 6000), 1.0)

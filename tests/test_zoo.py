@@ -30,9 +30,9 @@ from harness.data.arrays import ArrayDataset
 from harness.files import file_sha256
 from harness.plugins import architecture, suite
 from harness.suites.shift import CovariateShift
+from harness.train.engine.init import start_from
 from harness.train.recipes import load as recipe
 from harness.train.recipes import names as recipes
-from harness.train.start import start_from
 from harness.types import Condition, Geometry, HarnessError
 from harness.weights import find_classifier, is_checkpoint, read
 

@@ -11,7 +11,7 @@ from harness.cli.options import Device, Plugin, Seed, shares_of, usable_device
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.distorted import Copied
+    from harness.train.augment.offline import Copied
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -56,7 +56,8 @@ def deepaugment(
     Examples: `harness augment deepaugment --out digits-da`,
     `harness augment deepaugment --network noise2net --dataset folder --data DIR --out DIR-n2n`
     """
-    from harness import console, distorted, plugins
+    from harness import console, plugins
+    from harness.train.augment import offline
 
     plugins.discover(*plugin)
     shares = shares_of(shard)
@@ -64,14 +65,14 @@ def deepaugment(
         raise HarnessError("--fresh deletes what the other shards make. Start over without --shard, or in a new --out.")
     if split not in ("train", "test"):
         raise HarnessError(f"--split {split!r} is neither 'train' nor 'test'.")
-    spec = distorted.CopySpec(dataset, network, split, str(data or ""), seed, group)
+    spec = offline.CopySpec(dataset, network, split, str(data or ""), seed, group)
     with console.progress() as bar:
         task = bar.begin(f"{dataset} through {network.partition(':')[0]}")
 
         def report(copied: Copied) -> None:
             bar.update(task, total=copied.total, completed=copied.done, computed=copied.made)
 
-        copied = distorted.copy(spec, out, report, shard=shares, device=usable_device(device), fresh=fresh)
+        copied = offline.copy(spec, out, report, shard=shares, device=usable_device(device), fresh=fresh)
     console.out.print(f"{copied.done:,} of {copied.total:,} images are in {out}, {copied.made:,} of them new.")
     if copied.done < copied.total:
         console.out.print("The others are other shards'.")

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from harness.train.recipes import Recipe
 
 
-USES = {
-    "classifier": "harness run --model {}",
-    "time-conditioned": "harness run --suite noisy-accuracy --model {}",
-    "denoiser": "harness run --denoiser {}",
-    "autoencoder": "harness train --deepaugment autoencoder:weights={}",
-}
-"""What each kind of result is for."""
-
-
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option for every setting of `TrainSpec` in place of its ``**settings``."""
     hints = get_type_hints(command, include_extras=True)
@@ -119,6 +110,7 @@ def train(
     from harness import console, plugins
     from harness.train import recipes, resolve
     from harness.train import run as training
+    from harness.train.kinds import kind_of
 
     plugins.discover(*plugin)
     give(weights)
@@ -163,9 +155,10 @@ def train(
 
         card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard, files=files)
     if card:
-        console.out.print(_outcome(card))
+        kind = kind_of(spec)
+        console.out.print(kind.outcome(card))
         console.out.print(_where_the_time_went(card))
-        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {USES[spec.kind].format(out)}")
+        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {kind.use.format(out)}")
 
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
@@ -174,7 +167,8 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     from harness.networks import check_compiler
     from harness.report.table import Table
     from harness.train import build, estimate
-    from harness.train.parallel import World
+    from harness.train.engine.parallel import World
+    from harness.train.input import splits
 
     title = f"{recipe.name}: {recipe.about}" if recipe else "Settings"
     rows = [[name, str(value)] for name, value in asdict(spec).items() if value is not False and value not in ("", ())]
@@ -186,8 +180,8 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     for line in [command, *(recipe.told if recipe else ())]:
         say(line)
     try:
-        data = build.open_training(spec)
-        build.open_split(spec, "test")
+        data = splits.open_training(spec)
+        splits.open_split(spec, "test")
     except Absent as error:
         return say(f"No estimate: {error}")
     if spec.compile:
@@ -217,14 +211,3 @@ def _where_the_time_went(card: dict[str, Any]) -> str:
         parts = [part.replace("diffaug", "denoiser") for part in parts]
         parts.append(f"{rest / (2 + 2 * spec['augmix'] + copies):.0%} denoised images in the classifier")
     return f"Time: {', '.join([*parts, f'{rest:.0%} forward and backward in all'])}."
-
-
-def _outcome(card: dict[str, Any]) -> str:
-    """What the card says of the network's quality."""
-    if quality := card.get("clean_accuracy"):
-        low, high = quality["interval"]
-        return f"Clean accuracy {100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."
-    if "heldout_reconstruction_rmse" in card:
-        return f"Held-out reconstruction RMSE: {card['heldout_reconstruction_rmse']:.4f}."
-    errors = ", ".join(f"t={t}: {e:.3f}" for t, e in card["heldout_denoising_rmse"].items())
-    return f"Held-out one-step denoising RMSE: {errors}."

@@ -1,4 +1,4 @@
-"""Networks that a training starts from or looks at, brought to the order of its classes."""
+"""Networks of other trainings, with their classes in the order of this one's."""
 
 from __future__ import annotations
 
@@ -40,28 +40,33 @@ def reordered(state: Mapping[str, Tensor], spec: TrainSpec, arguments: Mapping[s
     return new
 
 
-def order_of(told: Sequence[str], data: Dataset, who: str) -> list[int]:
-    """Where the data's classes stand among those of a network, which may name none; raises HarnessError for others."""
-    if not told:
+def order_of(names: Sequence[str], data: Dataset, who: str) -> list[int]:
+    """For each class of the data its number in a network, by name; the same number if the network names none.
+
+    Raises HarnessError where the network names other classes.
+    """
+    if not names:
         return list(range(data.num_classes))
-    found = places(named(data), told)
-    if found is None:
-        raise HarnessError(disagreement(who, told, data))
-    return found.there
+    matching = places(named(data), names)
+    if matching is None:
+        raise HarnessError(disagreement(who, names, data))
+    return matching.there
 
 
 def conditioned(denoiser: Denoiser, info: Weights, spec: TrainSpec, data: Dataset) -> Denoiser:
-    """The class-conditional denoiser of --conditional, told the classes by the data's labels."""
-    who, trained_on = f"--conditional {spec.conditional}", info.details.get("dataset", spec.dataset)
-    told = model_classes(spec.conditional, info)
-    if not told and spec.conditional in plugins.denoiser:
-        told = benchmark_classes(str(plugins.denoiser[spec.conditional].facts.get("conditional", "")))
-    if not told:
+    """The class-conditional denoiser of --conditional, which gets the data's labels in its own order of classes."""
+    who = f"--conditional {spec.conditional}"
+    trained_on = info.details.get("dataset", spec.dataset)
+    names = model_classes(spec.conditional, info)
+    if not names and spec.conditional in plugins.denoiser:
+        names = benchmark_classes(str(plugins.denoiser[spec.conditional].facts.get("conditional", "")))
+    if not names:
         if trained_on != spec.dataset:
             raise HarnessError(f"{who}: its classes are those of {trained_on!r}.")
         return denoiser
-    order, network = order_of(told, data, who), denoiser.network
-    if order == list(range(len(told))):
+    order = order_of(names, data, who)
+    network = denoiser.network
+    if order == list(range(len(names))):
         return denoiser
     table: Any = network.class_embedding
     if not isinstance(table, nn.Embedding):

@@ -16,35 +16,38 @@ from torch.utils.data import DataLoader
 
 from harness import noise
 from harness.networks import autocast, repeatable
-from harness.train import optimize
-from harness.train.log import Log, Stopwatch
-from harness.train.objectives import Objective
-from harness.train.parallel import World
+from harness.train.engine import optimize
+from harness.train.engine.log import Log, Stopwatch
+from harness.train.engine.parallel import World
+from harness.train.engine.state import State
+from harness.train.input.feed import ErrorAsText, TrainFeed
+from harness.train.inputs import Inputs
+from harness.train.objectives.joint import JointForward
+from harness.train.objectives.protocol import Objective
 from harness.train.spec import TrainSpec
-from harness.train.state import State
-from harness.train.step import Feed, Guarded, Stage, Step
+from harness.train.step import BatchTransform, Step
 from harness.types import HarnessError
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on what, to do what.
+    """A network, its objective and its data.
 
-    feed: the host's share of every pass; stages: the augmentation that is left to the device.
-    inputs: SHA-256 of the data and of the weights that it starts from or looks at.
+    feed: the host's share of every pass; transforms: the augmentation that is left to the device.
+    inputs: SHA-256s of the data and of the weights that the training starts from or looks at.
     """
 
     spec: TrainSpec
     network: nn.Module
     objective: Objective
-    feed: Feed
-    stages: Sequence[Stage] = ()
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    feed: TrainFeed
+    transforms: Sequence[BatchTransform] = ()
+    inputs: Inputs = field(default_factory=Inputs)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar wants to know before the first step and after each.
+    """Progress of a run, reported before the first step and after each.
 
     step: steps that are done, `start` of them by earlier runs; images: of one step; losses: the step's terms.
     shares: of the time, for what was timed in the last group of steps.
@@ -59,8 +62,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Conduct:
-    """How a run is carried out, which decides no number. workers: processes that prepare passes ahead of time."""
+class RunMode:
+    """How a run is carried out; changes no number. workers: processes that prepare passes ahead of time."""
 
     world: World = field(default_factory=World)
     workers: int = 0
@@ -78,26 +81,26 @@ class Trained:
     shares: Mapping[str, float]
 
 
-def train(task: Task, out: Path, conduct: Conduct) -> Trained:
+def train(task: Task, out: Path, mode: RunMode) -> Trained:
     """Train to the end, from wherever ``out/state.pt`` left off.
 
     The order of the samples, their augmentation, noise and dropout are functions of (seed, epoch, sample, step), so a
     run that was killed and resumed ends with the weights of one that was not.
     """
-    spec, plan, world = task.spec, task.feed.plan, conduct.world
+    spec, plan, world = task.spec, task.feed.plan, mode.world
     repeatable()
     network = task.network.to(world.device).to(memory_format=torch.channels_last)
-    runner = world.wrap(network)
+    runner = world.wrap(JointForward(network))
     optimizer = optimize.build(spec, network)
     ema = ModelEmaV3(network, decay=spec.ema, use_warmup=True) if spec.ema else None
-    state = State(out / "state.pt", {**asdict(spec), **task.inputs}, network, optimizer, ema)
+    state = State(out / "state.pt", {**asdict(spec), **task.inputs.all}, network, optimizer, ema)
     start = state.resume()
     world.check_agrees(start, f"the steps that {state.file} has done")
     if spec.compile:
         runner = torch.compile(runner)  # type: ignore[assignment]
-    log = Log(out, plan, start, world, tensorboard=conduct.tensorboard)
-    passes = _passes(task.feed, start, conduct.workers, world.device)
-    conduct.report(Progress(start, plan.steps, plan.batch_size, {}, start, {}))
+    log = Log(out, plan, start, world, tensorboard=mode.tensorboard)
+    passes = _passes(task.feed, start, mode.workers, world.device)
+    mode.report(Progress(start, plan.steps, plan.batch_size, {}, start, {}))
     for step in range(start, plan.steps):
         rate = (spec.lr or 0.0) * optimize.learning_rate(spec, step / plan.per_epoch)
         for group in optimizer.param_groups:
@@ -113,7 +116,7 @@ def train(task: Task, out: Path, conduct: Conduct) -> Trained:
         if ema:
             ema.update(network, step)
         log.note(step, rate, losses)
-        conduct.report(Progress(step + 1, plan.steps, plan.batch_size, losses, start, log.shares))
+        mode.report(Progress(step + 1, plan.steps, plan.batch_size, losses, start, log.shares))
         if world.first:
             state.save_sometimes(step + 1, log.shares)
     if world.first:
@@ -140,10 +143,10 @@ def _step(
             step = next(passes).to(world.device)
         torch.manual_seed(_pass_seed(spec.seed, number * count + turn, world.rank))
         with watch("augment"):
-            for stage in task.stages:
-                step = stage(step)
-        alone = network.no_sync() if world.size > 1 and turn + 1 < count else nullcontext()  # type: ignore[operator]
-        with alone:
+            for transform in task.transforms:
+                step = transform(step)
+        accumulates = world.size > 1 and turn + 1 < count
+        with network.no_sync() if accumulates else nullcontext():  # type: ignore[operator]
             with autocast(world.device, spec.dtype):
                 terms = task.objective(network, step, watch)
             (torch.stack(list(terms.values())).sum() / count).backward()
@@ -159,21 +162,21 @@ def _step(
     return losses
 
 
-def _passes(feed: Feed, start: int, workers: int, device: str) -> Iterator[Step]:
+def _passes(feed: TrainFeed, start: int, workers: int, device: str) -> Iterator[Step]:
     """The passes of this process from step `start` on."""
     numbers = range(start * feed.plan.passes, feed.plan.steps * feed.plan.passes)
     if not workers:
         yield from map(feed.__getitem__, numbers)
         return
     loader: Any = DataLoader(
-        Guarded(feed), batch_size=None, sampler=numbers, num_workers=workers, pin_memory=device.startswith("cuda")
+        ErrorAsText(feed), batch_size=None, sampler=numbers, num_workers=workers, pin_memory=device.startswith("cuda")
     )
-    for found in loader:
-        if isinstance(found, str):
-            raise HarnessError(found)
-        yield found
+    for prepared in loader:
+        if isinstance(prepared, str):
+            raise HarnessError(prepared)
+        yield prepared
 
 
 def _pass_seed(seed: int, number: int, rank: int) -> int:
-    """Of dropout, stochastic depth and mixing."""
+    """Seed of dropout, stochastic depth and mixing in a pass."""
     return int(noise.generator(seed, "dropout", str(rank or ""), number).integers(2**62))

@@ -1,6 +1,6 @@
 """Published recipes: settings of `TrainSpec` in declarative files, with their source and what they should reach.
 
-A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: what `Recipe` says of it, and a table of settings.
+A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: the fields of `Recipe`, and a table of settings.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from harness.errors import suggest
 from harness.files import parse_toml, read_limited
-from harness.plugins import suggest
 from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
@@ -25,12 +25,12 @@ SPELT = {dict: "table", list: "list", str: "text"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How somebody trained something.
+    """Published settings of a training.
 
-    about: in one line. source: where it is published. expected: the number that it reached there.
-    measured: what it reached here, or that nobody has tried. notes: where this trainer does it differently.
-    needs: settings that must be given beside it. like: another recipe, by name or as a path relative to this file,
-    whose settings and needs it starts from.
+    about: in one line. source: place of publication. expected: the number that it reached there.
+    measured: the number that it reached here, or that nobody has tried. notes: differences of this trainer.
+    needs: settings that must be given with it. like: the recipe whose settings and needs it starts from, by name or
+        as a path relative to this file.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Recipe:
 
     @property
     def told(self) -> Sequence[str]:
-        """Where it comes from, line by line."""
+        """Source, expected and measured numbers and notes, line by line."""
         facts = [("Source", self.source), ("Expected", self.expected), ("Measured", self.measured)]
         return [*(f"{what}: {text}." for what, text in facts if text), *filter(None, [self.notes])]
 
     @property
     def command(self) -> str:
-        """What trains it."""
+        """Command that trains it."""
         return f"harness train --recipe {self.name} --data DIR"
 
 
@@ -62,9 +62,9 @@ def names() -> list[str]:
 
 
 def load(name: str, above: tuple[str, ...] = ()) -> Recipe:
-    """A recipe by name or path; raises HarnessError for one that does not exist or says something it cannot mean.
+    """A recipe by name or path; raises HarnessError for one that does not exist or has invalid settings.
 
-    above: those that start from this one. A file's path in `like` is relative to the file that says it.
+    above: recipes that start from this one. A file's path in `like` is relative to the file that says it.
     """
     recipe = _read(name)
     if not recipe.like:
@@ -73,17 +73,17 @@ def load(name: str, above: tuple[str, ...] = ()) -> Recipe:
     if base.endswith(".toml") and name.endswith(".toml"):
         base = str(Path(name).parent / base)
     if os.path.realpath(base) in map(os.path.realpath, (name, *above)):
-        raise HarnessError(f"The recipe {name!r} is like {base!r}, which starts from {name!r}. Mend one `like`.")
+        raise HarnessError(f"The recipe {name!r} is like {base!r}, which starts from {name!r}. Fix one `like`.")
     try:
-        started = load(base, (*above, name))
+        parent = load(base, (*above, name))
     except HarnessError as error:
         raise error if above else HarnessError(f"The recipe {name!r} is like {recipe.like!r}: {error}") from error
-    needs = list(dict.fromkeys([*started.needs, *recipe.needs]))
-    return replace(recipe, settings={**started.settings, **recipe.settings}, needs=needs)
+    needs = list(dict.fromkeys([*parent.needs, *recipe.needs]))
+    return replace(recipe, settings={**parent.settings, **recipe.settings}, needs=needs)
 
 
 def _read(name: str) -> Recipe:
-    """What one file says, checked."""
+    """The recipe of one file, checked."""
     if name.endswith(".toml"):
         try:
             text = read_limited(Path(name), LIMIT).decode()
@@ -95,38 +95,38 @@ def _read(name: str) -> Recipe:
     else:
         raise suggest("recipe", name, names())
     try:
-        told = parse_toml(text)
+        content = parse_toml(text)
     except ValueError as error:
         raise HarnessError(f"--recipe {name} is not in TOML: {error}.") from error
-    _check(name, told)
-    return Recipe(Path(name).stem if name.endswith(".toml") else name, **told)
+    _check(name, content)
+    return Recipe(Path(name).stem if name.endswith(".toml") else name, **content)
 
 
-def _check(name: str, told: Mapping[str, Any]) -> None:
+def _check(name: str, content: Mapping[str, Any]) -> None:
     facts = {f.name: f for f in fields(Recipe) if f.name != "name"}
-    if misplaced := [key for key in told if key in SETTABLE]:
+    if misplaced := [key for key in content if key in SETTABLE]:
         raise HarnessError(f"The recipe {name!r} says {', '.join(misplaced)} above the line [settings]. Move it below.")
-    if strange := [key for key in told if key not in facts]:
+    if strange := [key for key in content if key not in facts]:
         raise suggest("word", strange[0], list(facts), f" in the recipe {name!r}")
-    if lacking := [key for key, fact in facts.items() if fact.default is MISSING and key not in told]:
+    if lacking := [key for key, fact in facts.items() if fact.default is MISSING and key not in content]:
         raise HarnessError(
             f'The recipe {name!r} does not say its {", ".join(lacking)}: it needs a line about = "..." '
             "and a table [settings]."
         )
-    for key, value in told.items():
+    for key, value in content.items():
         wanted = {"settings": dict, "needs": list}.get(key, str)
         if not isinstance(value, wanted):
             raise HarnessError(f"The recipe {name!r} says {key} = {value!r}, which must be a {SPELT[wanted]}.")
-    for key in (*told["settings"], *told.get("needs", ())):
+    for key in (*content["settings"], *content.get("needs", ())):
         if not isinstance(key, str) or key not in SETTABLE:
             raise suggest("setting", str(key), sorted(SETTABLE), f" in the recipe {name!r}")
-    for key, value in told["settings"].items():
+    for key, value in content["settings"].items():
         if not _fits(key, value):
             raise HarnessError(f"The recipe {name!r} sets {key} to {value!r}, of the wrong type.")
 
 
 def _fits(key: str, value: Any) -> bool:
-    """Whether a TOML value is of the setting's type; a whole number will do for a fraction."""
+    """True for a TOML value of the setting's type; a whole number will do for a fraction."""
     wanted = get_type_hints(TrainSpec)[key]
     kinds = get_args(wanted) or (wanted,)
     if get_origin(wanted) is tuple:

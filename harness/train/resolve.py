@@ -1,40 +1,21 @@
-"""From what was asked for to a whole specification: recipes filled in, options checked against one another."""
+"""Complete a specification: fill in the recipe, and check options against one another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from torch import nn
 
 from harness import plugins
-from harness.deepaugment import configured
-from harness.train import optimize
+from harness.train.augment.deepaugment import configured
+from harness.train.engine import optimize
+from harness.train.kinds import KINDS, kind_of
+from harness.train.kinds.architecture import check_size
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
 
 OPEN = {"epochs": None, "batch_size": None, "lr": None, "weight_decay": 0.0, "warmup": 0, "ema": 0.0}
-"""Settings that are left to the architecture's recipe where nobody gives them; what they are where it has none."""
-
-CLASSIFYING = {
-    "loss", "smoothing", "augmix", "augmix_severity", "jsd", "deepaugment", "deepaugment_share",
-    "diffaug", "diffusion", "diffaug_times", "diffaug_sampler", "conditional", "conditional_weight",
-    "mixup", "cutmix", "data_extra", "extra_as", "labels", "drop_path",
-}  # fmt: skip
-MEANT: Mapping[str, set[str]] = {
-    "classifier": CLASSIFYING,
-    "time-conditioned": {"objective", "consistency_radius", "labels", "diffusion", "diffaug_times", "smoothing"},
-    "denoiser": {"noise_schedule"},
-    "autoencoder": set(),
-}
-"""The options that mean something to some kinds of network only."""
-
-NEEDED = {
-    "augmix_severity": "augmix", "jsd": "augmix", "deepaugment_share": "deepaugment", "extra_as": "data_extra",
-    "diffusion": "diffaug", "diffaug_times": "diffaug", "diffaug_sampler": "diffaug", "conditional": "diffaug",
-    "conditional_weight": "conditional",
-}  # fmt: skip
-"""Options of classifiers that mean something beside another one only."""
+"""Settings that the architecture's recipe decides unless they are given, and their values where it has none."""
 
 
 def default_denoiser() -> str:
@@ -49,9 +30,9 @@ def default_denoiser() -> str:
 
 
 def resolve(spec: TrainSpec) -> TrainSpec:
-    """The specification with all that is left to the recipe and the data set filled in.
+    """The specification with every setting filled in that it leaves to the recipe and the data set.
 
-    Raises HarnessError for what cannot be trained. What is whole already stays as it is.
+    Raises HarnessError for what cannot be trained. A complete specification stays as it is.
     """
     check_size(repr(spec.model), spec.model, spec.dataset)
     _check_meaning(spec)
@@ -63,13 +44,18 @@ def resolve(spec: TrainSpec) -> TrainSpec:
         raise HarnessError("--lr 0 changes no weight. Give a positive number.")
     if (spec.warmup or 0) > (spec.epochs or 0):
         raise HarnessError(f"--warmup {spec.warmup} is longer than the run (--epochs {spec.epochs}). Lower --warmup.")
-    optimize.learning_rate(spec, float(spec.epochs or 0))
-    optimize.build(spec, nn.Linear(1, 1))
+    _check_optimisation(spec)
     spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
     if spec.deepaugment:
         spec = replace(spec, deepaugment=configured(spec.deepaugment)[0])
-    needed = spec.diffaug or spec.kind == "time-conditioned"
-    return replace(spec, diffusion=_diffusion(spec)) if needed and not spec.diffusion else spec
+    lacks_denoiser = kind_of(spec).needs_denoiser(spec) and not spec.diffusion
+    return replace(spec, diffusion=_diffusion(spec)) if lacks_denoiser else spec
+
+
+def _check_optimisation(spec: TrainSpec) -> None:
+    """Raises HarnessError for a schedule or an optimiser that does not exist, or with settings that it refuses."""
+    optimize.learning_rate(spec, float(spec.epochs or 0))
+    optimize.build(spec, nn.Linear(1, 1))
 
 
 def _filled(spec: TrainSpec) -> TrainSpec:
@@ -84,15 +70,15 @@ def _filled(spec: TrainSpec) -> TrainSpec:
 def _check_meaning(spec: TrainSpec) -> None:
     """Raises HarnessError for options that this network, or this combination, has no use for."""
     changed = [f.name for f in fields(spec) if f.metadata and getattr(spec, f.name) != f.default]
-    everywhere = set().union(*MEANT.values())
+    this = kind_of(spec)
     for name in changed:
-        if name in everywhere - MEANT[spec.kind]:
-            kinds = " or ".join(kind for kind, meant in MEANT.items() if name in meant)
+        kinds = [kind.name for kind in KINDS.values() if name in kind.options]
+        if kinds and name not in this.options:
             raise HarnessError(
-                f"{flag(name)} is for networks of kind {kinds}; {spec.model!r} is a {spec.kind} network."
+                f"{flag(name)} is for networks of kind {' or '.join(kinds)}; {spec.model!r} is a {spec.kind} network."
             )
-        if spec.kind == "classifier" and name in NEEDED and not getattr(spec, NEEDED[name]):
-            raise HarnessError(f"{flag(name)} means nothing without {flag(NEEDED[name])}.")
+        if name in this.beside and not getattr(spec, this.beside[name]):
+            raise HarnessError(f"{flag(name)} means nothing without {flag(this.beside[name])}.")
     if spec.conditional and not spec.conditional_weight:
         raise HarnessError("--conditional needs --conditional-weight, the share of its prediction, such as 0.5.")
     if spec.augmix and (spec.mixup or spec.cutmix):
@@ -115,11 +101,3 @@ def _diffusion(spec: TrainSpec) -> str:
             "Name one with --diffusion, or train one with --denoiser and give its folder."
         )
     return names[0]
-
-
-def check_size(what: str, architecture: str, dataset: str) -> None:
-    """Raises HarnessError where an architecture says that it is for images of another size than the data set's."""
-    side = plugins.dataset[dataset].facts["image_size"]
-    built_for = plugins.architecture[architecture].facts.get("image_size", side)
-    if built_for != side:
-        raise HarnessError(f"{what} is built for images of {built_for} pixels, {dataset!r} has {side}.")

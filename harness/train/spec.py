@@ -1,4 +1,4 @@
-"""What decides a training run: one dataclass, whose fields are also the options of ``harness train``."""
+"""The specification of a training: one dataclass, whose fields are also the options of ``harness train``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.errors import HarnessError
 
 
 def default_denoisers() -> list[str]:
-    """The architectures that ``--denoiser`` alone may mean: those marked as the default, or else all; hopefully one."""
+    """Architectures that ``--denoiser`` alone may mean: those marked as the default, or else all."""
     from harness import plugins
 
-    known = [entry for entry in plugins.architecture.entries() if entry.facts.get("kind") == "denoiser"]
-    return [entry.name for entry in known if entry.facts.get("default")] or [entry.name for entry in known]
+    denoisers = [entry for entry in plugins.architecture.entries() if entry.facts.get("kind") == "denoiser"]
+    return [entry.name for entry in denoisers if entry.facts.get("default")] or [entry.name for entry in denoisers]
 
 
 def denoisers_of(dataset: str) -> list[str]:
@@ -37,7 +37,7 @@ TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
 
 
 LARGEST = 2**31 - 1
-"""Most that a whole number may be where nothing else is said: counts and sides of images."""
+"""Largest value of a whole number that has no limit of its own: counts and sides of images."""
 CHOICES = {
     "extra_as": ("union", "terms"),
     "loss": ("ce", "bce"),
@@ -50,11 +50,11 @@ CHOICES = {
 class TrainSpec:
     """Everything that decides the weights. `harness.train.resolve` fills in what is None or empty.
 
-    What comes out, a classifier or a denoiser, is a fact of the architecture.
+    The kind of network, a classifier or a denoiser, is a fact of the architecture.
     """
 
     model: str
-    dataset: str = option("digits", "What to train on: see harness list datasets.", TASK)
+    dataset: str = option("digits", "Training data: see harness list datasets.", TASK)
     data: str = option("", "Folder of the data, for data sets that read one.", TASK)
     init: str = option("", "Checkpoint to start from, by name or path, instead of random weights.", TASK)
     data_extra: tuple[str, ...] = option(
@@ -67,14 +67,14 @@ class TrainSpec:
     smoothing: float = option(0.0, "Label smoothing.", TERMS, min=0, max=1)
     augmix: bool = option(False, "AugMix: two mixed views and Jensen-Shannon consistency.", TERMS)
     augmix_severity: float = option(
-        3.0, "Of its operations: 3 for small images, 1 for ImageNet.", TERMS, min=0.1, max=10
+        3.0, "Severity of the operations of AugMix: 3 for small images, 1 for ImageNet.", TERMS, min=0.1, max=10
     )
     jsd: float = option(12.0, "Weight of the consistency term.", TERMS, min=0)
     deepaugment: str = option("", "DeepAugment on the fly through NETWORK: see harness list distorters.", TERMS)
-    deepaugment_share: float = option(0.5, "Share of the images that it distorts.", TERMS, min=0, max=1)
-    objective: str = option("", "Of time-conditioned classifiers. noisy: sees x_t; da: and its denoised image.", TERMS)
-    noise_schedule: str = option("linear", "Of denoisers, 1000 steps: linear or cosine.", TERMS)
-    consistency_radius: int = option(0, "Their consistency between times at most this far apart; 0: none.", TERMS)
+    deepaugment_share: float = option(0.5, "Share of the images that DeepAugment distorts.", TERMS, min=0, max=1)
+    objective: str = option("", "For time-conditioned classifiers. noisy: sees x_t; da: also its denoising.", TERMS)
+    noise_schedule: str = option("linear", "Noise schedule of denoisers over 1000 steps: linear or cosine.", TERMS)
+    consistency_radius: int = option(0, "Largest distance of times with consistent predictions; 0: none.", TERMS)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)
     diffusion: str = option("", "Denoiser, by name or path. [default: the data set's]", DIFFAUG)
@@ -83,7 +83,7 @@ class TrainSpec:
     )
     diffaug_sampler: str = option("ddim", "Reverse step: ddim, or dpm2 for DPM-Solver-2.", DIFFAUG)
     conditional: str = option("", "Class-conditional denoiser to mix in, by name or path.", DIFFAUG)
-    conditional_weight: float = option(0.0, "Its weight lambda in the noise prediction.", DIFFAUG, min=0, max=1)
+    conditional_weight: float = option(0.0, "Weight lambda of --conditional.", DIFFAUG, min=0, max=1)
 
     augment: str = option("", "Augmentation of every image: see harness list augmentations.", AUGMENT)
     image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0, max=2**14)
@@ -91,16 +91,22 @@ class TrainSpec:
     cutmix: float = option(0.0, "CutMix alpha; 0: none. With both, one of them per batch.", AUGMENT, min=0)
     repeats: int = option(1, "Repeated augmentation: draws of a sample in one batch.", AUGMENT, min=1)
 
-    epochs: int | None = option(None, "Left out, here and below: the recipe's number.", OPTIMISER, min=1, max=10**6)
-    batch_size: int | None = option(None, "Of a whole step, in all processes.", OPTIMISER, min=1)
+    epochs: int | None = option(
+        None,
+        "Default, here and below: the number of the recipe.",
+        OPTIMISER,
+        min=1,
+        max=10**6,
+    )
+    batch_size: int | None = option(None, "Images of a whole step, in all processes.", OPTIMISER, min=1)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
     optimizer: str = option("adamw", "Any first-order one of timm's: adamw, sgd, lamb, ...", OPTIMISER)
     lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
     schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
     momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
     beta2: float = option(0.99, "Second beta of Adam and its kind, below 1.", OPTIMISER, min=0, max=1)
-    weight_decay: float | None = option(None, "Of matrices and kernels.", OPTIMISER, min=0)
-    decay: str = option("matrices", "What decays: matrices; all; or timm, matrices but for embeddings.", OPTIMISER)
+    weight_decay: float | None = option(None, "Weight decay of matrices and kernels.", OPTIMISER, min=0)
+    decay: str = option("matrices", "Decaying weights: matrices; all; or timm, matrices except embeddings.", OPTIMISER)
     warmup: int | None = option(None, "Epochs of linear warm-up.", OPTIMISER, min=0)
     clip: float = option(1.0, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
     drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)
@@ -127,13 +133,13 @@ class TrainSpec:
             raise HarnessError(
                 f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here."
             )
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise HarnessError(f"{flag(name)} {getattr(self, name)!r} is none of {', '.join(known)}.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise HarnessError(f"{flag(name)} {getattr(self, name)!r} must be one of {', '.join(choices)}.")
 
     @property
     def kind(self) -> str:
-        """What comes out: a fact of the architecture's decorator, "classifier" where it says nothing."""
+        """Kind of network, by the architecture's decorator; "classifier" by default."""
         return str(self.architecture.get("kind", "classifier"))
 
     @property
@@ -151,14 +157,16 @@ class TrainSpec:
         return "+".join([*parts, *filter(None, [self.objective])])
 
     def command(self, files: Sequence[str] = ()) -> str:
-        """The command that makes these weights again, every number and the device spelled out.
+        """The command that makes these weights again, with every number and the device spelled out.
 
-        files: options that name a user's files, which are no settings.
+        files: options that name a user's files and are no settings.
         """
+        from harness.train.kinds import kind_of  # torch stands behind it
+
         short = default_denoisers() == [self.model]
         words = ["harness", "train", *(["--denoiser"] if short else ["--model", self.model])]
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
-        if not (self.diffaug or self.kind == "time-conditioned") or denoisers_of(self.dataset) == [self.diffusion]:
+        if not kind_of(self).needs_denoiser(self) or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion
         recipe = self.architecture.get("recipe", {})
         implied["augment"] = recipe.get("augment", "none")

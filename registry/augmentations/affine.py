@@ -10,19 +10,19 @@ import torch.nn.functional as F
 
 from harness import noise
 from harness.plugins import augmentation
-from harness.train.step import Stage, Step
+from harness.train.step import BatchTransform, Step
 
 DEGREES, SCALE, SHEAR, SHIFT = 10.0, 0.1, 0.1, 0.1
 
 
 @augmentation("none")
-def none() -> Stage:
+def none() -> BatchTransform:
     """The images as they are."""
     return lambda step: step
 
 
 @augmentation("affine")
-def affine() -> Stage:
+def affine() -> BatchTransform:
     """A small random rotation (up to 10 degrees), scaling, shear and shift (up to 10 % each) of every image.
 
     None of the test corruptions is an affine map, so this gives nothing of them away.

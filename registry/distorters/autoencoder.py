@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from harness import weights
-from harness.deepaugment import ACTIVATIONS, CODE, WEIGHTS, AutoencoderDistorter, Option, Rng, pick
-from harness.deepaugment.weights import drop_or_sign, filters, minus_gelu
 from harness.plugins import distorter
+from harness.train.augment.deepaugment import ACTIVATIONS, CODE, WEIGHTS, AutoencoderDistorter, Option, Rng, pick
+from harness.train.augment.deepaugment.filters import drop_or_sign, filters, minus_gelu
 from harness.types import HarnessError, Weights
 
 ANYWHERE = (

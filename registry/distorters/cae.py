@@ -11,9 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from harness import weights
-from harness.deepaugment import ACTIVATIONS, CODE, WEIGHTS, AutoencoderDistorter, Option, Rng, pick, uniform
-from harness.deepaugment.weights import drop_or_sign, filters
 from harness.plugins import distorter
+from harness.train.augment.deepaugment import (
+    ACTIVATIONS,
+    CODE,
+    WEIGHTS,
+    AutoencoderDistorter,
+    Option,
+    Rng,
+    pick,
+    uniform,
+)
+from harness.train.augment.deepaugment.filters import drop_or_sign, filters
 from harness.types import HarnessError, Weights
 
 

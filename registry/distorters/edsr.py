@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from harness import weights
-from harness.deepaugment import ACTIVATIONS, WEIGHTS, Distortion, Option, Rng, TrainedDistorter, on, pick
-from harness.deepaugment.activations import ActivationChange, spots
-from harness.deepaugment.weights import filters, laplacian, minus_gelu, rotate, scale
 from harness.plugins import distorter
+from harness.train.augment.deepaugment import ACTIVATIONS, WEIGHTS, Distortion, Option, Rng, TrainedDistorter, on, pick
+from harness.train.augment.deepaugment.activations import ActivationChange, spots
+from harness.train.augment.deepaugment.filters import filters, laplacian, minus_gelu, rotate, scale
 from harness.types import HarnessError, Weights
 
 

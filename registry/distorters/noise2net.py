@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness import noise
-from harness.deepaugment import Distorter, Distortion, Rng, pick, uniform
 from harness.plugins import distorter
+from harness.train.augment.deepaugment import Distorter, Distortion, Rng, pick, uniform
 from harness.types import HarnessError
 
 BLOCKS, SCALES = 4, 4

@@ -1,4 +1,4 @@
-"""What an autoencoder is asked to do."""
+"""The objective of autoencoders: the image that was shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.train.objectives import Timer, untimed
+from harness.train.objectives.protocol import Timer, untimed
 from harness.train.step import Step
 
 

@@ -17,13 +17,13 @@ from harness.types import HarnessError
 
 SAVE_EVERY_SECONDS = 10.0
 SHARE_OF_TIME = 0.02
-"""What saving may take at most: the larger the network, the rarer its states."""
+"""Largest share of the time that saving may take: the larger the network, the rarer its states."""
 
 
 class State:
     """Weights, optimiser, averaged weights and the seconds spent, saved every `SAVE_EVERY_SECONDS`.
 
-    made_from: the settings, and the hashes of what the run reads; a run with others does not go on from here.
+    made_from: the settings, and the hashes of the inputs; a run with others does not go on from here.
     """
 
     def __init__(self, file: Path, made_from: Mapping[str, Any], network: nn.Module, optimizer: Any, ema: Any) -> None:
@@ -36,13 +36,13 @@ class State:
 
     @property
     def seconds(self) -> float:
-        """Spent on the run so far."""
+        """Seconds spent on the run so far."""
         return self._earlier + time.monotonic() - self._began
 
     def resume(self) -> int:
-        """Load what an earlier run left, if it left something undamaged; the number of steps that are done.
+        """Load the state of an earlier run, if there is an undamaged one; the number of steps that are done.
 
-        Of a damaged file a notice is given. The training starts over then, and ends with the same weights; the first
+        A damaged file gives a notice. The training starts over then, and ends with the same weights; the first
         new state moves the file to ``state.damaged``, as an older version's may still be of use to that version.
         Raises HarnessError for the state of a run with other settings.
         """
@@ -53,7 +53,7 @@ class State:
         return step
 
     def save_sometimes(self, step: int, shares: Mapping[str, float]) -> None:
-        """Save if it is time."""
+        """Save, if the last state is old enough."""
         if time.monotonic() - self._saved > max(SAVE_EVERY_SECONDS, self._took / SHARE_OF_TIME):
             self.save(step, shares)
 

@@ -1,4 +1,4 @@
-"""AugMix: an image mixed with random chains of simple operations, and the loss that asks for consistent answers.
+"""AugMix: an image mixed with random chains of simple operations. Its loss is in `objectives.consistency`.
 
 Hendrycks et al., "AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty", ICLR 2020. Constants
 and operations are those of google-research/augmix (augmentations.py, cifar.py, imagenet.py), which the DiffAug authors'
@@ -22,17 +22,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from harness import noise
+from harness.train.step import Step
 from harness.types import HarnessError
 
 LOWEST, FULL = 0.1, 10.0
@@ -54,20 +54,20 @@ def operations() -> dict[str, Operation]:
     """
     from timm.data import auto_augment as timm
 
-    def whole(level: float, most: float) -> int:
+    def integer(level: float, most: float) -> int:
         return int(level * most / FULL)
 
     bilinear = {"resample": Image.Resampling.BILINEAR}
     return {
         "autocontrast": lambda x, level, sign: timm.auto_contrast(x),
         "equalize": lambda x, level, sign: timm.equalize(x),
-        "posterize": lambda x, level, sign: timm.posterize(x, 4 - whole(level, 4)),
-        "rotate": lambda x, level, sign: timm.rotate(x, sign * whole(level, 30), **bilinear),
-        "solarize": lambda x, level, sign: timm.solarize(x, 256 - whole(level, 256)),
+        "posterize": lambda x, level, sign: timm.posterize(x, 4 - integer(level, 4)),
+        "rotate": lambda x, level, sign: timm.rotate(x, sign * integer(level, 30), **bilinear),
+        "solarize": lambda x, level, sign: timm.solarize(x, 256 - integer(level, 256)),
         "shear_x": lambda x, level, sign: timm.shear_x(x, sign * level * 0.3 / FULL, **bilinear),
         "shear_y": lambda x, level, sign: timm.shear_y(x, sign * level * 0.3 / FULL, **bilinear),
-        "translate_x": lambda x, level, sign: timm.translate_x_abs(x, sign * whole(level, x.width / 3), **bilinear),
-        "translate_y": lambda x, level, sign: timm.translate_y_abs(x, sign * whole(level, x.height / 3), **bilinear),
+        "translate_x": lambda x, level, sign: timm.translate_x_abs(x, sign * integer(level, x.width / 3), **bilinear),
+        "translate_y": lambda x, level, sign: timm.translate_y_abs(x, sign * integer(level, x.height / 3), **bilinear),
     }
 
 
@@ -80,7 +80,7 @@ class Link(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """All that is random about one image: chains of operations, their weights (of sum 1), and m, their joint share."""
+    """The random part of one image: chains of operations, their weights (of sum 1), and m, their joint share."""
 
     chains: list[list[Link]]
     weights: list[float]
@@ -129,7 +129,7 @@ class AugMix:
         return mix(images, torch.from_numpy(chains).movedim(-1, 2), mixtures)
 
     def draw(self, rng: np.random.Generator) -> Mixture:
-        """What is to happen to one image."""
+        """One image's chains and weights."""
         names = list(operations())
 
         def link() -> Link:
@@ -143,7 +143,7 @@ class AugMix:
 
 
 def run_chains(pictures: np.ndarray, chains: Sequence[Sequence[Sequence[Link]]]) -> np.ndarray:
-    """Pictures (B, H, W, 3) uint8, with as many chains for each, to what comes out: (chains, B, H, W, 3) uint8."""
+    """Pictures (B, H, W, 3) uint8 through equally many chains each: (chains, B, H, W, 3) uint8."""
     done = np.empty((len(chains[0]), *pictures.shape), np.uint8)
 
     def run(b: int) -> None:
@@ -172,13 +172,16 @@ def mix(images: Tensor, chains: Tensor, mixtures: Sequence[Mixture]) -> Tensor:
     return ((1 - m) * images + m * mixed).clamp(0, 1)
 
 
-def jensen_shannon(logits: Sequence[Tensor]) -> Tensor:
-    """AugMix's consistency loss (eq. 2): the Jensen-Shannon divergence of the views' class probabilities, in nats.
+@dataclass(frozen=True)
+class AugMixViews:
+    """Two AugMix views of every augmented image, for the consistency term (Hendrycks et al., ICLR 2020)."""
 
-    logits: (B, K) for each view of the same B images. The mean over images and views of KL(p_view || mean of the p),
-    the mean being held in [1e-7, 1] as in the authors' code: from 0 (-K 1e-7 at worst, by that bound) to log(views).
-    """
-    views = torch.stack([x.log_softmax(-1) for x in logits])
-    mixture = views.exp().mean(0).clamp(1e-7, 1).log()
-    # By logarithms, for probabilities that underflow to 0: there the gradient of p log p, written as such, is NaN.
-    return torch.stack([F.kl_div(mixture, p, reduction="batchmean", log_target=True) for p in views]).mean()
+    augmix: AugMix
+
+    def __call__(self, step: Step) -> Step:
+        batch = step.augmented
+
+        def view(number: int) -> Tensor:
+            return self.augmix(batch.images, seed=step.seed, samples=batch.ids, epoch=step.epoch, view=number)
+
+        return replace(step, views=(view(1), view(2)))

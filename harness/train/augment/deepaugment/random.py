@@ -1,4 +1,4 @@
-"""Drawing: on the CPU, by numpy."""
+"""Random draws, on the CPU by numpy."""
 
 from __future__ import annotations
 

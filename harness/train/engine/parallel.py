@@ -25,7 +25,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that reports and writes."""
+        """True in the process that reports and writes."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:

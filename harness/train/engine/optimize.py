@@ -9,39 +9,39 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.plugins import suggest
+from harness.errors import suggest
 from harness.train.spec import TrainSpec, flag
 from harness.types import HarnessError
 
 UNUSUAL = ("adahessian", "bnb", "fused")
-"""How timm's names begin of what takes second derivatives or another package: nobody need be told of them."""
+"""Prefixes of timm optimisers that need second derivatives or an extra package; hidden from suggestions."""
 
 
 def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over the network's parameters; raises HarnessError for a name that timm does not know."""
     from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
 
-    known = [str(name) for name in list_optimizers()]
-    if spec.optimizer not in known:
-        raise suggest("optimiser", spec.optimizer, [name for name in known if not name.startswith(UNUSUAL)])
+    names = [str(name) for name in list_optimizers()]
+    if spec.optimizer not in names:
+        raise suggest("optimiser", spec.optimizer, [name for name in names if not name.startswith(UNUSUAL)])
     groups: Any = _groups(network, spec)
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum}
     try:
-        usual = signature(get_optimizer_class(spec.optimizer, bind_defaults=False)).parameters.get("betas")
-        if usual and isinstance(usual.default, tuple) and len(usual.default) == 2:
+        betas = signature(get_optimizer_class(spec.optimizer, bind_defaults=False)).parameters.get("betas")
+        if betas and isinstance(betas.default, tuple) and len(betas.default) == 2:
             settings["betas"] = (spec.momentum, spec.beta2)
         optimizer: torch.optim.Optimizer = create_optimizer_v2(groups, opt=spec.optimizer, **settings)
     except Exception as error:  # optimisers check themselves in many ways, and some are not installed
-        told = " ".join(f"{flag(name)} {getattr(spec, name)}" for name in ("lr", "momentum", "beta2", "weight_decay"))
+        given = " ".join(f"{flag(name)} {getattr(spec, name)}" for name in ("lr", "momentum", "beta2", "weight_decay"))
         reason = f"{error or type(error).__name__}".rstrip(".")
-        raise HarnessError(f"--optimizer {spec.optimizer} cannot be made of {told}: {reason}.") from error
+        raise HarnessError(f"--optimizer {spec.optimizer} cannot be made of {given}: {reason}.") from error
     if getattr(optimizer, "is_second_order", False):  # timm's mark of those that differentiate the gradient
         raise HarnessError(f"--optimizer {spec.optimizer} needs second derivatives, which the loop does not keep.")
     return optimizer
 
 
 def _groups(network: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
-    """What decays and what does not: biases and norms go without, unless all decays."""
+    """Parameter groups with and without weight decay: biases and norms go without, unless all decays."""
     body: Any = getattr(network, "body", network)
     spared = set(body.no_weight_decay()) if spec.decay == "timm" and hasattr(body, "no_weight_decay") else set()
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
@@ -64,4 +64,4 @@ def learning_rate(spec: TrainSpec, epoch: float) -> float:
         return 1.0
     if name == "step" and every.isdecimal() and len(every) < 10 and int(every):
         return float(0.1 ** (int(epoch) // int(every)))
-    raise HarnessError(f"--schedule {spec.schedule!r} is none of cosine, constant and step:N.")
+    raise HarnessError(f"--schedule {spec.schedule!r} must be one of cosine, constant, step:N.")

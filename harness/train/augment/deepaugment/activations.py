@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.deepaugment.draws import Rng, pick, uniform
+from harness.train.augment.deepaugment.random import Rng, pick, uniform
 
 ActivationChange = Callable[[Tensor, Rng], Tensor]
 """Activations (B, C, H, W) to others of the same shape; its argument stays as it is."""

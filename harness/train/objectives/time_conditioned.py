@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from harness import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import autocast
-from harness.train.objectives import Key, Timer, untimed
-from harness.train.reverse import check_times
+from harness.train.objectives.protocol import Key, Timer, untimed
+from harness.train.objectives.reverse import check_times
 from harness.train.step import Step
 from harness.types import HarnessError
 
@@ -26,7 +26,7 @@ class TimeConditioned:
         classifier of Dhariwal & Nichol (NeurIPS 2021, section 4), True the "DA" classifier of Sastry et al. (NeurIPS
         2024, Table 4).
     times: t is uniform over the integers in this half-open interval.
-    labelled: ids of the samples whose labels may be used (see the function of this name); None for all.
+    labelled: ids of the samples whose labels may be used (see `input.labels.labelled`); None for all.
     consistency_radius: the other samples' predictions at t and at t' = t + u, clipped to `times`, are drawn together,
         with u uniform over the integers from -radius to radius; with 0 they count for nothing.
     weight: of that term.
@@ -37,7 +37,7 @@ class TimeConditioned:
     The consistency term is KL(p_s || p_t) with s the smaller of the two times and no gradient through p_s: the less
     noisy image shows more, so its prediction is the target, as that of the weakly augmented image is in FixMatch (Sohn
     et al., NeurIPS 2020). In this direction the best p_t is the mean of the targets over all images that x_t may have
-    come from; a symmetric divergence would also blur p_s. The authors' own form is not known to us: reviews of an
+    come from; a symmetric divergence would also blur p_s. The authors' own form is unpublished: reviews of an
     earlier version of the paper speak of FixMatch with its pseudo-labels.
     """
 
@@ -72,12 +72,13 @@ class TimeConditioned:
         key: Key = {"seed": step.seed, "samples": batch.ids, "draw": step.epoch}
         t = noise.integers(*self.times, purpose="guidance-time", **key).to(self.device)
         eps = noise.gaussian(batch.images.shape[1:], purpose="guidance-noise", **key).to(self.device)
-        known = torch.tensor([self.labelled is None or name in self.labelled for name in batch.ids], device=self.device)
-        rest = ~known if self.consistency_radius else torch.zeros_like(known)
+        has_label = [self.labelled is None or name in self.labelled for name in batch.ids]
+        learn = torch.tensor(has_label, device=self.device)
+        rest = ~learn if self.consistency_radius else torch.zeros_like(learn)
         near = self._near(t, key)[rest]
         images, noises = (torch.cat([rows, rows[rest]]) for rows in (batch.images, eps))
         at_t, at_near = self._classify(network, images, torch.cat([t, near]), noises, timer).split([len(t), len(near)])
-        losses = F.cross_entropy(at_t[known], batch.labels[known], label_smoothing=self.smoothing, reduction="none")
+        losses = F.cross_entropy(at_t[learn], batch.labels[learn], label_smoothing=self.smoothing, reduction="none")
         terms = {"ce": _mean(losses)}
         if self.consistency_radius:
             terms["consistency"] = self.weight * _mean(divergence(at_t[rest], t[rest], at_near, near))
@@ -112,28 +113,3 @@ def divergence(a: Tensor, t: Tensor, b: Tensor, s: Tensor) -> Tensor:
 def _mean(losses: Tensor) -> Tensor:
     """The mean, and 0 of none: a batch may hold no sample of a kind."""
     return losses.sum() / max(len(losses), 1)
-
-
-def labelled(ids: Sequence[str], fraction: float, seed: int, labels: Tensor) -> frozenset[str]:
-    """The samples that keep their labels: the same share of every class, rounded, chosen by a hash of (seed, id).
-
-    A larger fraction contains every smaller one, and the order of the samples does not matter. labels: (N,) int64.
-
-    Raises HarnessError for a fraction outside (0, 1], or one that leaves a class without any label.
-    """
-    if not 0 < fraction <= 1:
-        raise HarnessError(f"--labels {fraction:g} is not a share of the training set: give a number in (0, 1].")
-    classes: dict[int, list[str]] = {}
-    for name, label in zip(ids, labels.tolist(), strict=True):
-        classes.setdefault(label, []).append(name)
-    chosen: set[str] = set()
-    for label, members in classes.items():
-        count = int(fraction * len(members) + 0.5)
-        if not count:
-            raise HarnessError(
-                f"--labels {fraction:g} leaves class {label}, of {len(members)} samples, without a label. "
-                f"Give at least {1 / len(members):.2g}."
-            )
-        rank = {name: noise.generator(seed, "labelled", name).random() for name in members}
-        chosen.update(sorted(members, key=rank.__getitem__)[:count])
-    return frozenset(chosen)

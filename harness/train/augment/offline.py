@@ -25,9 +25,9 @@ from torch import Tensor
 from harness import noise, plugins, provenance
 from harness.data import open_dataset, resized
 from harness.data.contents import check_counted
-from harness.deepaugment import Distorter, configured
 from harness.errors import Notice
 from harness.files import check_writable, parse_json, read_limited, sweep, writing
+from harness.train.augment.deepaugment import Distorter, configured
 from harness.types import Dataset, HarnessError
 
 MANIFEST = "deepaugment.json"
@@ -39,7 +39,7 @@ VERSION = 2
 class CopySpec:
     """Everything that decides the images of a copy.
 
-    dataset, split, data: what is copied; `data` is the folder of data sets that read one.
+    dataset, split, data: the images to copy; `data` is the folder of data sets that read one.
     network: a distorter with its settings, ``noise2net:max_eps=0.5``.
     group: this many consecutive images share one draw of weights. The published program draws anew with probability
         0.05 before each image, which is every 20 on average.
@@ -55,7 +55,7 @@ class CopySpec:
 
 @dataclass(frozen=True)
 class Copied:
-    """How far a copy is: images that are there, and how many of them this run has made."""
+    """Progress of a copy: images that are there, how many of them this run has made, and images in all."""
 
     done: int
     made: int
@@ -71,7 +71,7 @@ def copy(
     device: str = "cpu",
     fresh: bool = False,
 ) -> Copied:
-    """Make what is missing of a copy in `out`.
+    """Make the missing images of a copy in `out`.
 
     shard: (i, n) for the i-th of n processes that share the work. fresh: forget an earlier copy in `out`.
     Raises HarnessError where `out` holds anything else, or a copy made under other settings.
@@ -81,11 +81,11 @@ def copy(
     data = open_dataset(spec.dataset, spec.split, spec.data)
     check_counted(data)
     targets = [out / name for name in names(data)]
-    told = _identity(spec, data, distorter)
+    made_from = _identity(spec, data, distorter)
     check_writable(out)
     for folder in {target.parent for target in targets} | {out}:
         sweep(folder)
-    _claim(out, told, fresh)
+    _claim(out, made_from, fresh)
     _drop_damaged(out)
     missing = _missing(out, targets)
     made = 0
@@ -97,21 +97,22 @@ def copy(
             made += 1
             report(Copied(len(targets) - len(missing) + made, made, len(targets)))
     copied = Copied(len(targets) - len(_missing(out, targets)), made, len(targets))
-    _tell(out, told, "complete" if copied.done == copied.total else "partial", device)
+    _write_manifest(out, made_from, "complete" if copied.done == copied.total else "partial", device)
     return copied
 
 
 def check_usable(out: Path) -> None:
-    """Raises HarnessError for a copy that `harness augment` has not finished, that has lost images since, or that is of
-    another split than the training split; folders without its manifest are as they are.
+    """Raises HarnessError for an unfinished copy of `harness augment`, and for one of another split than train.
+
+    A finished copy that has lost images counts as unfinished. Folders without the manifest are not checked.
     """
     file = out / MANIFEST
     if not file.is_file():
         return
     try:
-        told = parse_json(read_limited(file))
-        split = told["made_from"]["split"]
-        finished = told["status"] == "complete" and len(list(out.glob("*/*"))) >= told["made_from"]["images"]
+        manifest = parse_json(read_limited(file))
+        split = manifest["made_from"]["split"]
+        finished = manifest["status"] == "complete" and len(list(out.glob("*/*"))) >= manifest["made_from"]["images"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). Make the copy again.") from error
     if split != "train":
@@ -121,13 +122,13 @@ def check_usable(out: Path) -> None:
 
 
 def _missing(out: Path, targets: list[Path]) -> list[int]:
-    there = set(out.glob("*/*.png"))
-    return [k for k, target in enumerate(targets) if target not in there]
+    present = set(out.glob("*/*.png"))
+    return [k for k, target in enumerate(targets) if target not in present]
 
 
 def _drop_damaged(out: Path) -> None:
-    """Name and remove the images that are not as they were written."""
-    damaged = [image for image in sorted(out.glob("*/*.png")) if not _is_whole(image)]
+    """Remove the images whose files have changed since they were written, with a notice."""
+    damaged = [image for image in sorted(out.glob("*/*.png")) if not _is_intact(image)]
     for image in damaged:
         image.unlink()
     if damaged:
@@ -135,8 +136,8 @@ def _drop_damaged(out: Path) -> None:
         warnings.warn(Notice(f"{damaged[0]} is damaged and is made anew.{more}"), stacklevel=3)
 
 
-def _is_whole(file: Path) -> bool:
-    """Whether a PNG is as it was written, by the checksums of its chunks."""
+def _is_intact(file: Path) -> bool:
+    """True for a PNG whose chunks all have their checksums."""
     content, place = file.read_bytes(), 8
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         return False
@@ -185,14 +186,14 @@ def _distorted(
     """Rows of one group and their images (3, H, W), at the size that the network gives them."""
     purpose = f"deepaugment/{spec.network.partition(':')[0]}"
     distort = distorter.perturbed(noise.generator(spec.seed, f"{purpose}/weights", str(group)), device)
-    for row, image in zip(rows, _whole(data, rows, distorter.size), strict=True):
+    for row, image in zip(rows, _uncropped(data, rows, distorter.size), strict=True):
         rng = noise.generator(spec.seed, f"{purpose}/activations", data.ids[row])
         with torch.no_grad():
             distorted = distort(distorter.shown(image[None].to(device)), rng)[0].cpu()
         yield row, distorted
 
 
-def _whole(data: Any, rows: Sequence[int], size: int | None) -> Iterator[Tensor]:
+def _uncropped(data: Any, rows: Sequence[int], size: int | None) -> Iterator[Tensor]:
     """Images (3, H, W) in [0, 1]: whole pictures, their shorter side at `size`, as the published programs take them.
 
     Where the network takes any size, the shorter side is the data set's; where there are no pictures, images are as the
@@ -201,9 +202,9 @@ def _whole(data: Any, rows: Sequence[int], size: int | None) -> Iterator[Tensor]
     if not hasattr(data, "picture"):
         yield from data.read(rows).images
         return
-    uncropped = replace(data.geometry, resize=size or data.geometry.resize, crop=0, interpolation="bilinear")
+    geometry = replace(data.geometry, resize=size or data.geometry.resize, crop=0, interpolation="bilinear")
     for row in rows:
-        pixels = resized(data.picture(row), uncropped, data.where(row))
+        pixels = resized(data.picture(row), geometry, data.where(row))
         yield torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
 
 
@@ -214,10 +215,10 @@ def _write(target: Path, image: Tensor) -> None:
 
 
 def _identity(spec: CopySpec, data: Dataset, distorter: Distorter) -> dict[str, Any]:
-    """What a manifest must agree on. Where files lie is no part of it: their hashes are."""
+    """The settings and hashes that a manifest must agree on, without the places of files."""
     entry = plugins.distorter.of(spec.network)
     weights = distorter.provenance
-    told = {
+    identity = {
         **{key: value for key, value in asdict(spec).items() if key != "data"},
         "network": entry.name,
         "settings": {key: getattr(distorter, key) for key in entry.parameters if key != "weights"},
@@ -227,11 +228,11 @@ def _identity(spec: CopySpec, data: Dataset, distorter: Distorter) -> dict[str, 
         "images": len(data.ids),
         "version": VERSION,
     }
-    return dict(json.loads(json.dumps(told)))  # as it reads in a manifest
+    return dict(json.loads(json.dumps(identity)))  # as it reads in a manifest
 
 
-def _claim(out: Path, told: dict[str, Any], fresh: bool) -> None:
-    """Make sure that `out` is this copy's: empty, begun under the same settings, or cleared for a fresh start."""
+def _claim(out: Path, made_from: dict[str, Any], fresh: bool) -> None:
+    """Make sure that `out` belongs to this copy: empty, begun under the same settings, or cleared."""
     file = out / MANIFEST
     if not file.is_file():
         if any(not path.name.startswith(".") for path in out.iterdir()):
@@ -244,18 +245,18 @@ def _claim(out: Path, told: dict[str, Any], fresh: bool) -> None:
             then = dict(parse_json(read_limited(file))["made_from"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). --fresh starts over.") from error
-        changed = sorted(key for key in told.keys() | then.keys() if told.get(key) != then.get(key))
-        changed = [f"{key}: {then.get(key)} there, {told.get(key)} here" for key in changed]
-        if changed:
+        changed = sorted(key for key in made_from.keys() | then.keys() if made_from.get(key) != then.get(key))
+        differences = [f"{key}: {then.get(key)} there, {made_from.get(key)} here" for key in changed]
+        if differences:
             raise HarnessError(
-                f"{file} belongs to a copy with other settings ({'; '.join(changed)}). "
+                f"{file} belongs to a copy with other settings ({'; '.join(differences)}). "
                 "Give another --out, or --fresh to start over."
             )
         return
-    _tell(out, told, "partial", "cpu")
+    _write_manifest(out, made_from, "partial", "cpu")
 
 
-def _tell(out: Path, told: dict[str, Any], status: str, device: str) -> None:
-    manifest = {"status": status, "made_from": told, "environment": provenance.environment(device)}
+def _write_manifest(out: Path, made_from: dict[str, Any], status: str, device: str) -> None:
+    manifest = {"status": status, "made_from": made_from, "environment": provenance.environment(device)}
     with writing(out / MANIFEST) as partial:
         partial.write_text(json.dumps(manifest, indent=2) + "\n")

@@ -41,7 +41,7 @@ class Reverse:
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
-            raise HarnessError(f"--diffaug-sampler {self.sampler!r} is none of {', '.join(SAMPLERS)}.")
+            raise HarnessError(f"--diffaug-sampler {self.sampler!r} must be one of {', '.join(SAMPLERS)}.")
         if not 0 <= self.weight <= 1:
             raise HarnessError(f"--conditional-weight {self.weight} must lie in [0, 1].")
         if self.conditional and not np.array_equal(self.conditional.schedule.betas, self.denoiser.schedule.betas):

@@ -1,4 +1,4 @@
-"""What a DeepAugment network is, and how its changes are drawn."""
+"""Networks of DeepAugment, and how their changes are drawn."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import plugins
-from harness.deepaugment.activations import ACTIVATIONS, CODE
-from harness.deepaugment.draws import Rng, pick
-from harness.deepaugment.weights import WeightChange
 from harness.networks import place
+from harness.train.augment.deepaugment.activations import ACTIVATIONS, CODE
+from harness.train.augment.deepaugment.filters import WeightChange
+from harness.train.augment.deepaugment.random import Rng, pick
 from harness.types import HarnessError, Weights
 
 Distortion = Callable[[Tensor, Rng], Tensor]
@@ -26,8 +26,8 @@ Distortion = Callable[[Tensor, Rng], Tensor]
 class Option:
     """One way to change a network's weights.
 
-    places: layer names, or what they begin with; one is drawn. changes: what happens to the layer there, by the rest of
-    its name. times: how often this is done.
+    places: layer names or prefixes of them, one of which is drawn. changes: changes of weights, by the rest of the
+    layer's name. times: how often this is done.
     """
 
     places: Sequence[str]
@@ -53,14 +53,13 @@ class Distorter:
     """A DeepAugment network: subclass it as a frozen dataclass, and write `perturbed`.
 
     size: shorter side, in pixels, of the images that the network was made for; None takes any.
-    provenance: where the network's weights come from; None for a network without any.
     """
 
     size: ClassVar[int | None] = None
 
     @property
     def provenance(self) -> Weights | None:
-        """See above."""
+        """Origin of the network's weights; None for a network without any."""
         return None
 
     def check(self, dataset: str) -> None:
@@ -83,14 +82,14 @@ class Distorter:
 
 
 def configured(text: str) -> tuple[str, Distorter]:
-    """Canonical name and network of ``name:key=value``; raises HarnessError for a plugin that is none."""
-    name, found = plugins.distorter.configure(text)
-    if not isinstance(found, Distorter):
+    """Canonical name and network of ``name:key=value``; raises HarnessError for a plugin that is no `Distorter`."""
+    name, network = plugins.distorter.configure(text)
+    if not isinstance(network, Distorter):
         raise HarnessError(
-            f"The DeepAugment network {name!r} is of class {type(found).__name__}. Make it a subclass of "
-            "harness.deepaugment.Distorter."
+            f"The DeepAugment network {name!r} is of class {type(network).__name__}. Make it a subclass of "
+            "harness.train.augment.deepaugment.Distorter."
         )
-    return name, found
+    return name, network
 
 
 def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
@@ -101,10 +100,10 @@ def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class TrainedDistorter(Distorter):
-    """A DeepAugment network that was trained: `load` says how to get it, once it is needed."""
+    """A DeepAugment network with trained weights, which `load` gets once they are needed."""
 
     def load(self) -> tuple[nn.Module, Weights]:
-        """The network and where its weights come from."""
+        """The network and the origin of its weights."""
         raise NotImplementedError
 
     @cached_property

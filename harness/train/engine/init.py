@@ -1,40 +1,38 @@
-"""``--init``: a training that starts from the weights of another."""
+"""Initial weights (``--init``): start from the weights of another training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from harness import weights
-from harness.diffusion.denoiser import Denoiser
 from harness.matching import model_classes
 from harness.train.classes import order_of, reordered
+from harness.train.kinds import kind_of
 from harness.train.spec import TrainSpec
-from harness.types import Dataset, HarnessError, Weights
+from harness.types import Dataset, HarnessError
 
 
 def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any], data: Dataset) -> str:
     """Load the weights of ``--init`` into the network, which was built with these arguments; their SHA-256.
 
-    Classes are found by name where both sides have names; raises HarnessError for others, or more or fewer.
+    Classes are matched by name where both sides have names. Raises HarnessError for weights of other classes.
     """
-    find = {"denoiser": weights.find_denoiser, "autoencoder": _find_autoencoder}.get(spec.kind, weights.find_classifier)
-    found, info = find(spec.init)
-    there = info.details.get("architecture", spec.model)
-    if there != spec.model:
+    source, info = kind_of(spec).init(spec.init)
+    architecture = info.details.get("architecture", spec.model)
+    if architecture != spec.model:
         raise HarnessError(
-            f"--init {spec.init} is a checkpoint of {there!r}, not of {spec.model!r}. Give another, or --model {there}."
+            f"--init {spec.init} is a checkpoint of {architecture!r}, not of {spec.model!r}. Give another, or --model "
+            f"{architecture}."
         )
-    known, wanted = info.details.get("arguments", {}).get("num_classes"), arguments.get("num_classes")
-    if known and wanted and known != wanted:
+    classes = info.details.get("arguments", {}).get("num_classes")
+    wanted = arguments.get("num_classes")
+    if classes and wanted and classes != wanted:
         raise HarnessError(
-            f"--init {spec.init} tells {known} classes apart, and {spec.dataset!r} has {wanted}. Start from weights of "
-            "the same classes, or leave --init out."
+            f"--init {spec.init} tells {classes} classes apart, and {spec.dataset!r} has {wanted}. Start from weights "
+            "of the same classes, or leave --init out."
         )
-    source: Any = found.network if isinstance(found, Denoiser) else found
     state = source.state_dict()
     if wanted:
         order = order_of(model_classes(spec.init, info), data, f"--init {spec.init}")
@@ -47,10 +45,6 @@ def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any]
     return info.sha256
 
 
-def _find_autoencoder(name: str) -> tuple[nn.Module, Weights]:
-    return weights.autoencoder(Path(name))
-
-
 def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
     """Weights whose position embedding is interpolated where the network's is for images of another size."""
     name = "body.pos_embed"
@@ -59,8 +53,6 @@ def _resampled(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
         return state
     from timm.layers import resample_abs_pos_embed
 
-    size, prefix = (
-        network.body.patch_embed.grid_size,
-        0 if network.body.no_embed_class else network.body.num_prefix_tokens,
-    )
+    size = network.body.patch_embed.grid_size
+    prefix = 0 if network.body.no_embed_class else network.body.num_prefix_tokens
     return {**state, name: resample_abs_pos_embed(state[name], size, num_prefix_tokens=prefix)}

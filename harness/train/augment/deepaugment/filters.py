@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.deepaugment.draws import Rng, pick, uniform
+from harness.train.augment.deepaugment.random import Rng, pick, uniform
 
 WeightChange = Callable[[Tensor, Tensor, Rng], tuple[Tensor, Tensor]]
 """A convolution's weight (O, I, k, k) and bias (O,) to others of the same shapes; its arguments stay as they are."""

@@ -1,4 +1,4 @@
-"""What a training run tells about itself while it goes: one JSON line per group of steps, and where its time goes."""
+"""Log of a training: one JSON line per group of steps, with the shares of its time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from harness.files import parse_json, read_limited, writing
-from harness.train.parallel import World
-from harness.train.step import Plan
+from harness.train.engine.parallel import World
+from harness.train.input.plan import Plan
 from harness.types import HarnessError
 
 EVERY = 20
@@ -22,7 +22,7 @@ EVERY = 20
 
 
 class Stopwatch:
-    """Seconds by name. A GPU works behind the host's back: where asked to watch closely, it is waited for."""
+    """Seconds by name. A GPU works asynchronously: with `closely` its clock waits for it."""
 
     def __init__(self, device: str) -> None:
         self._gpu = device.startswith("cuda")
@@ -44,11 +44,11 @@ class Stopwatch:
         return time.perf_counter()
 
     def shares(self, whole: str) -> dict[str, float]:
-        """The other names' shares of the time of `whole`, and forget all."""
+        """Shares of the other names in the time of `whole`; starts over."""
         total = self._seconds.pop(whole)
-        found = {name: round(seconds / total, 4) for name, seconds in self._seconds.items()}
+        shares = {name: round(seconds / total, 4) for name, seconds in self._seconds.items()}
         self.forget()
-        return found
+        return shares
 
     def forget(self) -> None:
         """Start over."""
@@ -74,9 +74,9 @@ class Log:
         self.shares: Mapping[str, float] = {}
         self._writer = _summary_writer(out, start) if tensorboard and world.first else None
         if world.first:
-            kept = [line for line in _lines(self._file) if line["step"] <= start]
+            earlier = [line for line in _lines(self._file) if line["step"] <= start]
             with writing(self._file) as partial:
-                partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+                partial.write_text("".join(json.dumps(line) + "\n" for line in earlier))
 
     @contextmanager
     def step(self, number: int) -> Iterator[Stopwatch]:
@@ -89,7 +89,7 @@ class Log:
             yield self.watch
 
     def note(self, number: int, rate: float, losses: Mapping[str, float]) -> None:
-        """Count a step's loss terms in, and write a line where a group of steps ends."""
+        """Add a step's loss terms, and write a line where a group of steps ends."""
         self._steps += 1
         for name, value in losses.items():
             self._sums[name] += value
@@ -125,18 +125,18 @@ class Log:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    """Whole lines of a log up to the first that is none, or of no later step: a kill may have cut the last one."""
-    found: list[dict[str, Any]] = []
+    """Intact lines of a log, up to the first that is damaged or of no later step: a kill may cut the last line."""
+    entries: list[dict[str, Any]] = []
     for line in read_limited(file).splitlines() if file.exists() else []:
         try:
             entry = parse_json(line)
         except ValueError:
             break
         step = entry.get("step") if isinstance(entry, dict) else None
-        if type(step) is not int or step <= (found[-1]["step"] if found else 0):
+        if type(step) is not int or step <= (entries[-1]["step"] if entries else 0):
             break
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Copies of a training set on disk, CLASS/IMAGE: what DeepAugment writes, or a generative model."""
+"""Copies of a training set on disk, CLASS/IMAGE, such as DeepAugment or a generative model writes."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness import distorted
 from harness.data import StoredPictures, class_folders, decoded, open_copy
 from harness.data.classes import names_of
 from harness.data.contents import check_counted
+from harness.train.augment import offline
 from harness.types import Batch, Dataset, Geometry, HarnessError
 
 
-def opened(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
+def open_copies(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
     """The copies in these folders; raises HarnessError for one without images or with other classes."""
     for folder in map(Path, folders):
         if (folder / "train").is_dir() and class_folders(folder / "train"):
             raise HarnessError(
                 f"--data-extra {folder} is the folder of a data set. Give its images: {folder / 'train'}."
             )
-        distorted.check_usable(folder)
-    copies = [open_copy(Path(folder), data.geometry, distorted.class_names(data), data.name) for folder in folders]
+        offline.check_usable(folder)
+    copies = [open_copy(Path(folder), data.geometry, offline.class_names(data), data.name) for folder in folders]
     for copy in copies:
         check_counted(copy)
     return copies
 
 
 @dataclass(frozen=True, eq=False)
-class Matched:
+class PairedCopy:
     """A copy whose images stand in the order of the samples that they are copies of.
 
-    number: of this copy among several, in whose names its images are augmented on their own.
-    Raises HarnessError where a sample has none.
+    number: index of this copy; part of the sample ids, so each copy is augmented independently.
+    Raises HarnessError where a sample has no copy.
     """
 
     data: Any
@@ -82,7 +82,7 @@ class Matched:
 
 
 @dataclass(frozen=True, eq=False)
-class Union:
+class WithCopies:
     """A data set and its copies as one, all of whose images are samples."""
 
     whole: Any
@@ -119,11 +119,11 @@ class Union:
 
     @cached_property
     def originals(self) -> Sequence[int]:
-        """For every sample the place of the image that it shows; its own, where that is not there (synthetic ones)."""
+        """For every sample the place of its original image; its own place if it has none (synthetic images)."""
         places = list(range(len(self.whole.ids)))
         for copy in self.copies:
-            known = {place: i for i, place in enumerate(_find(self.whole, copy))}
-            places += [known.get(k, len(places) + k) for k in range(len(copy.ids))]
+            originals = {place: i for i, place in enumerate(_find(self.whole, copy))}
+            places += [originals.get(k, len(places) + k) for k in range(len(copy.ids))]
         return places
 
     @cached_property
@@ -144,13 +144,13 @@ class Union:
 
 
 def _find(data: Any, copy: StoredPictures) -> list[int]:
-    """For every sample the place of its copy, or -1: by class, and by the file's name.
+    """For every sample the place of its copy, or -1: matched by class and file name.
 
-    That is the name which `harness augment` gives, or the original file's own, as in published copies.
+    `harness augment` names files by `offline.stem`; published copies keep the names of the original files.
     """
     names = zip(copy.labels.tolist(), copy.ids, strict=True)
     places = {(label, Path(name).stem): i for i, (label, name) in enumerate(names)}
     return [
-        places.get((label, distorted.stem(name)), places.get((label, Path(name).stem), -1))
+        places.get((label, offline.stem(name)), places.get((label, Path(name).stem), -1))
         for label, name in zip(data.labels.tolist(), data.ids, strict=True)
     ]

@@ -1,0 +1,1 @@
+"""Augmentation of training images: while training, and as copies on disk."""

@@ -1,0 +1,1 @@
+"""Training data: which samples a pass sees, and reading and augmenting them."""

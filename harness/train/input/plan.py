@@ -1,0 +1,73 @@
+"""Which samples each pass of each process sees: a function of the pass's number alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from harness import noise
+from harness.types import HarnessError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples each pass of each process sees. An epoch's order is a function of (seed, name, epoch).
+
+    images: of the data set `name`. batch_size: of a whole step, in all processes and accumulated passes.
+    repeats: draws of a sample in one batch, of which an epoch then sees a share (Hoffer et al., CVPR 2020).
+    passes: forward and backward passes per step; rank, world: which of how many processes this is.
+    """
+
+    images: int
+    name: str
+    seed: int
+    batch_size: int
+    epochs: int
+    repeats: int = 1
+    passes: int = 1
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size > self.images:
+            raise HarnessError(
+                f"--batch-size {self.batch_size} is larger than what there is to train on ({self.images} images). "
+                "Lower it."
+            )
+        if self.repeats > self.batch_size:
+            raise HarnessError(f"--repeats {self.repeats} is more than --batch-size {self.batch_size} holds.")
+        if self.batch_size % (self.passes * self.world):
+            raise HarnessError(
+                f"--batch-size {self.batch_size} cannot be split evenly over {self.world} process(es) with "
+                f"--accumulate {self.passes}. Give a multiple of {self.passes * self.world}."
+            )
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps per epoch."""
+        return self.images // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run."""
+        return self.per_epoch * self.epochs
+
+    def samples(self, number: int) -> tuple[int, int, Sequence[tuple[int, int]]]:
+        """Epoch, first place in the epoch's order, and (index, repetition) of each sample of this process's pass."""
+        step, turn = divmod(number, self.passes)
+        epoch, position = divmod(step, self.per_epoch)
+        size = self.batch_size // (self.passes * self.world)
+        first = position * self.batch_size + (turn * self.world + self.rank) * size
+        order = _order(self.seed, self.name, epoch, self.images)
+        # The draws of a sample stand far apart: mixup mixes neighbours, and processes share out a batch in pieces.
+        different = -(-self.batch_size // self.repeats)
+        places = range(first - position * self.batch_size, first - position * self.batch_size + size)
+        return epoch, first, [(int(order[position * different + p % different]), p // different) for p in places]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, name: str, epoch: int, images: int) -> np.ndarray:
+    return noise.generator(seed, "order", name, epoch).permutation(images)

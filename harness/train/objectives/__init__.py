@@ -1,0 +1,1 @@
+"""Training objectives: named loss terms, one concern a file."""

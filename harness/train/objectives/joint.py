@@ -1,0 +1,111 @@
+"""The network as an objective calls it: one joint forward for all terms, and questions that leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.train.objectives.protocol import Response
+from harness.types import FeatureClassifier, HarnessError
+
+
+class JointForward(nn.Module):
+    """A network whose one call also gives features.
+
+    DistributedDataParallel averages gradients of calls of the wrapped module only, so the features must come out of
+    that call. Every other call goes through as it is.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network: Any = network
+
+    def forward(self, *arguments: Any, with_features: bool = False, **options: Any) -> Any:
+        """The network's output, or with_features: logits (B, K) and penultimate features (B, D) of images."""
+        if not with_features:
+            return self.network(*arguments, **options)
+        if not shows_features(self.network):
+            raise HarnessError(
+                f"A loss term needs features, and {type(getattr(self.network, 'body', self.network)).__name__} shows "
+                "none. Choose an architecture with timm's forward_features and forward_head."
+            )
+        hidden = self.network.features(*arguments)
+        return self.network.head(hidden), hidden
+
+
+def shows_features(network: nn.Module) -> bool:
+    """True for a network with `features` and `head`, whose body, where it has one, has timm's two halves, too."""
+    body = getattr(network, "body", None)
+    return isinstance(network, FeatureClassifier) and (body is None or hasattr(body, "forward_features"))
+
+
+def respond(network: nn.Module, images: Tensor, with_features: bool) -> Response:
+    """Responses of the network, in float32, or in float64 where all is: under autocast they come in half precision."""
+    if not with_features:
+        return Response(_full(network(images)))
+    logits, hidden = network(images, with_features=True)
+    return Response(_full(logits), _full(hidden))
+
+
+def _full(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+@dataclass(frozen=True, eq=False)
+class ReadOnlyNetwork:
+    """The classifier under training, open to questions before the joint forward: see `protocol.CurrentNetwork`.
+
+    Evaluation mode: batch norm uses its running statistics and does not update them, and dropout is off, as in PGD
+    training (Madry et al., ICLR 2018; TRADES, Zhang et al., ICML 2019). Only the gradient with respect to the images is
+    computed, so parameters keep theirs. The random generators are put back. The precision is that of the training;
+    nothing enters autocast's cache of weights, which the joint forward would otherwise share. Calls bypass
+    DistributedDataParallel and torch.compile: a gradient of images needs no other process.
+
+    network: as the loop has it, wrapped or not.
+    """
+
+    network: nn.Module
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (n, K) of images (n, 3, H, W) in [0, 1], without a gradient."""
+        with _undisturbed(self._bare, images.device), torch.no_grad():
+            return _full(self._bare(images))
+
+    def gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Gradient (n, 3, H, W) with respect to the images of the summed `loss`: logits (n, K) to (n,)."""
+        with _undisturbed(self._bare, images.device), torch.enable_grad():
+            images = images.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(loss(_full(self._bare(images))).sum(), images)
+        return gradient
+
+    @property
+    def _bare(self) -> nn.Module:
+        network: Any = self.network
+        network = getattr(network, "_orig_mod", network)  # torch.compile
+        if isinstance(network, nn.parallel.DistributedDataParallel):
+            network = network.module
+        bare: nn.Module = network.network if isinstance(network, JointForward) else network
+        return bare
+
+
+@contextmanager
+def _undisturbed(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode, ambient precision without its cache; modes and random generators afterwards as before."""
+    modes = [(module, module.training) for module in network.modules()]
+    generators = [device] if device.type == "cuda" else []
+    half = torch.is_autocast_enabled(device.type)
+    try:
+        network.eval()
+        with (
+            torch.random.fork_rng(devices=generators),
+            torch.autocast(device.type, enabled=half, cache_enabled=False),
+        ):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
