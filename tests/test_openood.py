@@ -21,7 +21,7 @@ from harness.features import FeatureBank
 from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
 from harness.response import check_independent, score
-from harness.suites.detection import Detection
+from harness.suites.bases.detection import Detection
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Weights
 from harness.views import BatchViews
 
@@ -100,8 +100,8 @@ def bank(folder: Path, network: nn.Module | None = None, **changes: Any) -> Feat
     parts = {
         "classifier": TiledClassifier(network or Given(), Tiles(100)),
         "weights": Weights("given", "0" * 64, "here"),
-        "training": recorded("train"),
-        "validating": recorded("val"),
+        "train_images": recorded("train"),
+        "validation_images": recorded("val"),
         "source": "",
         "cache": folder,
     }
@@ -418,7 +418,7 @@ def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -
         "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(10, 192\) for 10 .* \(10,\)"),
         "number": (lambda self, seen: 1.0, "digits/resnet: it returned a float"),
         "typo": (lambda self, seen: seen.featurs, r"digits/resnet failed in .*test_openood\.py, line \d+: Attribute"),
-        "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* mend the detector"),
+        "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* fix the detector"),
         "mates": (lambda self, seen: seen.logits[:, 0] - seen.logits.mean(), "digits/resnet: it scores .* differently"),
     }
     for name, (call, message) in faults.items():

@@ -49,11 +49,11 @@ class PostProcessor:
         self._known()
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
-        inner = self._build(bank.training)
+        inner = self._build(bank.train_images)
         net, device = _Net(bank), next(bank.network.parameters(), torch.empty(0)).device
         with _on(device):
-            held_out = _loader(bank.validating)
-            inner.setup(net, {"train": _loader(bank.training), "val": held_out, "test": held_out}, {})
+            held_out = _loader(bank.validation_images)
+            inner.setup(net, {"train": _loader(bank.train_images), "val": held_out, "test": held_out}, {})
 
         def score(seen: Response) -> Tensor:
             with _on(device), torch.enable_grad():

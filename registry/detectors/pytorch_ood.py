@@ -60,12 +60,12 @@ class TheirDetector:
     def _fit(self, inner: Any, bank: Bank) -> None:
         for kind in ("features", "logits"):
             if hasattr(inner, f"fit_{kind}"):
-                if 4 * len(bank.train.labels) * bank.train.width > BYTES:
+                if 4 * len(bank.train_features.labels) * bank.train_features.width > BYTES:
                     raise HarnessError("it wants all training features at once, more than 2 GiB.")
-                found = torch.cat([c if kind == "features" else bank.head(c) for c in bank.train.chunks()])
-                getattr(inner, f"fit_{kind}")(found, bank.train.labels)
+                found = torch.cat([c if kind == "features" else bank.head(c) for c in bank.train_features.chunks()])
+                getattr(inner, f"fit_{kind}")(found, bank.train_features.labels)
                 return
-        inner.fit(Loader(bank.training, lambda batch: (batch.images, batch.labels)))
+        inner.fit(Loader(bank.train_images, lambda batch: (batch.images, batch.labels)))
 
     def _theirs(self) -> Any:
         """Their class of that name."""
@@ -89,7 +89,7 @@ class TheirDetector:
             "head": lambda: linear_head(bank),
             "w": lambda: linear_head(bank).weight,
             "b": lambda: linear_head(bank).bias,
-            "d": lambda: bank.train.width // 2,
+            "d": lambda: bank.train_features.width // 2,
             "p": lambda: 0.9,
         }
         settings = {}

@@ -34,14 +34,14 @@ class ViM:
             head = linear_head(bank).double()
             origin = -torch.linalg.pinv(head.weight) @ head.bias
             scatter = torch.zeros(len(origin), len(origin), dtype=torch.float64)
-            for chunk in bank.train.chunks():
+            for chunk in bank.train_features.chunks():
                 centred = chunk.double() - origin
                 scatter += centred.T @ centred
             dim = self.dim if self.dim < len(origin) else len(origin) // 2
             # Eigenvalues rise: the residual space belongs to the first ones.
-            residual = torch.linalg.eigh(scatter / len(bank.train.labels))[1][:, : len(origin) - dim]
-            lengths = [((chunk.double() - origin) @ residual).norm(dim=1) for chunk in bank.train.chunks()]
-            logits = [bank.head(chunk).double().amax(1) for chunk in bank.train.chunks()]
+            residual = torch.linalg.eigh(scatter / len(bank.train_features.labels))[1][:, : len(origin) - dim]
+            lengths = [((chunk.double() - origin) @ residual).norm(dim=1) for chunk in bank.train_features.chunks()]
+            logits = [bank.head(chunk).double().amax(1) for chunk in bank.train_features.chunks()]
             alpha = torch.cat(logits).mean() / torch.cat(lengths).mean()
             return {"origin": origin, "residual": residual, "alpha": alpha}
 
