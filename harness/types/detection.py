@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.types.data import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Response(Protocol):

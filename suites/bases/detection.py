@@ -100,13 +100,13 @@ class Detection(SuiteBase):
         """Accuracy in distribution; AUROC, FPR@95 and AUPR per data set and as near and far means."""
         inside, outside, images = self._sides(rows)
         clean = rows["condition"] == ID
-        accuracy = metrics.accuracy(rows["prediction"][clean] == rows["label"][clean], ID)
+        clean_accuracy = metrics.accuracy(rows["prediction"][clean] == rows["label"][clean], ID)
         chosen = [f"{k.removeprefix('chosen ')}={v[0]:g}" for k, v in rows.items() if k.startswith("chosen ")]
         notes = [f"Chosen on the validation images: {', '.join(chosen)}."] if chosen else []
         if "signed" in rows and rows["signed"].any():
             share = f"{rows['signed'].sum()} of {len(rows['signed'])}"
             notes.append(f"Negative features in {share} images: ash and scale are defined for features after a ReLU.")
-        return [accuracy, *detection.summary(inside, outside, images)], notes
+        return [clean_accuracy, *detection.summary(inside, outside, images)], notes
 
     def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]], np.ndarray]:
         """Scores in distribution, scores outside by group and data set, and the source images of the first."""
