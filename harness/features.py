@@ -1,4 +1,4 @@
-"""A classifier's features of its own training data, on disk: what detectors learn from, and search."""
+"""A classifier's features of its training data, stored on disk: detectors learn from them and search them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from harness.response import penultimate
 from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Weights
 
 PIECE = 4096
-"""Rows per file: what is computed and written at once, and searched at once."""
+"""Rows per file: they are computed, written and searched together."""
 
 FLOAT32_UP_TO = 2**30
-"""Bytes of float32 features above which they are kept in float16: ImageNet's for a ResNet-50 take 5 GB then."""
+"""Bytes of float32 features above which they are stored in float16: ImageNet's for a ResNet-50 then take 5 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +53,16 @@ class StoredFeatures:
             yield torch.from_numpy(piece)
 
 
+RENAMED = {
+    "train": "train_features", "validation": "validation_features",
+    "training": "train_images", "validating": "validation_images",
+}  # fmt: skip
+"""Attributes of a bank by the names that detectors written before used."""
+
+
 def linear_head(bank: Bank) -> nn.Linear:
-    """The head as a layer, read off from what it does; on the CPU. Raises HarnessError where it is not linear."""
-    width = bank.train.width
+    """The head as a linear layer on the CPU, recovered from its outputs. Raises HarnessError if it is not linear."""
+    width = bank.train_features.width
     bias = bank.head(torch.zeros(1, width))
     weight = bank.head(torch.eye(width)) - bias
     probe = torch.linspace(-2, 2, width)[None]
@@ -70,7 +77,7 @@ def linear_head(bank: Bank) -> nn.Linear:
 class Loader:
     """Batches in the shape that another library's loaders have.
 
-    shape: what becomes of a batch. dataset: the images' ids, for those who ask how many there are.
+    shape: from a batch to an item of the loader. dataset: the images' ids, for users of its length.
     """
 
     def __init__(self, data: Dataset, shape: Callable[[Batch], Any], batch_size: int = 128) -> None:
@@ -83,22 +90,23 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         for start in range(0, len(self._data.ids), self.batch_size):
-            picked = range(start, min(start + self.batch_size, len(self._data.ids)))
-            yield self._shape(self._data.read(picked))
+            rows = range(start, min(start + self.batch_size, len(self._data.ids)))
+            yield self._shape(self._data.read(rows))
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureBank:
     """See `harness.types.Bank`.
 
-    classifier, weights: whose features. training, validating: labelled images in distribution.
-    source: what identifies a detector from outside the project. cache: folder. report: told about the progress.
+    classifier, weights: the classifier, and the provenance of its weights.
+    train_images, validation_images: labelled images in distribution.
+    source: fingerprint of a detector from outside the project. cache: folder. report: called with the progress.
     """
 
     classifier: TiledClassifier
     weights: Weights
-    training: Dataset
-    validating: Dataset
+    train_images: Dataset
+    validation_images: Dataset
     source: str
     cache: Path
     report: Callable[[Stage], None] = field(default=lambda stage: None)
@@ -109,14 +117,14 @@ class FeatureBank:
         return self.classifier.network
 
     @cached_property
-    def train(self) -> StoredFeatures:
-        """Of the training images."""
-        return self._stored(self.training, "training features")
+    def train_features(self) -> StoredFeatures:
+        """Features of the training images."""
+        return self._stored(self.train_images, "training features")
 
     @cached_property
-    def validation(self) -> StoredFeatures:
-        """Of the validation images."""
-        return self._stored(self.validating, "validation features")
+    def validation_features(self) -> StoredFeatures:
+        """Features of the validation images."""
+        return self._stored(self.validation_images, "validation features")
 
     def head(self, features: Tensor) -> Tensor:
         """Logits (n, K) of features (n, D), float32 on the CPU."""
@@ -125,19 +133,24 @@ class FeatureBank:
         return logits.float().cpu()
 
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
-        """What `learn` makes, or what it made before for the same detector, weights and data."""
-        data = [self.training.sha256, self.validating.sha256]
+        """The tensors that `learn` returns, or returned before for the same detector, weights and data."""
+        data = [self.train_images.sha256, self.validation_images.sha256]
         code = hashlib.sha256(inspect.getsource(sys.modules[type(of).__module__]).encode()).hexdigest()
         key = key_of({**self._identity, "data": data, "of": repr(of), "code": code, "source": self.source})
         file = self.cache / f"{key}.safetensors"
         content = sealed.read_or_tell(file, file.name)
         if content is None:
-            made = {name: tensor.contiguous() for name, tensor in learn().items()}
-            written = bytearray(save(made, {"seal": sealed.BLANK.decode()}))
+            learnt = {name: tensor.contiguous() for name, tensor in learn().items()}
+            written = bytearray(save(learnt, {"seal": sealed.BLANK.decode()}))
             sealed.write(file, written, written.index(sealed.BLANK), file.name)
             content = bytes(written)
-        found: dict[str, Tensor] = load(content)
-        return found
+        tensors: dict[str, Tensor] = load(content)
+        return tensors
+
+    def __getattr__(self, name: str) -> Any:
+        if name in RENAMED:
+            raise AttributeError(f"a bank has no {name!r}: it is called {RENAMED[name]!r}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def _identity(self) -> dict[str, Any]:
@@ -146,28 +159,38 @@ class FeatureBank:
         return {"model": self.weights.sha256, "name": self.weights.name, **called}
 
     def _stored(self, data: Dataset, what: str) -> StoredFeatures:
-        """Computes the pieces that are missing: a run that was stopped, or another shard, may have left some."""
+        """Features of a data set; computes the files that neither a stopped run nor another shard has left."""
         folder = self.cache / key_of({**self._identity, "data": data.sha256})
-        count, size = len(data.ids), self.classifier.tiles.size
+        count = len(data.ids)
         files = tuple(folder / f"{start:08d}.npy" for start in range(0, count, PIECE))
         width = penultimate(self.classifier.respond(data.read([0]).images)[0]).shape[1]
-        small = np.float32 if 4 * count * width <= FLOAT32_UP_TO else np.float16
+        dtype = np.float32 if 4 * count * width <= FLOAT32_UP_TO else np.float16
         # Shards that start at different places share the work.
         first = os.getpid() % len(files)
         for piece, file in [*enumerate(files)][first:] + [*enumerate(files)][:first]:
-            if sealed.read_or_tell(file, f"{folder.name}/{file.name}") is not None:
-                continue
-            rows = range(piece * PIECE, min((piece + 1) * PIECE, count))
-            tiles = [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
-            found = []
-            with closing(ordered(data.read, tiles, decoders([data]))) as batches:
-                for picked, batch in zip(tiles, batches, strict=True):
-                    features = self.classifier.respond(batch.images)[0]
-                    found.append(finite(features, f"The penultimate layer of {self.weights.name}"))
-                    self.report(Stage(f"{what} of {self.weights.name}", picked.stop, count))
-            buffer = io.BytesIO()
-            np.save(buffer, torch.cat(found).numpy().astype(small))
-            place = buffer.tell()
-            buffer.write(sealed.BLANK)
-            sealed.write(file, buffer.getbuffer(), place, f"{folder.name}/{file.name}")
+            name = f"{folder.name}/{file.name}"
+            if sealed.read_or_tell(file, name) is None:
+                rows = range(piece * PIECE, min((piece + 1) * PIECE, count))
+                _write_array(file, self._compute(data, rows, what).astype(dtype), name)
         return StoredFeatures(data.labels, width, files)
+
+    def _compute(self, data: Dataset, rows: range, what: str) -> np.ndarray:
+        """Features (n, D) float32 of these images."""
+        size = self.classifier.tiles.size
+        tiles = [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
+        pieces = []
+        with closing(ordered(data.read, tiles, decoders([data]))) as batches:
+            for tile, batch in zip(tiles, batches, strict=True):
+                features = self.classifier.respond(batch.images)[0]
+                pieces.append(finite(features, f"The penultimate layer of {self.weights.name}"))
+                self.report(Stage(f"{what} of {self.weights.name}", tile.stop, len(data.ids)))
+        return torch.cat(pieces).numpy()
+
+
+def _write_array(file: Path, values: np.ndarray, name: str) -> None:
+    """Write an array with a seal behind it. name: of the file, in messages."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    place = buffer.tell()
+    buffer.write(sealed.BLANK)
+    sealed.write(file, buffer.getbuffer(), place, name)

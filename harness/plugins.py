@@ -190,6 +190,37 @@ class Registry:
         return [self.configure(text)[0] for text in given[self.kind] or usual]
 
 
+class SuiteRegistry(Registry):
+    """All suites. The decorator's name and facts become class attributes: ``@suite("mine", version=2, dataset="x")``.
+
+    A class may state them itself as class attributes; those that the decorator gives come before these.
+    """
+
+    FACTS = ("version", "dataset", "denoiser", "every")
+    """See `harness.types.Suite`."""
+
+    def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
+        """The decorator of a suite's class. facts: some of `FACTS`."""
+        if unknown := facts.keys() - set(self.FACTS):
+            raise suggest("fact", min(unknown), list(self.FACTS), f" of @suite({name!r})")
+        register = super().__call__(name, **facts)
+
+        def decorate(build: F) -> F:
+            if isinstance(build, type):
+                named = {} if "name" in vars(build) else {"name": name}
+                for key, value in {**facts, **named, **_shown(build)}.items():
+                    setattr(build, key, value)
+            return register(build)
+
+        return decorate
+
+
+def _shown(suite: type) -> dict[str, Any]:
+    """The attribute `shown` of a suite that gives it by its former name, `columns`; nothing for others."""
+    owner = next((c for c in suite.__mro__ if vars(c).keys() & {"shown", "columns"}), None)
+    return {} if owner is None or "shown" in vars(owner) else {"shown": vars(owner)["columns"]}
+
+
 @dataclass(frozen=True)
 class Combination:
     """One plugin under another: a detector on what a test-time method shows."""
@@ -258,7 +289,7 @@ class Combined:
 model = Registry("model")
 method = Registry("test-time method")
 smoother = Registry("smoother")
-suite = Registry("suite")
+suite = SuiteRegistry("suite")
 detector = Registry("detector")
 denoiser = Registry("denoiser")
 dataset = Registry("data set")

@@ -40,7 +40,7 @@ def record_of(
         data_sha256=job.data_sha256,
         geometry=job.data.geometry,
         key=job.key(pair),
-        columns=tuple(job.suite.columns),
+        columns=tuple(job.suite.shown),
         metrics=metrics,
         notes=[*job.notes.get(pair.model, ()), *notes, *devices, *job.left_out(rows)],
         samples=samples,

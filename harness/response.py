@@ -1,4 +1,4 @@
-"""What detectors look at: a classifier's response to the images that a test-time method shows it."""
+"""The input of detectors: a classifier's response to the images that a test-time method shows it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ def penultimate(features: Tensor) -> Tensor:
     return features
 
 
-class Listener:
-    """A classifier that remembers what a method shows it, each image batch once."""
+class RecordingClassifier:
+    """A classifier that records the images that a method shows it.
+
+    shown: batches of images (B, 3, H, W), each once, in order.
+    """
 
     def __init__(self, classifier: TiledClassifier) -> None:
         self.shown: list[Tensor] = []
@@ -33,7 +36,7 @@ class Listener:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K)."""
-        if not any(images is seen for seen in self.shown):
+        if not any(images is batch for batch in self.shown):
             self.shown.append(images)
         return self._classifier.respond(images)[1]
 
@@ -44,13 +47,13 @@ class NetworkResponse:
 
     images: Tensor
     logits: Tensor
-    found: Tensor
+    raw_features: Tensor
     network: Any
 
     @property
     def features(self) -> Tensor:
         """Penultimate features (R, D)."""
-        return penultimate(self.found)
+        return penultimate(self.raw_features)
 
     @property
     def probabilities(self) -> Tensor:
@@ -77,9 +80,9 @@ class MethodAnswer:
 def check_independent(
     detect: Callable[[Any], Tensor], whole: bool, classifier: TiledClassifier, images: Tensor
 ) -> None:
-    """Raise HarnessError for a detector whose scores depend on the images beside, or on chance.
+    """Raise HarnessError for a detector whose scores depend on the other images of a batch, or on chance.
 
-    images: (B, 3, H, W), B > 1.
+    whole: see `score`. images: (B, 3, H, W) in [0, 1], B > 1.
     """
     shown = [images, images.flip(-1)]
 
@@ -106,8 +109,8 @@ def score(
 ) -> Tensor:
     """Scores (B,) of a fitted detector, in float32 and in tiles, so that batch-mates do not matter.
 
-    whole: the detector looks at the method's probabilities (B, K); otherwise at each of the images `shown`, and the
-        score is the mean. Raises HarnessError where it returns anything but a score per image.
+    whole: the detector scores the method's `probabilities` (B, K); otherwise each batch of `shown`, (B, 3, H, W), and
+        the score is the mean. Raises HarnessError where it returns anything but a score per image.
     """
     tiles = Tiles(classifier.tiles.size, classifier.tiles.device)
     if whole:
@@ -118,7 +121,9 @@ def score(
     for images in shown:
         features, logits = classifier.respond(images)
         total = total + tiles(
-            lambda x, f, z: _one_each(detect(NetworkResponse(x, z, f, classifier.network)), len(x)),
+            lambda x, f, z: _one_each(
+                detect(NetworkResponse(images=x, logits=z, raw_features=f, network=classifier.network)), len(x)
+            ),
             images,
             features,
             logits,
@@ -128,6 +133,8 @@ def score(
 
 def _one_each(scores: Any, images: int) -> Tensor:
     if not isinstance(scores, Tensor) or scores.shape != (images,):
-        found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-        raise HarnessError(f"it returned {found} for {images} images, not a tensor ({images},): one score per image.")
+        returned = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        raise HarnessError(
+            f"it returned {returned} for {images} images, not a tensor ({images},): one score per image."
+        )
     return scores

@@ -1,41 +1,25 @@
-"""The embedded benchmark: handwritten digits, clean and under the common corruptions. No download."""
+"""The embedded benchmark: handwritten digits, clean, under the common corruptions, and certified. No download."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import ClassVar
 
-from harness.data import open_dataset
 from harness.plugins import suite
-from harness.suites.corrupted import CommonCorruptions
-from harness.suites.shift import CovariateShift
-from harness.types import Condition, Dataset
+from harness.suites.bases.certification import Certification
+from harness.suites.bases.corrupted import CommonCorruptions
+from harness.suites.bases.covariate_shift import CleanAccuracy
 
 
-@suite("digits")
+@suite("digits", version=1, dataset="digits", denoiser="digits")
 @dataclass(frozen=True)
-class Digits(CovariateShift):
+class Digits(CleanAccuracy):
     """Clean accuracy on the 600 test digits."""
 
-    name: ClassVar[str] = "digits"
-    version: ClassVar[int] = 1
-    dataset: ClassVar[str] = "digits"
-    denoiser: ClassVar[str | None] = "digits"
-    columns: ClassVar[Sequence[tuple[str, str]]] = (("accuracy", "clean"),)
 
-    def conditions(self) -> Sequence[Condition]:
-        """One: the images as they are."""
-        return [Condition("clean", "clean")]
-
-    def open(self, condition: Condition, seed: int) -> Dataset:
-        """The test split."""
-        return open_dataset(self.dataset, "test")
-
-
-@suite("digits-c")
+@suite("digits-c", version=1, dataset="digits", denoiser="digits")
 @dataclass(frozen=True)
 class DigitsC(CommonCorruptions):
     """The 15 common corruptions of the test digits, with the published constants of the 32-pixel version.
@@ -43,15 +27,7 @@ class DigitsC(CommonCorruptions):
     mCE is relative to the plain ResNet, and left out with photographed frost: the rates were taken with drawn ice.
     """
 
-    name: ClassVar[str] = "digits-c"
-    version: ClassVar[int] = 1
-    dataset: ClassVar[str] = "digits"
-    denoiser: ClassVar[str | None] = "digits"
-    columns: ClassVar[Sequence[tuple[str, str]]] = (("mean_accuracy", "mean"), ("mean_error", "mean"), ("mce", "mean"))
-
-    def clean(self) -> Dataset:
-        """The test split."""
-        return open_dataset(self.dataset, "test")
+    shown = (("mean_accuracy", "mean"), ("mean_error", "mean"), ("mce", "mean"))
 
     def reference(self) -> Mapping[str, float] | None:
         """The plain ResNet's error rates on the whole test set, written by ``benchmarks/reference.py``."""
@@ -60,3 +36,11 @@ class DigitsC(CommonCorruptions):
         file = resources.files("harness.suites") / "digits-c.reference.json"
         rates: Mapping[str, float] = json.loads(file.read_text())["error"]
         return rates
+
+
+@suite("certify", version=1, dataset="digits", denoiser="digits", every=10)
+@dataclass(frozen=True)
+class DigitsCertify(Certification):
+    """Certified accuracy by l2 radius, on every tenth test digit unless --every says otherwise."""
+
+    n: int = 1_000

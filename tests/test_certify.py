@@ -82,7 +82,7 @@ def test_a_run_resumes_in_the_middle_of_an_image(
     tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after every interim state in turn, and gone on: the same votes, and no draw is paid for twice."""
-    monkeypatch.setattr("harness.suites.certify.LOOK", 10)
+    monkeypatch.setattr("harness.suites.bases.certification.LOOK", 10)
     undisturbed = certify(tmp_path / "undisturbed", changes)
     monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
     tmp_path, stops = tmp_path / "disturbed", 0
@@ -388,7 +388,7 @@ def test_only_certificates_of_one_kind_are_compared(undisturbed: list[RunRecord]
 
 
 def test_the_same_class_serves_other_data(tmp_path: Path) -> None:
-    from harness.suites.certify import Certification
+    from harness.suites.bases.certification import Certification
 
     @plugins.suite("test/certify-train")
     @dataclass(frozen=True)

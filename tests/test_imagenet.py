@@ -34,9 +34,9 @@ from harness.networks import Tiles
 from harness.record import RunRecord
 from harness.registry.datasets.cifar10 import CLASSES
 from harness.report import comparison, leaderboard
-from harness.suites.imagenet import wnids
-from harness.suites.imagenet_c import ALEXNET, ImageNet3DCC, ImageNetCBar
-from harness.suites.imagenet_subsets import ImageNetA, ImageNetD, ImageNetR
+from harness.suites.imagenet.base import wnids
+from harness.suites.imagenet.corrupted import ALEXNET, ImageNet3DCC, ImageNetCBar
+from harness.suites.imagenet.subsets import ImageNetA, ImageNetD, ImageNetR
 from harness.types import HarnessError, RunSpec, Weights
 from harness.views import BatchViews
 
@@ -392,8 +392,9 @@ def resized(image: Image.Image) -> np.ndarray:
 
 
 def test_geometry_is_a_protocol(tmp_path: Path) -> None:
-    from harness.suites.imagenet import ImageNetCGenerated, ImageNetStylized
-    from harness.suites.imagenet_c import ImageNetC
+    from harness.suites.imagenet.corrupted import ImageNetC
+    from harness.suites.imagenet.validation import ImageNetCGenerated
+    from harness.suites.imagenet.variants import ImageNetStylized
 
     stored = picture(tmp_path / "c" / "gaussian_noise" / "5" / wnids()[0] / "a.png", (224, 224))
     style = picture(tmp_path / "s" / "val" / wnids()[0] / "a.png", (224, 224))
@@ -603,7 +604,7 @@ def test_a_partial_copy_is_not_ranked_beside_a_whole_one(
     disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (partial,) = run(disk, "imagenet-sketch", tmp_path)
-    from harness.suites.imagenet import ImageNetSketch
+    from harness.suites.imagenet.variants import ImageNetSketch
 
     monkeypatch.setattr(ImageNetSketch, "size", 3)
     (whole,) = run(disk, "imagenet-sketch", tmp_path / "whole")

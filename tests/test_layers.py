@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -45,7 +46,6 @@ ORDER = [
     "views",
     "tally",
     "metrics",
-    "counting",
     "attack",
     "pages",
     "tables",
@@ -106,6 +106,15 @@ def test_plugin_packages_do_not_import_each_other(package: str, other: str) -> N
     files = sorted((ROOT / package).rglob("*.py"))
     assert len(files) > 2
     assert not [f for f in files if other in imports(f)]
+
+
+def test_bases_of_suites_import_no_benchmark() -> None:
+    """The folders of `suites/` that hold bases alone import each other only; benchmarks import bases."""
+    bases = sorted((ROOT / "suites" / "bases").rglob("*.py"))
+    assert len(bases) > 2
+    for file in bases:
+        names = re.findall(r"^\s*(?:from|import) harness\.suites\.(\w+)", file.read_text(), re.MULTILINE)
+        assert set(names) <= {"bases"}, f"{file.name} imports {names}"
 
 
 def test_every_package_is_installed() -> None:

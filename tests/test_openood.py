@@ -23,7 +23,8 @@ from harness.networks import TiledClassifier, Tiles
 from harness.record import RunRecord
 from harness.report import figures, leaderboard, selection
 from harness.response import check_independent, score
-from harness.suites.detection import Detection
+from harness.suites.bases.detection import Detection
+from harness.suites.bases.fitting import FittedDetector, Trial, choose
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Weights
 from harness.views import BatchViews
 
@@ -102,8 +103,8 @@ def bank(folder: Path, network: nn.Module | None = None, **changes: Any) -> Feat
     parts = {
         "classifier": TiledClassifier(network or Given(), Tiles(100)),
         "weights": Weights("given", "0" * 64, "here"),
-        "training": recorded("train"),
-        "validating": recorded("val"),
+        "train_images": recorded("train"),
+        "validation_images": recorded("val"),
         "source": "",
         "cache": folder,
     }
@@ -189,6 +190,37 @@ def test_tuning_chooses_as_openood_does(name: str, theirs: str, chosen: dict[str
     found = ready.procedure(views, ready)[1].numpy()
     expected = RECORDED[f"score_aps/{theirs}/far"]
     assert np.abs(found - expected).max() < (2e-3 if theirs == "gen" else 1e-4) * expected.std()
+
+
+def test_a_bank_names_the_new_name_of_an_attribute(tmp_path: Path) -> None:
+    features = bank(tmp_path)
+    for former, name in {"train": "train_features", "validating": "validation_images"}.items():
+        with pytest.raises(AttributeError, match=f"a bank has no '{former}': it is called '{name}'"):
+            getattr(features, former)
+    assert len(features.train_features.labels) == len(features.train_images.ids) and not hasattr(features, "nothing")
+
+
+def test_of_equal_settings_the_first_is_chosen_and_one_candidate_needs_no_images() -> None:
+    """A pair without settings to tune costs no pass over the validation images."""
+    classifier = TiledClassifier(Given(), Tiles(100))
+    pair = Pair("given", "test", classifier, None, Weights("given", "0" * 64, ""))
+    method = plugins.method.configure("default")[1]
+
+    def fitted(sign: float) -> Trial:
+        detect = lambda seen: sign * seen.logits.amax(1)  # noqa: E731
+        return Trial(pair, FittedDetector(method, detect, whole=False, rectified=False, chosen={"sign": sign}))
+
+    def look(batch: Batch) -> BatchViews:
+        return BatchViews(batch, None, classifier.tiles, 0)
+
+    validation, stages = (recorded("val"), recorded("oodval")), []
+    trials = [[fitted(-1.0), fitted(1.0), fitted(2.0)], [fitted(3.0)]]
+    chosen = choose(trials, validation, look, 200, stages.append)
+    assert [detector.chosen["sign"] for detector in chosen] == [1.0, 3.0]
+    assert not trials[1][0].inside and [s.name for s in stages][-1] == "tuning, out of distribution"
+    stages.clear()
+    choose([trials[1]], validation, look, 200, stages.append)
+    assert not stages
 
 
 def test_every_setting_changes_the_scores(tmp_path: Path) -> None:
@@ -420,7 +452,7 @@ def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -
         "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(10, 192\) for 10 .* \(10,\)"),
         "number": (lambda self, seen: 1.0, "digits/resnet: it returned a float"),
         "typo": (lambda self, seen: seen.featurs, r"digits/resnet failed in .*test_openood\.py, line \d+: Attribute"),
-        "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* mend the detector"),
+        "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* fix the detector"),
         "mates": (lambda self, seen: seen.logits[:, 0] - seen.logits.mean(), "digits/resnet: it scores .* differently"),
     }
     for name, (call, message) in faults.items():

@@ -37,4 +37,4 @@ from harness.types.suites import Scene as Scene
 from harness.types.suites import Stage as Stage
 from harness.types.suites import Suite as Suite
 from harness.types.suites import Tally as Tally
-from harness.types.suites import Weights as Weights
+from harness.types.weights import Weights as Weights

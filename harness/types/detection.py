@@ -1,4 +1,4 @@
-"""What a detector of unknown classes sees of a classifier."""
+"""Detectors of out-of-distribution images, and the views of a classifier that they score or learn from."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Response(Protocol):
-    """What a classifier makes of some images: what a detector looks at. All tensors are on the classifier's device.
+    """A classifier's response to some images, which a detector scores. All tensors are on the classifier's device.
 
     images: (R, 3, H, W) in [0, 1]. features: penultimate layer (R, D); HarnessError where the network shows none.
-    logits: (R, K), what the head makes of the features. probabilities: (R, K), their softmax.
-    classify: the network itself, images to logits, differentiable.
+    logits: (R, K), the head's output for these features. probabilities: (R, K), their softmax.
+    classify: the network itself, images (R, 3, H, W) to logits (R, K), differentiable.
     head: features (R, D) to logits (R, K).
     """
 
@@ -38,9 +38,9 @@ class Response(Protocol):
 
 
 class Answer(Protocol):
-    """What a test-time method makes of a classifier: what a detector declared with ``whole=True`` looks at.
+    """A test-time method's answer, which a detector declared with ``whole=True`` scores.
 
-    probabilities: (R, K), the method's. views: (V, R, K), those of each image that the method showed the classifier.
+    probabilities: (R, K), the method's. views: (V, R, K), the classifier's for each view that the method showed it.
     """
 
     @property
@@ -67,42 +67,42 @@ class FeatureSet(Protocol):
 
 
 class Bank(Protocol):
-    """What a detector may learn from: the classifier's features of training and validation images.
+    """The data that a detector may learn from: images in distribution, and the classifier's features of them.
 
-    train, validation: in-distribution, computed when first asked for and kept on disk.
-    training, validating: the images themselves. network: the classifier, an nn.Module on its device.
+    train_images, validation_images: labelled. train_features, validation_features: computed when first asked for, and
+        stored on disk. network: the classifier, an nn.Module on its device.
     """
 
     @property
-    def training(self) -> Dataset: ...
+    def train_images(self) -> Dataset: ...
 
     @property
-    def validating(self) -> Dataset: ...
+    def validation_images(self) -> Dataset: ...
 
     @property
     def network(self) -> Any: ...
 
     @property
-    def train(self) -> FeatureSet: ...
+    def train_features(self) -> FeatureSet: ...
 
     @property
-    def validation(self) -> FeatureSet: ...
+    def validation_features(self) -> FeatureSet: ...
 
     def head(self, features: Tensor, /) -> Tensor:
         """Logits (n, K) of features (n, D), on the CPU."""
 
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
-        """The tensors that `learn` makes, computed once per classifier, data and detector `of`, and kept on disk."""
+        """The tensors that `learn` returns: computed once per classifier, data and detector `of`, stored on disk."""
 
 
 class Detector(Protocol):
     """A score of how much an image looks like the training data: higher is more in-distribution.
 
-    A detector that learns from the classifier's own data has ``fit(bank)``, which returns the scoring function; one
-    that does not is the scoring function. It takes a `Response` and returns (R,); under a test-time method that shows
-    the classifier several images, the score is the mean over these. A detector declared ``@detector(name, whole=True)``
-    takes the method's `Answer` instead; one declared with ``rectified=True`` was made for features >= 0, and records
-    say where they are not.
+    A detector that learns from the classifier's data has ``fit(bank)``, which returns the scoring function; any other
+    is the scoring function. It takes a `Response` and returns (R,); under a test-time method that shows the classifier
+    several views, the score is the mean over these. A detector declared ``@detector(name, whole=True)`` takes the
+    method's `Answer` instead; one declared with ``rectified=True`` was made for features >= 0, and records note
+    negative ones.
 
     sweep: optional class variable, candidates of the settings that can be tuned.
     """

@@ -1,35 +1,26 @@
-"""What a suite is, and what passes between it and the evaluation."""
+"""The interface of suites, and the objects that pass between a suite and the evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.types.data import Batch, Columns, Condition, Dataset, Metric
 from harness.types.methods import Classifier, SuiteViews
+from harness.types.weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a network's numbers came from: what a record says about them."""
-
-    name: str
-    sha256: str
-    source: str
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """One classifier under one method: a row of a leaderboard.
 
-    model, method: canonical names. classifier, procedure: what they stand for; the procedure is a `Method`, or whatever
-        else the suite's `axis` names. weights: the classifier's.
+    model, method: canonical names. classifier, procedure: the objects of these names; the procedure is a `Method`, or
+        another plugin of the suite's `axis`. weights: provenance of the classifier's weights.
     """
 
     model: str
@@ -56,8 +47,8 @@ class Tally:
     denoised: one-step denoisings.
     guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
     classified: different images that each classifier sees.
-    together: calls of one image that share tiles: as many rows per image go through a network at a time.
-    at_most: these are upper limits; what is needed shows on the way.
+    together: rows per image in one network call: calls of one image that share a tile.
+    at_most: these are upper limits; the run may need less.
     """
 
     times: tuple[int, ...] = ()
@@ -75,11 +66,11 @@ class Tally:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A batch under one condition, and who looks at it.
+    """A batch under one condition, and the pairs that it is shown to.
 
-    labels: (B,), -1 for images that are of no class.
-    known: per pair the columns that an interrupted run had kept, rows of zeros for images it had not begun; None where
-        there is nothing.
+    labels: (B,) int64, -1 for images that are of no class.
+    known: per pair the columns that an interrupted run stored, rows of zeros for images that it had not begun; None if
+        it stored nothing.
     """
 
     condition: Condition
@@ -91,10 +82,10 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What is known about a batch so far.
+    """Results for a batch so far.
 
-    columns: one set per pair, (B,) or (B, K) each; the last observation's are written to the sample table.
-    done: the share of the batch's work that lies behind, in [0, 1].
+    columns: one set per pair, (B,) or (B, K) each; those of the last observation are written to the sample table.
+    done: share of the batch's work that is done, in [0, 1].
     """
 
     columns: Sequence[Columns]
@@ -102,16 +93,20 @@ class Observation:
 
 
 class Suite(Protocol):
-    """A benchmark: its conditions, what is written down per sample, and what is computed from that.
+    """A benchmark: its conditions, the columns of its sample table, and the metrics computed from these.
+
+    `harness.suites.bases.suite.SuiteBase` has defaults for most members.
 
     version: raised whenever the same run would give other numbers; versions never rank together.
     dataset: name of the data set; models that declare it are the suite's default line-up.
     denoiser: the diffusion model that test-time methods use unless the user names another.
-    columns: (metric, condition) pairs that its leaderboard shows; the first one ranks.
-    axis: what a row combines with a classifier, a key of `harness.plugins.AXES`: "method", "smoother", "detector".
+    shown: (metric, condition) pairs on its leaderboard; the first one ranks. A suite written before this name may
+        call it `columns`.
+    axis: kind of plugin that is combined with classifiers, a key of `harness.plugins.AXES`: "method", "smoother",
+        "detector".
     methods: the default line-up of that kind.
     every: the protocol's stride through the test set, unless the user gives another.
-    part: samples that are computed and written in one piece, or a few more to fill a tile; what shards share out. A
+    part: samples that are computed and written together, or a few more to fill a tile; the unit that shards divide. A
         multiple of 4.
     diffuses: its images themselves come from the denoiser, whatever the method.
     """
@@ -120,7 +115,7 @@ class Suite(Protocol):
     version: int
     dataset: str
     denoiser: str | None
-    columns: Sequence[tuple[str, str]]
+    shown: Sequence[tuple[str, str]]
     axis: str
     methods: Sequence[str]
     every: int
@@ -128,7 +123,7 @@ class Suite(Protocol):
     diffuses: bool
 
     def facts(self) -> Mapping[str, str]:
-        """What else decides its numbers and is not in its settings, such as a hash of files it reads."""
+        """Facts beyond its settings that decide its numbers, such as a hash of files that it reads."""
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables; at least one."""
@@ -137,7 +132,7 @@ class Suite(Protocol):
         """The images of one condition; `seed` is for conditions that are drawn."""
 
     def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Tally:
-        """What these procedures cost per image, with everything shared that a run shares.
+        """Network calls of these procedures per image, with everything shared that a run shares.
 
         image: (1, 3, H, W) in [0, 1] of the data; classes: their number.
         """
@@ -152,20 +147,20 @@ class Suite(Protocol):
         cache: Path,
         report: Callable[[Stage], None],
     ) -> Sequence[Pair]:
-        """Learn what must be known before the first image: the pairs as `observe` will get them.
+        """The pairs as `observe` will get them, after all learning that must come before the first image.
 
-        look: views of a batch under the run's denoiser and seed. cache: folder for what is worth keeping.
+        look: views of a batch under the run's denoiser and seed. cache: folder for results that later runs reuse.
         """
 
     def observe(self, scene: Scene) -> Iterator[Observation]:
-        """Look at one batch under one condition: yields what is known so far, whole at last.
+        """Evaluate one batch under one condition. Yields partial results, the last one complete.
 
         A suite that takes long per image yields often: each observation moves the progress bar, and now and then the
-        engine keeps one on disk. One that goes on from what is known yields what that amounts to first.
+        engine stores one on disk. A resumed suite first yields the state it resumed from.
         """
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[Sequence[Metric], Sequence[str]]:
-        """Metrics of one record, and notes on what could not be computed and why.
+        """Metrics of one record, and notes on those that could not be computed, with the reason.
 
         rows: the sample table as numpy arrays: id, condition, label and the columns of `observe`, all (N, ...).
         """

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009), from a folder of yours."""
+"""CIFAR-10 (Krizhevsky, 2009), from a user's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of your own."""
+"""A user's own images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from harness.types import Geometry, HarnessError
 
 SIDE = 32
 AT_ONCE = 256
+"""Images per read."""
 
 
 @dataset("folder", image_size=SIDE, reads_folder=True, splits=("train", "test"))
 def folder(split: str, data: Path) -> ArrayDataset:
     """DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, resized to 32x32 (shorter side, bicubic) and centre-cropped.
 
-    The classes are those of the training split, in its order; where it is not there, those of the test split.
+    The classes are those of the training split, in its order; without one, those of the test split.
     """
     geometry = Geometry(resize=SIDE, crop=SIDE, interpolation="bicubic")
     images = open_pictures(data, split, geometry, name="folder")
     if split == "train" and images.num_classes < 2:
         raise HarnessError(f"{data}: the training split has one class only, {images.classes[0]!r}. Two are needed.")
     rows = range(len(images.ids))
-    # In the order on disk, which is quick in every layout.
+    # In the order on disk: sequential reads are fast in every layout.
     order = sorted(rows, key=images.place)
     pieces = [_levels(images.read(order[start : start + AT_ONCE]).images) for start in rows[::AT_ONCE]]
     return ArrayDataset(

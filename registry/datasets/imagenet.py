@@ -1,4 +1,4 @@
-"""ImageNet-1k (Russakovsky et al., IJCV 2015), from a folder of yours."""
+"""ImageNet-1k (Russakovsky et al., IJCV 2015), from a user's folder."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def wnids() -> tuple[str, ...]:
 def imagenet(split: str, data: Path) -> StoredPictures:
     """ImageNet-1k, 224x224: DIR/SPLIT/WNID/*.JPEG, the hub's Parquet files or webdataset tars; splits train and val.
 
-    Labels are those of the sorted WordNet ids, also where only some of the classes are there. The split ``test`` is
-    ``val``, as everywhere: labels of the test images were never published.
+    Labels count the sorted WordNet ids, also if only some of the classes are there. The split ``test`` is ``val``, as
+    usual: labels of the test images were never published.
     """
     from timm.data import ImageNetInfo
 

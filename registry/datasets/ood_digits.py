@@ -1,7 +1,7 @@
 """Images of no digit, label -1: the out-of-distribution companions of the data set `digits`.
 
 Near ones are printed characters prepared as the handwritten digits were; far ones are photographs, textures and digits
-without structure. All come out of installed packages (fonts of matplotlib; images of scikit-learn and scikit-image), so
+without structure. All are made from installed packages (fonts of matplotlib; images of scikit-learn and scikit-image):
 nothing is downloaded. The versions of those packages and of Pillow, which draws and resizes, decide the pixels: the
 same versions give the same pixels on any machine, and the hash of the data in every record shows where they differ.
 """
@@ -65,7 +65,7 @@ BOLDEST = 12
 
 PATCH = 64
 FLAT = 6.0
-"""Standard deviation, in grey values, under which a patch shows nothing."""
+"""Standard deviation, in grey values, below which a patch is left out as empty."""
 PHOTOGRAPHS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 """In scikit-image's wheel; china.jpg and flower.jpg (CC BY 2.0) of scikit-learn join them. The motorcycle is from the
 Middlebury stereo benchmark of 2014; the others are CC0 or in the public domain."""
@@ -142,10 +142,10 @@ def _glyphs(prefix: str, alphabet: str) -> Images:
         if not file.is_file():
             raise HarnessError(f"{file} is missing. It comes with matplotlib: reinstall that.")
         # Pillow draws a box for what a font lacks, and its other layout engine depends on what else is installed.
-        known = FT2Font(str(file)).get_charmap()
+        characters_in_font = FT2Font(str(file)).get_charmap()
         font = ImageFont.truetype(str(file), EM, layout_engine=ImageFont.Layout.BASIC)
         for glyph in characters(alphabet):
-            if ord(glyph) in known:
+            if ord(glyph) in characters_in_font:
                 yield f"{prefix}/{name}/U+{ord(glyph):04X}", render(count_blocks(bitmap(glyph, font)))
 
 

@@ -13,17 +13,17 @@ SWEEP: Mapping[str, Sequence[float]] = {"percentile": (65.0, 70.0, 75.0, 80.0, 8
 
 
 def top(features: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """The k = n - round(n percentile / 100) largest of the n features of each row, (R, k), and where they are."""
+    """The k = n - round(n percentile / 100) largest of the n features of each row, (R, k), and their columns."""
     n = features.shape[1]
     k = n - round(n * percentile / 100)
     if k < 1:
         raise HarnessError(f"percentile={percentile:g} leaves none of {n} features. Give a smaller one.")
-    found = features.topk(k, dim=1)
-    return found.values, found.indices
+    largest = features.topk(k, dim=1)
+    return largest.values, largest.indices
 
 
 def check(name: str, percentile: float) -> None:
-    """Raise HarnessError for what is no percentile."""
+    """Raise HarnessError unless this is a percentile below 100."""
     if not 0 <= percentile < 100:
         raise HarnessError(f"{name}: percentile={percentile:g} must lie in [0, 100).")
 
@@ -37,7 +37,7 @@ class _Shaped:
         check("ash", self.percentile)
 
     def shape(self, features: Tensor, values: Tensor) -> Tensor:
-        """What becomes of the largest features `values` (R, k); the others become 0."""
+        """The new values of the largest features `values` (R, k); all others become 0."""
         raise NotImplementedError
 
     def __call__(self, seen: Response) -> Tensor:

@@ -29,17 +29,17 @@ class KNN:
             raise HarnessError(f"knn: k={self.k} must be at least 1.")
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
-        known = len(bank.training.ids)
-        if self.k > known:
-            raise HarnessError(f"k={self.k} must not exceed the {known} training images.")
+        images = len(bank.train_images.ids)
+        if self.k > images:
+            raise HarnessError(f"k={self.k} must not exceed the {images} training images.")
 
         def score(seen: Response) -> Tensor:
             query = normalised(seen.features)
-            near = query.new_empty(len(query), 0)
-            for chunk in bank.train.chunks():
+            nearest = query.new_empty(len(query), 0)
+            for chunk in bank.train_features.chunks():
                 distance = (2 - 2 * query @ normalised(chunk.to(query.device)).T).clamp(min=0)
-                near = torch.cat([near, distance], 1)
-                near = near.topk(min(self.k, near.shape[1]), dim=1, largest=False).values
-            return -near[:, -1]
+                nearest = torch.cat([nearest, distance], 1)
+                nearest = nearest.topk(min(self.k, nearest.shape[1]), dim=1, largest=False).values
+            return -nearest[:, -1]
 
         return score

@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from harness.plugins import detector
-from harness.types import Bank, Response
+from harness.types import Bank, FeatureSet, Response
 
 
 def gaussians(bank: Bank) -> dict[str, Tensor]:
-    """Class means (K, D) with the precision (D, D) they share, and mean (D,) and precision of all; float64."""
-    labels, width, classes = bank.train.labels, bank.train.width, int(bank.train.labels.max()) + 1
-    sums, counts = torch.zeros(classes, width, dtype=torch.float64), torch.bincount(labels, minlength=classes)
-    for chunk, label in zip(bank.train.chunks(), _pieces(bank), strict=True):
+    """Class means (K, D) with their common precision (D, D), and mean (1, D) and precision of all images; float64."""
+    train = bank.train_features
+    classes = int(train.labels.max()) + 1
+    counts = torch.bincount(train.labels, minlength=classes)
+    sums = torch.zeros(classes, train.width, dtype=torch.float64)
+    for chunk, label in _pieces(train):
         sums.index_add_(0, label, chunk.double())
-    means, mean = sums / counts.clamp(min=1)[:, None], sums.sum(0) / len(labels)
-    within, total = (torch.zeros(width, width, dtype=torch.float64) for _ in range(2))
-    for chunk, label in zip(bank.train.chunks(), _pieces(bank), strict=True):
-        apart, away = chunk.double() - means[label], chunk.double() - mean
-        within += apart.T @ apart
-        total += away.T @ away
+    means = sums / counts.clamp(min=1)[:, None]
+    mean = sums.sum(0) / len(train.labels)
+    within, total = (torch.zeros(train.width, train.width, dtype=torch.float64) for _ in range(2))
+    for chunk, label in _pieces(train):
+        from_class, from_mean = chunk.double() - means[label], chunk.double() - mean
+        within += from_class.T @ from_class
+        total += from_mean.T @ from_mean
     # A class without an image has no mean: it never is the nearest.
     means[counts == 0] = torch.inf
-    inverses = [torch.linalg.pinv(scatter / len(labels), hermitian=True) for scatter in (within, total)]
-    return {"means": means, "precision": inverses[0], "mean": mean[None], "background": inverses[1]}
+    precision, background = (torch.linalg.pinv(x / len(train.labels), hermitian=True) for x in (within, total))
+    return {"means": means, "precision": precision, "mean": mean[None], "background": background}
 
 
-def _pieces(bank: Bank) -> list[Tensor]:
-    lengths = [len(chunk) for chunk in bank.train.chunks()]
-    return list(bank.train.labels.split(lengths))
+def _pieces(features: FeatureSet) -> Iterator[tuple[Tensor, Tensor]]:
+    """Features (n, D) and labels (n,), chunk by chunk."""
+    start = 0
+    for chunk in features.chunks():
+        yield chunk, features.labels[start : start + len(chunk)]
+        start += len(chunk)
 
 
 class Gaussian:
     """Squared Mahalanobis distances to means (K, D) under one precision (D, D)."""
 
     def __init__(self, means: Tensor, precision: Tensor) -> None:
-        self._known = means.isfinite().all(1)
+        self._has_mean = means.isfinite().all(1)
         self._precision = precision
-        means = torch.where(self._known[:, None], means, 0.0)
-        self._turned = precision @ means.T
-        self._squares = (means.T * self._turned).sum(0)
+        means = torch.where(self._has_mean[:, None], means, 0.0)
+        self._precision_means = precision @ means.T
+        self._squares = (means.T * self._precision_means).sum(0)
 
     def distances(self, features: Tensor) -> Tensor:
         """(R, K) float64 of features (R, D); infinite for a class without a mean."""
         f = features.double()
-        squares = ((f @ self._precision) * f).sum(1)[:, None] + self._squares - 2 * f @ self._turned
-        return torch.where(self._known, squares, torch.inf)
+        squares = ((f @ self._precision) * f).sum(1)[:, None] + self._squares - 2 * f @ self._precision_means
+        return torch.where(self._has_mean, squares, torch.inf)
 
 
 @detector("mahalanobis")
@@ -58,23 +64,22 @@ class Mahalanobis:
     """Minus the squared distance to the nearest class mean, under one covariance: OpenOOD's `mds`."""
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
-        found = bank.remember(lambda: gaussians(bank), of=Mahalanobis())
+        learnt = bank.remember(lambda: gaussians(bank), of=Mahalanobis())
         device = next(bank.network.parameters(), torch.empty(0)).device
-        near, common = (
-            Gaussian(found[means].to(device), found[precision].to(device))
-            for means, precision in (("means", "precision"), ("mean", "background"))
-        )
-        return lambda seen: self.measure(seen.features, near, common)
+        learnt = {name: values.to(device) for name, values in learnt.items()}
+        by_class = Gaussian(learnt["means"], learnt["precision"])
+        common = Gaussian(learnt["mean"], learnt["background"])
+        return lambda seen: self.measure(seen.features, by_class, common)
 
-    def measure(self, features: Tensor, near: Gaussian, common: Gaussian) -> Tensor:
+    def measure(self, features: Tensor, by_class: Gaussian, common: Gaussian) -> Tensor:
         """Scores (R,) of features (R, D)."""
-        return -near.distances(features).amin(1)
+        return -by_class.distances(features).amin(1)
 
 
 @detector("relative-mahalanobis")
 @dataclass(frozen=True)
 class RelativeMahalanobis(Mahalanobis):
-    """The same, less the distance to the mean of all images under their common covariance: OpenOOD's `rmds`."""
+    """The same, minus the distance to the mean of all images under their common covariance: OpenOOD's `rmds`."""
 
-    def measure(self, features: Tensor, near: Gaussian, common: Gaussian) -> Tensor:
-        return super().measure(features, near, common) + common.distances(features)[:, 0]
+    def measure(self, features: Tensor, by_class: Gaussian, common: Gaussian) -> Tensor:
+        return super().measure(features, by_class, common) + common.distances(features)[:, 0]

@@ -30,8 +30,9 @@ class ODIN:
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf") or not 0 <= self.noise < float("inf"):
-            given = f"temperature={self.temperature:g} must be > 0 and noise={self.noise:g} >= 0"
-            raise HarnessError(f"odin: {given}, both finite.")
+            raise HarnessError(
+                f"odin: temperature={self.temperature:g} must be > 0 and noise={self.noise:g} >= 0, both finite."
+            )
 
     def __call__(self, seen: Response) -> Tensor:
         with torch.enable_grad():

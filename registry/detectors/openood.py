@@ -20,11 +20,11 @@ from harness.plugins import detector, suggest
 from harness.types import Bank, Dataset, HarnessError, Response
 
 CONFIGS = Path("~/.cache/harness/openood").expanduser()
-"""Where its settings are looked for, as postprocessors/NAME.yml; OpenOOD fetches missing ones from its repository."""
+"""Folder of its settings, postprocessors/NAME.yml; OpenOOD fetches missing ones from its repository."""
 
 
 def _source(name: str) -> str:
-    """The package's version and the post-processor's settings, as far as they are there."""
+    """The package's version and a hash of the post-processor's settings, if they are there."""
     settings = CONFIGS / "postprocessors" / f"{name}.yml"
     digest = hashlib.sha256(settings.read_bytes()).hexdigest()[:12] if settings.is_file() else "its own settings"
     try:
@@ -46,14 +46,14 @@ class PostProcessor:
     name: str
 
     def __post_init__(self) -> None:
-        self._known()
+        self._openood()
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
-        inner = self._build(bank.training)
+        inner = self._build(bank.train_images)
         net, device = _Net(bank), next(bank.network.parameters(), torch.empty(0)).device
         with _on(device):
-            held_out = _loader(bank.validating)
-            inner.setup(net, {"train": _loader(bank.training), "val": held_out, "test": held_out}, {})
+            held_out = _loader(bank.validation_images)
+            inner.setup(net, {"train": _loader(bank.train_images), "val": held_out, "test": held_out}, {})
 
         def score(seen: Response) -> Tensor:
             with _on(device), torch.enable_grad():
@@ -62,8 +62,8 @@ class PostProcessor:
 
         return score
 
-    def _known(self) -> tuple[Any, Mapping[str, int]]:
-        """See `_api`; it has this post-processor."""
+    def _openood(self) -> tuple[Any, Mapping[str, int]]:
+        """See `_api`; raises HarnessError if it lacks this post-processor."""
         try:
             api, num_classes_dict = _api()
         except Exception as error:
@@ -76,18 +76,18 @@ class PostProcessor:
         return api, num_classes_dict
 
     def _build(self, data: Dataset) -> Any:
-        api, num_classes_dict = self._known()
-        known = [name for name, classes in num_classes_dict.items() if classes == data.num_classes]
+        api, num_classes_dict = self._openood()
+        alike = [name for name, classes in num_classes_dict.items() if classes == data.num_classes]
         try:
-            inner = api.get_postprocessor(str(CONFIGS), self.name, (known or [data.name])[0])
+            inner = api.get_postprocessor(str(CONFIGS), self.name, (alike or [data.name])[0])
         except OSError as error:
             raise HarnessError(
                 f"its settings could not be fetched ({error}). "
                 f"Put OpenOOD's configs/postprocessors/{self.name}.yml into {CONFIGS / 'postprocessors'}."
             ) from error
         except Exception as error:
-            raise HarnessError(f"it wants more than a trained classifier ({type(error).__name__}: {error}).") from error
-        # Its networks take normalised images, and steps are divided by the normalisation; ours take [0, 1].
+            raise HarnessError(f"it needs more than a trained classifier ({type(error).__name__}: {error}).") from error
+        # OpenOOD divides steps by the normalisation of its networks' inputs; networks here take images in [0, 1].
         if hasattr(inner, "input_std"):
             inner.input_std = [1.0, 1.0, 1.0]
         return inner
@@ -140,7 +140,7 @@ def _loader(data: Dataset) -> Loader:
 
 @contextmanager
 def _on(device: torch.device) -> Iterator[None]:
-    """OpenOOD sends everything to the default GPU: send it where the network is."""
+    """Send everything that OpenOOD sends to the default GPU to the network's device."""
     with ExitStack() as stack:
         for kind in (Tensor, nn.Module):
             stack.enter_context(mock.patch.object(kind, "cuda", lambda x, *_, **__: x.to(device)))

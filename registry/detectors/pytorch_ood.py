@@ -15,7 +15,7 @@ from harness.plugins import detector, suggest
 from harness.types import Bank, HarnessError, Response
 
 BYTES = 2**31
-"""Training features that pytorch-ood is given at most: it wants them all in memory."""
+"""Largest size of the training features: pytorch-ood holds all of them in memory."""
 
 
 def _source(name: str) -> str:
@@ -27,19 +27,19 @@ def _source(name: str) -> str:
 
 
 @detector.family("pytorch-ood", _source)
-def pytorch_ood(name: str) -> Callable[[], "TheirDetector"]:
+def pytorch_ood(name: str) -> Callable[[], "PytorchOODDetector"]:
     """Detector NAME of pytorch-ood with its default settings."""
-    return partial(TheirDetector, name)
+    return partial(PytorchOODDetector, name)
 
 
 @dataclass(frozen=True)
-class TheirDetector:
+class PytorchOODDetector:
     """A detector of pytorch-ood, fitted on training features or logits; its score, an outlier's, is negated."""
 
     name: str
 
     def __post_init__(self) -> None:
-        self._theirs()
+        self._kind()
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
         inner = self._build(bank)
@@ -60,28 +60,29 @@ class TheirDetector:
     def _fit(self, inner: Any, bank: Bank) -> None:
         for kind in ("features", "logits"):
             if hasattr(inner, f"fit_{kind}"):
-                if 4 * len(bank.train.labels) * bank.train.width > BYTES:
-                    raise HarnessError("it wants all training features at once, more than 2 GiB.")
-                found = torch.cat([c if kind == "features" else bank.head(c) for c in bank.train.chunks()])
-                getattr(inner, f"fit_{kind}")(found, bank.train.labels)
+                train = bank.train_features
+                if 4 * len(train.labels) * train.width > BYTES:
+                    raise HarnessError("it needs all training features in memory, more than 2 GiB.")
+                chunks = [chunk if kind == "features" else bank.head(chunk) for chunk in train.chunks()]
+                getattr(inner, f"fit_{kind}")(torch.cat(chunks), train.labels)
                 return
-        inner.fit(Loader(bank.training, lambda batch: (batch.images, batch.labels)))
+        inner.fit(Loader(bank.train_images, lambda batch: (batch.images, batch.labels)))
 
-    def _theirs(self) -> Any:
-        """Their class of that name."""
+    def _kind(self) -> Any:
+        """The package's class of that name."""
         try:
-            from pytorch_ood import detector as theirs
+            from pytorch_ood import detector as package
         except ImportError as error:
             raise HarnessError(
                 f"pytorch-ood/{self.name}: the package cannot be imported ({error}). pip install pytorch-ood"
             ) from error
-        known = {n: kind for n, kind in vars(theirs).items() if inspect.isclass(kind) and hasattr(kind, "predict")}
-        if self.name not in known:
-            raise suggest("detector of pytorch-ood", self.name, list(known))
-        return known[self.name]
+        kinds = {n: kind for n, kind in vars(package).items() if inspect.isclass(kind) and hasattr(kind, "predict")}
+        if self.name not in kinds:
+            raise suggest("detector of pytorch-ood", self.name, list(kinds))
+        return kinds[self.name]
 
     def _build(self, bank: Bank) -> Any:
-        kind = self._theirs()
+        kind = self._kind()
         given: dict[str, Callable[[], Any]] = {
             "model": lambda: bank.network,
             "encoder": lambda: bank.network.features,
@@ -89,7 +90,7 @@ class TheirDetector:
             "head": lambda: linear_head(bank),
             "w": lambda: linear_head(bank).weight,
             "b": lambda: linear_head(bank).bias,
-            "d": lambda: bank.train.width // 2,
+            "d": lambda: bank.train_features.width // 2,
             "p": lambda: 0.9,
         }
         settings = {}

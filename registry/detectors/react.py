@@ -26,7 +26,7 @@ class ReAct:
 
     def fit(self, bank: Bank) -> Callable[[Response], Tensor]:
         def learn() -> dict[str, Tensor]:
-            features = torch.cat(list(bank.validation.chunks()))
+            features = torch.cat(list(bank.validation_features.chunks()))
             return {"threshold": torch.tensor(np.percentile(features.numpy(), self.percentile), dtype=torch.float64)}
 
         threshold = float(bank.remember(learn, of=self)["threshold"])

@@ -17,9 +17,8 @@ from harness.types import Bank, HarnessError, Response
 class ViM:
     """Energy minus the scaled length of the feature outside the training data's principal space.
 
-    The origin is where the head gives zero logits; the principal space has `dim` dimensions. OpenOOD's number, 256,
-    belongs to 2,048 features: where there are no more features than `dim`, half of them are taken, and at `dim` below
-    that the rest of the space is the residual.
+    The origin is the point at which the head gives zero logits; the principal space has `dim` dimensions. OpenOOD's
+    default, 256, is for 2,048 features: with no more features than `dim`, the principal space takes half of them.
     """
 
     dim: int = 256
@@ -34,21 +33,21 @@ class ViM:
             head = linear_head(bank).double()
             origin = -torch.linalg.pinv(head.weight) @ head.bias
             scatter = torch.zeros(len(origin), len(origin), dtype=torch.float64)
-            for chunk in bank.train.chunks():
+            for chunk in bank.train_features.chunks():
                 centred = chunk.double() - origin
                 scatter += centred.T @ centred
             dim = self.dim if self.dim < len(origin) else len(origin) // 2
             # Eigenvalues rise: the residual space belongs to the first ones.
-            residual = torch.linalg.eigh(scatter / len(bank.train.labels))[1][:, : len(origin) - dim]
-            lengths = [((chunk.double() - origin) @ residual).norm(dim=1) for chunk in bank.train.chunks()]
-            logits = [bank.head(chunk).double().amax(1) for chunk in bank.train.chunks()]
+            residual = torch.linalg.eigh(scatter / len(bank.train_features.labels))[1][:, : len(origin) - dim]
+            lengths = [((chunk.double() - origin) @ residual).norm(dim=1) for chunk in bank.train_features.chunks()]
+            logits = [bank.head(chunk).double().amax(1) for chunk in bank.train_features.chunks()]
             alpha = torch.cat(logits).mean() / torch.cat(lengths).mean()
             return {"origin": origin, "residual": residual, "alpha": alpha}
 
-        found = bank.remember(learn, of=self)
+        learnt = bank.remember(learn, of=self)
 
         def score(seen: Response) -> Tensor:
-            origin, residual, alpha = (found[name].to(seen.features.device) for name in ("origin", "residual", "alpha"))
+            origin, residual, alpha = (learnt[key].to(seen.features.device) for key in ("origin", "residual", "alpha"))
             outside = ((seen.features.double() - origin) @ residual).norm(dim=1)
             return seen.logits.double().logsumexp(1) - alpha * outside
 

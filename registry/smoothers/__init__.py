@@ -1,1 +1,1 @@
-"""What randomized smoothing shows the classifier: one short file per smoother."""
+"""Smoothers: the images that randomized smoothing shows the classifier, one short file per smoother."""

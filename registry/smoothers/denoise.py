@@ -15,7 +15,7 @@ from harness.types import HarnessError, Noise
 
 
 def diffused(images: Tensor, sigma: float, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, int]:
-    """x_t and t, at the first time whose noise, seen from [0, 1], is at least sigma."""
+    """x_t and t, at the first time whose noise, on the scale [0, 1], is at least sigma."""
     time = denoiser.schedule.time_of(sigma)
     return denoiser.diffuse(images, torch.full((len(images),), time, device=images.device), noise("image")), time
 

@@ -1,4 +1,4 @@
-"""Randomized smoothing as it was first done (Cohen et al., ICML 2019)."""
+"""Randomized smoothing in its first form (Cohen et al., ICML 2019)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

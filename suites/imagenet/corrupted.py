@@ -1,4 +1,4 @@
-"""Corrupted copies of ImageNet's validation set, as they were published: DIR/CORRUPTION/SEVERITY/WNID/*.JPEG."""
+"""Corrupted copies of ImageNet's validation set, as published: DIR/CORRUPTION/SEVERITY/WNID/*.JPEG."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import ClassVar
 from harness import corruptions
 from harness.data import StoredPictures
 from harness.plugins import suite
-from harness.suites.corrupted import SEVERITIES, FifteenAndFour, Severities
-from harness.suites.imagenet import CROPPED, ORIGINAL, VALIDATION, FromImageNet
+from harness.suites.bases.corrupted import SEVERITIES, FifteenAndFour, Severities
+from harness.suites.imagenet.base import CROPPED, ORIGINAL, VALIDATION, FromImageNet
 from harness.types import Condition, Geometry, HarnessError
 
 ALEXNET = dict(
@@ -36,7 +36,7 @@ class CorruptedCopies(FromImageNet, Severities):
     official: ClassVar[Geometry] = CROPPED
     suffix: ClassVar[str] = ORIGINAL
     size: ClassVar[int] = VALIDATION
-    columns: ClassVar[Sequence[tuple[str, str]]] = (
+    shown: ClassVar[Sequence[tuple[str, str]]] = (
         *((name, "mean") for name in ("mean_accuracy", "mean_error", "mce", "ece", "nll")),
         ("accuracy", "clean"),
     )
@@ -55,10 +55,10 @@ class CorruptedCopies(FromImageNet, Severities):
             return self._first
         data, first = self._copy(condition), self._first
         if data.ids != first.ids:
-            odd = sorted(set(data.ids) ^ set(first.ids))
+            unmatched = sorted(set(data.ids) ^ set(first.ids))
             raise HarnessError(
-                f"{data.source.root} and {first.source.root} must hold the same images, but {len(odd)} are in one of "
-                f"them only, such as {odd[0]}. Complete the copy."
+                f"{data.source.root} and {first.source.root} must hold the same images, but {len(unmatched)} are in "
+                f"one of them only, such as {unmatched[0]}. Complete the copy."
             )
         return data
 
@@ -70,7 +70,7 @@ class CorruptedCopies(FromImageNet, Severities):
         return self.classes(self.place(condition.group, str(condition.severity)))
 
 
-@suite("imagenet-c")
+@suite("imagenet-c", version=1, dataset="imagenet", denoiser="adm256")
 @dataclass(frozen=True)
 class ImageNetC(CorruptedCopies, FifteenAndFour):
     """ImageNet-C as published (Hendrycks & Dietterich, ICLR 2019): --data DIR with CORRUPTION/SEVERITY/WNID/*.JPEG.
@@ -78,8 +78,7 @@ class ImageNetC(CorruptedCopies, FifteenAndFour):
     mCE, relative to AlexNet's published error rates, is defined at all five severities together.
     """
 
-    name: ClassVar[str] = "imagenet-c"
-    tops: ClassVar[Sequence[str]] = ("imagenet-c", "ImageNet-C", "noise", "blur", "weather", "digital", "extra")
+    tops = ("imagenet-c", "ImageNet-C", "noise", "blur", "weather", "digital", "extra")
 
     def reference(self) -> Mapping[str, float] | None:
         """AlexNet's rates, which are means over the severities."""
@@ -88,16 +87,15 @@ class ImageNetC(CorruptedCopies, FifteenAndFour):
         return {c.name: ALEXNET[c.group] for c in self.shifted() if c.scored}
 
 
-@suite("imagenet-c-bar")
+@suite("imagenet-c-bar", version=1, dataset="imagenet", denoiser="adm256")
 @dataclass(frozen=True)
 class ImageNetCBar(CorruptedCopies):
-    """Ten corruptions unlike those of ImageNet-C (Mintun et al., NeurIPS 2021), as published: same layout as theirs."""
+    """Ten corruptions unlike those of ImageNet-C (Mintun et al., NeurIPS 2021), as published: same layout."""
 
-    name: ClassVar[str] = "imagenet-c-bar"
-    tops: ClassVar[Sequence[str]] = ("imagenet_c_bar", "ImageNet-C-Bar")
+    tops = ("imagenet_c_bar", "ImageNet-C-Bar")
 
     def corruptions(self) -> Mapping[str, bool]:
-        """As the authors list them; the spelling of "cocentric" is theirs."""
+        """In the order and spelling of the authors, "cocentric" included."""
         names = (
             "blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout", "cocentric_sine_waves",
             "inverse_sparkles", "perlin_noise", "plasma_noise", "single_frequency_greyscale", "sparkles",
@@ -105,16 +103,15 @@ class ImageNetCBar(CorruptedCopies):
         return dict.fromkeys(names, True)
 
 
-@suite("imagenet-3dcc")
+@suite("imagenet-3dcc", version=1, dataset="imagenet", denoiser="adm256")
 @dataclass(frozen=True)
 class ImageNet3DCC(CorruptedCopies):
-    """Twelve corruptions that know the scene's depth (Kar et al., CVPR 2022), as published: same layout."""
+    """Twelve corruptions made with the scene's depth (Kar et al., CVPR 2022), as published: same layout."""
 
-    name: ClassVar[str] = "imagenet-3dcc"
-    tops: ClassVar[Sequence[str]] = ("ImageNet-3DCC", "imagenet_3dcc")
+    tops = ("ImageNet-3DCC", "imagenet_3dcc")
 
     def corruptions(self) -> Mapping[str, bool]:
-        """As the authors' download script lists them."""
+        """In the order of the authors' download script."""
         names = (
             "near_focus", "far_focus", "fog_3d", "flash", "color_quant", "low_light", "xy_motion_blur", "z_motion_blur",
             "iso_noise", "bit_error", "h265_abr", "h265_crf",

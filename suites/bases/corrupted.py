@@ -1,4 +1,4 @@
-"""What the suites of common corruptions share (Hendrycks & Dietterich, ICLR 2019)."""
+"""Common corruptions (Hendrycks & Dietterich, ICLR 2019): severities, the 15 + 4 corruptions, applied on the fly."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from harness import corruptions
 from harness.data import Corrupted
-from harness.suites.shift import CovariateShift
+from harness.suites.bases.covariate_shift import CovariateShift
 from harness.types import Condition, Dataset, Geometry, HarnessError
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -31,7 +32,7 @@ class Severities(CovariateShift):
             raise HarnessError(f"{self.name}: give each severity once, in rising order.")
 
     def corruptions(self) -> Mapping[str, bool]:
-        """Every corruption, and whether it is averaged in."""
+        """By name of each corruption, whether it enters the mean."""
         raise NotImplementedError
 
     def conditions(self) -> Sequence[Condition]:
@@ -45,7 +46,7 @@ class Severities(CovariateShift):
 
 @dataclass(frozen=True)
 class FifteenAndFour(Severities):
-    """The 15 corruptions of the benchmark.
+    """Base of the suites of the benchmark's 15 corruptions.
 
     extra: add the 4 held-out corruptions, which never enter a mean.
     """
@@ -59,19 +60,20 @@ class FifteenAndFour(Severities):
 
 @dataclass(frozen=True)
 class CommonCorruptions(FifteenAndFour):
-    """Base of the suites that corrupt clean images on the fly. A subclass gives the images: `clean`.
+    """Base of the suites that corrupt the test images of a data set on the fly.
 
     frost: folder of the original frost photographs; without it frost is drawn procedurally, another condition.
     """
 
+    shown: ClassVar[Sequence[tuple[str, str]]] = (("mean_accuracy", "mean"), ("mean_error", "mean"))
     frost: str = ""
 
     def clean(self) -> Dataset:
         """The images to corrupt."""
-        raise NotImplementedError
+        return self.test_images()
 
-    def shown(self) -> Geometry | None:
-        """What corrupted images go through before a classifier sees them; None shows them as they are."""
+    def geometry_after(self) -> Geometry | None:
+        """Geometry that resizes and crops the corrupted images once more; None leaves them as they are."""
         return None
 
     @cached_property
@@ -81,8 +83,8 @@ class CommonCorruptions(FifteenAndFour):
     def open(self, condition: Condition, seed: int) -> Dataset:
         """The clean images under the condition's corruption."""
         folder = Path(self.frost) if self.frost else None
-        return Corrupted(self._clean, condition.group, condition.severity, seed, folder, self.shown())
+        return Corrupted(self._clean, condition.group, condition.severity, seed, folder, self.geometry_after())
 
     def facts(self) -> Mapping[str, str]:
-        """Which frost textures were used."""
+        """The source of the frost textures."""
         return {"frost": corruptions.frost_source(Path(self.frost) if self.frost else None)}

@@ -1,0 +1,188 @@
+"""Detection of out-of-distribution images: OpenOOD v1.5's benchmark (Zhang et al., 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.features import FeatureBank
+from harness.metrics import ood
+from harness.metrics.accuracy import accuracy
+from harness.metrics.paired import holm
+from harness.plugins import AXES, Combination
+from harness.record import RunRecord, benchmark
+from harness.report import figures
+from harness.report.leaderboard import variants
+from harness.report.selection import check_pairable
+from harness.report.table import Table
+from harness.response import check_independent
+from harness.suites.bases.fitting import Trial, choose, fit, naming_detector
+from harness.suites.bases.suite import SuiteBase
+from harness.tally import tally
+from harness.types import (
+    Batch,
+    Columns,
+    Condition,
+    Dataset,
+    HarnessError,
+    Metric,
+    Pair,
+    Scene,
+    Stage,
+    SuiteViews,
+    Tally,
+)
+
+ID, SHIFTED, NEAR, FAR = "id", "csid", "near", "far"
+"""Groups of conditions: test images in distribution, these under covariate shift, and the two groups outside."""
+
+
+class Detection(SuiteBase):
+    """Base of the suites that ask whether an image is from the classifier's world.
+
+    A subclass gives `conditions` (groups as above), `open`, `training` and `validation`. A row of the leaderboard is a
+    detector on the images that a test-time method shows: see `harness.response.score`.
+    """
+
+    axis: ClassVar[str] = "detector"
+    methods: ClassVar[Sequence[str]] = ("msp", "react", "ash-b", "scale")
+    shown: ClassVar[Sequence[tuple[str, str]]] = (
+        ("auroc", NEAR), ("auroc", FAR), ("fpr95_ood_pos", NEAR), ("fpr95_ood_pos", FAR), ("accuracy", ID),
+    )  # fmt: skip
+
+    def training(self) -> Dataset:
+        """Labelled images in distribution that the classifier was trained on."""
+        raise NotImplementedError
+
+    def validation(self) -> tuple[Dataset, Dataset]:
+        """Images in and out of distribution for choosing settings: none of them is a test image."""
+        raise NotImplementedError
+
+    def tally(self, procedures: Sequence[Combination], image: Tensor, classes: int) -> Tally:
+        """Calls of the test-time methods; the images that detectors learn from are not counted."""
+        return tally([p.outer for p in procedures], image, classes)
+
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Fit the detectors; choose settings that are to be tuned, for all in one pass over the validation images."""
+        inside, outside = self.validation()
+        few = inside.read(range(min(4, len(inside.ids)))).images
+        trials: list[list[Trial]] = []
+        for pair in pairs:
+            entry = AXES["detector"].of(pair.method)
+            bank = FeatureBank(pair.classifier, pair.weights, self.training(), inside, entry.source, cache, report)
+            with naming_detector(pair):
+                detectors = fit(pair, entry.facts, bank)
+                for detector in detectors:
+                    check_independent(detector.detect, detector.whole, pair.classifier, few)
+            trials.append([Trial(pair, detector) for detector in detectors])
+        chosen = choose(trials, (inside, outside), look, self.part, report)
+        return [replace(pair, procedure=detector) for pair, detector in zip(pairs, chosen, strict=True)]
+
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+        """Predicted class, its probability, the detector's score, and the values of tuned settings."""
+        probabilities, scores = pair.procedure(scene.views, pair)
+        confidence, prediction = probabilities.max(1)
+        columns = {"prediction": prediction, "confidence": confidence, "score": scores}
+        if pair.procedure.rectified:
+            columns["signed"] = (pair.classifier.respond(scene.views.original())[0] < 0).any(1)
+        for key, value in pair.procedure.chosen.items():
+            columns[f"chosen {key}"] = torch.full_like(scores, value)
+        return columns
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Accuracy in distribution; AUROC, FPR@95 and AUPR per data set and as near and far means."""
+        inside, outside, images = self._sides(rows)
+        clean = rows["condition"] == ID
+        clean_accuracy = accuracy(rows["prediction"][clean] == rows["label"][clean], ID)
+        chosen = [f"{k.removeprefix('chosen ')}={v[0]:g}" for k, v in rows.items() if k.startswith("chosen ")]
+        notes = [f"Chosen on the validation images: {', '.join(chosen)}."] if chosen else []
+        if "signed" in rows and rows["signed"].any():
+            share = f"{rows['signed'].sum()} of {len(rows['signed'])}"
+            notes.append(f"Negative features in {share} images: ash and scale are defined for features after a ReLU.")
+        return [clean_accuracy, *ood.summary(inside, outside, images)], notes
+
+    def _sides(self, rows: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]], np.ndarray]:
+        """Scores in distribution, scores outside by group and data set, and the source images of the first."""
+        in_rows = [rows["condition"] == c.name for c in self.conditions() if c.group in (ID, SHIFTED)]
+        outside: dict[str, dict[str, np.ndarray]] = {}
+        for c in self.conditions():
+            if c.group in (NEAR, FAR):
+                name = c.name.removeprefix(f"{c.group}/")
+                outside.setdefault(c.group, {})[name] = rows["score"][rows["condition"] == c.name]
+        inside, ids = (np.concatenate([rows[name][cells] for cells in in_rows]) for name in ("score", "id"))
+        return inside, outside, _sources(rows["id"][in_rows[0]], ids)
+
+    def figure(self, entries: Sequence[RunRecord]) -> Any:
+        """Score histograms and ROC curves: models across, methods down."""
+        named = zip(entries, variants(entries), strict=True)
+        return figures.scores(
+            {(entry.model.name, method): self._sides(entry.rows("score"))[:2] for entry, method in named}
+        )
+
+    def paired(self, a: RunRecord, b: RunRecord) -> dict[str, ood.PairedAUROC]:
+        """Differences of AUROC per data set and group, on the images that both have; p-values as they stand."""
+        check_pairable(a, b)
+        if benchmark(a.suite) != benchmark(b.suite):
+            raise HarnessError(f"{a.suite} and {b.suite} differ in what lies in distribution.")
+        sides = comparison.common_rows(a, b, "score")
+        (in_a, out_a, images), (in_b, out_b, _) = (self._sides(side) for side in sides)
+        return ood.compare(in_a, out_a, in_b, out_b, images)
+
+    def compare(self, a: RunRecord, b: RunRecord) -> Table:
+        """Paired DeLong tests per data set and group."""
+        results = self.paired(a, b)
+        adjusted = holm([result.p for result in results.values()])
+        rows = []
+        for (name, result), p in zip(results.items(), adjusted, strict=True):
+            low, high = (100 * end for end in result.interval)
+            difference = f"{100 * result.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+            rows.append([name, difference, str(result.n), comparison.spell_p(p)])
+        caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired"
+        caption += comparison.several(len(rows)) + comparison.coverages(a, b)
+        return Table(comparison.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
+
+
+@dataclass(frozen=True)
+class OpenOOD(Detection):
+    """Base of the suites with OpenOOD's conditions. A subclass gives the names of the data sets, per group.
+
+    shifts: covariate shifts of the images in distribution. shift_severity: their severity; 0 if they have none.
+    full_spectrum: images under covariate shift count as in distribution. A subclass declares it as a setting.
+    """
+
+    near: ClassVar[Sequence[str]]
+    far: ClassVar[Sequence[str]]
+    shifts: ClassVar[Sequence[str]]
+    shift_severity: ClassVar[int] = 0
+    full_spectrum: ClassVar[bool] = False
+
+    def conditions(self) -> Sequence[Condition]:
+        """OpenOOD's test sets: in distribution, with full_spectrum also shifted, then near and far."""
+        shifts = self.shifts if self.full_spectrum else ()
+        return [
+            Condition(ID, ID),
+            *(Condition(f"{SHIFTED}/{name}", SHIFTED, severity=self.shift_severity) for name in shifts),
+            *(Condition(f"{NEAR}/{name}", NEAR) for name in self.near),
+            *(Condition(f"{FAR}/{name}", FAR) for name in self.far),
+        ]
+
+
+def _sources(clean: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The source images of rows: their ids, or the file names where these tell the clean images apart.
+
+    OpenOOD's lists of corrupted images keep the file names of the clean ones in other folders.
+    """
+    names = np.array([Path(name).name for name in ids])
+    return names if len({Path(name).name for name in clean}) == len(clean) else ids

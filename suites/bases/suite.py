@@ -1,0 +1,80 @@
+"""The base of all suites: defaults for every member of `harness.types.Suite` that most suites leave as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from harness.data import open_dataset
+from harness.tally import tally
+from harness.types import Batch, Columns, Condition, Dataset, Observation, Pair, Scene, Stage, SuiteViews, Tally
+
+
+class SuiteBase:
+    """Defaults of a suite; see `harness.types.Suite` for the meaning of each member.
+
+    ``@suite(name, version=, dataset=, denoiser=, every=)`` sets the facts below as class attributes. A subclass adds
+    `conditions`, `open`, `columns_of` (or `observe`), `summarise`, `figure` and `compare`.
+
+    size: number of published images per condition; 0 if unknown.
+    split: split of `dataset` that `test_images` opens.
+    data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    dataset: ClassVar[str]
+    denoiser: ClassVar[str | None] = None
+    every: ClassVar[int] = 1
+    shown: ClassVar[Sequence[tuple[str, str]]] = ()
+    axis: ClassVar[str] = "method"
+    methods: ClassVar[Sequence[str]] = ("default", "de")
+    part: ClassVar[int] = 200
+    diffuses: ClassVar[bool] = False
+    size: ClassVar[int] = 0
+    split: ClassVar[str] = "test"
+    data: ClassVar[str] = ""
+
+    def conditions(self) -> Sequence[Condition]:
+        """The cells of the benchmark, in the order of its tables."""
+        raise NotImplementedError
+
+    def open(self, condition: Condition, seed: int) -> Dataset:
+        """The images of one condition."""
+        raise NotImplementedError
+
+    def test_images(self) -> Dataset:
+        """The test images of the data set as they are stored."""
+        return open_dataset(self.dataset, self.split, self.data)
+
+    def facts(self) -> Mapping[str, str]:
+        """Nothing beyond the settings."""
+        return {}
+
+    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Tally:
+        """Network calls of test-time methods, counted by running them on views that only count."""
+        return tally(procedures, image, classes)
+
+    def check(self, procedures: Sequence[Any], denoiser: Any) -> None:
+        """Nothing: a method that cannot run raises its error when it is counted."""
+
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Nothing to learn."""
+        return pairs
+
+    def observe(self, scene: Scene) -> Iterator[Observation]:
+        """Every pair's columns, in one step."""
+        yield Observation([self.columns_of(scene, pair) for pair in scene.pairs])
+
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+        """Columns of the sample table for a batch under one pair."""
+        raise NotImplementedError

@@ -1,0 +1,198 @@
+"""Analyses of the DiffAug paper by diffusion time: certainty on denoised digits, and accuracy on diffused ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from harness.metrics.accuracy import accuracy, mean_value
+from harness.metrics.intervals import Undefined
+from harness.networks import TiledClassifier
+from harness.plugins import suite
+from harness.record import RunRecord
+from harness.report import figures
+from harness.report.leaderboard import variants
+from harness.suites.bases.covariate_shift import CovariateShift, check_probabilities
+from harness.types import (
+    Classifier,
+    Columns,
+    Condition,
+    Dataset,
+    DiffusedViews,
+    HarnessError,
+    Method,
+    Metric,
+    NoisyClassifier,
+    Pair,
+    Scene,
+    Tally,
+)
+from harness.views import Diffused
+
+LARGEST = math.log(10)
+"""Entropy in nats of ten equally probable digits."""
+
+UNIFORM = "uniform"
+"""The condition under which every image is diffused to a random time."""
+
+COST = "Denoiser calls: at most; only `denoised` and classifiers that were trained with denoised images make them."
+
+
+@dataclass(frozen=True)
+class ByDiffusionTime(CovariateShift):
+    """Base of the suites with a condition per diffusion time. A subclass gives the setting `times`."""
+
+    diffuses: ClassVar[bool] = True
+    times: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.times or len(set(self.times)) < len(self.times) or min(self.times) < 0:
+            raise HarnessError(f"{self.name}: times={self.times} must be distinct and not negative.")
+
+    def conditions(self) -> Sequence[Condition]:
+        """One per time."""
+        return [Condition(f"t={time}", f"t={time}") for time in self.times]
+
+    def open(self, condition: Condition, seed: int) -> Dataset:
+        """The test split, whatever the time: diffused and denoised images are views."""
+        return self.test_images()
+
+    def lines(self, entries: Sequence[RunRecord], metric: str) -> dict[str, list[tuple[float, float, float, float]]]:
+        """By classifier and method the points (time, value, low, high) of a metric, for a figure."""
+        lines = {}
+        for entry, method in zip(entries, variants(entries), strict=True):
+            points = [(time, entry.metric(metric, f"t={time}")) for time in sorted(self.times)]
+            lines[f"{entry.model.name}, {method}"] = [(t, m.value, *m.interval) for t, m in points if m]
+        return lines
+
+
+@suite("entropy-vs-t", version=1, dataset="digits", denoiser="digits")
+@dataclass(frozen=True)
+class EntropyVersusTime(ByDiffusionTime):
+    """Mean prediction entropy on test digits diffused to time t and denoised in one step, by t; 0 is the image itself.
+
+    Sastry et al., NeurIPS 2024. Entropies are in nats, at most the logarithm of the number of classes.
+    """
+
+    methods = ("default",)
+    times: tuple[int, ...] = tuple(range(0, 1000, 50))
+
+    @property
+    def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
+        """Entropy and accuracy at the middle time, the first and the last."""
+        conditions = [f"t={self.times[k]}" for k in dict.fromkeys((len(self.times) // 2, 0, len(self.times) - 1))]
+        return [(name, condition) for name in ("mean_entropy", "accuracy") for condition in conditions]
+
+    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Tally:
+        """One denoising per image and time, shared by all."""
+        calls = super().tally(procedures, image, classes)
+        return replace(calls, times=tuple(t for t in self.times if t), denoised=1)
+
+    def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
+        """Methods that denoise are refused: they would denoise twice."""
+        image = torch.zeros(1, 3, 32, 32)
+        if any(super(EntropyVersusTime, self).tally([p], image, 10).denoiser for p in procedures):
+            raise HarnessError(f"{self.name} looks at one-step denoisings itself; leave out --tta.")
+
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+        """Class, its probability and the entropy, on the denoised images."""
+        (denoised,) = scene.views.denoised([self.times[self.conditions().index(scene.condition)]])
+        probabilities = pair.classifier(denoised).softmax(-1)
+        check_probabilities(probabilities, pair, len(scene.labels))
+        confidence, prediction = probabilities.max(1)
+        entropy = torch.special.entr(probabilities).sum(1)
+        return {"prediction": prediction, "confidence": confidence, "entropy": entropy}
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Mean entropy and accuracy by time."""
+        results: list[Metric] = []
+        notes: dict[str, None] = {}
+        for c in self.conditions():
+            cells = rows["condition"] == c.name
+            try:
+                results.append(mean_value(rows["entropy"][cells], "mean_entropy", c.name, "nats", LARGEST))
+            except Undefined as reason:
+                notes[str(reason)] = None
+            results.append(accuracy(rows["prediction"][cells] == rows["label"][cells], c.name))
+        return results, list(notes)
+
+    def figure(self, entries: Sequence[RunRecord]) -> Any:
+        """Entropy against time, a line per classifier."""
+        return figures.lines(self.lines(entries, "mean_entropy"), "diffusion time t", "mean prediction entropy (nats)")
+
+
+@suite("noisy-accuracy", version=1, dataset="digits", denoiser="digits")
+@dataclass(frozen=True)
+class NoisyAccuracy(ByDiffusionTime):
+    """Accuracy on test digits diffused to a uniformly random time, and to each of several times.
+
+    Sastry et al., NeurIPS 2024, Table 4. A classifier that knows the time sees x_t, with its one-step denoising where
+    it was trained so; a plain one sees x_t as a clipped image (`default`) or the denoised image alone (`denoised`).
+    """
+
+    methods = ("default", "denoised")
+    times: tuple[int, ...] = tuple(range(0, 1000, 100))
+
+    @property
+    def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
+        """Accuracy at a random time, the mean over the times, and the accuracy at the first and the middle one."""
+        conditions = dict.fromkeys(f"t={self.times[k]}" for k in (0, len(self.times) // 2))
+        return [("accuracy", UNIFORM), ("mean_accuracy", "mean"), *(("accuracy", name) for name in conditions)]
+
+    def conditions(self) -> Sequence[Condition]:
+        """A random time for each image, which enters no mean, and then one condition per time."""
+        return [Condition(UNIFORM, UNIFORM, scored=False), *super().conditions()]
+
+    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Tally:
+        """At most one denoising per image: for `denoised`, and for classifiers that look at the denoised image."""
+        return Tally(self.times, denoised=1, classified=len(procedures), at_most=True)
+
+    def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
+        """Methods that diffuse images themselves are refused by these views."""
+        image = torch.zeros(1, 3, 32, 32)
+        for procedure in procedures:
+            procedure(Diffused(image, torch.tensor([0]), lambda: image), lambda images: torch.zeros(len(images), 2))
+
+    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+        """Predicted class, its probability and the time of every image."""
+        times = {f"t={time}": time for time in self.times}
+        views = scene.views.diffused(times.get(scene.condition.name))
+        probabilities = pair.procedure(views, _with_times(pair.classifier, views))
+        check_probabilities(probabilities, pair, len(scene.labels))
+        confidence, prediction = probabilities.max(1)
+        return {"prediction": prediction, "confidence": confidence, "time": views.times}
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Accuracy at a random time and at each, and the mean over these."""
+        results, notes = super().summarise(rows)
+        return results, [*notes, COST]
+
+    def figure(self, entries: Sequence[RunRecord]) -> Any:
+        """Accuracy against time, a line per classifier and method."""
+        percent = {
+            name: [(t, *(100 * value for value in values)) for t, *values in points]
+            for name, points in self.lines(entries, "accuracy").items()
+        }
+        return figures.lines(percent, "diffusion time t", "accuracy (%)")
+
+
+def _with_times(classifier: Classifier, views: DiffusedViews) -> Classifier:
+    """The classifier for methods: one made for diffused images gets their times where a method shows them."""
+    assert isinstance(classifier, TiledClassifier)
+    network, tiles = classifier.network, classifier.tiles
+    if not isinstance(network, NoisyClassifier):
+        return classifier
+
+    def classify(images: Tensor) -> Tensor:
+        if images is not views.original():
+            return classifier(images)
+        if network.denoised:
+            return tiles(network.noisy, views.noisy, views.restored(), views.times)
+        return tiles(lambda x_t, t: network.noisy(x_t, None, t), views.noisy, views.times)
+
+    return classify
