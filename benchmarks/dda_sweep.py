@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import console, evaluate, leaderboard, plugins, record
+from harness.prepare import prepare
 from harness.types import RunSpec
 
 SCALES = (0.5, 1, 2, 4, 6)
@@ -45,7 +46,7 @@ def sweep(out: Path) -> leaderboard.Table:
     with console.progress() as bar:
         task = bar.begin("sweep")
         paths = evaluate.run(
-            evaluate.prepare(spec, out),
+            prepare(spec, out),
             report=lambda t: bar.update(task, completed=t.done, computed=t.computed, total=t.total, info=t.condition),
         )
     return leaderboard.crosstab([record.load(path) for path in paths])

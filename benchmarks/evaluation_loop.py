@@ -27,6 +27,7 @@ from harness import evaluate, leaderboard, plugins
 from harness.data.feed import cores
 from harness.job import Job
 from harness.leaderboard import Table
+from harness.prepare import prepare
 from harness.types import RunSpec
 
 CLASSES = ("n01440764", "n01443537", "n01484850", "n01491361")
@@ -83,7 +84,7 @@ def measure(images: int, model: str, repeats: int) -> list[list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), images)
         spec = RunSpec(f"imagenet:data={folder}", ("benchmark/network",), ("default",), tile=32)
-        job = evaluate.prepare(spec, Path(folder) / "out")
+        job = prepare(spec, Path(folder) / "out")
         body = network().eval().to(memory_format=torch.channels_last)
         for workers in sorted({0, cores()}):
             ours, theirs = [], []

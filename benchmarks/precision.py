@@ -19,13 +19,14 @@ import numpy as np
 
 from harness import console, evaluate, plugins, record
 from harness.leaderboard import Table
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.types import RunSpec
 
 
 def certified(spec: RunSpec, folder: str) -> Mapping[str, RunRecord]:
     """The records of a run, by model."""
-    paths = evaluate.run(evaluate.prepare(spec, folder))
+    paths = evaluate.run(prepare(spec, folder))
     return {found.model.name: found for found in map(record.load, paths)}
 
 

@@ -14,11 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness import comparison, detection, evaluate, leaderboard, plots, plugins, record, weights
+from harness.claims import Shard
 from harness.data import ImageList, open_dataset
 from harness.errors import Notice
 from harness.evaluate import Tick
 from harness.features import FeatureBank
 from harness.networks import TiledClassifier, Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.response import check_independent, score
 from harness.suites.detection import Detection
@@ -228,7 +230,7 @@ SPEC = RunSpec(
 
 
 def run(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
-    job = evaluate.prepare(replace(SPEC, **(changes or {})), out)
+    job = prepare(replace(SPEC, **(changes or {})), out)
     return [record.load(path) for path in evaluate.run(job, **options)]
 
 
@@ -255,8 +257,8 @@ def test_shards_and_interruptions_do_not_change_a_bit(tmp_path: Path, undisturbe
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, report=stop)
-    assert run(tmp_path, shard=(1, 2)) == []
-    assert outcome(run(tmp_path, shard=(0, 2))) == outcome(undisturbed)
+    assert run(tmp_path, claims=Shard(1, 2)) == []
+    assert outcome(run(tmp_path, claims=Shard(0, 2))) == outcome(undisturbed)
 
 
 def test_what_is_learnt_is_learnt_once(tmp_path: Path) -> None:

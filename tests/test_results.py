@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import comparison, evaluate, leaderboard, metrics, plugins, record, weights
+from harness import comparison, leaderboard, metrics, plugins, record, weights
 from harness.networks import TiledClassifier, Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.types import HarnessError
 
@@ -89,7 +90,7 @@ def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> Non
         alike = [r for r in entries.values() if (r.spec.suite, r.spec.every, r.spec.limit) == (suite, every, limit)]
         methods = tuple(sorted({r.method for r in alike}))
         spec = replace(alike[0].spec, models=tuple(sorted({r.model.name for r in alike})), methods=methods)
-        job = evaluate.prepare(replace(spec, denoiser="digits"), tmp_path)
+        job = prepare(replace(spec, denoiser="digits"), tmp_path)
         found |= {job.key(pair) for pair in job.pairs}
     assert entries.keys() <= found
 
