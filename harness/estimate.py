@@ -33,7 +33,10 @@ class Estimate:
 
 
 def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
-    """Counts exactly, times one tile per network. All pairs of a part are taken to be missing together."""
+    """Count the calls exactly, and time one tile per network. A part that one pair lacks is computed for all of them.
+
+    claims: which parts this process may compute.
+    """
     parts = claims.candidates(job.parts)
     unfinished = [journal for journal in job.journals if not journal.done(job.required)]
     missing = [len(p.indices) for p in parts if any(not journal.has(p, job.required) for journal in unfinished)]

@@ -156,7 +156,7 @@ def _prepared(job: Job, needed: Sequence[int], report: Report) -> dict[int, Pair
 
 
 def _starts(part: Part, step: int) -> range:
-    """Where the batches of a part begin."""
+    """First positions of the batches of a part."""
     return range(0, len(part.indices), step)
 
 
@@ -185,10 +185,10 @@ def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, feed: F
 
 
 def _finished(job: Job, parts: Sequence[Part]) -> list[Path]:
-    """The records that are complete. Raises HarnessError where some of these parts are gone.
+    """The records that are complete. Raises HarnessError where one of these parts has disappeared.
 
-    parts: those that must be there: all of them for a process that is alone, otherwise what it has claimed, since a
-    record may wait for the others'.
+    parts: those that must be there. A process that is alone needs all of them; another one those that it claimed, as
+    its records may wait for the parts of others.
     """
     paths = []
     for index, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):

@@ -190,9 +190,9 @@ class Job:
         return shown(self.examples.images)
 
     def tally(self, pairs: Sequence[Pair]) -> Tally:
-        """What the methods of these pairs cost per image and classifier; one that pairs share is counted once.
+        """Network calls of these pairs' methods per image and classifier; a method that pairs share counts once.
 
-        Counted once per set of methods: the suite runs them on an image.
+        The suite runs the methods on an image to count, so the answer is kept.
         """
         methods = {pair.method: pair.procedure for pair in pairs}
         names = tuple(methods)
@@ -205,7 +205,7 @@ class Job:
         return self.suite.diffuses or bool(self.axis.of(pair.method).facts.get("denoiser"))
 
     def halvings(self) -> int:
-        """How often memory has forced a smaller tile so far."""
+        """Number of times that memory has forced a smaller tile so far."""
         return self.tiles.halved + self.classifier_tiles.halved
 
     def spec_of(self, pair: Pair) -> RunSpec:
@@ -224,7 +224,7 @@ class Job:
         return key_of({**self._identity(pair), "data": self.data_sha256})
 
     def _identity(self, pair: Pair) -> dict[str, Any]:
-        """What decides the rows, apart from the data: whoever fixes an image keeps what was made of other files."""
+        """Everything that decides the rows, apart from the data: whoever fixes an image keeps parts of other files."""
         spec = self.spec_of(pair)
         sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method).source
         denoiser = self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else ""

@@ -104,8 +104,9 @@ def _check(table: pa.Table, rows: Rows, part: Part, interim: bool) -> None:
     names = table.column_names
     if tuple(names[:3]) != KEYS or len(names) < 4 or interim != (FINAL in names):
         raise Damaged(f"it has the columns {', '.join(names)}")
-    if odd := [name for name in names if table[name].null_count or not (name in KEYS[:2] or _is_number(rows[name]))]:
-        raise Damaged(f"its columns {', '.join(odd)} do not hold a number for every sample")
+    for name in names:
+        if table[name].null_count or not (name in KEYS[:2] or _is_number(rows[name])):
+            raise Damaged(f"its column {name} does not hold a number for every sample")
     if set(rows["condition"]) != {part.condition.name}:
         raise Damaged(f"it is not of the condition {part.condition.name!r} alone")
     ids = part.data.ids

@@ -138,7 +138,7 @@ def _stored(journal: Journal) -> Iterator[tuple[Path, Probe | None]]:
     if journal.file.is_file():
         try:
             values = load(journal.file).probe
-        except HarnessError:  # told, and the record made anew, where records are looked at
+        except HarnessError:  # the journal says so, and the record is computed anew
             values = None
         if values is not None:
             yield journal.file, _parsed(values)

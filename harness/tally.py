@@ -53,6 +53,7 @@ def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
     image: (1, 3, H, W) in [0, 1] of the data. classes: their number. Methods look at the shapes that they will see.
     """
     views = StandInViews(image)
+    # Holds the images, so that no two of them have one id.
     classified: dict[int, Tensor] = {}
 
     def classifier(images: Tensor) -> Tensor:
