@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness import checks, evaluate, files, matching, parts, prepare, record, resume, sealed
+from harness import evaluate, files, matching, parts, prepare, probing, record, resume, sealed
 from harness.cli.app import app
 from harness.data import contents
 
 CHECKED: dict[str, list[tuple[Any, str]]] = {
-    "probes of networks and methods": [(checks, "probes"), (resume, "verify"), (resume, "keep"), (resume, "notes")],
+    "probes of networks and methods": [(probing, "probes"), (resume, "verify"), (resume, "keep"), (resume, "notes")],
     "parts: hash and plan, with reading them": [(parts, "read"), (sealed, "_digest")],
     "hashes of files": [(files, "file_sha256")],
     "records, field by field": [(record, "load"), (record, "_checked")],

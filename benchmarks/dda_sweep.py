@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import console, evaluate, plugins, record
+from harness.prepare import prepare
 from harness.report import leaderboard
 from harness.report.table import Table, markdown
 from harness.types import RunSpec
@@ -47,7 +48,7 @@ def sweep(out: Path) -> Table:
     with console.progress() as bar:
         task = bar.begin("sweep")
         paths = evaluate.run(
-            evaluate.prepare(spec, out),
+            prepare(spec, out),
             report=lambda t: bar.update(task, completed=t.done, computed=t.computed, total=t.total, info=t.condition),
         )
     return leaderboard.crosstab([record.load(path) for path in paths])

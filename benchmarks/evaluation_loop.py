@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from harness import evaluate, plugins
 from harness.data.feed import cores
 from harness.job import Job
+from harness.prepare import prepare
 from harness.report.table import Table, markdown
 from harness.types import RunSpec
 
@@ -83,7 +84,7 @@ def measure(images: int, model: str, repeats: int) -> list[list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder), images)
         spec = RunSpec(f"imagenet:data={folder}", ("benchmark/network",), ("default",), tile=32)
-        job = evaluate.prepare(spec, Path(folder) / "out")
+        job = prepare(spec, Path(folder) / "out")
         body = network().eval().to(memory_format=torch.channels_last)
         for workers in sorted({0, cores()}):
             ours, theirs = [], []

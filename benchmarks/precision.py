@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness import console, evaluate, plugins, record
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report.table import Table
 from harness.types import RunSpec
@@ -25,7 +26,7 @@ from harness.types import RunSpec
 
 def certified(spec: RunSpec, folder: str) -> Mapping[str, RunRecord]:
     """The records of a run, by model."""
-    paths = evaluate.run(evaluate.prepare(spec, folder))
+    paths = evaluate.run(prepare(spec, folder))
     return {found.model.name: found for found in map(record.load, paths)}
 
 

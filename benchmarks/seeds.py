@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from scipy import stats
 
 from harness import console, evaluate, plugins, record
+from harness.prepare import prepare
 from harness.report.table import Table, markdown
 from harness.types import HarnessError, RunSpec
 
@@ -111,7 +112,7 @@ class Study:
             raise HarnessError(f"Nothing is trained in {out} yet. Train first, or give the folder with --out.")
         for suite, method, every, denoiser in dict.fromkeys(cell.run for cell in self.cells):
             spec = RunSpec(suite, tuple(rows_by_folder), (method,), denoiser=denoiser, every=every)
-            for path in evaluate.run(evaluate.prepare(spec, out / "results")):
+            for path in evaluate.run(prepare(spec, out / "results")):
                 entry = record.load(path)
                 for cell in self.cells:
                     if cell.run == (suite, method, every, denoiser):

@@ -28,6 +28,7 @@ from PIL import Image
 from harness import console, evaluate, plugins, weights
 from harness.classifier import ImageClassifier
 from harness.networks import TiledClassifier, Tiles, place
+from harness.prepare import prepare
 from harness.report.table import Table
 from harness.types import Batch, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews
@@ -65,7 +66,7 @@ def whole_runs(folder: Path) -> tuple[Callable[[], object], Callable[[], object]
     network = ImageClassifier(timm.create_model("resnet50"))
     plugins.model("benchmark/resnet50", dataset="imagenet")(lambda: network)
     spec = RunSpec(f"imagenet:data={folder}", ("benchmark/resnet50",), ("default",), tile=16)
-    job = evaluate.prepare(spec, folder / "out")
+    job = prepare(spec, folder / "out")
 
     def bare() -> None:
         with torch.no_grad():

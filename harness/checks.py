@@ -1,17 +1,10 @@
-"""What is wrong with a run, found before it: names, shapes, and what its parts do with a few images."""
+"""Checks before a run: data, diffusion model, methods, and the record that will be written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor
-
-from harness import noise, standins
+from harness import record
 from harness.job import Job
-from harness.networks import NoTensor, TiledClassifier, Tiles
-from harness.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
-from harness.provenance import environment
+from harness.recording import trial_record
 from harness.types import Condition, Dataset, HarnessError, Pair, Suite
 
 
@@ -30,8 +23,8 @@ def check_denoiser(job: Job) -> None:
     """Raise HarnessError for a diffusion model that cannot be used on the data."""
     if job.denoiser and job.denoiser.conditional:
         raise HarnessError(
-            f"The diffusion model {job.spec.denoiser!r} wants to be told the class of an image, which a test must not "
-            "tell. Name an unconditional one with --denoiser."
+            f"The diffusion model {job.spec.denoiser!r} expects the class of an image, which a test must not reveal. "
+            "Name an unconditional one with --denoiser."
         )
     if job.denoiser:
         job.denoiser.check_sides(job.example)
@@ -53,137 +46,25 @@ def check_method(job: Job, pair: Pair) -> None:
         job.denoiser.check_times(needs.times)
 
 
-def probes(job: Job) -> Sequence[Probe]:
-    """A probe of each pair; each classifier, method and the diffusion model is shown the images once.
-
-    Raises HarnessError for what fails on these images, or treats an image differently beside others or again.
-    """
-    models = {pair.model: _classifier(job, pair) for pair in {p.model: p for p in job.pairs}.values()}
-    methods, unknown = {}, {}
-    for pair in {p.method: p for p in job.pairs}.values():
-        try:
-            methods[pair.method] = _PROCEDURES[job.suite.axis](job, pair)
-        except _Unprobed as error:
-            unknown[pair.method] = str(error)
-    denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
-    return [
-        _assembled(
-            job,
-            {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})},
-            {"method": methods[pair.method]} if pair.method in methods else {},
-            {"method": unknown[pair.method]} if pair.method in unknown else {},
-        )
-        for pair in job.pairs
-    ]
-
-
-def _assembled(job: Job, networks: dict[str, Tensor], method: dict[str, Tensor], unknown: dict[str, str]) -> Probe:
-    dtypes = {"model": job.spec.dtype, "denoiser": job.spec.denoiser_dtype}
-    shown = {"images": pooled(job.examples.images), **networks, **method}
-    arrays = {name: values.float().numpy() for name, values in shown.items()}
-    device = str(environment(job.spec.device)["device"])
-    return Probe(job.examples.ids, device, {name: dtypes.get(name, "float32") for name in arrays}, arrays, unknown)
-
-
-class _Unprobed(Exception):
-    """The reason why stand-ins tell nothing about a method."""
-
-
-def _tiles(job: Job, dtype: str, rows: int) -> Tiles:
-    """Tiles of so few rows, which cost little; of the run's own size where another would be compiled for."""
-    size = job.spec.tile if job.spec.compile else min(job.spec.tile, rows)
-    return Tiles(size, job.spec.device, dtype, compiled=job.spec.compile)
-
-
-def _classifier(job: Job, pair: Pair) -> Tensor:
-    """Logits (`PROBED`, K) of a pair's classifier."""
-    who, classes, shape = f"Model {pair.model!r}", job.data.num_classes, tuple(job.example.shape)
-    assert isinstance(pair.classifier, TiledClassifier)
-    network, tiles = pair.classifier.network, _tiles(job, job.spec.dtype, PROBED)
-    logits = _named(
-        f"{who} failed on an image of shape {shape}",
-        lambda: outputs(
-            lambda x: tiles(network, x), job.shown, who, dtype=job.spec.dtype, cause=lambda: cause_in(network)
-        ),
-    )
-    if logits.shape[1:] != (classes,):
+def check_skipping(group: int) -> None:
+    """Raise HarnessError where images form groups, of `group` each, which a missing image would shift."""
+    if group > 1:
         raise HarnessError(
-            f"{who} gives outputs of shape {(1, *logits.shape[1:])} for one image; "
-            f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
-        )
-    check_logits(logits, who)
-    return logits
-
-
-def _method(job: Job, pair: Pair) -> Tensor:
-    who = f"Method {pair.method!r}"
-    return _named(
-        f"{who} failed on {PROBED} images",
-        lambda: standins.method_outputs(pair.procedure, job.shown, job.data.num_classes, who, bool(job.suite.diffuses)),
-    )
-
-
-def _smoother(job: Job, pair: Pair) -> Tensor:
-    who = f"Smoother {pair.method!r}"
-    sigma = float(next(iter(getattr(job.suite, "sigma", (0.5,)))))
-    schedule = job.denoiser.schedule if job.denoiser else None
-    return _named(
-        f"{who} failed on {PROBED} images",
-        lambda: standins.smoother_outputs(pair.procedure, job.shown, sigma, schedule, who),
-    )
-
-
-def _detector(job: Job, pair: Pair) -> Tensor:
-    """Class probabilities of the method (B, K), and the scores of the detector (B,) as one more column."""
-    outer, inner = job.axis.parts(pair.method)
-    method = _named(
-        f"Method {outer.name!r} failed on {PROBED} images",
-        lambda: standins.method_outputs(
-            pair.procedure.outer, job.shown, job.data.num_classes, f"Method {outer.name!r}", False
-        ),
-    )
-    try:
-        scores = standins.detector_outputs(pair.procedure, job.shown, bool(inner.facts.get("whole")))
-    except Exception as error:  # whatever a detector makes of data that are not its own
-        raise _Unprobed(standins.unprobed(error)) from error
-    return torch.cat([method[: len(scores)], scores[:, None].float()], 1)
-
-
-_PROCEDURES: dict[str, Callable[[Job, Pair], Tensor]] = {
-    "method": _method,
-    "smoother": _smoother,
-    "detector": _detector,
-}
-"""By a suite's axis, how what it combines with classifiers is probed."""
-
-
-def _denoiser(job: Job) -> Tensor:
-    """One-step denoisings of two images at the middle of the schedule, `pooled`."""
-    denoiser, images = job.denoiser, job.shown[[0, -1]]
-    assert denoiser
-    tiles = _tiles(job, job.spec.denoiser_dtype, len(images))
-    time = torch.full((len(images),), len(denoiser.schedule.betas) // 2)
-    eps = noise.gaussian(images.shape[1:], seed=0, purpose="probe", samples=["0", "1"])
-
-    def restore(x: Tensor) -> Tensor:
-        return pooled(
-            tiles(lambda x, t, e: denoiser.predict_x0(denoiser.diffuse(x, t, e), t), x, time[: len(x)], eps[: len(x)])
+            "--on-bad-image skip: an image left out would move the others into other groups of four, on which "
+            "dda:norm=batch4 depends. Fix the images, or use dda as it is."
         )
 
-    who = f"The diffusion model {job.spec.denoiser!r}"
-    return _named(
-        f"{who} failed on an image of shape {tuple(job.example.shape)}",
-        lambda: outputs(restore, images, who, dtype=job.spec.denoiser_dtype, cause=lambda: cause_in(denoiser.network)),
-    )
 
+def check_records(job: Job) -> None:
+    """Raise HarnessError where the record of a pair could not be written, for what is known of it before the run.
 
-def _named(failed: str, probe: Callable[[], Tensor]) -> Tensor:
-    """What a probe gives; whatever goes wrong in foreign code becomes a HarnessError that begins with `failed`."""
-    try:
-        return probe()
-    except HarnessError:
-        raise
-    except NoTensor as error:
-        raise HarnessError(f"{failed}: {error}.") from error
-    except Exception as error:
-        raise HarnessError(f"{failed}: {type(error).__name__}: {error}") from error
+    The metrics alone are missing: what else `harness.record.save` refuses costs no run.
+    """
+    for index in range(len(job.pairs)):
+        try:
+            record.serialised(trial_record(job, index))
+        except (ValueError, TypeError) as error:
+            raise HarnessError(
+                f"{job.spec.suite}: no record of this run could be written ({error}). Correct the suite, its data or "
+                "the plugin that gives this value."
+            ) from error

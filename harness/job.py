@@ -1,4 +1,4 @@
-"""Everything that a specification names, loaded: what `evaluate` works on and a dry run describes."""
+"""The job: everything that a specification names, loaded and planned. `harness.prepare` makes it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from harness import plugins
+from harness.coverage import count_images, note_on_skipped
 from harness.data.contents import unread_note
 from harness.diffusion.denoiser import Denoiser
-from harness.journal import Journal
+from harness.journal import Journal, Required
 from harness.networks import Tiles
 from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
@@ -35,8 +36,9 @@ class Job:
     """One run.
 
     datasets: by condition. models: weights by model name. journals: one per pair.
-    tiles, classifier_tiles: how the denoiser and the classifiers are called. probes: what each pair gives for `shown`.
+    tiles, classifier_tiles: how the denoiser and the classifiers are called. probes: outputs of each pair for `shown`.
     notes: by model, what its records say of classes that were taken by position.
+    skip_bad: leave out images that cannot be read, instead of stopping; the records are partial.
     """
 
     spec: RunSpec
@@ -51,6 +53,8 @@ class Job:
     classifier_tiles: Tiles
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
+    skip_bad: bool = False
+    _tallies: dict[tuple[str, ...], Tally] = field(init=False, default_factory=dict, repr=False)
 
     @property
     def data(self) -> Dataset:
@@ -64,19 +68,9 @@ class Job:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     @cached_property
-    def sources(self) -> int:
-        """Source images of the whole benchmark: those that are there, and what is missing of those published.
-
-        Conditions that share images show versions of the same ones, and lack the same ones.
-        """
-        groups: list[tuple[set[str], int]] = []
-        for ids, size in {tuple(self.datasets[c.name].ids): c.size for c in self.suite.conditions()}.items():
-            images, most = set(ids), max(size, len(ids))
-            for others, count in [group for group in groups if not group[0].isdisjoint(images)]:
-                groups.remove((others, count))
-                images, most = images | others, max(most, count)
-            groups.append((images, max(most, len(images))))
-        return sum(most for _, most in groups)
+    def image_count(self) -> int:
+        """Source images of the whole benchmark, those that were published and are missing included."""
+        return count_images((self.datasets[c.name].ids, c.size) for c in self.suite.conditions())
 
     @property
     def rows(self) -> int:
@@ -88,62 +82,79 @@ class Job:
 
     @cached_property
     def unread(self) -> Sequence[str]:
-        """Of data sets whose folders hold more than is read, what that is, in a sentence each."""
+        """Sentences on data sets whose folders hold more than is read, one each."""
         return list(filter(None, dict.fromkeys(map(unread_note, self.datasets.values()))))
 
     @cached_property
     def parts(self) -> Sequence[Part]:
         """Every part of the run, in the order of the sample table."""
-        size = self.part_size
-        return [
-            Part(f"{c:04d}-{start:06d}-{len(some)}-{data.sha256[:12]}", condition, some, data)
-            for c, condition in enumerate(self.suite.conditions())
-            for data in [self.datasets[condition.name]]
-            for picked in [self._picked(data)]
-            for start in range(0, len(picked), size)
-            for some in [picked[start : start + size]]
-        ]
+        return list(self._plan())
+
+    def _plan(self) -> Iterator[Part]:
+        for number, condition in enumerate(self.suite.conditions()):
+            data = self.datasets[condition.name]
+            samples = self._samples(len(data.ids))
+            for start in range(0, len(samples), self.part_size):
+                indices = samples[start : start + self.part_size]
+                # The name says where the part stands, and of which data it is: an image that is replaced makes others.
+                name = f"{number:04d}-{start:06d}-{len(indices)}-{data.sha256[:12]}"
+                yield Part(name, condition, indices, data)
+
+    def _samples(self, count: int) -> range:
+        """Positions of a data set of `count` images that the run takes."""
+        every = range(0, count, self.spec.every)
+        return every[: self.spec.limit] if self.spec.limit else every
 
     @cached_property
     def planned(self) -> int:
         """Rows of a sample table from which no image was left out."""
         return sum(len(part.indices) for part in self.parts)
 
-    @property
-    def part_size(self) -> int:
-        """Samples in a part: the suite's, and where a sample is one row of a tile whole tiles, as the last is padded.
+    @cached_property
+    def planned_images(self) -> int:
+        """Source images in such a table."""
+        # Conditions of a corruption benchmark have the same ids: the set of lists is small.
+        distinct = {tuple(data.ids) for data in self.datasets.values()}
+        return len({ids[index] for ids in distinct for index in self._samples(len(ids))})
 
-        A multiple of four, for methods whose images form groups.
+    @cached_property
+    def part_size(self) -> int:
+        """Samples in a part: as many as the suite says, rounded up to whole tiles, because the last one is padded.
+
+        A sample that is several rows of a tile fills tiles on its own. Whole tiles are a multiple of four, for methods
+        whose images form groups.
         """
-        size, whole = self.suite.part, math.lcm(self.spec.tile, 4)
-        several = self.tally(self.pairs).together > 1
-        return size if several else -(-size // whole) * whole
+        if self.tally(self.pairs).together > 1:
+            return self.suite.part
+        multiple = math.lcm(self.spec.tile, 4)
+        return -(-self.suite.part // multiple) * multiple
 
     def status(self, rows: int) -> str:
-        """What a record with so many rows is called: see `RunRecord.status`."""
+        """The status of a record with so many rows: see `RunRecord.status`."""
         return "complete" if rows == self.rows and not self.unread else "partial"
 
-    def _picked(self, data: Dataset) -> range:
-        picked = range(0, len(data.ids), self.spec.every)
-        return picked[: self.spec.limit] if self.spec.limit else picked
+    @cached_property
+    def required(self) -> Required:
+        """Demands on what earlier runs left on disk: no worse than this run would make it."""
+        if self.skip_bad:
+            return Required()
+        return Required(every_image=True, rows=self.planned, status=self.status(self.planned))
 
-    def left_out(self, rows: Rows, most: int = 3) -> list[str]:
+    def left_out(self, rows: Rows) -> list[str]:
         """Notes on files that are not read, and on images that were skipped; none where nothing is missing."""
         if len(rows["id"]) == self.planned:
             return list(self.unread)
-        seen = set(zip(rows["condition"], rows["id"], strict=True))
-        pairs = ((p.condition.name, self.datasets[p.condition.name], i) for p in self.parts for i in p.indices)
-        gone = ((data, i) for condition, data, i in pairs if (condition, data.ids[i]) not in seen)
-        lost = list(dict.fromkeys(data.called(i) if hasattr(data, "called") else data.ids[i] for data, i in gone))
-        named = ", ".join(lost[:most]) + (f" and {len(lost) - most} more" if len(lost) > most else "")
-        return [
-            *self.unread,
-            f"Unreadable and left out: {self.planned - len(rows['id'])} of {self.planned} rows, of the images {named}.",
-        ]
+        present = set(zip(rows["condition"], rows["id"], strict=True))
+        names: dict[str, None] = {}
+        for part in self.parts:
+            for index in part.indices:
+                if (part.condition.name, part.data.ids[index]) not in present:
+                    names[_name_of(part.data, index)] = None
+        return [*self.unread, note_on_skipped(list(names), self.planned - len(rows["id"]), self.planned)]
 
     @cached_property
     def journals(self) -> Sequence[Journal]:
-        """Where the rows of each pair are kept."""
+        """The journal of each pair, which keeps its rows."""
         return [
             Journal(self.out, self.spec.suite, p.model, p.method, self.key(p), key_of(self._identity(p)), self.parts)
             for p in self.pairs
@@ -156,17 +167,18 @@ class Job:
 
     @cached_property
     def examples(self) -> Batch:
-        """A few images of the data, for what is found out before the run: the first that can be read."""
-        found: list[Batch] = []
+        """A few images of the data, for the checks before the run: the first that can be read."""
+        batches: list[Batch] = []
         *others, last = range(min(TRIED, len(self.data.ids)))
         for index in others:
             with suppress(BadImage):
-                found.append(self.data.read([index]))
-            if len(found) == PROBED - 1:
+                batches.append(self.data.read([index]))
+            if len(batches) == PROBED - 1:
                 break
-        found = found or [self.data.read([last])]
-        ids = tuple(name for batch in found for name in batch.ids)
-        return Batch(ids, *(torch.cat([getattr(batch, part) for batch in found]) for part in ("images", "labels")))
+        batches = batches or [self.data.read([last])]
+        ids = tuple(name for batch in batches for name in batch.ids)
+        images = torch.cat([batch.images for batch in batches])
+        return Batch(ids, images, torch.cat([batch.labels for batch in batches]))
 
     @property
     def example(self) -> Tensor:
@@ -179,16 +191,22 @@ class Job:
         return shown(self.examples.images)
 
     def tally(self, pairs: Sequence[Pair]) -> Tally:
-        """What the methods of these pairs cost per image and classifier; one that pairs share is counted once."""
-        procedures = {pair.method: pair.procedure for pair in pairs}
-        return self.suite.tally(list(procedures.values()), self.example, self.data.num_classes)
+        """Network calls of these pairs' methods per image and classifier; a method that pairs share counts once.
+
+        The suite runs the methods on an image to count, so the answer is kept.
+        """
+        methods = {pair.method: pair.procedure for pair in pairs}
+        names = tuple(methods)
+        if names not in self._tallies:
+            self._tallies[names] = self.suite.tally(list(methods.values()), self.example, self.data.num_classes)
+        return self._tallies[names]
 
     def uses_denoiser(self, pair: Pair) -> bool:
         """Whether a pair's method is declared to look at denoised images, or the suite shows nothing else."""
         return self.suite.diffuses or bool(self.axis.of(pair.method).facts.get("denoiser"))
 
     def halvings(self) -> int:
-        """How often memory has forced a smaller tile so far."""
+        """Number of times that memory has forced a smaller tile so far."""
         return self.tiles.halved + self.classifier_tiles.halved
 
     def spec_of(self, pair: Pair) -> RunSpec:
@@ -207,7 +225,7 @@ class Job:
         return key_of({**self._identity(pair), "data": self.data_sha256})
 
     def _identity(self, pair: Pair) -> dict[str, Any]:
-        """What decides the rows, apart from the data: who mends an image keeps what was made of other files."""
+        """Everything that decides the rows, apart from the data: whoever fixes an image keeps parts of other files."""
         spec = self.spec_of(pair)
         sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method).source
         denoiser = self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else ""
@@ -237,3 +255,8 @@ class Job:
     def origins(self, pair: Pair) -> dict[str, str]:
         """By kind of plugin, the file or package from outside of the project and its hash, as records name them."""
         return {kind: f"{entry.origin.name} {entry.source}" for kind, entry in self._entries(pair) if entry.origin.name}
+
+
+def _name_of(data: Dataset, index: int) -> str:
+    """An image as messages name it: by its file where the data set says so."""
+    return str(data.called(index)) if hasattr(data, "called") else data.ids[index]

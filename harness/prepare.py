@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import checks, matching, plugins, weights
+from harness import checks, matching, plugins, probing, weights
+from harness.data.contents import check_counted
 from harness.job import Job
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
-from harness.types import Pair, RunSpec
+from harness.types import Pair, RunSpec, Weights
 
 
-def prepare(spec: RunSpec, out: Path | str) -> Job:
-    """Load what a specification names; every mistake in it is reported here, before any work is done."""
+def prepare(spec: RunSpec, out: Path | str, *, skip_bad: bool = False) -> Job:
+    """Load what a specification names; every mistake in it is reported here, before any work is done.
+
+    skip_bad: leave out images and files that cannot be read, instead of stopping; the records are partial.
+    Raises HarnessError for names, settings, data and weights that do not fit together, and for a network or method
+    that fails on a few images.
+    """
     _, suite = plugins.suite.configure(spec.suite)
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
+    if not skip_bad:
+        for data in datasets.values():
+            check_counted(data)
     procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
     if spec.compile:
         check_compiler(spec.device)
@@ -22,21 +31,26 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
     if denoiser:
         place(denoiser.network, spec.device, spec.compile)
     group = max([getattr(p, "group", 1) for p in procedures.values()])
+    if skip_bad:
+        checks.check_skipping(group)
     tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
-    found = {name: weights.find_classifier(name) for name in spec.models}
-    matched = matching.match(datasets, found)
-    models, pairs = {}, []
+    classifiers = {name: weights.find_classifier(name) for name in spec.models}
+    matched = matching.match(datasets, classifiers)
+    models: dict[str, Weights] = {}
+    pairs: list[Pair] = []
     for name, network in matched.networks.items():
-        models[name] = replace(found[name][1], name=name)
+        models[name] = replace(classifiers[name][1], name=name)
         classifier = TiledClassifier(network, classifier_tiles)
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
-        matched.notes,
+        matched.notes, skip_bad=skip_bad,
     )  # fmt: skip
     suite.check(list(procedures.values()), denoiser)
     checks.check_denoiser(job)
     for pair in pairs[: len(procedures)]:
         checks.check_method(job, pair)
-    return replace(job, probes=checks.probes(job))
+    job = replace(job, probes=probing.probes(job))
+    checks.check_records(job)
+    return job

@@ -78,6 +78,7 @@ class RunRecord:
     classes: names of the data's classes, in the order of the labels; none where they have no names.
     plugins: files from outside of the package, "FILE SHA256" by kind of plugin: suite, method, ...
     probe: what the networks and the method gave for fixed images before the run; None in older records.
+    conditions: number of conditions of the suite; 0 in older records.
     sha256: of the record's canonical JSON without this field; empty in records of versions that wrote none.
     """
 
@@ -105,6 +106,7 @@ class RunRecord:
     classes: Sequence[str] = ()
     plugins: Mapping[str, str] = field(default_factory=dict)
     probe: Mapping[str, Any] | None = None
+    conditions: int = 0
     sha256: str = ""
     path: Path | None = field(default=None, compare=False)
 
@@ -197,14 +199,20 @@ def sha256_of(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def save(record: RunRecord, file: Path) -> None:
-    """Write a record's JSON with its SHA-256; raises HarnessError for one that `load` would refuse."""
+def serialised(record: RunRecord) -> dict[str, Any]:
+    """A record as JSON's values, with its SHA-256; raises ValueError or TypeError for one that `load` would refuse."""
     values = asdict(record)
     del values["path"]
+    values = json.loads(json.dumps(values, allow_nan=False))
+    values["sha256"] = sha256_of(values)
+    _checked(values)
+    return values
+
+
+def save(record: RunRecord, file: Path) -> None:
+    """Write a record's JSON with its SHA-256; raises HarnessError for one that `load` would refuse."""
     try:
-        values = json.loads(json.dumps(values, allow_nan=False))
-        values["sha256"] = sha256_of(values)
-        _checked(values)
+        values = serialised(record)
     except (ValueError, TypeError) as error:
         raise HarnessError(
             f"{file}: what suite {record.suite!r} gave makes no record ({error}). Correct its metrics and facts, and "
@@ -234,7 +242,7 @@ def load(file: Path) -> RunRecord:
 def _checked(values: Any) -> RunRecord:
     """The record that JSON's values are; ValueError where they are none, or not as they were written."""
     record: RunRecord = READER(RunRecord, values)
-    newer = {"classes", "plugins", "probe"} & values.keys()
+    newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
     if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
         raise ValueError("its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs")
     rules.check_together(record)

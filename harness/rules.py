@@ -44,6 +44,7 @@ FIELDS = {
     "RunRecord.data_sha256": NAME,  # data sets from plugin files may have hashes of another form
     "RunRecord.key": written("[0-9a-f]{12}", "12 hexadecimal digits"),
     "RunRecord.columns": Rule("a list of one or more", bool),
+    "RunRecord.conditions": at_least(0),
     "RunRecord.created": Rule("a time in ISO 8601", _is_time),
     "RunRecord.sha256": written("([0-9a-f]{64})?", SHA256.words),
     "Samples.file": Rule("the name of a Parquet file beside the record", _is_beside),
@@ -130,19 +131,22 @@ def _metrics(record: Any, rows: int) -> Iterator[str]:
 
 
 def _coverage(record: Any, rows: int) -> Iterator[str]:
-    """A whole test set has no more images than it was asked for, and a subset says how it was taken."""
+    """A whole test set has no more images than were asked for, and a subset says how it was taken."""
     here, there, step = covered(record.coverage)
-    spec, cells = record.spec, max(1, len({metric.condition for metric in record.metrics}))
+    spec = record.spec
     taken = spec.stride if spec.every > 1 else "the first ones" if spec.limit else ""
-    whole = record.status == "complete"
-    if step != ("" if whole else taken) or (whole and here != there):
+    complete = record.status == "complete"
+    if step != ("" if complete else taken) or (complete and here != there):
         asked = f"status {record.status!r}, every {spec.every}, limit {spec.limit}"
         yield f"its coverage {record.coverage!r} does not fit {asked}"
     if not 1 <= here <= min(there, rows):
         yield f"its coverage is {record.coverage!r}, its sample table has {rows} rows"
+    # Every condition gives at most as many source images as `every` and `limit` leave of all of them. Older records do
+    # not say how many conditions they had: no more than their metrics name, in what the suites of that time gave.
+    conditions = record.conditions or max(1, len({metric.condition for metric in record.metrics}))
     most = min(-(-there // spec.every), spec.limit or there)
-    if here > most * cells:
-        yield f"every {spec.every}, limit {spec.limit} gives no {here} of {there} images under {cells} conditions"
+    if here > most * conditions:
+        yield f"every {spec.every}, limit {spec.limit} gives no {here} of {there} images under {conditions} conditions"
 
 
 def sources(record: Any) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""Small fixed stand-ins for networks, data and a diffusion model: what methods are probed with, at next to no cost."""
+"""Small fixed stand-ins for networks, data and a diffusion model, to probe methods with at next to no cost."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ from harness.response import score
 from harness.tally import StandInViews
 from harness.types import Geometry, HarnessError, Smoother, Weights
 
-SIDE, WIDTH, CLASSES, TRAINING = 4, 32, 10, 1_000
-"""Of the stand-in network: the side to which it averages images and its features; of the data: classes and images."""
+SIDE = 4
+"""Side to which the stand-in network averages images."""
+
+WIDTH = 32
+"""Features of the stand-in network."""
+
+CLASSES = 10
+"""Classes of the stand-in data."""
+
+TRAINING = 1_000
+"""Training images of the stand-in data."""
 
 
 def _drawn(purpose: str, *shape: int) -> Tensor:
@@ -68,7 +77,7 @@ def method_outputs(method: Any, images: Tensor, classes: int, who: str, diffused
 
 
 def smoother_outputs(smoother: Smoother, images: Tensor, sigma: float, schedule: Schedule | None, who: str) -> Tensor:
-    """What a smoother shows in place of images (B, 3, H, W), with a stand-in for the denoiser, `pooled`."""
+    """Smoothed images (B, 3, H, W), made with a stand-in for the denoiser, `pooled`."""
     denoiser = Denoiser(_Half(), schedule) if schedule else None
 
     def show(x: Tensor) -> Tensor:
@@ -100,7 +109,7 @@ def detector_outputs(procedure: Combination, images: Tensor, whole: bool) -> Ten
 
 
 def _data(split: str, count: int) -> Any:
-    """Images of one colour each and noise, whose class is a matter of the colour."""
+    """Noisy images of one colour each, which decides their class."""
     labels = torch.arange(count) % CLASSES
     colours = _drawn("colours", CLASSES, 3, 1, 1)[labels]
     pixels = (colours + 0.5 * _drawn(split, count, 3, SIDE, SIDE)).sigmoid() * 255
@@ -109,5 +118,5 @@ def _data(split: str, count: int) -> Any:
 
 
 def unprobed(error: Exception) -> str:
-    """Why something could not be probed, for the record."""
+    """The reason why something could not be probed, for the record."""
     return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

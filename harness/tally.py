@@ -1,4 +1,4 @@
-"""Views that need no diffusion model, and counting what methods cost by running them on these."""
+"""Count the network calls of methods by running them on stand-in views, which need no diffusion model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESTORED = -1
 
 
 class StandInViews:
-    """Views that remember what was asked for, and show another mixture of each image with grey per request.
+    """Views that remember every request, and answer each with another mixture of the image with grey.
 
     image: (B, 3, H, W) in [0, 1]. diffused: the suite diffuses its images, so that `restored` means something.
     """
@@ -48,18 +48,20 @@ class StandInViews:
 
 
 def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
-    """What these methods together ask for per image, with views shared as in a run.
+    """Network calls of these methods per image, with views shared as in a run.
 
-    image: (1, 3, H, W) in [0, 1] of the data, classes: their number, so that methods find what they will find.
+    image: (1, 3, H, W) in [0, 1] of the data. classes: their number. Methods look at the shapes that they will see.
     """
-    views, seen = StandInViews(image), {}
+    views = StandInViews(image)
+    # Holds the images, so that no two of them have one id.
+    classified: dict[int, Tensor] = {}
 
     def classifier(images: Tensor) -> Tensor:
-        seen[id(images)] = images
+        classified[id(images)] = images
         return torch.zeros(len(images), classes)
 
     for method in methods:
         method(views, classifier)
     times = tuple(sorted(request for request in views.requests if isinstance(request, int) and request > 0))
     guided = sum(request.start for request in views.requests if isinstance(request, Adaptation))
-    return Tally(times, len(times), guided, len(seen))
+    return Tally(times, len(times), guided, len(classified))

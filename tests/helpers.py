@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import cli, evaluate, record
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.types import RunSpec
 
@@ -26,7 +27,7 @@ SMALL = RunSpec(
 
 def run_small(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
     """Run `SMALL`, with changes, into a folder; the records that are complete."""
-    job = evaluate.prepare(replace(SMALL, **(changes or {})), out)
+    job = prepare(replace(SMALL, **(changes or {})), out)
     return [record.load(path) for path in evaluate.run(job, **options)]
 
 

@@ -11,14 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import estimate, evaluate, noise, plugins, record, weights
+from harness import estimate, evaluate, noise, part_in_progress, plugins, record, weights
 from harness.attack import smooth_pgd
+from harness.claims import Shard
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.evaluate import Tick
 from harness.metrics import certification
 from harness.networks import Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report import figures, leaderboard
 from harness.types import Batch, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Scene, Weights
@@ -36,7 +38,7 @@ SPEC = RunSpec(
 
 
 def certify(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
-    job = evaluate.prepare(replace(SPEC, **(changes or {})), out)
+    job = prepare(replace(SPEC, **(changes or {})), out)
     return [record.load(path) for path in evaluate.run(job, **options)]
 
 
@@ -55,8 +57,8 @@ def test_batch_size_does_not_change_a_vote(tmp_path: Path, undisturbed: list[Run
 
 
 def test_shards_make_the_record_of_one_process(tmp_path: Path, undisturbed: list[RunRecord]) -> None:
-    assert certify(tmp_path, shard=(1, 2)) == []
-    assert outcome(certify(tmp_path, shard=(0, 2))) == outcome(undisturbed)
+    assert certify(tmp_path, claims=Shard(1, 2)) == []
+    assert outcome(certify(tmp_path, claims=Shard(0, 2))) == outcome(undisturbed)
 
 
 SEQUENTIAL = {
@@ -84,7 +86,7 @@ def test_a_run_resumes_in_the_middle_of_an_image(
     """Stopped after every interim state in turn, and gone on: the same votes, and no draw is paid for twice."""
     monkeypatch.setattr("harness.suites.bases.certification.LOOK", 10)
     undisturbed = certify(tmp_path / "undisturbed", changes)
-    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
     tmp_path, stops = tmp_path / "disturbed", 0
     while True:
         ticks: list[Tick] = []
@@ -111,7 +113,7 @@ def test_a_model_added_to_an_interrupted_run_shares_what_is_left(
     tmp_path: Path, undisturbed: list[RunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both classifiers end with the votes of an undisturbed run, the newcomer's first draws made again for it."""
-    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
     alone = {"models": ("digits/resnet+diffaug",), "methods": ("gaussian",), "denoiser": None}
 
     def stop(tick: Tick) -> None:
@@ -365,13 +367,13 @@ def test_a_dry_run_bills_tiles_that_draws_fill(
     monkeypatch.setattr(estimate, "_seconds", lambda *_: float(tile))
     for models in (("digits/resnet",), ("digits/resnet", "digits/vit")):
         changes = {"suite": "certify:sigma=0.5,n=1000", "models": models, "methods": ("denoise",)}
-        job = evaluate.prepare(replace(SPEC, **{**changes, "limit": 6, "tile": tile}), tmp_path)
+        job = prepare(replace(SPEC, **{**changes, "limit": 6, "tile": tile}), tmp_path)
         found = estimate.estimate(job)
         assert found.denoiser_calls == 6 * 1100, "one for all classifiers"
         assert found.classifier_calls == 6 * 1100 * len(models)
         assert found.seconds == pytest.approx(rows * (1100 * (1 + len(models)) + 1))
         assert not found.at_most
-    shift = evaluate.prepare(RunSpec("digits", ("digits/resnet",), ("default",), limit=6, tile=tile), tmp_path)
+    shift = prepare(RunSpec("digits", ("digits/resnet",), ("default",), limit=6, tile=tile), tmp_path)
     assert estimate.estimate(shift).seconds == pytest.approx(tile * (1 + 1)), "six images in a tile of their own"
 
 
@@ -427,9 +429,9 @@ def test_settings_that_mean_nothing_are_refused(settings: str, message: str) -> 
 def test_a_noise_level_beyond_the_schedule_is_refused_before_the_run(tmp_path: Path) -> None:
     spec = replace(SPEC, suite="certify:sigma=0.25,100,n=30,n0=10", methods=("denoise",))
     with pytest.raises(HarnessError, match="sigma"):
-        evaluate.prepare(spec, tmp_path)
+        prepare(spec, tmp_path)
     with pytest.raises(HarnessError, match="--smooth gaussian"):
-        evaluate.prepare(replace(SPEC, denoiser=None), tmp_path)
+        prepare(replace(SPEC, denoiser=None), tmp_path)
 
 
 def test_table_and_figure(undisturbed: list[RunRecord], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from harness import evaluate, matching, plugins, record, weights
 from harness.data import ArrayDataset, Corrupted, ImageList, Subset, Widened, open_dataset, open_pictures
 from harness.data.classes import names_of, naming_of, numbered, places
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report.selection import check_pairable
 from harness.train import run as training
@@ -204,7 +205,7 @@ class Grey(nn.Module):
 
 def evaluated(root: Path, *models: str, suite: str = "folder") -> list[RunRecord]:
     spec = RunSpec(f"{suite}:data={root}", models=models, methods=("default",), tile=4)
-    return [record.load(path) for path in evaluate.run(evaluate.prepare(spec, root / "out"))]
+    return [record.load(path) for path in evaluate.run(prepare(spec, root / "out"))]
 
 
 def accuracy_of(entry: RunRecord) -> float:

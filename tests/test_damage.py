@@ -18,9 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import SMALL, Outcome, outcome, run_small
 
-from harness import evaluate, files, parts, sealed
+from harness import files, part_in_progress, parts, sealed
+from harness.claims import Shard
 from harness.errors import Notice
 from harness.evaluate import Tick
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.types import HarnessError
 
@@ -46,7 +48,7 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(evaluate, "KEEP_EVERY", 0.0)
+        patch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
         run_small(out, TINY, batch_size=4, report=stop)
     assert len(stored(out)) == 9
     return out
@@ -146,13 +148,13 @@ def test_a_part_is_checked_against_the_plan(
     """Also where the hash agrees."""
     shutil.copytree(half, tmp_path, dirs_exist_ok=True)
     file = stored(tmp_path)[0]
-    part = evaluate.prepare(replace(SMALL, **TINY), tmp_path).parts[0]
-    rows, cost = parts.read(file, part, whole=True)
+    part = prepare(replace(SMALL, **TINY), tmp_path).parts[0]
+    rows, cost = parts.read(file, part, every_image=True)
     rows = {name: np.array(values) for name, values in rows.items()}
     change(rows)
     parts.write(file, rows, cost)
     with pytest.raises(sealed.Damaged, match=reason):
-        parts.read(file, part, whole=True)
+        parts.read(file, part, every_image=True)
 
 
 def test_a_part_of_another_pair_is_not_taken(half: Path, good: list[RunRecord], tmp_path: Path) -> None:
@@ -207,9 +209,9 @@ def test_a_shard_waits_for_others_but_not_for_what_it_has_lost(tmp_path: Path) -
         if tick.done == 40:
             shutil.rmtree(tmp_path / "lost" / ".parts")
 
-    assert run_small(tmp_path / "kept", TINY, shard=(0, 2)) == []
+    assert run_small(tmp_path / "kept", TINY, claims=Shard(0, 2)) == []
     with pytest.raises(HarnessError, match="5 of 15 parts"):
-        run_small(tmp_path / "lost", TINY, report=remove, shard=(0, 2))
+        run_small(tmp_path / "lost", TINY, report=remove, claims=Shard(0, 2))
 
 
 def test_two_runs_of_the_same_leave_one_record_and_no_parts(good: list[RunRecord], tmp_path: Path) -> None:

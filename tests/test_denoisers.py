@@ -20,11 +20,12 @@ from helpers import harness, run_small
 from test_adm import random_weights, worst
 from torch import Tensor, nn
 
-from harness import adm, cli, evaluate, noise, plugins, weights
+from harness import adm, cli, noise, plugins, weights
 from harness.diffusion.adm import AdmFlags, load_adm, unet
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.hub import load_unet
 from harness.networks import Tiles, check_compiler
+from harness.prepare import prepare
 from harness.sources import File, Source
 from harness.train.objectives.reverse import Reverse
 from harness.types import Batch, HarnessError, RunSpec
@@ -484,7 +485,7 @@ def test_a_run_with_a_checkpoint_in_the_original_format(tiny: Path, tmp_path: Pa
 
 
 def test_mistakes_are_found_before_the_run(checkpoints: Mapping[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"conditional\.pt' wants to be told the class"):
+    with pytest.raises(HarnessError, match=r"conditional\.pt' expects the class"):
         run_small(tmp_path, {**DIGITS, "denoiser": str(checkpoints["conditional"])})
     flags = AdmFlags(num_channels=32, num_head_channels=32, channel_mult="1,1,1,1,1,1,1", attention_resolutions="4")
     from test_adm import to_adm
@@ -503,9 +504,9 @@ def test_compiling_is_asked_for_and_recorded(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(nn.Module, "compile", lambda self, **settings: compiled.append(self))
     monkeypatch.setattr("harness.prepare.check_compiler", lambda device: None)
     spec = RunSpec(**{**DIGITS, "denoiser": "digits"})  # type: ignore[arg-type]
-    plain = evaluate.prepare(spec, tmp_path)
+    plain = prepare(spec, tmp_path)
     assert not compiled
-    job = evaluate.prepare(replace(spec, compile=True), tmp_path)
+    job = prepare(replace(spec, compile=True), tmp_path)
     assert job.denoiser and compiled == [job.denoiser.network, job.pairs[0].classifier.network]  # type: ignore[attr-defined]
     assert job.key(job.pairs[0]) != plain.key(plain.pairs[0])
     (entry,) = run_small(tmp_path / "out", {**DIGITS, "compile": True})

@@ -17,8 +17,10 @@ from helpers import SMALL, outcome, run_small
 from torch import nn
 from torch.nn import functional as F
 
-from harness import evaluate, plugins, record
+from harness import evaluate, part_in_progress, plugins, record
+from harness.claims import Shard
 from harness.evaluate import Tick
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.tally import tally
 from harness.types import Classifier, HarnessError, Views
@@ -35,7 +37,7 @@ def test_parts_and_batches_fill_tiles(tmp_path: Path, monkeypatch: pytest.Monkey
     """The last tile of a part or a batch is padded, and costs as much as a full one."""
     spec = replace(SMALL, suite="digits", models=("digits/resnet",), methods=("default",), denoiser=None, limit=0)
     for tile, sizes in {64: [256, 256, 88], 7: [224, 224, 152]}.items():
-        job = evaluate.prepare(replace(spec, tile=tile), tmp_path)
+        job = prepare(replace(spec, tile=tile), tmp_path)
         assert [len(part.indices) for part in job.parts] == sizes
         monkeypatch.setattr(os, "sysconf", lambda name: 1)
         assert evaluate._batch_size(job) == tile, "whatever memory is free"
@@ -43,9 +45,9 @@ def test_parts_and_batches_fill_tiles(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_shards_make_the_record_of_one_process(tmp_path: Path, small_run: list[RunRecord]) -> None:
-    assert run_small(tmp_path, shard=(0, 3)) == []
-    assert run_small(tmp_path, shard=(2, 3)) == []
-    assert outcome(run_small(tmp_path, shard=(1, 3))) == outcome(small_run)
+    assert run_small(tmp_path, claims=Shard(0, 3)) == []
+    assert run_small(tmp_path, claims=Shard(2, 3)) == []
+    assert outcome(run_small(tmp_path, claims=Shard(1, 3))) == outcome(small_run)
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, small_run: list[RunRecord]) -> None:
@@ -74,7 +76,7 @@ def test_batches_of_an_unfinished_part_are_not_computed_again(tmp_path: Path, mo
     """Stopped after every other batch, at other batch sizes: the same table."""
     changes = {"models": ("digits/resnet",), "methods": ("default", "de:times=0,200"), "limit": 16, "tile": 4}
     undisturbed = run_small(tmp_path / "undisturbed", changes)
-    monkeypatch.setattr(evaluate, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
     computed: list[float] = []
     for size in (4, 4, 8):
         ticks: list[Tick] = []
@@ -131,7 +133,7 @@ def test_a_new_model_reuses_what_is_there(tmp_path: Path) -> None:
 def test_another_seed_is_another_run_and_fresh_computes_again(tmp_path: Path) -> None:
     changes = {"models": ("digits/resnet",), "methods": ("default",), "denoiser": None}
     with pytest.raises(HarnessError, match="other shards"):
-        run_small(tmp_path, changes, fresh=True, shard=(0, 2))
+        run_small(tmp_path, changes, fresh=True, claims=Shard(0, 2))
     (first,) = run_small(tmp_path, changes)
     (other,) = run_small(tmp_path, {**changes, "seed": 1})
     assert first.key != other.key and first.samples["sha256"] != other.samples["sha256"]

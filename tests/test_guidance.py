@@ -16,10 +16,12 @@ from helpers import outcome
 from torch import Tensor, nn
 
 from harness import evaluate, noise, plugins, record, weights
+from harness.claims import Shard
 from harness.classifier import CHANNELS, TimeConditionedClassifier
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.networks import Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report import leaderboard
 from harness.train.build import build
@@ -241,7 +243,7 @@ SPEC = RunSpec(
 
 
 def run(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
-    job = evaluate.prepare(replace(SPEC, **(changes or {})), out)
+    job = prepare(replace(SPEC, **(changes or {})), out)
     return [record.load(path) for path in evaluate.run(job, **options)]
 
 
@@ -255,8 +257,8 @@ def test_batches_and_shards_change_nothing(tmp_path: Path, trained: tuple[Path, 
     models = {"models": ("digits/resnet", str(trained[0]))}
     for size in (1, 7):
         assert outcome(run(tmp_path / str(size), models, batch_size=size)) == outcome(small)
-    assert run(tmp_path / "shards", models, shard=(1, 2)) == []
-    assert outcome(run(tmp_path / "shards", models, shard=(0, 2))) == outcome(small)
+    assert run(tmp_path / "shards", models, claims=Shard(1, 2)) == []
+    assert outcome(run(tmp_path / "shards", models, claims=Shard(0, 2))) == outcome(small)
 
 
 def test_the_denoised_images_are_shared_and_made_on_demand(small: list[RunRecord], tmp_path: Path) -> None:
@@ -372,7 +374,7 @@ def test_the_view_is_the_one_of_denoised(denoiser: Denoiser) -> None:
 )
 def test_what_makes_no_sense_is_refused_before_the_run(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=message):
-        evaluate.prepare(replace(SPEC, **changes), tmp_path)
+        prepare(replace(SPEC, **changes), tmp_path)
 
 
 def test_elsewhere_it_is_a_classifier_at_time_zero(trained: tuple[Path, list], tmp_path: Path) -> None:

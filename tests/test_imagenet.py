@@ -31,6 +31,7 @@ from harness.diffusion.schedule import linear
 from harness.metrics import calibration
 from harness.metrics.accuracy import accuracy
 from harness.networks import Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.registry.datasets.cifar10 import CLASSES
 from harness.report import comparison, leaderboard
@@ -178,7 +179,7 @@ def run(disk: Path, suite: str, out: Path, **changes: Any) -> list[RunRecord]:
     text = f"{name}:data={disk / folder}" + (f",{settings}" if settings else "")
     model = "test/palette10" if name.startswith("cifar10") else "test/palette"
     spec = RunSpec(plugins.suite.configure(text)[0], (model,), ("default",), tile=4)
-    job = evaluate.prepare(replace(spec, **changes), out)
+    job = prepare(replace(spec, **changes), out)
     return [record.load(path) for path in evaluate.run(job)]
 
 
@@ -647,7 +648,7 @@ def test_real_images_get_harder_with_severity(tmp_path: Path) -> None:
         return ImageClassifier(net)
 
     suite = f"imagenet-c-gen:severity=1,2,3,4,5,data={SHARED}/data/imagenet-sample"
-    job = evaluate.prepare(RunSpec(suite, ("test/mobilenetv2",), ("default",), tile=16), tmp_path)
+    job = prepare(RunSpec(suite, ("test/mobilenetv2",), ("default",), tile=16), tmp_path)
     (entry,) = [record.load(path) for path in evaluate.run(job)]
     clean = open_dataset("imagenet", "val", f"{SHARED}/data/imagenet-sample")
     assert entry.coverage == "100 of 50000 images" and len(clean.ids) == 100

@@ -14,12 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness import evaluate, plugins, record, weights
+from harness.claims import Shard
 from harness.data import ImageList, open_dataset
 from harness.errors import Notice
 from harness.evaluate import Tick
 from harness.features import FeatureBank
 from harness.metrics import ood
 from harness.networks import TiledClassifier, Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report import figures, leaderboard, selection
 from harness.response import check_independent, score
@@ -262,7 +264,7 @@ SPEC = RunSpec(
 
 
 def run(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
-    job = evaluate.prepare(replace(SPEC, **(changes or {})), out)
+    job = prepare(replace(SPEC, **(changes or {})), out)
     return [record.load(path) for path in evaluate.run(job, **options)]
 
 
@@ -289,8 +291,8 @@ def test_shards_and_interruptions_do_not_change_a_bit(tmp_path: Path, undisturbe
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, report=stop)
-    assert run(tmp_path, shard=(1, 2)) == []
-    assert outcome(run(tmp_path, shard=(0, 2))) == outcome(undisturbed)
+    assert run(tmp_path, claims=Shard(1, 2)) == []
+    assert outcome(run(tmp_path, claims=Shard(0, 2))) == outcome(undisturbed)
 
 
 def test_what_is_learnt_is_learnt_once(tmp_path: Path) -> None:

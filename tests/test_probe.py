@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from harness import discovery, evaluate, plugins, record, resume
 from harness.errors import Notice
 from harness.fingerprint import fingerprint
+from harness.prepare import prepare
 from harness.probe import Probe
 from harness.standins import detector_outputs, method_outputs
 from harness.types import Classifier, HarnessError, Views
@@ -55,7 +56,7 @@ def kept_dropout(x: Tensor) -> Tensor:
 
 def prepared(network: nn.Module, out: Path, **changes: Any) -> evaluate.Job:
     plugins.model("test/net")(lambda: network)
-    return evaluate.prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",), **changes}), out)
+    return prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",), **changes}), out)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_parts_of_other_outputs_are_made_anew(tmp_path: Path, monkeypatch: pytes
 
 def test_a_difference_between_devices_is_noted(tmp_path: Path) -> None:
     plugins.model("test/net")(Net)
-    job = evaluate.prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
+    job = prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
     (probe,), (journal,) = job.probes, job.journals
     elsewhere = replace(probe, device="another", outputs={"model": probe.outputs["model"] + np.float32(0.01)})
     resume.keep(journal, elsewhere)
@@ -216,7 +217,7 @@ def test_a_difference_between_devices_is_noted(tmp_path: Path) -> None:
 
 def test_two_versions_at_once_in_one_folder_are_noticed(tmp_path: Path) -> None:
     plugins.model("test/net")(Net)
-    job = evaluate.prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
+    job = prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
     (probe,), (journal,) = job.probes, job.journals
 
     def overtake(tick: evaluate.Tick) -> None:
@@ -365,7 +366,7 @@ def test_attributes_that_are_no_plain_numbers_are_no_obstacle() -> None:
 
 def test_a_damaged_probe_costs_parts_and_no_record(tmp_path: Path) -> None:
     plugins.model("test/net")(Net)
-    job = evaluate.prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
+    job = prepare(replace(SMALL, **{**PLAIN, "models": ("test/net",)}), tmp_path)
     (path,) = evaluate.run(job)
     before = path.read_bytes()
     (journal,), (probe,) = job.journals, job.probes

@@ -37,6 +37,7 @@ from harness.data import (
 )
 from harness.data.check import check
 from harness.data.layouts import parquet, tars
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.types import BadImage, Condition, Dataset, Geometry, HarnessError, RunSpec
 
@@ -474,8 +475,8 @@ def bench(tmp_path: Path) -> Path:
 SPEC = RunSpec("test-animals", models=("test/linear",), methods=("default",), tile=4)
 
 
-def run(out: Path, **options: Any) -> list[RunRecord]:
-    job = evaluate.prepare(SPEC, out)
+def run(out: Path, skip_bad: bool = False, **options: Any) -> list[RunRecord]:
+    job = prepare(SPEC, out, skip_bad=skip_bad)
     return [record.load(path) for path in evaluate.run(job, batch_size=4, **options)]
 
 
@@ -541,12 +542,12 @@ def test_whoever_mends_an_image_keeps_what_was_made_of_other_conditions(tmp_path
     whole = image.read_bytes()
     image.write_bytes(whole[:100])
     with pytest.raises(BadImage, match=image.name):
-        evaluate.run(evaluate.prepare(spec, tmp_path / "out"))
+        evaluate.run(prepare(spec, tmp_path / "out"))
     image.write_bytes(whole)
-    (path,) = evaluate.run(evaluate.prepare(spec, tmp_path / "out"), report=lambda tick: computed.append(tick.computed))
+    (path,) = evaluate.run(prepare(spec, tmp_path / "out"), report=lambda tick: computed.append(tick.computed))
     assert computed[-1] == 20 and record.load(path).coverage == "20 of 20 images"
     assert len(list((tmp_path / "out").rglob("*.parquet"))) == 1, "the sample table, and no part"
-    (undisturbed,) = evaluate.run(evaluate.prepare(spec, tmp_path / "other"))
+    (undisturbed,) = evaluate.run(prepare(spec, tmp_path / "other"))
     assert outcome([record.load(path)]) == outcome([record.load(undisturbed)])
 
 
@@ -586,9 +587,9 @@ def test_a_skipping_run_goes_on_where_it_was(tmp_path: Path, bench: Path) -> Non
 
 
 def test_groups_of_four_are_not_broken_up(tmp_path: Path, bench: Path) -> None:
-    job = evaluate.prepare(replace(SPEC, methods=("dda:norm=batch4,steps=4,start=1",), denoiser="digits"), tmp_path)
+    spec = replace(SPEC, methods=("dda:norm=batch4,steps=4,start=1",), denoiser="digits")
     with pytest.raises(HarnessError, match="groups of four"):
-        evaluate.run(job, skip_bad=True)
+        prepare(spec, tmp_path, skip_bad=True)
 
 
 def test_data_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

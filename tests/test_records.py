@@ -29,6 +29,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 FILES = sorted(f for f in RESULTS.glob("*/*.json") if f.parent.name not in ("published", "local"))
 Change = Callable[[dict[str, Any]], None]
 MISSING = object()
+NEWER = ("sha256", "classes", "plugins", "probe", "conditions")
+"""Fields that versions without hashes did not write."""
 
 
 def of(method: str) -> Path:
@@ -51,7 +53,7 @@ def put(file: Path, values: Any, hashed: bool = True) -> Path:
     if hashed and isinstance(values, dict):
         values = {**values, "sha256": record.sha256_of(values)}
     elif isinstance(values, dict):
-        values = {name: v for name, v in values.items() if name not in ("sha256", "classes", "plugins", "probe")}
+        values = {name: v for name, v in values.items() if name not in NEWER}
     file.write_text(json.dumps(values))
     return file
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import evaluate, plugins, record, weights
+from harness import plugins, record, weights
 from harness.metrics.paired import holm
 from harness.networks import TiledClassifier, Tiles
+from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report import comparison, leaderboard, selection
 from harness.report.paper_tables import paper_tables
@@ -93,7 +94,7 @@ def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> Non
         alike = [r for r in entries.values() if (r.spec.suite, r.spec.every, r.spec.limit) == (suite, every, limit)]
         methods = tuple(sorted({r.method for r in alike}))
         spec = replace(alike[0].spec, models=tuple(sorted({r.model.name for r in alike})), methods=methods)
-        job = evaluate.prepare(replace(spec, denoiser="digits"), tmp_path)
+        job = prepare(replace(spec, denoiser="digits"), tmp_path)
         found |= {job.key(pair) for pair in job.pairs}
     assert entries.keys() <= found
 

@@ -25,6 +25,7 @@ from harness.cli.options import (
 from harness.cli.weights import fetch, give
 
 if TYPE_CHECKING:
+    from harness.claims import Claims
     from harness.evaluate import Tick
 
 QUICK = 6
@@ -131,12 +132,14 @@ def run(
     `harness run --plugin mine.py --model mine`.
     """
     from harness import console, evaluate, plugins, record
+    from harness.claims import Shard
+    from harness.prepare import prepare
     from harness.report import leaderboard
     from harness.weights import check_name
 
     plugins.discover(*plugin)
     give(weights)
-    shares = shares_of(shard)
+    claims = Shard(*shares_of(shard))
     device = usable_device(device)
     step = every or (1 if full else 0 if suite else QUICK)
     common: dict[str, Any] = {"seed": seed, "limit": limit, "device": device, "compile": compiled}
@@ -149,10 +152,11 @@ def run(
         check_name(name, registry)
     fetch([*model, denoiser or ""])
     specs = [spec_of(name, model, procedures, denoiser, tile, step, common) for name in suites]
-    jobs = [evaluate.prepare(spec, out) for spec in dict.fromkeys(specs)]
+    skip_bad = on_bad_image is OnBadImage.skip
+    jobs = [prepare(spec, out, skip_bad=skip_bad) for spec in dict.fromkeys(specs)]
     _say_unusual(jobs)
     if dry_run:
-        console.show(_estimates(jobs, shares))
+        console.show(_estimates(jobs, claims))
         return
     whole = "--full" if not suite else "--every 1"
     for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
@@ -172,10 +176,9 @@ def run(
             written += evaluate.run(
                 job,
                 batch_size=batch_size,
-                shard=shares,
+                claims=claims,
                 fresh=fresh,
                 workers=threads(workers, job.datasets.values()),
-                skip_bad=on_bad_image is OnBadImage.skip,
                 report=report,
             )
     for entries in leaderboard.boards(leaderboard.readable(written, console.leave_out)).values():
@@ -209,7 +212,7 @@ def _say_unusual(jobs: list[Any]) -> None:
             )
 
 
-def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
+def _estimates(jobs: list[Any], claims: Claims) -> Any:
     from harness import plugins
     from harness.estimate import Estimate, estimate
     from harness.report.table import Table
@@ -217,7 +220,7 @@ def _estimates(jobs: list[Any], shard: tuple[int, int]) -> Any:
     def most(e: Estimate) -> str:
         return "at most " if e.at_most else ""
 
-    found = [(job, estimate(job, shard)) for job in jobs]
+    found = [(job, estimate(job, claims)) for job in jobs]
     rows = [
         ["models", *("\n".join(job.spec.models) for job, _ in found)],
         ["methods", *("\n".join(job.spec.methods) for job, _ in found)],

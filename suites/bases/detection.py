@@ -17,7 +17,7 @@ from harness.metrics.accuracy import accuracy
 from harness.metrics.paired import holm
 from harness.plugins import AXES, Combination
 from harness.record import RunRecord, benchmark
-from harness.report import figures
+from harness.report import comparison, figures
 from harness.report.leaderboard import variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
