@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import checks, matching, plugins, weights
+from harness import checks, matching, weights
 from harness.job import Job
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.request import Request
 from harness.types import Pair, RunSpec
 
 
-def prepare(spec: RunSpec, out: Path | str) -> Job:
+def prepare(spec: RunSpec | Request, out: Path | str) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done."""
-    _, suite = plugins.suite.configure(spec.suite)
+    request = spec if isinstance(spec, Request) else Request.of(spec)
+    spec, suite = request.spec, request.suite.plugin
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
-    procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
+    procedures = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
     denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)

@@ -112,7 +112,7 @@ BAD = [
     (["run", "--suite", "certify:alpha=0"], ["alpha=0", "between 0 and 1"]),
     (["run", "--suite", "certify:n=50"], ["n=50", "n0=100"]),
     (["run", "--suite", "certify", "--radii", "1,0.5"], ["radii", "rising"]),
-    (["train"], ["--model NAME", "--denoiser"]),
+    (["train"], ["--architecture NAME", "--denoiser"]),
     (["train", "--model", "resent"], ["Unknown architecture 'resent'", "resnet"]),
     (["train", "--model", "vit", "--dataset", "digit"], ["Unknown data set 'digit'", "digits"]),
     (["train", "--model", "vit", "--batch-size", "5000", "--out", "{files}/t"], ["--batch-size 5000", "1197"]),

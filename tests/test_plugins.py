@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import discovery, plugins
-from harness.plugins import Registry
+from harness import plugins
+from harness.plugins import Registry, discovery
 from harness.types import Classifier, HarnessError, Views
 
 
@@ -28,9 +28,9 @@ from harness.types import Classifier, HarnessError, Views
     ],
 )
 def test_settings_have_one_spelling(text: str, canonical: str) -> None:
-    name, built = plugins.method.configure(text)
-    assert name == canonical
-    assert plugins.method.configure(name) == (name, built)
+    configured = plugins.method.configure(text)
+    assert configured.text == canonical
+    assert plugins.method.configure(canonical) == configured
 
 
 def test_every_setting_changes_what_is_built() -> None:
@@ -43,7 +43,7 @@ def test_every_setting_changes_what_is_built() -> None:
         "dda:norm=batch4",
     ):
         name = text.partition(":")[0]
-        assert plugins.method.configure(text)[1] != plugins.method.configure(name)[1], text
+        assert plugins.method.configure(text).plugin != plugins.method.configure(name).plugin, text
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_method_in_a_file(tmp_path: Path) -> None:
         "        return classifier(views.original().flip(-1)).softmax(-1)\n"
     )
     plugins.discover(file)
-    assert plugins.method.configure("flip:weight=0.25")[0] == "flip:weight=0.25"
+    assert plugins.method.configure("flip:weight=0.25").text == "flip:weight=0.25"
     assert len(plugins.method["flip"].source) == 64, "the file's hash is part of a run's identity"
     assert plugins.method["de"].source == ""
 
@@ -142,7 +142,7 @@ def test_every_method_gives_probabilities() -> None:
         quick = entry.name + (":steps=10,start=2" if entry.name.startswith("dda") else "")
         views = BatchViews(batch, denoiser if entry.facts.get("denoiser") else None, Tiles(4), seed=0)
         shown = views.diffused(100) if entry.name == "denoised" else views  # it is for suites that diffuse images
-        p = plugins.method.configure(quick)[1](shown, TiledClassifier(network, Tiles(4)))
+        p = plugins.method.configure(quick).plugin(shown, TiledClassifier(network, Tiles(4)))
         assert p.shape == (4, 10), entry.name
         torch.testing.assert_close(p.sum(1), torch.ones(4)), entry.name
         assert float(p.min()) >= 0

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     tta = "tta"
     smoothers = "smoothers"
     detectors = "detectors"
+    attacks = "attacks"
     suites = "suites"
     denoisers = "denoisers"
     datasets = "datasets"
@@ -39,7 +40,7 @@ def list_plugins(
     plugins.discover(*plugin)
     registries = {
         Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
-        Kind.detectors: plugins.detector,
+        Kind.detectors: plugins.detector, Kind.attacks: plugins.attack,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,
         Kind.distorters: plugins.distorter,

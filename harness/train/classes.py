@@ -54,8 +54,9 @@ def conditioned(denoiser: Denoiser, info: Weights, spec: TrainSpec, data: Datase
     """The class-conditional denoiser of --conditional, told the classes by the data's labels."""
     who, trained_on = f"--conditional {spec.conditional}", info.details.get("dataset", spec.dataset)
     told = model_classes(spec.conditional, info)
-    if not told and spec.conditional in plugins.denoiser:
-        told = benchmark_classes(str(plugins.denoiser[spec.conditional].facts.get("conditional", "")))
+    entry = plugins.denoiser.get(spec.conditional)
+    if not told and entry:
+        told = benchmark_classes(str(entry.facts.get("conditional", "")))
     if not told:
         if trained_on != spec.dataset:
             raise HarnessError(f"{who}: its classes are those of {trained_on!r}.")
