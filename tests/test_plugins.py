@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +70,54 @@ def test_unknown_names_answer_with_near_matches_and_the_list() -> None:
         plugins.suite["digits-e"]
     with pytest.raises(HarnessError, match="Did you mean digits-c"):
         plugins.suite["Digits-C"]
+
+
+def test_looking_a_name_up_does_not_register_it() -> None:
+    registry, built = Registry("thing"), []
+
+    @registry.family("lib", lambda name: "lib 1.0")
+    def lib(name: str) -> Callable[[], str]:
+        built.append(name)
+        return lambda: name
+
+    assert registry.get("lib/a") is None, "nobody has asked for it yet"
+    entry = registry["lib/a"]
+    assert entry.build() == "a" and entry.source == "lib 1.0"
+    assert "lib/a" not in registry and registry.entries() == []
+    assert registry["lib/a"] is entry is registry.get("lib/a") and built == ["a"], "a family builds a plugin once"
+    with pytest.raises(HarnessError, match=r"Unknown thing 'other/a'.*lib/NAME"):
+        registry["other/a"]
+
+
+def test_importing_plugins_imports_no_torch() -> None:
+    code = "import sys, harness.plugins; print(sorted({'torch', 'numpy', 'typer'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_configured_plugin_says_what_it_is() -> None:
+    configured = plugins.method.configure("de:0,100")
+    assert (configured.text, configured.plugin.times) == ("de:times=0,100", (0, 100))
+    assert configured.entry is plugins.method["de"] and configured.entry.facts["denoiser"]
+
+
+@dataclass(frozen=True)
+class Push:
+    """An attack with a setting."""
+
+    steps: int = 3
+
+
+def test_attacks_run_under_every_method() -> None:
+    plugins.attack("test/push")(Push)
+    axis = plugins.AXES["attack"]
+    texts = {plugins.method.kind: ["default", "de:0,100"], plugins.attack.kind: ["test/push:5"]}
+    plain, denoised = axis.select(texts, [])
+    assert plain.text == "test/push:steps=5" and not plain.entry.facts["denoiser"]
+    assert denoised.text == "de:times=0,100+test/push:steps=5" and denoised.entry.facts["denoiser"]
+    assert denoised.plugin.inner == Push(5) and denoised.plugin.outer.times == (0, 100)
+    assert [configured.text for configured in axis.select({}, ["test/push"])] == ["test/push"]
+    assert [registry.option for registry in axis.registries] == ["--tta", "--attack"]
 
 
 def test_two_plugins_of_one_name_are_an_error() -> None:

@@ -68,9 +68,12 @@ def flag(setting: Field[Any]) -> str:
 def _declared(group: Any) -> list[inspect.Parameter]:
     """A parameter per field of a dataclass whose types are typer's."""
     types = get_type_hints(group, include_extras=True)
-    defaults = {f.name: f.default_factory() if f.default is MISSING else f.default for f in fields(group)}  # type: ignore[misc]
     kind = inspect.Parameter.KEYWORD_ONLY
-    return [inspect.Parameter(name, kind, default=defaults[name], annotation=types[name]) for name in defaults]
+    return [inspect.Parameter(f.name, kind, default=_default(f), annotation=types[f.name]) for f in fields(group)]
+
+
+def _default(setting: Field[Any]) -> Any:
+    return setting.default if setting.default_factory is MISSING else setting.default_factory()
 
 
 def _options_of(spec: type) -> list[inspect.Parameter]:

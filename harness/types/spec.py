@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LARGEST_TILE = 2**16
 """Rows per network call; tiles are padded to their size, whatever there is to evaluate."""
 
-WHAT, HOW_MUCH, HOW = "What to evaluate", "How much of it", "Arithmetic"
+WHAT, HOW_MUCH, HOW = "What to evaluate", "How much of it", "Noise and arithmetic"
 """Panels of ``harness run --help``."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 """Values of ``--dtype``; auto is resolved before it enters a specification."""
