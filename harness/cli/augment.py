@@ -78,4 +78,4 @@ def _check(split: str, fresh: bool, shares: tuple[int, int]) -> None:
     if fresh and shares != (0, 1):
         raise HarnessError("--fresh deletes what the other shards make. Start over without --shard, or in a new --out.")
     if split not in ("train", "test"):
-        raise HarnessError(f"--split {split!r} must be one of train, test.")
+        raise HarnessError(f"--split {split!r} is neither 'train' nor 'test'.")
