@@ -99,7 +99,7 @@ def test_fields_of_a_specification_become_options_and_come_back_as_values() -> N
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(["--days", "10"], "0<=x<=9"), (["--by", "train"], "boat"), (["--secret", "x"], "--secret")],
+    [(["--days", "10"], "'--days'"), (["--by", "train"], "boat"), (["--secret", "x"], "--secret")],
 )
 def test_values_outside_of_a_field_s_limits_are_refused(arguments: list[str], message: str) -> None:
     result = travel(*arguments)[-1]
