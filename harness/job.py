@@ -63,7 +63,7 @@ class Job:
 
     @cached_property
     def data_sha256(self) -> str:
-        """The hash of the one data set behind all conditions, or of the list of theirs."""
+        """Hash of the only data set behind all conditions, or of the list of their hashes."""
         hashes = list(dict.fromkeys(data.sha256 for data in self.datasets.values()))
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 

@@ -84,8 +84,9 @@ def model_classes(name: str, info: Weights) -> tuple[str, ...]:
     Raises HarnessError for a list that cannot be one of names.
     """
     told: Any = info.details.get("classes")
-    if not told and name in plugins.model:
-        told = plugins.model[name].facts.get("classes")
+    entry = plugins.model.get(name)
+    if not told and entry:
+        told = entry.facts.get("classes")
     fixed = benchmark_classes(str(info.details.get("dataset", "")))
     count = info.details.get("arguments", {}).get("num_classes", len(told or fixed))
     if not told:
@@ -159,7 +160,8 @@ def _positions(name: str, told: Sequence[str], classes: Sequence[str]) -> str:
 def _unnamed(name: str, data: Dataset) -> str:
     """A note on a classifier without names; none where the data have none either, or where it declares their list."""
     classes = data_classes(data)
-    declared = plugins.model[name].facts.get("dataset") if name in plugins.model else None
+    entry = plugins.model.get(name)
+    declared = entry.facts.get("dataset") if entry else None
     if not classes or numbered(classes) or (declared == data.name and benchmark_classes(data.name)):
         return ""
     whose = naming_of(data).order or repr(data.name)

@@ -5,26 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import checks, matching, plugins, probing, weights
+from harness import checks, matching, probing, weights
 from harness.data.contents import check_counted
 from harness.job import Job
 from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.request import Request
 from harness.types import Pair, RunSpec, Weights
 
 
-def prepare(spec: RunSpec, out: Path | str, *, skip_bad: bool = False) -> Job:
+def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done.
 
     skip_bad: leave out images and files that cannot be read, instead of stopping; the records are partial.
     Raises HarnessError for names, settings, data and weights that do not fit together, and for a network or method
     that fails on a few images.
     """
-    _, suite = plugins.suite.configure(spec.suite)
+    request = spec if isinstance(spec, Request) else Request.of(spec)
+    spec, suite = request.spec, request.suite.plugin
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
     if not skip_bad:
         for data in datasets.values():
             check_counted(data)
-    procedures = {name: plugins.AXES[suite.axis].configure(name)[1] for name in spec.methods}
+    procedures = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
     denoiser, denoiser_weights = weights.find_denoiser(spec.denoiser) if spec.denoiser else (None, None)

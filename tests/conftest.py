@@ -28,6 +28,7 @@ def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in vars(plugins).values():
         if isinstance(registry, plugins.Registry):
             monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+            monkeypatch.setattr(registry, "_family_entries", {})
     monkeypatch.setattr(sources, "given", {})
 
 

@@ -710,7 +710,7 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
 def test_names_of_methods_and_detectors_combine() -> None:
     axis = plugins.AXES["detector"]
     given = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
-    assert axis.names(given, []) == ["dda+scale:percentile=90", "de+knn", "knn"]
+    assert [configured.text for configured in axis.select(given, [])] == ["dda+scale:percentile=90", "de+knn", "knn"]
     assert axis.configure("dda:scale=1e+1+odin:temperature=1e+3")[0] == "dda:scale=10+odin"
     assert axis.configure("odin:temperature=1e16")[0] == "odin:temperature=1e+16"
     again = axis.configure("odin:temperature=1e+16")[1].inner

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import discovery, plugins
-from harness.plugins import Registry
+from harness import plugins
+from harness.plugins import Registry, discovery
 from harness.types import Classifier, HarnessError, Views
 
 
@@ -28,9 +31,9 @@ from harness.types import Classifier, HarnessError, Views
     ],
 )
 def test_settings_have_one_spelling(text: str, canonical: str) -> None:
-    name, built = plugins.method.configure(text)
-    assert name == canonical
-    assert plugins.method.configure(name) == (name, built)
+    configured = plugins.method.configure(text)
+    assert configured.text == canonical
+    assert plugins.method.configure(canonical) == configured
 
 
 def test_every_setting_changes_what_is_built() -> None:
@@ -43,7 +46,7 @@ def test_every_setting_changes_what_is_built() -> None:
         "dda:norm=batch4",
     ):
         name = text.partition(":")[0]
-        assert plugins.method.configure(text)[1] != plugins.method.configure(name)[1], text
+        assert plugins.method.configure(text).plugin != plugins.method.configure(name).plugin, text
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,54 @@ def test_unknown_names_answer_with_near_matches_and_the_list() -> None:
         plugins.suite["digits-e"]
     with pytest.raises(HarnessError, match="Did you mean digits-c"):
         plugins.suite["Digits-C"]
+
+
+def test_looking_a_name_up_does_not_register_it() -> None:
+    registry, built = Registry("thing"), []
+
+    @registry.family("lib", lambda name: "lib 1.0")
+    def lib(name: str) -> Callable[[], str]:
+        built.append(name)
+        return lambda: name
+
+    assert registry.get("lib/a") is None, "nobody has asked for it yet"
+    entry = registry["lib/a"]
+    assert entry.build() == "a" and entry.source == "lib 1.0"
+    assert "lib/a" not in registry and registry.entries() == []
+    assert registry["lib/a"] is entry is registry.get("lib/a") and built == ["a"], "a family builds a plugin once"
+    with pytest.raises(HarnessError, match=r"Unknown thing 'other/a'.*lib/NAME"):
+        registry["other/a"]
+
+
+def test_importing_plugins_imports_no_torch() -> None:
+    code = "import sys, harness.plugins; print(sorted({'torch', 'numpy', 'typer'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_configured_plugin_says_what_it_is() -> None:
+    configured = plugins.method.configure("de:0,100")
+    assert (configured.text, configured.plugin.times) == ("de:times=0,100", (0, 100))
+    assert configured.entry is plugins.method["de"] and configured.entry.facts["denoiser"]
+
+
+@dataclass(frozen=True)
+class Push:
+    """An attack with a setting."""
+
+    steps: int = 3
+
+
+def test_attacks_run_under_every_method() -> None:
+    plugins.attack("test/push")(Push)
+    axis = plugins.AXES["attack"]
+    texts = {plugins.method.kind: ["default", "de:0,100"], plugins.attack.kind: ["test/push:5"]}
+    plain, denoised = axis.select(texts, [])
+    assert plain.text == "test/push:steps=5" and not plain.entry.facts["denoiser"]
+    assert denoised.text == "de:times=0,100+test/push:steps=5" and denoised.entry.facts["denoiser"]
+    assert denoised.plugin.inner == Push(5) and denoised.plugin.outer.times == (0, 100)
+    assert [configured.text for configured in axis.select({}, ["test/push"])] == ["test/push"]
+    assert [registry.option for registry in axis.registries] == ["--tta", "--attack"]
 
 
 def test_two_plugins_of_one_name_are_an_error() -> None:
@@ -123,7 +174,7 @@ def test_a_method_in_a_file(tmp_path: Path) -> None:
         "        return classifier(views.original().flip(-1)).softmax(-1)\n"
     )
     plugins.discover(file)
-    assert plugins.method.configure("flip:weight=0.25")[0] == "flip:weight=0.25"
+    assert plugins.method.configure("flip:weight=0.25").text == "flip:weight=0.25"
     assert len(plugins.method["flip"].source) == 64, "the file's hash is part of a run's identity"
     assert plugins.method["de"].source == ""
 
@@ -142,7 +193,7 @@ def test_every_method_gives_probabilities() -> None:
         quick = entry.name + (":steps=10,start=2" if entry.name.startswith("dda") else "")
         views = BatchViews(batch, denoiser if entry.facts.get("denoiser") else None, Tiles(4), seed=0)
         shown = views.diffused(100) if entry.name == "denoised" else views  # it is for suites that diffuse images
-        p = plugins.method.configure(quick)[1](shown, TiledClassifier(network, Tiles(4)))
+        p = plugins.method.configure(quick).plugin(shown, TiledClassifier(network, Tiles(4)))
         assert p.shape == (4, 10), entry.name
         torch.testing.assert_close(p.sum(1), torch.ones(4)), entry.name
         assert float(p.min()) >= 0

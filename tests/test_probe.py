@@ -15,9 +15,10 @@ from helpers import SMALL, run_small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import discovery, evaluate, plugins, record, resume
+from harness import evaluate, plugins, record, resume
 from harness.errors import Notice
 from harness.fingerprint import fingerprint
+from harness.plugins import discovery
 from harness.prepare import prepare
 from harness.probe import Probe
 from harness.standins import detector_outputs, method_outputs

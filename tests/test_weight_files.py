@@ -21,8 +21,8 @@ from torch import nn
 
 from harness import archives, bounded, cli, formats, plugins, sources, weights, zoo
 from harness.cli.options import threads
+from harness.plugins.settings import parse
 from harness.published import read_state, recorded, unwrapped
-from harness.settings import parse
 from harness.train import recipes
 from harness.train.engine.optimize import learning_rate
 from harness.train.spec import TrainSpec

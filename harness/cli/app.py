@@ -18,11 +18,11 @@ from harness.cli.weights import app as weights
 from harness.escape import printable
 
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
-"""What click raises for arguments that it does not take; typer has a copy of click, or imports it, by its version."""
+"""The error that click raises for bad arguments; typer brings a copy of click or imports it, by its version."""
 
 
 class Commands(TyperGroup):
-    """The commands; what is wrong with an argument is told without the control characters that it may hold."""
+    """The commands; messages on bad arguments show none of the control characters in them."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """See `click.Command.make_context`."""

@@ -61,10 +61,7 @@ def deepaugment(
 
     plugins.discover(*plugin)
     shares = shares_of(shard)
-    if fresh and shares != (0, 1):
-        raise HarnessError("--fresh deletes what the other shards make. Start over without --shard, or in a new --out.")
-    if split not in ("train", "test"):
-        raise HarnessError(f"--split {split!r} is neither 'train' nor 'test'.")
+    _check(split, fresh, shares)
     spec = offline.CopySpec(dataset, network, split, str(data or ""), seed, group)
     with console.progress() as bar:
         task = bar.begin(f"{dataset} through {network.partition(':')[0]}")
@@ -75,4 +72,11 @@ def deepaugment(
         copied = offline.copy(spec, out, report, shard=shares, device=usable_device(device), fresh=fresh)
     console.out.print(f"{copied.done:,} of {copied.total:,} images are in {out}, {copied.made:,} of them new.")
     if copied.done < copied.total:
-        console.out.print("The others are other shards'.")
+        console.out.print("Other shards make the rest.")
+
+
+def _check(split: str, fresh: bool, shares: tuple[int, int]) -> None:
+    if fresh and shares != (0, 1):
+        raise HarnessError("--fresh deletes what the other shards make. Start over without --shard, or in a new --out.")
+    if split not in ("train", "test"):
+        raise HarnessError(f"--split {split!r} is neither 'train' nor 'test'.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,42 @@ ROWS = (
     "height: least / median / most", "unusable", "not read", "manifest",
 )  # fmt: skip
 
-app = typer.Typer(help="Look after the data.", no_args_is_help=True)
+Split = tuple[Callable[[], Any], int]
+"""A function that opens a split or a condition, and the number of images that were published of it; 0 if unknown."""
+
+app = typer.Typer(help="Check data sets.", no_args_is_help=True)
+
+Lines = dict[str, list[str]]
+"""By sentence, the splits that it is true of."""
+
+
+@dataclass
+class Findings:
+    """Results of the splits that were looked at.
+
+    columns: by split, the cells of the table, in the order of `ROWS`. wrong: sentences on what makes data unusable.
+    remarks: sentences on what is worth knowing.
+    """
+
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    wrong: Lines = field(default_factory=dict)
+    remarks: Lines = field(default_factory=dict)
+
+    def add(self, part: str, images: Pictures, checked: Checked, published: int) -> None:
+        """Add what there is to say of a split."""
+        from harness.data.contents import unread_note
+
+        self.columns[part] = _column(images, checked, published)
+        if note := unread_note(images):
+            self.wrong.setdefault(note, []).append(part)
+        if checked.bad:
+            self.wrong.setdefault(_several(checked.bad, len(images.ids)), []).append(part)
+        for line in (_lacking(images, checked), _order(images)):
+            self.remarks.setdefault(line, []).append(part)
+
+    def fine(self) -> list[str]:
+        """Splits with which nothing is wrong."""
+        return [split for split in self.columns if not any(split in splits for splits in self.wrong.values())]
 
 
 @app.command()
@@ -50,53 +86,64 @@ def check(
     `harness data check imagenet-c:severity=1,2,3,4,5 --data DIR`.
     """
     from harness import console, plugins
-    from harness.data import check as checking
-    from harness.data.contents import unread_note
-    from harness.report.table import Table
 
     plugins.discover(*plugin)
-    known = _parts(name, str(data or ""))
-    if strange := [part for part in split if part not in known]:
-        raise plugins.suggest("split", strange[0], list(known), f" of {name!r}")
-    columns: dict[str, list[str]] = {}
-    wrong: dict[str, list[str]] = {}
-    remarks: dict[str, list[str]] = {}
+    splits = _parts(name, str(data or ""))
+    if strange := [part for part in split if part not in splits]:
+        raise plugins.suggest("split", strange[0], list(splits), f" of {name!r}")
+    chosen = {part: splits[part] for part in split} if split else splits
+    findings = _look(name, chosen, quick, workers)
+    _show(f"{name}{f' in {data}' if data else ''}", findings)
+    if findings.wrong:
+        raise HarnessError(_verdict(findings, [] if split else findings.fine()))
+    console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
+
+
+def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> Findings:
+    """Look at every split under a progress bar."""
+    from harness import console
+    from harness.data import check as checking
+
+    findings = Findings()
     with console.progress() as bar:
-        for part in split or known:
+        for part, (open_part, published) in splits.items():
             try:
-                open_part, published = known[part]
-                images: Any = open_part()
+                images = open_part()
                 if not hasattr(images, "picture"):
                     raise HarnessError(f"made from other images. Check those: harness data check {images.name}")
                 report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
-                found = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
-                columns[part] = _column(images, found, published)
-                if said := unread_note(images):
-                    wrong.setdefault(said, []).append(part)
-                if found.bad:
-                    wrong.setdefault(_several(found.bad, len(images.ids)), []).append(part)
-                for line in (_lacking(images, found), _order(images)):
-                    remarks.setdefault(line, []).append(part)
+                checked = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
+                findings.add(part, images, checked, published)
             except HarnessError as error:
-                wrong.setdefault(str(error), []).append(part)
-    if columns:
+                findings.wrong.setdefault(str(error), []).append(part)
+    return findings
+
+
+def _show(title: str, findings: Findings) -> None:
+    """Print the table of the splits, a column each, or a row each where there are many; then the remarks."""
+    from harness import console
+    from harness.report.table import Table
+
+    if columns := findings.columns:
         rows = [list(row) for row in zip(ROWS, *columns.values(), strict=True)]
         header = ["", *columns]
         if len(columns) > ABREAST:
             header, *rows = ([*row] for row in zip(header, *rows, strict=True))
-        console.show(Table(f"{name}{f' in {data}' if data else ''}", header, rows))
-    for line in filter(None, remarks):
-        console.err.print(f"{', '.join(remarks[line])}: {line}", markup=False, soft_wrap=True)
-    if wrong:
-        lines = [f"{', '.join(parts)}: {line}" for line, parts in wrong.items()]
-        if not split and (fine := [part for part in columns if not any(part in parts for parts in wrong.values())]):
-            lines.append(f"Nothing is wrong with the rest: {' '.join(f'--split {part}' for part in fine)}")
-        raise HarnessError("\n".join(lines))
-    console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
+        console.show(Table(title, header, rows))
+    for line in filter(None, findings.remarks):
+        console.err.print(f"{', '.join(findings.remarks[line])}: {line}", markup=False, soft_wrap=True)
 
 
-def _parts(name: str, folder: str) -> dict[str, tuple[Callable[[], Any], int]]:
-    """How to open the splits of a data set or the conditions of a suite, and how many images were published of each."""
+def _verdict(findings: Findings, fine: Sequence[str]) -> str:
+    """The sentences on what is wrong, and the options that take only the splits that are fine."""
+    lines = [f"{', '.join(splits)}: {line}" for line, splits in findings.wrong.items()]
+    if fine:
+        lines.append(f"Nothing is wrong with the rest: {' '.join(f'--split {part}' for part in fine)}")
+    return "\n".join(lines)
+
+
+def _parts(name: str, folder: str) -> dict[str, Split]:
+    """The splits of a data set, or the conditions of a suite."""
     from harness import plugins
     from harness.data import open_dataset
 
@@ -107,7 +154,7 @@ def _parts(name: str, folder: str) -> dict[str, tuple[Callable[[], Any], int]]:
         return {part: (partial(open_dataset, name, part, folder), 0) for part in splits}
     if base not in reading:
         raise plugins.suggest("data set", name, sorted({*(e.name for e in plugins.dataset.entries()), *reading}))
-    bench = plugins.suite.configure(f"{name}{',' if ':' in name else ':'}data={folder}")[1]
+    bench = plugins.suite.configure(f"{name}{',' if ':' in name else ':'}data={folder}").plugin
     return {c.name: (partial(bench.open, c, 0), c.size) for c in bench.conditions()}
 
 
@@ -115,26 +162,27 @@ def _advance(bar: Any, task: Any, done: int) -> None:
     bar.update(task, completed=done, computed=done)
 
 
-def _column(data: Pictures, found: Checked, published: int) -> list[str]:
-    """What there is to say of one split, in the order of `ROWS`."""
+def _column(data: Pictures, checked: Checked, published: int) -> list[str]:
+    """The cells of one split, in the order of `ROWS`."""
     from harness.data.classes import naming_of
 
-    counts, naming = [int(count) for count in found.per_class if count], naming_of(data)
+    naming = naming_of(data)
+    counts = [int(count) for count in checked.per_class if count]
     return [
         f"{len(data.ids):,}" + (f" of {published:,}" if published else ""),
         f"{len(counts)} of {data.num_classes}",
         _first(naming.files or data.classes),
         f"{min(counts)} to {max(counts)}" if counts else "",
-        *(" / ".join(map(str, found.spread(axis))) for axis in (0, 1)),
-        f"{len(found.bad):,}",
+        *(" / ".join(map(str, checked.spread(axis))) for axis in (0, 1)),
+        f"{len(checked.bad):,}",
         f"{len(getattr(data, 'unread', ())):,}",
         data.sha256[:12],
     ]
 
 
-def _lacking(data: Pictures, found: Checked) -> str:
-    """Which classes have no images, where most of them have some: where few have, that is what the data set is like."""
-    empty = [name for name, count in zip(data.classes, found.per_class, strict=False) if not count]
+def _lacking(data: Pictures, checked: Checked) -> str:
+    """A remark on classes without images; none if most are empty, because such a data set has few classes."""
+    empty = [name for name, count in zip(data.classes, checked.per_class, strict=False) if not count]
     if not 0 < 2 * len(empty) <= data.num_classes:
         return ""
     more = f" and {len(empty) - NAMED:,} more" if len(empty) > NAMED else ""
@@ -149,9 +197,10 @@ def _order(data: Pictures) -> str:
     """A remark where files list their classes otherwise than the labels count them, or by position only."""
     from harness.data.classes import naming_of
 
-    naming, place = naming_of(data), {name: k for k, name in enumerate(data.classes)}
-    found = [place[name] for name in naming.files if name in place]
-    if naming.note or found == sorted(found):
+    naming = naming_of(data)
+    labels = {name: label for label, name in enumerate(data.classes)}
+    order = [labels[name] for name in naming.files if name in labels]
+    if naming.note or order == sorted(order):
         return naming.note
     whose = naming.order or data.name
     return f"The files list their classes in another order than {whose}, which is harmless: labels are found by name."

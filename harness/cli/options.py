@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,17 +33,8 @@ Workers = Annotated[
 ]
 
 
-class Dtype(StrEnum):
-    """Arithmetic of the networks."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
 def usable_device(name: str) -> str:
-    """The device that a name means, once it has proved to work."""
+    """The device of a name, "auto" resolved; raises HarnessError for one that does not work here."""
     import torch
 
     if name == "auto":
@@ -58,7 +48,7 @@ def usable_device(name: str) -> str:
 
 
 def threads(workers: str, datasets: Iterable[Dataset]) -> int:
-    """The number that ``--workers`` means: for auto that of the cores, where there is something to decode."""
+    """The number of ``--workers``; for auto that of the cores, if there is something to decode."""
     from harness.data import decoders
 
     if workers == "auto":
@@ -68,15 +58,11 @@ def threads(workers: str, datasets: Iterable[Dataset]) -> int:
     return int(workers)
 
 
-def precisions(choice: Dtype, denoiser: Dtype, device: str) -> dict[str, str]:
-    """The precisions of a `RunSpec`, for the choices on the command line; the denoiser's follows the other one."""
-    if denoiser is Dtype.auto:
-        denoiser = choice
-    usual = Dtype.float16 if device.startswith("cuda") else Dtype.float32
-    return {
-        "dtype": (Dtype.float32 if choice is Dtype.auto else choice).value,
-        "denoiser_dtype": (usual if denoiser is Dtype.auto else denoiser).value,
-    }
+def precisions(dtype: str, denoiser_dtype: str, device: str) -> dict[str, str]:
+    """The precisions of a `RunSpec`, without "auto"; the denoiser's follows the classifiers' unless it is given."""
+    usual = {"dtype": "float32", "denoiser_dtype": "float16" if device.startswith("cuda") else "float32"}
+    given = {"dtype": dtype, "denoiser_dtype": dtype if denoiser_dtype == "auto" else denoiser_dtype}
+    return {name: usual[name] if value == "auto" else value for name, value in given.items()}
 
 
 def shares_of(text: str) -> tuple[int, int]:

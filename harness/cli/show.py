@@ -26,6 +26,7 @@ class Kind(StrEnum):
     tta = "tta"
     smoothers = "smoothers"
     detectors = "detectors"
+    attacks = "attacks"
     suites = "suites"
     denoisers = "denoisers"
     datasets = "datasets"
@@ -61,7 +62,7 @@ def _catalogue() -> dict[str, dict[str, Any]]:
     plugins.discover()
     registries = {
         Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
-        Kind.detectors: plugins.detector,
+        Kind.detectors: plugins.detector, Kind.attacks: plugins.attack,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,
         Kind.distorters: plugins.distorter,

@@ -2,81 +2,47 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable
-from dataclasses import Field, asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.options import Device, Files, Plugin, usable_device
+from harness.cli.settings import Settings, with_settings
 from harness.cli.weights import fetch, give
 from harness.errors import Absent, HarnessError
-from harness.train.spec import TASK, TrainSpec, flag, options
+from harness.train.spec import TASK, TrainSpec, flag
 
 if TYPE_CHECKING:
     from harness.train.loop import Progress
     from harness.train.recipes import Recipe
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for every setting of `TrainSpec` in place of its ``**settings``."""
-    hints = get_type_hints(command, include_extras=True)
-    own = [
-        p.replace(annotation=hints[p.name])
-        for p in inspect.signature(command).parameters.values()
-        if p.kind is not p.VAR_KEYWORD
-    ]
-    types = get_type_hints(TrainSpec)
-    added = [_parameter(name, found, types[name]) for name, found in options().items()]
-    command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *added]}
-    return command
+@dataclass(frozen=True)
+class Subject:
+    """Options that name what to train."""
 
-
-def _parameter(name: str, setting: Field[Any], kind: Any) -> inspect.Parameter:
-    told = setting.metadata
-    several = kind == tuple[str, ...]
-    default = setting.default if not isinstance(setting.default, tuple) else ",".join(map(str, setting.default))
-    option = typer.Option(
-        flag(name), help=told["help"], rich_help_panel=told["panel"], show_default=bool(default),
-        **{limit: told[limit] for limit in ("min", "max") if limit in told},
-    )  # fmt: skip
-    plain: Any = list[str] if several else str if isinstance(setting.default, tuple) else kind
-    annotation = Annotated[plain, option]
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=[] if several else default, annotation=annotation
-    )
-
-
-def _value(name: str, given: Any) -> Any:
-    """A setting as the specification wants it."""
-    default = options()[name].default
-    if isinstance(default, tuple) and isinstance(given, str):
-        try:
-            return tuple(int(part) for part in given.split(","))
-        except ValueError:
-            raise HarnessError(f"{flag(name)} {given!r}: give whole numbers with a comma, such as 0,500.") from None
-    return tuple(given) if isinstance(given, list) else given
-
-
-@with_settings
-def train(
-    context: typer.Context,
-    model: Annotated[
+    architecture: Annotated[
         str,
-        typer.Option(show_default=False, help="Architecture: see harness list architectures.", rich_help_panel=TASK),
-    ] = "",
+        typer.Option(
+            "--architecture",
+            "--model",
+            show_default=False,
+            help="Architecture: see harness list architectures.",
+            rich_help_panel=TASK,
+        ),
+    ] = ""
     denoiser: Annotated[
         bool,
         typer.Option(
             "--denoiser",
-            help="Train a diffusion model; without --model of the default architecture.",
+            help="Train a diffusion model; without --architecture of the default architecture.",
             rich_help_panel=TASK,
         ),
-    ] = False,
+    ] = False
     recipe: Annotated[
         str,
         typer.Option(
@@ -84,76 +50,103 @@ def train(
             help="Published settings, by name (harness list recipes) or TOML file; other options change them.",
             rich_help_panel=TASK,
         ),
-    ] = "",
-    device: Device = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read and augment ahead of time.")] = 0,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard scalars too.")] = False,
+    ] = ""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Options that are no settings of a training: the machine, and the files that it reads and writes."""
+
+    device: Device = "auto"
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read and augment ahead of time.")] = 0
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard scalars too.")] = False
     out: Annotated[
         Path | None, typer.Option(help="Folder for state, checkpoint, card and log. [default: runs/NAME]")
-    ] = None,
-    weights: Files = [],  # noqa: B006
-    plugin: Plugin = [],  # noqa: B006
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
+    ] = None
+    weights: Files = field(default_factory=list)
+    plugin: Plugin = field(default_factory=list)
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print every setting, the steps and an estimate; train nothing.")
-    ] = False,
-    **settings: Any,
+    ] = False
+
+    @property
+    def files(self) -> list[str]:
+        """The options that name a user's files, as a command repeats them."""
+        plugins = [word for file in self.plugin for word in ("--plugin", str(file))]
+        return plugins + [word for text in self.weights for word in ("--weights", text)]
+
+
+@with_settings
+def train(
+    context: typer.Context,
+    subject: Subject,
+    execution: Execution,
+    settings: Settings[TrainSpec],
 ) -> None:
     """Train a classifier or a diffusion model; the result runs at once with `harness run --model PATH`.
 
     A killed run goes on from its last saved state and ends with the weights of an undisturbed one. Several GPUs or
     processes train together under torchrun: `torchrun --nproc-per-node 8 -m harness train ...`.
 
-    Examples: `harness train --model vit --diffaug`, `harness train --model resnet --augmix --deepaugment autoencoder
-    --diffaug`, `harness train --denoiser`.
+    Examples: `harness train --architecture vit --diffaug`, `harness train --architecture resnet --augmix --deepaugment
+    autoencoder --diffaug`, `harness train --denoiser`.
     """
-    from harness import console, plugins
-    from harness.train import recipes, resolve
+    from harness import plugins
+    from harness.train import recipes
+
+    plugins.discover(*execution.plugin)
+    give(execution.weights)
+    recipe = recipes.load(subject.recipe) if subject.recipe else None
+    given = {name: value for name, value in settings.items() if _is_given(context, name)}
+    spec = _specification(subject, recipe, given, execution.device)
+    if execution.dry_run:
+        return _plan(spec, recipe, spec.command(execution.files))
+    fetch([spec.init])
+    out = execution.out or Path("runs") / (Path(subject.recipe).name.removesuffix(".toml") or spec.name)
+    _train(spec, out, execution)
+
+
+def _specification(subject: Subject, recipe: Recipe | None, given: Mapping[str, Any], device: str) -> TrainSpec:
+    """The settings of the recipe, changed by the options that were given, and resolved."""
+    from harness.train import resolve
+
+    settings = {**(recipe.settings if recipe else {}), **given}
+    settings["model"] = subject.architecture or settings.get("model", "")
+    if recipe and (lacking := [flag(name) for name in recipe.needs if not settings.get(name)]):
+        raise HarnessError(f"The recipe {recipe.name!r} lacks {' and '.join(lacking)}. {recipe.notes}".strip())
+    if not settings["model"] and not subject.denoiser:
+        raise HarnessError(
+            "Say what to train: --architecture NAME, --recipe NAME, or --denoiser for the default denoiser."
+        )
+    settings["model"] = settings["model"] or resolve.default_denoiser()
+    spec = resolve.resolve(TrainSpec(**{**settings, "device": usable_device(device)}))
+    if subject.denoiser and spec.kind != "denoiser":
+        raise HarnessError(
+            f"--denoiser --architecture {spec.model}: that architecture makes a {spec.kind}. Leave one out."
+        )
+    return spec
+
+
+def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
+    """Train under a progress bar, and print how good the result is and what it is for."""
+    from harness import console
     from harness.train import run as training
     from harness.train.kinds import kind_of
 
-    plugins.discover(*plugin)
-    give(weights)
-    started = recipes.load(recipe) if recipe else None
-    given = dict(started.settings) if started else {}
-    given |= {name: _value(name, value) for name, value in settings.items() if _is_given(context, name)}
-    given["model"] = model or given.get("model", "")
-    if started and (lacking := [flag(name) for name in started.needs if not given.get(name)]):
-        raise HarnessError(f"The recipe {started.name!r} lacks {' and '.join(lacking)}. {started.notes}".strip())
-    model = given.pop("model")
-    if not model and not denoiser:
-        raise HarnessError("Say what to train: --model NAME, --recipe NAME, or --denoiser for the default denoiser.")
-    given = {**given, "model": model or resolve.default_denoiser(), "device": usable_device(device)}
-    spec = resolve.resolve(TrainSpec(**given))
-    if denoiser and spec.kind != "denoiser":
-        raise HarnessError(f"--denoiser --model {spec.model}: that architecture makes a {spec.kind}. Leave one out.")
-    files = [word for file in plugin for word in ("--plugin", str(file))]
-    files += [word for text in weights for word in ("--weights", text)]
-    if dry_run:
-        return _plan(spec, started, spec.command(files))
-    fetch([spec.init])
-    out = out or Path("runs") / (Path(recipe).name.removesuffix(".toml") or spec.name)
-    if os.environ.get("RANK", "0") != "0":  # of several processes the first one talks
-        training.run(spec, out, workers=workers)
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first one prints
+        training.run(spec, out, workers=execution.workers)
         return
     with console.progress() as bar:
-
-        def report(step: Progress) -> None:
-            if not bar.tasks:
-                console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.", soft_wrap=True)
-                if step.start:
-                    console.err.print(f"Going on after step {step.start:,} of {step.steps:,}.")
-                bar.begin(spec.name)
-            shares = (f"{name} {share:.0%}" for name, share in step.shares.items() if share >= 0.01)
-            bar.update(
-                bar.tasks[0].id,
-                total=step.steps * step.images,
-                completed=step.step * step.images,
-                computed=(step.step - step.start) * step.images,
-                info=" ".join([*(f"{name} {value:.3f}" for name, value in step.losses.items()), *shares]),
-            )
-
-        card = training.run(spec, out, report, fresh=fresh, workers=workers, tensorboard=tensorboard, files=files)
+        card = training.run(
+            spec,
+            out,
+            _reporter(bar, spec, out, execution.files),
+            fresh=execution.fresh,
+            workers=execution.workers,
+            tensorboard=execution.tensorboard,
+            files=execution.files,
+        )
     if card:
         kind = kind_of(spec)
         console.out.print(kind.outcome(card))
@@ -161,8 +154,31 @@ def train(
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {kind.use.format(out)}")
 
 
+def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Callable[[Progress], None]:
+    """The function that shows a training's progress: its command at the first step, then losses and shares of time."""
+    from harness import console
+
+    def report(step: Progress) -> None:
+        if not bar.tasks:
+            console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.", soft_wrap=True)
+            if step.start:
+                console.err.print(f"Going on after step {step.start:,} of {step.steps:,}.")
+            bar.begin(spec.name)
+        losses = [f"{name} {value:.3f}" for name, value in step.losses.items()]
+        shares = [f"{name} {share:.0%}" for name, share in step.shares.items() if share >= 0.01]
+        bar.update(
+            bar.tasks[0].id,
+            total=step.steps * step.images,
+            completed=step.step * step.images,
+            computed=(step.step - step.start) * step.images,
+            info=" ".join([*losses, *shares]),
+        )
+
+    return report
+
+
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
-    """Show what would be trained, and what it would take, as far as data and weights are here to tell."""
+    """Print the settings, the steps and the time of a training, as far as its data and weights are here."""
     from harness import console
     from harness.networks import check_compiler
     from harness.report.table import Table
@@ -202,7 +218,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 def _where_the_time_went(card: dict[str, Any]) -> str:
-    """Shares of the time: what was timed, and of the rest what DiffAug's images took in the classifier."""
+    """Shares of the time, as measured, and of the rest the estimated share of DiffAug's images in the classifier."""
     shares, spec = card["shares"], card["spec"]
     rest = 1 - sum(shares.values())
     parts = [f"{share:.0%} {name}" for name, share in shares.items() if share >= 0.005]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.sources import Source
     from harness.types import Weights
 
-app = typer.Typer(help="Look after the weights that others published.", no_args_is_help=True)
+app = typer.Typer(help="Manage published weights.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -43,7 +43,7 @@ def download(
     names: Annotated[list[str], typer.Argument(help="Names: see harness weights list.")],
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """Fetch published weights into the folder of weights; what was cut off goes on. Checked where a hash is known."""
+    """Fetch published weights into the folder of weights, check them where a hash is known, and resume if cut off."""
     from harness import console, plugins
 
     plugins.discover(*plugin)
@@ -59,7 +59,10 @@ def convert(
     ],
     out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the folder of weights]")] = None,
     name: Annotated[
-        str, typer.Option("--as", show_default=False, help="Whose weights FILE holds, where its name does not say so.")
+        str,
+        typer.Option(
+            "--as", show_default=False, help="Model whose weights FILE holds, if the file's name does not say so."
+        ),
     ] = "",
     weights: Files = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
@@ -67,8 +70,8 @@ def convert(
     """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
 
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
-    DA_diffaug.ckpt --out da.safetensors`, and for an ADM checkpoint of yours `harness weights convert mine.pt`, its
-    flags being in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
+    DA_diffaug.ckpt --out da.safetensors`, and for your own ADM checkpoint `harness weights convert mine.pt`, with its
+    flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import adm, console, plugins, sources, zoo
     from harness.files import check_regular
@@ -78,9 +81,9 @@ def convert(
     give(weights)
     file = next((path for path in (Path(what), sources.folder() / what) if sources.chosen(path)[0].is_file()), None)
     if own := None if name else _own(what, file):
-        denoiser, found = own
-        out = out or sources.folder() / f"{Path(found.source).stem}.safetensors"
-        console.out.print(f"{found.source}: {out}, SHA-256 {adm.write(denoiser, found, out)}", markup=False)
+        denoiser, info = own
+        out = out or sources.folder() / f"{Path(info.source).stem}.safetensors"
+        console.out.print(f"{info.source}: {out}, SHA-256 {adm.write(denoiser, info, out)}", markup=False)
         return
     if file:
         name = name or _named(file)
@@ -94,16 +97,16 @@ def convert(
         fetch([name])
     out = out or sources.folder() / f"{name}.safetensors"
     if name in plugins.denoiser:
-        denoiser, found = find_denoiser(name)
-        sha256 = adm.write(denoiser, found, out)
+        denoiser, info = find_denoiser(name)
+        sha256 = adm.write(denoiser, info, out)
     else:
-        network, found = find_classifier(name)
-        sha256 = zoo.convert(network, found, out)
-    console.out.print(f"{name}, from {found.source}: {out}, SHA-256 {sha256}", markup=False)
+        network, info = find_classifier(name)
+        sha256 = zoo.convert(network, info, out)
+    console.out.print(f"{name}, from {info.source}: {out}, SHA-256 {sha256}", markup=False)
 
 
 def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
-    """A diffusion model that nobody published: an ADM checkpoint with its flags beside it, or after its name."""
+    """The user's own diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
     from harness import adm, plugins
     from harness.diffusion.flags import flags_beside
     from harness.sources import chosen
@@ -111,14 +114,14 @@ def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
 
     if file:
         path, _ = chosen(file)
-        known = any(path.name == published.name for source in _published().values() for published in source.files)
         flagged = path.suffix in PICKLED and path.with_suffix(".json").is_file()
-        return adm.load(file, flags_beside(path)) if flagged and not known else None
+        own = flagged and not _publishers(path.name)
+        return adm.load(file, flags_beside(path)) if own else None
     return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
 def give(texts: Sequence[str]) -> None:
-    """Take what ``--weights NAME=FILE`` says; each name must be of published weights or of a library's model."""
+    """Accept the files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
     from harness import plugins, sources
 
     families = {*plugins.model.families, *plugins.denoiser.families}
@@ -141,7 +144,8 @@ def _fetch(source: Source) -> Path:
     from harness import console, download, sources
 
     problems = []
-    for file, url in [(known, url) for known in source.files for url in known.urls]:
+    addresses = [(published, url) for published in source.files for url in published.urls]
+    for file, url in addresses:
         path = sources.folder() / file.name
         try:
             with console.downloading(file.name) as report:
@@ -153,7 +157,7 @@ def _fetch(source: Source) -> Path:
 
 
 def _published() -> dict[str, Source]:
-    """All published weights, by the name of the model or denoiser that they are of."""
+    """All published weights, by the name of their model or denoiser."""
     from harness import plugins
 
     entries = [*plugins.model.entries(), *plugins.denoiser.entries()]
@@ -168,18 +172,23 @@ def _source(name: str) -> Source:
     return _published()[name]
 
 
+def _publishers(name: str) -> list[str]:
+    """Models and denoisers whose published weights lie in a file of that name."""
+    return [model for model, source in _published().items() if name in [file.name for file in source.files]]
+
+
 def _named(file: Path) -> str:
-    """Whose weights a file holds, by its published name."""
+    """The model whose weights a file holds, by its published name; raises HarnessError for an ambiguous one."""
     from harness.sources import chosen
 
     file, _ = chosen(file)
-    found = [name for name, source in _published().items() if file.name in [known.name for known in source.files]]
-    if len(found) != 1:
+    models = _publishers(file.name)
+    if len(models) != 1:
         raise HarnessError(
-            f"{file}: its name does not tell whose weights it holds. Say it with --as NAME; for an ADM checkpoint of "
-            f"your own put its flags into {file.with_suffix('.json').name} beside it."
+            f"{file}: its name does not tell whose weights it holds. Say it with --as NAME; for your own ADM "
+            f"checkpoint put its flags into {file.with_suffix('.json').name} beside it."
         )
-    return found[0]
+    return models[0]
 
 
 def _row(source: Source) -> list[str]:
@@ -192,7 +201,7 @@ def _row(source: Source) -> list[str]:
 
 
 def _addresses(missing: Iterable[Source]) -> Iterator[str]:
-    """Where to get what is missing: a line for each file with an address, and for each page."""
+    """Addresses of missing weights: a line for each file with an address, and for each page."""
     by_hand: dict[str, list[str]] = {}
     for source in missing:
         if url := next((url for file in source.files for url in file.urls), ""):
@@ -203,7 +212,7 @@ def _addresses(missing: Iterable[Source]) -> Iterator[str]:
 
 
 def _state(source: Source, path: Path) -> str:
-    """What is known about a file that is here. Raises HarnessError where it is not what its name says."""
+    """The state of a file that is here. Raises HarnessError for a file of another kind than its name says."""
     from harness import formats
     from harness.sources import chosen
     from harness.weights import is_checkpoint

@@ -58,8 +58,9 @@ def conditioned(denoiser: Denoiser, info: Weights, spec: TrainSpec, data: Datase
     who = f"--conditional {spec.conditional}"
     trained_on = info.details.get("dataset", spec.dataset)
     names = model_classes(spec.conditional, info)
-    if not names and spec.conditional in plugins.denoiser:
-        names = benchmark_classes(str(plugins.denoiser[spec.conditional].facts.get("conditional", "")))
+    entry = plugins.denoiser.get(spec.conditional)
+    if not names and entry:
+        names = benchmark_classes(str(entry.facts.get("conditional", "")))
     if not names:
         if trained_on != spec.dataset:
             raise HarnessError(f"{who}: its classes are those of {trained_on!r}.")

@@ -1,9 +1,9 @@
-"""What a run is made of."""
+"""The specification of a run: one dataclass, whose fields are also the options of ``harness run``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 
@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
 LARGEST_TILE = 2**16
 """Rows per network call; tiles are padded to their size, whatever there is to evaluate."""
+
+WHAT, HOW_MUCH, HOW = "What to evaluate", "How much of it", "Noise and arithmetic"
+"""Panels of ``harness run --help``."""
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+"""Values of ``--dtype``; auto is resolved before it enters a specification."""
+
+
+def as_option(help: str, panel: str, **more: Any) -> dict[str, Any]:
+    """Metadata of a field that is also an option of the command line: see `harness.cli.settings`."""
+    return {"help": help, "panel": panel, **more}
 
 
 @dataclass(frozen=True)
@@ -27,18 +37,71 @@ class RunSpec:
     compile: the networks went through torch.compile, which changes roundings.
     """
 
-    suite: str
-    models: tuple[str, ...]
-    methods: tuple[str, ...]
-    denoiser: str | None = None
-    seed: int = 0
-    every: int = 1
-    limit: int = 0
-    dtype: str = "float32"
-    denoiser_dtype: str = "float32"
-    tile: int = 100
-    device: str = "cpu"
-    compile: bool = False
+    suite: str = field(
+        metadata=as_option("Benchmark, with settings: digits-c:severity=1,3. Repeatable.", WHAT, several=True)
+    )
+    models: tuple[str, ...] = field(
+        metadata=as_option(
+            "Registered name or path of a checkpoint. Repeatable. "
+            "[default: those of the suite's data set whose weights are here]",
+            WHAT,
+            flag="--model",
+        )
+    )
+    methods: tuple[str, ...] = field(
+        metadata=as_option(
+            "Test-time method, with settings: de:times=0,100. Repeatable. [default: the suite's]", WHAT, flag="--tta"
+        )
+    )
+    denoiser: str | None = field(
+        default=None,
+        metadata=as_option(
+            "Diffusion model: a name, a checkpoint, a folder of diffusers, hf/ORG/MODEL or "
+            "adm:file=X.pt,num_channels=128. [default: the suite's]",
+            WHAT,
+        ),
+    )
+    seed: int = field(default=0, metadata=as_option("Seed of everything random.", HOW, min=0, show_default=True))
+    every: int = field(
+        default=1,
+        metadata=as_option(
+            "Every k-th test image. [default: the suite's; without --suite 6]", HOW_MUCH, unset=0, min=0
+        ),
+    )
+    limit: int = field(
+        default=0, metadata=as_option("At most this many images per condition; 0 for all.", HOW_MUCH, min=0)
+    )
+    dtype: str = field(
+        default="float32",
+        metadata=as_option(
+            "auto: float32 on the CPU; on a GPU a float16 denoiser, float32 classifiers.",
+            HOW,
+            unset="auto",
+            choices=DTYPES,
+        ),
+    )
+    denoiser_dtype: str = field(
+        default="float32",
+        metadata=as_option(
+            "The denoiser's own arithmetic. [default: as --dtype]",
+            HOW,
+            unset="auto",
+            choices=DTYPES,
+            show_default=False,
+        ),
+    )
+    tile: int = field(
+        default=100,
+        metadata=as_option("Images per network call; 0 chooses by image size. Recorded.", HOW, unset=0, min=0),
+    )
+    device: str = field(
+        default="cpu",
+        metadata=as_option("cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.", HOW, unset="auto"),
+    )
+    compile: bool = field(
+        default=False,
+        metadata=as_option("torch.compile the networks: minutes to start, then faster. Recorded.", HOW),
+    )
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.limit < 0 or not 1 <= self.tile <= LARGEST_TILE:
@@ -61,4 +124,4 @@ def dtype_of(name: str) -> torch.dtype:
     try:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     except KeyError:
-        raise HarnessError(f"dtype {name!r} is not one of float32, bfloat16, float16.") from None
+        raise HarnessError(f"dtype {name!r} must be one of float32, bfloat16, float16.") from None

@@ -12,7 +12,7 @@ from harness.errors import HarnessError, suggest
 TUNE = "tune"
 """The value of a setting that is to be chosen on validation data."""
 LARGEST = 2**63 - 1
-"""Magnitude that a whole number may have: that of torch's and numpy's 64 bits."""
+"""Largest magnitude of a whole number: that of torch's and numpy's 64 bits."""
 
 
 def changed(plugin: Any) -> list[str]:
@@ -23,7 +23,7 @@ def changed(plugin: Any) -> list[str]:
 
 
 def spell(value: Any) -> str:
-    """A value as it is written after the equals sign."""
+    """The spelling of a value after the equals sign."""
     if isinstance(value, tuple):
         return ",".join(map(spell, value))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
@@ -78,7 +78,7 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
 
 
 def _number(kind: type[int] | type[float], text: str) -> int | float:
-    """A finite number; ValueError for others, and for whole ones that no 64 bits hold."""
+    """A finite number; raises ValueError for others, and for whole numbers beyond 64 bits."""
     value = kind(text)
     if not (-LARGEST <= value <= LARGEST if isinstance(value, int) else isfinite(value)):
         raise ValueError(text)
@@ -86,5 +86,5 @@ def _number(kind: type[int] | type[float], text: str) -> int | float:
 
 
 def shown(text: str) -> str:
-    """A text in quotation marks, its middle left out where it is long."""
+    """A text in quotation marks, without its middle if it is long."""
     return repr(text if len(text) <= 200 else f"{text[:90]} ... {text[-90:]}")

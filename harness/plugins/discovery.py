@@ -1,4 +1,4 @@
-"""Where plugins are found: in ``registry/`` and ``suites/``, in installed packages, and in files given by ``--plugin``.
+"""Discovery of plugins: in ``registry/`` and ``suites/``, in installed packages, and in files given by ``--plugin``.
 
 Modules beside a ``--plugin`` file can be imported from it, as from a script, and are part of what identifies it.
 """
@@ -25,10 +25,10 @@ from harness.files import read_limited
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plugin comes from, if from outside of the project.
+    """Origin of a plugin from outside of the project; empty for the project's own.
 
-    name: of its file or package. source: what identifies it, part of what identifies a run: SHA-256 of the file and of
-        the modules beside it that it imports, or the package with its version.
+    name: of its file or package. source: SHA-256 of the file and of the modules beside it that it imports, or the
+        package with its version. It is part of the identity of a run.
     """
 
     name: str = ""
@@ -106,7 +106,7 @@ def _load_file(file: Path) -> None:
 
 
 def _source(content: bytes, beside: dict[str, Sequence[Path]]) -> str:
-    """The hash of a plugin file; of all files where it imports modules beside it."""
+    """The hash of a plugin file, or of the file and of the modules beside it that it imports."""
     own = hashlib.sha256(content).hexdigest()
     if not beside:
         return own
@@ -118,33 +118,33 @@ def _source(content: bytes, beside: dict[str, Sequence[Path]]) -> str:
 
 def _modules_beside(plugin: Path, content: bytes) -> dict[str, Sequence[Path]]:
     """The files of each module beside a plugin that it imports anywhere in its code, or that one of these imports."""
-    found: dict[str, Sequence[Path]] = {}
+    modules: dict[str, Sequence[Path]] = {}
     waiting = _imported(content)
     while waiting:
         name = waiting.pop()
         files = _files_of(plugin, name)
-        if files and name not in found:
-            found[name] = files
+        if files and name not in modules:
+            modules[name] = files
             for file in files:
                 waiting |= _imported(read_limited(file))
-    return found
+    return modules
 
 
 def _files_of(plugin: Path, name: str) -> Sequence[Path]:
-    """The file of a module beside a plugin, or all Python files of a package there; none where there is none."""
+    """The file of a module beside a plugin, or all Python files of a package there; empty if neither exists."""
     module, package = plugin.with_name(f"{name}.py"), plugin.with_name(name)
     if name in sys.stdlib_module_names or name == "harness" or module == plugin:
         return []
     if module.is_file():
         return [module]
-    # As Python has it, an installed package comes before a folder without __init__.py.
+    # An installed package comes before a folder without __init__.py, as in Python's own search.
     if not (package / "__init__.py").is_file() and PathFinder.find_spec(name):
         return []
     return sorted(package.rglob("*.py")) if package.is_dir() else []
 
 
 def _imported(content: bytes) -> set[str]:
-    """Names of the top-level modules in the import statements of a Python file; none where it cannot be parsed."""
+    """Names of the top-level modules in the import statements of a Python file; none if it cannot be parsed."""
     try:
         nodes = list(ast.walk(ast.parse(content)))
     except (SyntaxError, ValueError, RecursionError):  # importing it will say so, with the line
@@ -171,7 +171,7 @@ _beside = _Beside()
 
 
 def _importable(folder: Path, beside: dict[str, Sequence[Path]]) -> None:
-    """Let modules beside a plugin be imported; HarnessError where another module has the name of one."""
+    """Make the modules beside a plugin importable; raises HarnessError if another module has the name of one."""
     if _beside not in sys.meta_path:
         sys.meta_path.insert(0, _beside)
     for name in beside:
@@ -188,7 +188,7 @@ def _importable(folder: Path, beside: dict[str, Sequence[Path]]) -> None:
 
 
 def _lies_in(module: ModuleType, folder: Path) -> bool:
-    """Whether a module, or a package of it without a file, lies in a folder."""
+    """True if a module, or a package without a file, lies in a folder."""
     file = getattr(module, "__file__", None)
     places = [file] if file else list(getattr(module, "__path__", []))
     return any(folder in Path(place).resolve().parents for place in places)

@@ -1,0 +1,194 @@
+"""The plugins of one kind: register by decorator, look up by name, configure by text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from harness.errors import HarnessError, suggest
+from harness.plugins.configured import Configured, Tuned
+from harness.plugins.discovery import Origin, loading
+from harness.plugins.settings import TUNE, changed, parse, spell
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered plugin.
+
+    build: the decorated class or function.
+    facts: keyword arguments of the decorator, such as ``dataset="digits"`` for a model.
+    origin: its file or package, if from outside of the project.
+    """
+
+    kind: str
+    name: str
+    build: Callable[..., Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def source(self) -> str:
+        """Hash or version that identifies a plugin from outside of the project: see `Origin`; empty for others."""
+        return self.origin.source
+
+    @property
+    def summary(self) -> str:
+        """First line of the plugin's docstring."""
+        return _first_line(self.build)
+
+    @property
+    def lacks(self) -> str:
+        """Files to fetch before the plugin can be built, as its fact of that name says; empty for most."""
+        missing: str = self.facts.get("lacks", str)()
+        return missing
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The plugin's settings and their types."""
+        if not is_dataclass(self.build):
+            return {}
+        hints = get_type_hints(self.build)
+        return {f.name: hints[f.name] for f in fields(self.build) if f.init}
+
+    @property
+    def sweep(self) -> Mapping[str, Sequence[Any]]:
+        """The settings that may be tuned, and their candidates; of several settings the first varies fastest."""
+        return getattr(self.build, "sweep", {})
+
+    @property
+    def settings(self) -> str:
+        """The plugin's settings and their defaults, as they are written on the command line."""
+        if not is_dataclass(self.build):
+            return ""
+        shown = [f for f in fields(self.build) if f.init and f.default is not MISSING]
+        return "\n".join(f"{f.name}={spell(f.default)}" for f in shown)
+
+
+@dataclass(frozen=True)
+class PluginFamily:
+    """Another library's collection of plugins: see `Registry.family`."""
+
+    build: Callable[[str], Callable[..., Any]]
+    source: Callable[[str], str]
+    facts: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return _first_line(self.build)
+
+
+class Registry:
+    """All plugins of one kind. Calling it is the decorator: ``@model("mine", dataset="digits")``.
+
+    kind: its name in messages. option: the option of ``harness run`` that names such a plugin, for the kinds that a
+        suite combines with classifiers.
+    """
+
+    def __init__(self, kind: str, option: str = "") -> None:
+        self.kind, self.option = kind, option
+        self.families: dict[str, PluginFamily] = {}
+        self._entries: dict[str, Entry] = {}
+        self._family_entries: dict[str, Entry] = {}
+
+    def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
+        def register(build: F) -> F:
+            if name in self._entries:
+                first = self._entries[name].build
+                raise HarnessError(
+                    f"Two {self.kind} plugins are called {name!r}: in {first.__module__} and {build.__module__}."
+                )
+            self._entries[name] = Entry(self.kind, name, build, facts, loading())
+            return build
+
+        return register
+
+    def family(self, prefix: str, source: Callable[[str], str], **facts: Any) -> Callable[[F], F]:
+        """Decorate a function from NAME to a plugin: another library's whole collection, as ``prefix/NAME``.
+
+        source: from NAME to the text that identifies the plugin, such as the library's version.
+        """
+
+        def register(build: F) -> F:
+            self.families[f"{prefix}/NAME"] = PluginFamily(build, source, facts)
+            return build
+
+        return register
+
+    @property
+    def registries(self) -> Sequence[Registry]:
+        """The registries behind a suite's axis: this one."""
+        return [self]
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The kinds of plugin that a suite of this axis takes."""
+        return [self.kind]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Entry:
+        entry = self.get(name) or self._of_family(name)
+        if entry is None:
+            raise suggest(self.kind, name, [*self._entries, *self.families])
+        return entry
+
+    def get(self, name: str) -> Entry | None:
+        """The plugin that is registered under a name, or that a family has built under it before; None for others."""
+        return self._entries.get(name) or self._family_entries.get(name)
+
+    def _of_family(self, name: str) -> Entry | None:
+        prefix, _, rest = name.partition("/")
+        family = self.families.get(f"{prefix}/NAME")
+        if family is None:
+            return None
+        entry = Entry(self.kind, name, family.build(rest), family.facts, Origin("", family.source(rest)))
+        self._family_entries[name] = entry
+        return entry
+
+    def of(self, text: str) -> Entry:
+        """The plugin that ``name:key=value`` configures."""
+        return self[text.partition(":")[0]]
+
+    def parts(self, text: str) -> list[Entry]:
+        """The plugins that a text names: one."""
+        return [self.of(text)]
+
+    def entries(self) -> list[Entry]:
+        """Every registered plugin of this kind, by name; those of families are not listed."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def configure(self, text: str) -> Configured:
+        """Build a dataclass plugin from ``name:key=value,key=value``; a value may itself hold commas (``times=0,50``).
+
+        A value without a key, at the start, belongs to the first setting: ``de:0,100`` is ``de:times=0,100``.
+        Raises HarnessError for unknown names and settings, and for values that the plugin refuses.
+        """
+        name, _, rest = text.partition(":")
+        entry = self[name]
+        values = parse(text, rest, entry.parameters, entry.sweep)
+        tuned = [key for key in entry.sweep if values.get(key) == TUNE]
+        try:
+            plugin = entry.build(**{key: value for key, value in values.items() if key not in tuned})
+        except (TypeError, ValueError) as error:
+            raise HarnessError(f"{self.kind} {text!r}: {error}") from error
+        settings = [f"{key}={spell(getattr(plugin, key))}" for key in changed(plugin) if key in entry.parameters]
+        settings += [f"{key}={TUNE}" for key in tuned]
+        if tuned:
+            plugin = Tuned(plugin, {key: entry.sweep[key] for key in tuned})
+        return Configured(":".join([name, ",".join(settings)] if settings else [name]), plugin, entry)
+
+    def select(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[Configured]:
+        """The plugins that the command line gives, or those that the suite usually takes.
+
+        given: texts by kind of plugin. usual: texts for where there are none of this kind.
+        """
+        return [self.configure(text) for text in given.get(self.kind) or usual]
+
+
+def _first_line(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().split("\n")[0]
