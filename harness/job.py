@@ -18,7 +18,7 @@ from harness import plugins
 from harness.data.contents import unread_note
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal
-from harness.networks import Tiles
+from harness.networks import GRADIENT_TILE, Tiles
 from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
 from harness.record import identity, key_of
@@ -34,7 +34,8 @@ class Job:
     """One run.
 
     datasets: by condition. models: weights by model name. journals: one per pair.
-    tiles, classifier_tiles: how the denoiser and the classifiers are called. probes: what each pair gives for `shown`.
+    tiles, classifier_tiles, gradient_tiles: how the denoiser, the classifiers and their gradients are called.
+    probes: what each pair gives for `shown`.
     notes: by model, what its records say of classes that were taken by position.
     """
 
@@ -50,6 +51,7 @@ class Job:
     classifier_tiles: Tiles
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
+    gradient_tiles: Tiles = field(default_factory=lambda: Tiles(GRADIENT_TILE))
 
     @property
     def data(self) -> Dataset:
@@ -188,7 +190,7 @@ class Job:
 
     def halvings(self) -> int:
         """How often memory has forced a smaller tile so far."""
-        return self.tiles.halved + self.classifier_tiles.halved
+        return self.tiles.halved + self.classifier_tiles.halved + self.gradient_tiles.halved
 
     def spec_of(self, pair: Pair) -> RunSpec:
         """The specification that makes this pair's record alone; the denoiser only where the method uses it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import checks, matching, plugins, weights
 from harness.job import Job
-from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.networks import TileCache, TiledClassifier, Tiles, check_compiler, place
 from harness.types import Pair, RunSpec
 
 
@@ -22,18 +22,20 @@ def prepare(spec: RunSpec, out: Path | str) -> Job:
     if denoiser:
         place(denoiser.network, spec.device, spec.compile)
     group = max([getattr(p, "group", 1) for p in procedures.values()])
-    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
-    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
+    cache = TileCache()
+    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group, cache=cache)
+    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
+    gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
     found = {name: weights.find_classifier(name) for name in spec.models}
     matched = matching.match(datasets, found)
     models, pairs = {}, []
     for name, network in matched.networks.items():
         models[name] = replace(found[name][1], name=name)
-        classifier = TiledClassifier(network, classifier_tiles)
+        classifier = TiledClassifier(network, classifier_tiles, gradient_tiles)
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
-        matched.notes,
+        matched.notes, gradient_tiles=gradient_tiles,
     )  # fmt: skip
     suite.check(list(procedures.values()), denoiser)
     checks.check_denoiser(job)

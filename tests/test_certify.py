@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from harness import certification, estimate, evaluate, leaderboard, noise, plots, plugins, record, weights
-from harness.attack import smooth_pgd
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.evaluate import Tick
 from harness.networks import Tiles
 from harness.record import RunRecord
+from harness.registry.attacks.smooth_pgd import smooth_pgd
 from harness.types import Batch, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews
 

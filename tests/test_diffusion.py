@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness import plugins
+from harness import noise, plugins
 from harness.diffusion.adaptation import adapt, guided_step, low_pass, low_pass_matrix, resize_matrix
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.sampling import log_variance
 from harness.diffusion.schedule import Schedule, cosine, linear
-from harness.networks import KEPT, Tiles
+from harness.networks import TileCache, Tiles
 from harness.types import Adaptation, Batch, HarnessError
-from harness.views import BatchViews
+from harness.views import BatchViews, view_noise
 
 SHORT = Adaptation(steps=10, start=3, factor=2)
 
@@ -469,6 +469,43 @@ def test_times_computed_together_or_apart_are_the_same() -> None:
         assert torch.equal(next(apart.denoised((time,))), expected)
 
 
+def test_draws_of_a_view_are_independent_and_each_is_computed_once() -> None:
+    denoiser = random_unet()
+    calls = count_calls(denoiser)
+    views = BatchViews(batch(slice(0, 3)), denoiser, Tiles(4), seed=0)
+    (usual, clean), (fresh, same) = views.denoised((50, 0)), views.denoised((50, 0), draw=1)
+    assert clean is same is views.batch.images
+    assert not torch.equal(usual, fresh) and views.calls == 6
+    assert next(views.denoised((50,))) is usual and next(views.denoised((50,), draw=1)) is fresh
+    assert (views.calls, calls) == (6, [4, 4])
+    adapted, other = views.adapted(SHORT), views.adapted(SHORT, draw=2)
+    assert not torch.equal(adapted, other)
+    assert views.adapted(SHORT, draw=2) is other and views.adapted(SHORT) is adapted
+    assert views.calls == 6 + 2 * 3 * SHORT.start
+
+
+def test_noise_of_a_draw_belongs_to_it_alone_and_that_of_draw_0_to_older_records() -> None:
+    key: dict[str, Any] = {"seed": 0, "purpose": "denoise"}
+    first = view_noise((3, 4, 4), **key, ids=("a", "b"), step=50)
+    assert torch.equal(first, noise.gaussian((3, 4, 4), **key, samples=("a", "b"), draw=50))
+    draws = [view_noise((3, 64, 64), **key, ids=("a",), step=50, draw=draw).flatten() for draw in range(3)]
+    correlations = torch.corrcoef(torch.stack(draws)) - torch.eye(3)
+    assert correlations.abs().max() < 5 / draws[0].numel() ** 0.5
+
+
+def test_a_method_under_fresh_noise_never_meets_its_own_draws() -> None:
+    views = BatchViews(batch(slice(0, 3)), random_unet(), Tiles(4), seed=0)
+    usual, fresh = views.drawn(0), views.drawn(1)
+    assert usual.original() is fresh.original() is views.batch.images
+    assert next(usual.denoised((50,))) is next(views.denoised((50,)))
+    assert next(usual.denoised((50,), draw=1)) is next(views.denoised((50,), draw=1))
+    shown = [next(drawn.denoised((50,), draw=k)) for drawn in (usual, fresh) for k in (0, 1)]
+    shown += [drawn.adapted(SHORT) for drawn in (usual, fresh)]
+    assert not any(torch.equal(a, b) for k, a in enumerate(shown) for b in shown[:k])
+    with pytest.raises(HarnessError, match="without a diffusion time"):
+        fresh.restored()
+
+
 def test_views_without_a_denoiser() -> None:
     views = BatchViews(batch(slice(0, 3)), None, Tiles(4), seed=0)
     assert next(views.denoised((0,))) is views.batch.images
@@ -501,7 +538,6 @@ class Scarce:
 
 
 def test_out_of_memory_halves_the_tile_and_goes_on() -> None:
-    KEPT.clear()
     function, tiles, rows = Scarce(4), Tiles(8), torch.arange(11.0)
     assert torch.equal(tiles(function, rows), 2 * rows)
     assert (tiles.halved, tiles.size, function.seen) == (1, 4, [8, 4, 4, 4])
@@ -516,13 +552,12 @@ def test_kept_tiles_are_sent_once_and_survive_a_network_that_writes_into_them(mo
     for function in (lambda x: 2 * x, lambda x: x.mul_(2), lambda x: x.data.mul_(2), lambda x: 2 * x):
         assert torch.equal(tiles(function, rows, keep=True), 2 * torch.arange(11.0))
     assert sent == [0, 4, 8] and torch.equal(rows, torch.arange(11.0))
-    assert rows in KEPT
+    assert rows in tiles.cache
     del rows
-    assert not KEPT, "they live as long as what they are made of"
+    assert not tiles.cache, "they live as long as what they are made of"
 
 
 def test_out_of_memory_first_gives_up_what_was_kept() -> None:
-    KEPT.clear()
     tiles, rows, other = Tiles(8), torch.arange(11.0), torch.arange(3.0)
     tiles(lambda x: 2 * x, other, keep=True)
     full = iter([True])
@@ -532,15 +567,33 @@ def test_out_of_memory_first_gives_up_what_was_kept() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return 2 * x
 
-    assert torch.equal(tiles(function, rows, keep=True), 2 * rows) and tiles.halved == 0 and other not in KEPT
+    assert torch.equal(tiles(function, rows, keep=True), 2 * rows) and tiles.halved == 0 and other not in tiles.cache
     function = Scarce(4)
     assert torch.equal(tiles(function, rows, keep=True), 2 * rows)
     assert (tiles.halved, tiles.size, function.seen[:3]) == (1, 4, [8, 8, 4])
 
 
+def test_tiles_of_one_job_give_up_what_any_of_them_kept() -> None:
+    """The memory of a device is one: where the denoiser runs out of it, the classifiers' tiles go first."""
+    cache = TileCache()
+    classifiers, denoiser, apart = Tiles(4, cache=cache), Tiles(8, cache=cache), Tiles(4)
+    rows, others = torch.arange(11.0), torch.arange(3.0)
+    classifiers(lambda x: 2 * x, rows, keep=True)
+    apart(lambda x: 2 * x, others, keep=True)
+    assert rows in cache and rows in denoiser.cache and len(cache) == 1
+    full = iter([True])
+
+    def function(x: Tensor) -> Tensor:
+        if next(full, False):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 3 * x
+
+    assert torch.equal(denoiser(function, rows), 3 * rows) and denoiser.halved == 0
+    assert not cache and others in apart.cache, "tiles of another job stay"
+
+
 @pytest.mark.parametrize(("size", "multiple", "tried"), [(1, 1, [1]), (4, 1, [4, 2, 1]), (8, 4, [8, 4])])
 def test_the_smallest_tile_that_does_not_fit_is_an_error(size: int, multiple: int, tried: list[int]) -> None:
-    KEPT.clear()
     function = Scarce(0)
     with pytest.raises(HarnessError, match="Out of memory"):
         Tiles(size, multiple=multiple)(function, torch.arange(11.0))

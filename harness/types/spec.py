@@ -1,4 +1,4 @@
-"""What a run is made of."""
+"""The specification of a run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class RunSpec:
     dtype, denoiser_dtype: arithmetic of the classifiers and of the denoiser: float32, bfloat16 or float16.
     tile: rows per network call, whatever the batch; see `harness.networks`.
     compile: the networks went through torch.compile, which changes roundings.
+    gradient_tile: rows per gradient of an attack, whatever the batch; no suite without attacks depends on it.
     """
 
     suite: str
@@ -37,13 +38,14 @@ class RunSpec:
     tile: int = 100
     device: str = "cpu"
     compile: bool = False
+    gradient_tile: int = 16
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.limit < 0 or not 1 <= self.tile <= LARGEST_TILE:
-            raise HarnessError(
-                f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0, tile at "
-                f"most {LARGEST_TILE:,}."
-            )
+        if self.every < 1 or self.limit < 0:
+            raise HarnessError(f"every={self.every} must be at least 1, limit={self.limit} at least 0.")
+        for name, rows in (("tile", self.tile), ("gradient_tile", self.gradient_tile)):
+            if not 1 <= rows <= LARGEST_TILE:
+                raise HarnessError(f"{name}={rows} must be at least 1 and at most {LARGEST_TILE:,}.")
 
     @property
     def stride(self) -> str:
@@ -53,8 +55,8 @@ class RunSpec:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """The torch type of a name: one of the three that the harness computes in."""
+    """The torch type of a name, one of the three that the harness computes in; HarnessError for others."""
     try:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     except KeyError:
-        raise HarnessError(f"dtype {name!r} is not one of float32, bfloat16, float16.") from None
+        raise HarnessError(f"dtype {name!r} must be one of float32, bfloat16, float16.") from None
