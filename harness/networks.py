@@ -135,7 +135,7 @@ class Tiles:
                 values = function(leaf.clone(), *others)
                 check_values(values, len(tile))
                 (gradient,) = torch.autograd.grad(values.sum(), leaf)
-            return torch.cat([values.detach()[:, None], gradient.flatten(1)], 1)
+            return torch.cat([values.detach()[:, None].to(gradient), gradient.flatten(1)], 1)
 
         columns = self(differentiate, images, *rows)
         return columns[:, 0], columns[:, 1:].reshape(images.shape)

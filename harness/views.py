@@ -1,4 +1,4 @@
-"""The images derived from one batch: each computed at most once, shared by every classifier and method of the run."""
+"""Views: the images derived from one batch, each computed at most once and shared by all classifiers and methods."""
 
 from __future__ import annotations
 

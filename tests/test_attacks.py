@@ -209,7 +209,7 @@ def test_an_attack_without_bounds_leaves_nothing_standing(name: str) -> None:
 
 
 def test_pgd_is_the_textbook_loop() -> None:
-    """x <- clip(x + step sign(gradient)) of Madry et al., written down once more with plain autograd."""
+    """The step clip(x + step sign(gradient)) of Madry et al., written down once more with plain autograd."""
     network, images = Small(), digits_like(3)
     labels = torch.tensor([0, 1, 2])
     expected = images

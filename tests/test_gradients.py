@@ -136,7 +136,7 @@ def test_losses_that_cannot_be_differentiated_are_refused() -> None:
     images, under_attack = batch(slice(0, 5)).images, classifier()
     with pytest.raises(HarnessError, match=r"one value per image, \(4,\) here; it gave a tensor of shape \(\)"):
         under_attack.gradient(images, lambda z: z.sum())
-    with pytest.raises(HarnessError, match="cannot|differentiated"):
+    with pytest.raises(HarnessError, match="does not depend on the images"):
         under_attack.gradient(images, lambda z: z.argmax(1).float())
 
 
@@ -308,7 +308,7 @@ def test_what_has_no_gradient_is_refused_with_the_reason() -> None:
             return nn.functional.one_hot(network(views.original()).argmax(1), 4).float()
 
     images, denoiser, network = batch(slice(0, 5)).images, tiny_denoiser(), classifier()
-    with pytest.raises(HarnessError, match="detached, discrete or under torch.no_grad"):
+    with pytest.raises(HarnessError, match=r"detached, discrete or under torch\.no_grad"):
         replace(under("default", None, network), method=Hard()).gradient(images, cross_entropy, LABELS)
     with pytest.raises(HarnessError, match="Attack dda with norm=sample"):
         under("dda:norm=batch4", denoiser, network).gradient(images, cross_entropy, LABELS)
