@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Sizes = Sequence[tuple[int, int]]
-"""Heights and widths that a network takes."""
+"""Pairs of height and width that a network takes."""
 
 
 def fitted(images: Tensor, sizes: Sizes, interpolation: str = "bicubic") -> Tensor:
     """Images (B, 3, H, W) in [0, 1] at a size that a network takes: as they are, or resized to the first of `sizes`.
 
-    Resizing is antialiased and ends in [0, 1], as Pillow's does; under the noise of randomized smoothing, which leaves
-    [0, 1], within the range of each image. No sizes: any will do.
+    Resizing is antialiased and ends in [0, 1], as Pillow's does. The noise of randomized smoothing leaves [0, 1]: such
+    images stay within their own range. Without sizes, every size is taken.
     """
     if not sizes or tuple(images.shape[-2:]) in sizes:
         return images
@@ -85,7 +85,7 @@ CHANNELS = {"noisy": 3, "da": 6}
 class TimeConditionedClassifier(nn.Module):
     """A classifier of diffused images, for guidance (see `harness.types.NoisyClassifier`).
 
-    x_t goes in as it is: the diffusion process has put it around [-1, 1], and to clip it would be to lose noise.
+    x_t enters unchanged: the diffusion process has put it around [-1, 1], and clipping would lose noise.
     Images in [0, 1], the denoised one among them, are brought to that scale.
 
     body: (x, times) to logits, with x of three channels, or six where `denoised` (x_t first, then the denoised image:
@@ -100,7 +100,7 @@ class TimeConditionedClassifier(nn.Module):
     def forward(self, images: Tensor, x0_hat: Tensor | None = None, t: Tensor | None = None) -> Tensor:
         """Logits (B, K) of x_t at times t (see `noisy`), or without t of images in [0, 1] as if at t = 0.
 
-        There is next to no noise at t = 0 (0.01 in the linear schedule): the image stands for x_t and its denoising.
+        Noise at t = 0 is negligible (0.01 in the linear schedule): the image stands for x_t and its denoising.
         """
         if t is None:
             t = torch.zeros(len(images), dtype=torch.int64, device=images.device)

@@ -1,4 +1,4 @@
-"""What identifies a network whose weights have no file: its structure and every number that it holds."""
+"""Fingerprints of networks whose weights have no file: their structure and every number that they hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def fingerprint(network: nn.Module, source: str = "") -> str:
     """SHA-256 of a network's structure, tensors and constants and of the plugin file behind it.
 
     It covers the state dict, buffers that are not saved, numbers and tensors that are plain attributes of its modules,
-    and the code and constants of TorchScript. What the forward pass of a Python class does, only `harness.probe` sees.
+    and the code and constants of TorchScript. Only `harness.probe` sees what the forward pass of a Python class does.
     """
     digest = hashlib.sha256(f"{source}\n{network!r}".encode())
     for name, value in [*network.state_dict().items(), *_unsaved(network)]:
@@ -37,7 +37,7 @@ def _bytes(name: str, value: Any) -> bytes:
 
 
 def _unsaved(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    """What the state dict does not hold: names and tensors, numbers or text, in a fixed order."""
+    """Names and values beside the state dict, in a fixed order: tensors, numbers or text."""
     saved = network.state_dict().keys()
     yield from ((name, buffer) for name, buffer in network.named_buffers() if name not in saved)
     for name, module in network.named_modules():
@@ -61,11 +61,11 @@ def _scripted(name: str, module: torch.jit.ScriptModule) -> Iterator[tuple[str, 
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A plain attribute's tensors and numbers, whatever they stand in; nothing for other objects."""
+    """Tensors and numbers of a plain attribute, inside any lists and dicts; nothing for other objects."""
     if isinstance(value, nn.Module):
         return
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return  # what is in it has addresses, which are others in every process
+        return  # objects print as addresses, which differ in every process
     if isinstance(value, Tensor | np.ndarray | bool | int | float | complex):
         yield name, value
     elif isinstance(value, Mapping):

@@ -19,7 +19,7 @@ from harness.coverage import count_images, note_on_skipped
 from harness.data.contents import unread_note
 from harness.diffusion.denoiser import Denoiser
 from harness.journal import Journal, Required
-from harness.networks import Tiles
+from harness.networks import GRADIENT_TILE, Tiles
 from harness.parts import Part
 from harness.probe import PROBED, Probe, shown
 from harness.provenance import key_of
@@ -36,7 +36,8 @@ class Job:
     """One run.
 
     datasets: by condition. models: weights by model name. journals: one per pair.
-    tiles, classifier_tiles: how the denoiser and the classifiers are called. probes: outputs of each pair for `shown`.
+    tiles, classifier_tiles, gradient_tiles: how the denoiser, the classifiers and their gradients are called.
+    probes: outputs of each pair for `shown`.
     notes: by model, what its records say of classes that were taken by position.
     skip_bad: leave out images that cannot be read, instead of stopping; the records are partial.
     """
@@ -54,6 +55,7 @@ class Job:
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
     skip_bad: bool = False
+    gradient_tiles: Tiles = field(default_factory=lambda: Tiles(GRADIENT_TILE))
     _tallies: dict[tuple[str, ...], Tally] = field(init=False, default_factory=dict, repr=False)
 
     @property
@@ -207,7 +209,7 @@ class Job:
 
     def halvings(self) -> int:
         """Number of times that memory has forced a smaller tile so far."""
-        return self.tiles.halved + self.classifier_tiles.halved
+        return self.tiles.halved + self.classifier_tiles.halved + self.gradient_tiles.halved
 
     def spec_of(self, pair: Pair) -> RunSpec:
         """The specification that makes this pair's record alone; the denoiser only where the method uses it."""

@@ -1,4 +1,4 @@
-"""How a network is called: the one place that knows about tiles, devices, precision and running out of memory.
+"""Calls of networks: the one place that knows about tiles, devices, precision and running out of memory.
 
 A network sees tiles of a fixed number of rows, the last one padded, whatever the batch around it. A row's result is
 then bit-equal at any batch size: kernels are chosen by shape, and the shape never changes.
@@ -29,7 +29,7 @@ def repeatable() -> None:
 
 
 def place(network: nn.Module, device: str, compiled: bool = False) -> nn.Module:
-    """Ready for inference on a device: evaluation mode, no parameter gradients, channels-last convolutions.
+    """The network made ready for inference: evaluation mode, no parameter gradients, channels-last convolutions.
 
     On a GPU float32 means float32 (no TF32), and kernels are the repeatable ones.
     compiled: calls of the network go through torch.compile; those of its parts, such as `features`, do not.
@@ -47,15 +47,36 @@ def check_compiler(device: str) -> None:
     try:
         torch.compile(lambda x: 2 * x + 1)(torch.ones(8, device=device))
     except Exception as error:  # of Dynamo, Inductor, Triton and the compiler itself
-        said = str(error).strip().split("\n")[0][:200]
+        reason = str(error).strip().split("\n")[0][:200]
         raise HarnessError(
-            f"--compile: torch.compile does not work here for {device} ({type(error).__name__}: {said}). "
+            f"--compile: torch.compile does not work here for {device} ({type(error).__name__}: {reason}). "
             "Install a C++ compiler (for a GPU also Triton), or leave --compile out."
         ) from error
 
 
-KEPT = WeakTensorKeyDictionary()
-"""Tiles on their devices, by the tensor that they are parts of, then by device, size and start: see `Tiles`."""
+class TileCache:
+    """Tiles that stay on their devices for as long as the tensor lives that they are parts of.
+
+    The `Tiles` of one job share one: running out of memory anywhere drops what all of them keep.
+    """
+
+    def __init__(self) -> None:
+        self._tiles = WeakTensorKeyDictionary()
+
+    def of(self, rows: Tensor) -> dict[tuple[str, int, int], Tensor]:
+        """The tiles of one tensor, by device, size and first row."""
+        tiles: dict[tuple[str, int, int], Tensor] = self._tiles.setdefault(rows, {})
+        return tiles
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._tiles.clear()
+
+    def __contains__(self, rows: Tensor) -> bool:
+        return rows in self._tiles
+
+    def __len__(self) -> int:
+        return len(self._tiles)
 
 
 @dataclass
@@ -65,6 +86,7 @@ class Tiles:
     size: rows per call.
     multiple: the tile stays a multiple of this when memory forces it down.
     compiled: the networks behind these functions are compiled: see `place`.
+    cache: holds the tiles that `keep` asks for; shared with other `Tiles` of the same device.
     halved: how often the tile was halved; a record with halvings says so.
     asked: the size before that.
     """
@@ -74,6 +96,7 @@ class Tiles:
     dtype: str = "float32"
     multiple: int = 1
     compiled: bool = False
+    cache: TileCache = field(default_factory=TileCache, repr=False, compare=False)
     halved: int = field(default=0, init=False)
     asked: int = field(default=0, init=False)
 
@@ -86,17 +109,36 @@ class Tiles:
         It must treat rows independently.
         keep: for the next functions over the very same tensors, their tiles stay on the device as long as they live.
         """
-        pieces, start, freed = [], 0, False
+        pieces: list[Tensor] = []
+        start, freed = 0, False
         while start < len(rows[0]):
             try:
                 pieces.append(self._tile(function, rows, start, keep)[: len(rows[0]) - start])
                 start += len(pieces[-1])
             except torch.OutOfMemoryError as error:
-                if freed or not KEPT:
+                if freed or not self.cache:
                     self._halve(error)
-                KEPT.clear()
+                self.cache.clear()
                 freed = True
         return torch.cat(pieces)
+
+    def gradient(self, function: Callable[..., Tensor], images: Tensor, *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (N,) of `function` over images (N, ...) and rows (N, ...), and their gradients by the images (N, ...).
+
+        Both are on the CPU, float32 or, for float64 images, float64. The function must treat rows independently and
+        may write into its input. Gradients are exact in float32: there is no mixed precision, whatever `dtype`.
+        """
+
+        def differentiate(tile: Tensor, *others: Tensor) -> Tensor:
+            with torch.enable_grad(), autocast(self.device, "float32"):
+                leaf = tile.requires_grad_()
+                values = function(leaf.clone(), *others)
+                check_values(values, len(tile))
+                (gradient,) = torch.autograd.grad(values.sum(), leaf)
+            return torch.cat([values.detach()[:, None].to(gradient), gradient.flatten(1)], 1)
+
+        columns = self(differentiate, images, *rows)
+        return columns[:, 0], columns[:, 1:].reshape(images.shape)
 
     def _tile(self, function: Callable[..., Tensor], rows: tuple[Tensor, ...], start: int, keep: bool) -> Tensor:
         # A network may write into what it is given: that is always a copy.
@@ -108,14 +150,14 @@ class Tiles:
         return (result if result.dtype == torch.float64 else result.float()).cpu()
 
     def _kept(self, rows: Tensor, start: int) -> Tensor:
-        tiles: dict[tuple[str, int, int], Tensor] = KEPT.setdefault(rows, {})
+        tiles = self.cache.of(rows)
         place = self.device, self.size, start
         if place not in tiles:
             tiles[place] = self._send(rows, start)
         return tiles[place]
 
     def _send(self, rows: Tensor, start: int) -> Tensor:
-        """A whole tile on the device, the last one padded; always a copy."""
+        """One full tile on the device, the last one padded; always a copy."""
         rows = rows[start : start + self.size]
         if len(rows) < self.size:
             rows = torch.cat([rows, rows[-1:].expand(self.size - len(rows), *rows.shape[1:])])
@@ -162,22 +204,49 @@ def finite(values: Tensor, who: str, remedy: str = "Check the checkpoint, or use
     return values
 
 
-class TiledClassifier:
-    """A classifier as methods see it: called in tiles, and never twice on the very same view."""
+def check_values(values: Any, images: int) -> None:
+    """Raise HarnessError unless a loss gave one differentiable value per image: a tensor (B,) with a gradient."""
+    if not isinstance(values, Tensor) or values.shape != (images,):
+        raise HarnessError(f"A loss must give one value per image, ({images},) here; it gave {described(values)}.")
+    if not values.requires_grad:
+        raise HarnessError(
+            "The loss does not depend on the images in a way that can be differentiated: a step on the way from the "
+            "images is detached, discrete or under torch.no_grad. Attack with gradient-free queries or by transfer."
+        )
 
-    def __init__(self, network: nn.Module, tiles: Tiles) -> None:
+
+GRADIENT_TILE = 16
+"""Rows per gradient where nothing is specified: a backward pass holds every activation of its forward pass."""
+
+
+class TiledClassifier:
+    """A classifier as methods and attacks see it: called in tiles, and never twice on the very same view.
+
+    gradient_tiles: how gradients are computed, of `GRADIENT_TILE` rows unless given.
+    """
+
+    def __init__(self, network: nn.Module, tiles: Tiles, gradient_tiles: Tiles | None = None) -> None:
         self.network = place(network, tiles.device, tiles.compiled)
         self.tiles = tiles
-        self._seen = WeakTensorKeyDictionary()
+        self.gradient_tiles = gradient_tiles or Tiles(GRADIENT_TILE, tiles.device, cache=tiles.cache)
+        self._logits = WeakTensorKeyDictionary()
         self._responses = WeakTensorKeyDictionary()
         self._halves: bool | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) float32 on the CPU."""
-        if images not in self._seen:
-            self._seen[images] = self.tiles(self.network, images, keep=True)
-        logits: Tensor = self._seen[images]
+        if images not in self._logits:
+            self._logits[images] = self.tiles(self.network, images, keep=True)
+        logits: Tensor = self._logits[images]
         return logits
+
+    def gradient(self, images: Tensor, loss: Callable[..., Tensor], *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (B,) of a loss and gradients (B, 3, H, W) by the images: see `harness.types.GradientClassifier`."""
+        return self.gradient_tiles.gradient(lambda x, *others: loss(self.network(x), *others), images, *rows)
+
+    def drawn(self, draw: int) -> TiledClassifier:
+        """Itself: nothing in it is drawn at random."""
+        return self
 
     def respond(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Penultimate features (B, D) and the logits (B, K) that the head makes of them, in one pass.
@@ -199,11 +268,11 @@ class TiledClassifier:
                 self._responses[images] = values[:, :width], values[:, width:]
             else:
                 self._responses[images] = torch.empty(len(images), 0), self(images)
-        found: tuple[Tensor, Tensor] = self._responses[images]
-        return found
+        response: tuple[Tensor, Tensor] = self._responses[images]
+        return response
 
     def _shows_features(self, images: Tensor) -> bool:
-        """Whether `features` and `head` are the two halves of the network; found out once, on a few images.
+        """True if `features` and `head` are the two halves of the network; tried once, on a few images.
 
         Raises HarnessError where they fit together but give other logits than the network.
         """
@@ -217,5 +286,5 @@ class TiledClassifier:
                 # Some networks have attributes of these names that mean something else.
                 self._halves = False
             if self._halves and not torch.allclose(logits, self(few), rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
-                raise HarnessError("head(features(images)) gives other logits than the model itself. Mend the model.")
+                raise HarnessError("head(features(images)) gives other logits than the model itself. Fix the model.")
         return bool(self._halves)

@@ -26,8 +26,8 @@ THREADED = 16_384
 def generator(seed: int, purpose: str, sample: str, draw: int = 0) -> np.random.Generator:
     """The generator of one sample for one purpose.
 
-    purpose: what the numbers are for, such as "gaussian_noise/5" or "denoise"; other purposes are independent streams.
-    draw: distinguishes repeated draws for one purpose (a diffusion time, an epoch).
+    purpose: use of the numbers, such as "gaussian_noise/5" or "denoise"; other purposes are independent streams.
+    draw: number of a repeated draw for one purpose (a diffusion time, an epoch).
     """
     key = hashlib.blake2b(f"{seed}\0{purpose}\0{sample}\0{draw}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))

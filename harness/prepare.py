@@ -8,7 +8,7 @@ from pathlib import Path
 from harness import checks, matching, probing, weights
 from harness.data.contents import check_counted
 from harness.job import Job
-from harness.networks import TiledClassifier, Tiles, check_compiler, place
+from harness.networks import TileCache, TiledClassifier, Tiles, check_compiler, place
 from harness.request import Request
 from harness.types import Pair, RunSpec, Weights
 
@@ -35,19 +35,21 @@ def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False)
     group = max([getattr(p, "group", 1) for p in procedures.values()])
     if skip_bad:
         checks.check_skipping(group)
-    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group)
-    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile)
+    cache = TileCache()
+    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group, cache=cache)
+    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
+    gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
     classifiers = {name: weights.find_classifier(name) for name in spec.models}
     matched = matching.match(datasets, classifiers)
     models: dict[str, Weights] = {}
     pairs: list[Pair] = []
     for name, network in matched.networks.items():
         models[name] = replace(classifiers[name][1], name=name)
-        classifier = TiledClassifier(network, classifier_tiles)
+        classifier = TiledClassifier(network, classifier_tiles, gradient_tiles)
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
-        matched.notes, skip_bad=skip_bad,
+        matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
     suite.check(list(procedures.values()), denoiser)
     checks.check_denoiser(job)

@@ -1,7 +1,7 @@
-"""What is evaluated, known by what it does: networks and methods on fixed images, before the run.
+"""Probes: the outputs of networks and methods for fixed images, taken before the run.
 
 A hash covers files; it does not cover what these import, constants inside a compiled network, or a library's change. So
-the outputs for fixed images are kept with the parts and in the record, and must be met again where a run goes on.
+the outputs for fixed images are stored with the parts and in the record, and a resumed run must reproduce them.
 
 The same images, once more and beside others, must give the same outputs: rows that depend on their neighbours or on
 chance would depend on the batch, the tile and the shard.
@@ -23,24 +23,25 @@ from harness.networks import described
 from harness.types import HarnessError
 
 PROBED = 4
-"""Images that are shown: those of the data but for the last, which is the first one inverted."""
+"""Number of probe images: those of the data but for the last, which is the first one inverted."""
 
 POOLED = 8
-"""Sides to which images among the outputs are averaged before they are kept."""
+"""Side in pixels to which images among the outputs are averaged before they are stored."""
 
 TOLERANCE = {"float32": (1e-4, 1e-3), "float16": (1e-2, 1e-2), "bfloat16": (5e-2, 5e-2)}
-"""By arithmetic, the absolute and the relative difference up to which outputs count as equal."""
+"""Absolute and relative difference up to which outputs count as equal, by arithmetic."""
 
 SUM = 1e-3
-"""How near to one all rows must sum to be taken for probabilities."""
+"""Distance from one within which all rows must sum to count as probabilities."""
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What one pair of classifier and method gave for fixed images.
+    """The outputs of one pair of classifier and method for fixed images.
 
-    ids: of the images. device: what computed. dtypes, outputs: for "model", "method" and "denoiser" the arithmetic and
-    what each gave, for "images" the images themselves, (n, ...) float32. unknown: what could not be probed, and why.
+    ids: of the images. device: name of the hardware. dtypes: arithmetic of "model", "method" and "denoiser".
+    outputs: their outputs, (n, ...) float32; under "images" the images themselves. unknown: reasons why something could
+        not be probed, by name.
     """
 
     ids: tuple[str, ...]
@@ -69,27 +70,28 @@ class Probe:
     def from_json(cls, values: Mapping[str, Any]) -> Probe:
         """The inverse of `to_json`; raises ValueError, KeyError or TypeError for anything else."""
         outputs = {
-            name: np.frombuffer(base64.b64decode(told["float32"], validate=True), "<f4").reshape(told["shape"])
-            for name, told in dict(values["outputs"]).items()
+            name: np.frombuffer(base64.b64decode(stored["float32"], validate=True), "<f4").reshape(stored["shape"])
+            for name, stored in dict(values["outputs"]).items()
         }
         dtypes, unknown = ({str(k): str(v) for k, v in dict(values[key]).items()} for key in ("dtypes", "unknown"))
         return cls(tuple(map(str, values["ids"])), str(values["device"]), dtypes, outputs, unknown)
 
     def differences(self, other: Probe) -> dict[str, float]:
-        """By name of the output the largest difference to another probe's, where it is more than rounding explains.
+        """Largest difference to another probe's outputs, by name of the output, where rounding does not explain it.
 
-        Infinite for an output of another shape. What only one of the two has is not compared, nor are other images.
+        Infinite for an output of another shape. Outputs that only one of the two has are not compared, nor are probes
+        of other images.
         """
         if self.ids != other.ids:
             return {}
-        found = {}
+        differences = {}
         for name in self.outputs.keys() & other.outputs.keys():
             mine, theirs = self.outputs[name], other.outputs[name]
             if mine.shape != theirs.shape:
-                found[name] = float("inf")
+                differences[name] = float("inf")
             elif not _close(mine, theirs, self.dtypes.get(name, "float32")):
-                found[name] = float(np.nanmax(np.abs(mine.astype(float) - theirs)))
-        return found
+                differences[name] = float(np.nanmax(np.abs(mine.astype(float) - theirs)))
+        return differences
 
 
 def _close(a: Any, b: Any, dtype: str) -> bool:
@@ -99,9 +101,11 @@ def _close(a: Any, b: Any, dtype: str) -> bool:
 
 def spell(differences: Mapping[str, float]) -> str:
     """Differences in words: ``those of the model (up to 0.37 apart)``."""
-    said = [f"those of the {name} ({'of another shape' if d == float('inf') else f'up to {d:.2g} apart'})"
-            for name, d in sorted(differences.items())]  # fmt: skip
-    return " and ".join(said)
+    phrases = []
+    for name, difference in sorted(differences.items()):
+        apart = "of another shape" if difference == float("inf") else f"up to {difference:.2g} apart"
+        phrases.append(f"those of the {name} ({apart})")
+    return " and ".join(phrases)
 
 
 def shown(images: Tensor) -> Tensor:
@@ -120,10 +124,10 @@ def outputs(
     group: int = 1,
     cause: Callable[[], str] = lambda: "",
 ) -> Tensor:
-    """What `call` gives for images (B, ...), once it gave the same again, and for the first group of them alone.
+    """Outputs of `call` for images (B, ...), float32, checked to be the same again and for the first group alone.
 
-    who: for messages. group: images that are declared to belong together. cause: why it may not be so, in words.
-    Raises HarnessError where an output depends on chance, or on images beside its own.
+    who: name for messages. group: number of images that are declared to belong together. cause: a likely reason for
+    a failure, in words. Raises HarnessError where an output depends on chance, or on images beside its own.
     """
     together = checked(call(images.clone()), who, len(images))
     again, alone = call(images.clone()), call(images[:group].clone())
@@ -141,14 +145,14 @@ def outputs(
 
 
 def checked(values: Any, who: str, images: int) -> Tensor:
-    """The values, if they are a tensor with a row per image; HarnessError, which says what they are instead."""
+    """The values, if they are a tensor with a row per image; raises HarnessError for anything else."""
     if isinstance(values, Tensor) and values.ndim and len(values) == images:
         return values
     raise HarnessError(f"{who} returned {described(values)} for {images} images, where a tensor (B, K) is expected.")
 
 
 def cause_in(network: nn.Module) -> str:
-    """Which layers of a network look at the batch or draw at random although it is in evaluation mode, in words."""
+    """The first layer that looks at the batch or draws at random in evaluation mode, in words; "" if there is none."""
     for name, layer in network.named_modules():
         kind = f"{type(layer).__name__} {name!r}" if name else type(layer).__name__
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
@@ -160,7 +164,7 @@ def cause_in(network: nn.Module) -> str:
 
 
 def check_logits(values: Tensor, who: str) -> None:
-    """Raise HarnessError for outputs (B, K) that are probabilities: softmax over these gives other confidences."""
+    """Raise HarnessError for outputs (B, K) that are probabilities: another softmax would give other confidences."""
     if values.shape[1] > 1 and bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < SUM).all()):
         raise HarnessError(
             f"{who} gives rows that sum to one: probabilities, where logits are expected. Leave out the last softmax, "
@@ -169,6 +173,6 @@ def check_logits(values: Tensor, who: str) -> None:
 
 
 def pooled(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) as they are kept, (B, C, at most `POOLED`, at most `POOLED`)."""
+    """Images (B, C, H, W) averaged to the stored size, (B, C, at most `POOLED`, at most `POOLED`)."""
     height, width = images.shape[-2:]
     return F.adaptive_avg_pool2d(images.float(), (min(POOLED, height), min(POOLED, width)))

@@ -112,7 +112,7 @@ def score(
     whole: the detector scores the method's `probabilities` (B, K); otherwise each batch of `shown`, (B, 3, H, W), and
         the score is the mean. Raises HarnessError where it returns anything but a score per image.
     """
-    tiles = Tiles(classifier.tiles.size, classifier.tiles.device)
+    tiles = Tiles(classifier.tiles.size, classifier.tiles.device, cache=classifier.tiles.cache)
     if whole:
         views = [classifier.respond(images)[1].softmax(-1) for images in shown]
         return tiles(lambda p, *v: _one_each(detect(MethodAnswer(p, torch.stack(v))), len(p)), probabilities, *views)

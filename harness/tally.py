@@ -11,6 +11,9 @@ from torch import Tensor
 from harness.types import Adaptation, HarnessError, Method, Tally
 from harness.views import UNDIFFUSED
 
+Request = int | Adaptation | tuple[int | Adaptation, int]
+"""A diffusion time, or settings of an adaptation; with the number of the noise draw where it is not 0."""
+
 RESTORED = -1
 """The request of `StandInViews.restored`."""
 
@@ -23,10 +26,11 @@ class StandInViews:
 
     def __init__(self, image: Tensor, diffused: bool = False) -> None:
         self.image = image
-        self.requests: dict[int | Adaptation, Tensor] = {}
+        self.requests: dict[Request, Tensor] = {}
         self._diffused = diffused
 
-    def _shown(self, request: int | Adaptation) -> Tensor:
+    def _shown(self, request: Request, draw: int = 0) -> Tensor:
+        request = (request, draw) if draw and request and not isinstance(request, tuple) else request
         if request not in self.requests:
             share = 1 - hashlib.sha256(repr(request).encode()).digest()[0] / 512 if request else 1.0
             self.requests[request] = self.image * share + (1 - share) / 2
@@ -35,11 +39,11 @@ class StandInViews:
     def original(self) -> Tensor:
         return self._shown(0)
 
-    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]:
-        return (self._shown(time) for time in times)
+    def denoised(self, times: Sequence[int], draw: int = 0) -> Iterator[Tensor]:
+        return (self._shown(time, draw) for time in times)
 
-    def adapted(self, settings: Adaptation) -> Tensor:
-        return self._shown(settings)
+    def adapted(self, settings: Adaptation, draw: int = 0) -> Tensor:
+        return self._shown(settings, draw)
 
     def restored(self) -> Tensor:
         if not self._diffused:
@@ -62,6 +66,7 @@ def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Tally:
 
     for method in methods:
         method(views, classifier)
-    times = tuple(sorted(request for request in views.requests if isinstance(request, int) and request > 0))
-    guided = sum(request.start for request in views.requests if isinstance(request, Adaptation))
-    return Tally(times, len(times), guided, len(classified))
+    requests = [request[0] if isinstance(request, tuple) else request for request in views.requests]
+    times = [request for request in requests if isinstance(request, int) and request > 0]
+    guided = sum(request.start for request in requests if isinstance(request, Adaptation))
+    return Tally(tuple(sorted(set(times))), len(times), guided, len(classified))

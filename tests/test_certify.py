@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from harness import estimate, evaluate, noise, part_in_progress, plugins, record, weights
-from harness.attack import smooth_pgd
 from harness.claims import Shard
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
@@ -22,6 +21,7 @@ from harness.metrics import certification
 from harness.networks import Tiles
 from harness.prepare import prepare
 from harness.record import RunRecord
+from harness.registry.attacks.smooth_pgd import smooth_pgd
 from harness.report import figures, leaderboard
 from harness.types import Batch, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Scene, Weights
 from harness.views import BatchViews

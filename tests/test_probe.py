@@ -1,4 +1,4 @@
-"""What is evaluated is known by what it does: outputs for fixed images, alone, beside others, again and on resume."""
+"""Probes: outputs for fixed images, alone, beside others, again and on resume."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Net(nn.Module):
 
 
 class Stubborn(nn.BatchNorm2d):
-    """Batch norm that stays in training mode, whatever it is told."""
+    """Batch norm that stays in training mode, whatever it is asked."""
 
     def train(self, mode: bool = True) -> nn.Module:
         return super().train(True)
@@ -156,23 +156,24 @@ GAIN = {0: 1.0}
 
 
 def run_gain(out: Path, **options: Any) -> tuple[record.RunRecord, list[str]]:
-    """A model whose arithmetic depends on what no hash sees; the record, and what the user was told."""
+    """The record of a model whose arithmetic depends on what no hash sees, and the notices that the user got."""
     if "test/gain" not in plugins.model:
         plugins.model("test/gain")(lambda: Net(after=lambda z: z * GAIN[0]))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         (entry,) = run_small(out, {**PLAIN, "models": ("test/gain",)}, **options)
-    return entry, [str(w.message) for w in told if issubclass(w.category, Notice)]
+    return entry, [str(w.message) for w in caught if issubclass(w.category, Notice)]
 
 
 def test_a_record_of_other_outputs_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, told = run_gain(tmp_path)
-    assert not told
-    again, told = run_gain(tmp_path)
-    assert again == first and not told
+    first, notices = run_gain(tmp_path)
+    assert not notices
+    again, notices = run_gain(tmp_path)
+    assert again == first and not notices
     monkeypatch.setitem(GAIN, 0, -1.0)
-    other, told = run_gain(tmp_path)
-    assert "test/gain under default is computed anew" in told[0] and "those of the model" in told[0] and len(told) == 1
+    other, notices = run_gain(tmp_path)
+    (notice,) = notices
+    assert "test/gain under default is computed anew" in notice and "those of the model" in notice
     assert other.key == first.key and not np.array_equal(other.rows()["prediction"], first_predictions(tmp_path, 1.0))
 
 

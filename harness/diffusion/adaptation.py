@@ -58,7 +58,7 @@ def low_pass_matrix(size: int, factor: int) -> Tensor:
 
 def low_pass(images: Tensor, factor: int) -> Tensor:
     """The low frequencies of (B, 3, H, W) images: U(D(x)) of the paper's eq. 5; float32 whatever the autocast."""
-    height, width = (low_pass_matrix(side, factor).to(images.device) for side in images.shape[-2:])
+    height, width = (low_pass_matrix(side, factor).to(images) for side in images.shape[-2:])
     with torch.autocast(images.device.type, enabled=False):
         return height @ images @ width.T
 
@@ -97,12 +97,31 @@ def guided_step(
     The gradient is with respect to x_t, through the clipped prediction and through the network. Everything is in the
     model's space.
     """
-    index = torch.full((len(x),), position, device=x.device)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        x0, v = denoiser.predict(schedule, x, index)
-        residual = low_pass(reference - x0, settings.factor) * real[:, None, None, None]
-        norms = torch.linalg.vector_norm(residual.reshape(len(x) // settings.group, -1), dim=1)
-        (gradient,) = torch.autograd.grad(norms.sum(), x)
+        x0, v, gradient = guidance(denoiser, schedule, x, position, reference, settings, real)
     with torch.no_grad():
         return (ancestral_step(schedule, x, position, x0, v, noise) - settings.scale * gradient).detach()
+
+
+def guidance(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: Tensor,
+    position: int,
+    reference: Tensor,
+    settings: Adaptation,
+    real: Tensor,
+    create_graph: bool = False,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The prediction of x_0, the raw variance channel or None, and the gradient of the guidance norm by x (B, 3, H, W).
+
+    create_graph: the gradient itself can be differentiated. A norm of zero has gradient zero, to any order.
+    """
+    x0, v = denoiser.predict(schedule, x, torch.full((len(x),), position, device=x.device))
+    residual = low_pass(reference - x0, settings.factor) * real[:, None, None, None]
+    groups = residual.reshape(len(x) // settings.group, -1)
+    zero = (groups == 0).all(1)
+    norms = torch.linalg.vector_norm(groups.where(~zero[:, None], 1.0), dim=1) * ~zero
+    (gradient,) = torch.autograd.grad(norms.sum(), x, create_graph=create_graph)
+    return x0, v, gradient

@@ -82,10 +82,12 @@ class Denoiser:
         """The network's noise and, where it has one, its raw variance channel v; float32 whatever the autocast.
 
         index: (B,) int64, of `schedule` or else the denoiser's own. The one place where it becomes the network's time.
+        A float64 network stays float64.
         """
         self.check_sides(x_t)
         times = torch.from_numpy((schedule or self.schedule).times).to(index.device)[index]
-        out = cast(Tensor, self.network(x_t, times, return_dict=False)[0]).float()
+        out = cast(Tensor, self.network(x_t, times, return_dict=False)[0])
+        out = out if out.dtype == torch.float64 else out.float()
         return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
 
     @staticmethod

@@ -20,9 +20,11 @@ from harness.types.detection import Detector as Detector
 from harness.types.detection import FeatureSet as FeatureSet
 from harness.types.detection import Response as Response
 from harness.types.methods import Adaptation as Adaptation
+from harness.types.methods import Attack as Attack
 from harness.types.methods import Classifier as Classifier
 from harness.types.methods import DiffusedViews as DiffusedViews
 from harness.types.methods import FeatureClassifier as FeatureClassifier
+from harness.types.methods import GradientClassifier as GradientClassifier
 from harness.types.methods import Method as Method
 from harness.types.methods import Noise as Noise
 from harness.types.methods import NoisyClassifier as NoisyClassifier

@@ -1,4 +1,4 @@
-"""What looks at images: classifiers, and the test-time methods and smoothers around them."""
+"""Classifiers, the test-time methods and smoothers around them, and attacks against all of these."""
 
 from __future__ import annotations
 
@@ -34,11 +34,39 @@ class FeatureClassifier(Protocol):
         """Logits (B, K) of features (B, D)."""
 
 
+class GradientClassifier(Protocol):
+    """A classifier under attack: a network, or a test-time method around one (see `harness.gradients`).
+
+    Images are (B, 3, H, W) in [0, 1] on the CPU; results are float32 on the CPU.
+    """
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Logits (B, K); of a method the logarithms of its class probabilities, which are logits of the same softmax.
+
+        What the evaluation computes: the attack succeeds where their argmax is wrong.
+        """
+
+    def gradient(self, images: Tensor, loss: Callable[..., Tensor], *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (B,) of a loss at images and its gradients (B, 3, H, W) by these.
+
+        Computed in float32, in tiles of a fixed number of rows: the same bits at any batch size.
+
+        loss: ``loss(logits, *rows)``, logits (b, K) to values (b,), one image's from its row alone; differentiable.
+        rows: what else the loss needs per image, such as labels: tensors (B, ...). A tile shows the loss some of the
+            images only, the last one repeats an image, and both lie on the device: a loss that closed over labels (B,)
+            would meet other rows than it means, so the tensors travel with the images.
+        Raises HarnessError where the loss cannot be differentiated, or gives anything but one value per image.
+        """
+
+    def drawn(self, draw: int) -> GradientClassifier:
+        """The same under fresh noise number `draw`; under that of the evaluation with 0. Itself where none is drawn."""
+
+
 @runtime_checkable
 class NoisyClassifier(Protocol):
-    """A classifier that was made for diffused images: it is told the time. Called with images alone, it takes t = 0.
+    """A classifier that was made for diffused images: it takes the time. Called with images alone, it takes t = 0.
 
-    denoised: whether it also looks at the one-step denoised image.
+    denoised: true if it also looks at the one-step denoised image.
     """
 
     denoised: bool
@@ -72,7 +100,7 @@ class Adaptation:
 
     def __post_init__(self) -> None:
         if self.norm not in ("sample", "batch4"):
-            raise HarnessError(f"dda: norm={self.norm!r} is neither 'sample' nor 'batch4'.")
+            raise HarnessError(f"dda: norm={self.norm!r} must be one of sample, batch4.")
         if not 0 < self.start < self.steps:
             raise HarnessError(f"dda: start={self.start} must lie between 1 and steps - 1 = {self.steps - 1}.")
         if self.factor < 1 or not 0 <= self.scale < float("inf"):
@@ -80,7 +108,7 @@ class Adaptation:
 
     @property
     def settings(self) -> Adaptation:
-        """These settings without whatever a method adds to them: the key under which adapted images are shared."""
+        """These settings without what a method adds to them: the key under which adapted images are shared."""
         return Adaptation(self.steps, self.start, self.factor, self.scale, self.norm)
 
     @property
@@ -93,17 +121,20 @@ class Views(Protocol):
     """The images that a method may look at, all derived from one batch: (B, 3, H, W) float32 in [0, 1], on the CPU.
 
     Each is computed at most once, whatever methods and classifiers ask for it. A method that asks for anything but the
-    original is declared with ``@method(name, denoiser=True)``.
+    original is declared with ``@method(name, denoiser=True)``. A gradient attack shows the method views on the device.
     """
 
     def original(self) -> Tensor:
         """The images as they came."""
 
-    def denoised(self, times: Sequence[int]) -> Iterator[Tensor]:
-        """One-step denoisings from these diffusion times, in that order; time 0 is the original."""
+    def denoised(self, times: Sequence[int], draw: int = 0) -> Iterator[Tensor]:
+        """One-step denoisings from these diffusion times, in that order; time 0 is the original.
 
-    def adapted(self, settings: Adaptation) -> Tensor:
-        """The images after diffusion-driven adaptation."""
+        draw: number of the noise draw; other draws of an image are independent.
+        """
+
+    def adapted(self, settings: Adaptation, draw: int = 0) -> Tensor:
+        """The images after diffusion-driven adaptation, under noise draw number `draw`."""
 
     def restored(self) -> Tensor:
         """The images after one reverse step from the time that the suite diffused them to.
@@ -134,9 +165,9 @@ class SuiteViews(Views, Protocol):
         """
 
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
-        """What a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``, (R, 3, H, W).
+        """Images (R, 3, H, W) that a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``.
 
-        rows, draws: (R,) int64. vote: which of the smoother's votes. Not remembered: every draw is looked at once.
+        rows, draws: (R,) int64. vote: number of the smoother's vote. Not cached: every draw is looked at once.
         """
 
 
@@ -147,7 +178,7 @@ class Method(Protocol):
 
 
 class Smoother(Protocol):
-    """What randomized smoothing shows the classifier in place of an image: noise, and perhaps its removal.
+    """The image that randomized smoothing shows the classifier: with noise, and perhaps with its removal.
 
     votes: images classified per noise draw; their most frequent class is the draw's vote.
     calls: denoiser calls per vote.
@@ -163,4 +194,15 @@ class Smoother(Protocol):
         """Images (B, 3, H, W) to classify, from images in [0, 1] under noise of standard deviation sigma.
 
         noise: the same purpose is the same noise for every vote of a draw.
+        """
+
+
+class Attack(Protocol):
+    """An adversarial attack: images and their labels to images that the classifier takes for something else."""
+
+    def __call__(self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, /) -> Tensor:
+        """Adversarial images (B, 3, H, W) in [0, 1], each within the attack's ball around its image.
+
+        images: (B, 3, H, W) in [0, 1]. labels: (B,) int64. noise: keyed by the sample, so that random starts are the
+        same at any batch size; other purposes are independent.
         """

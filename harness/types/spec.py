@@ -35,6 +35,7 @@ class RunSpec:
     dtype, denoiser_dtype: arithmetic of the classifiers and of the denoiser: float32, bfloat16 or float16.
     tile: rows per network call, whatever the batch; see `harness.networks`.
     compile: the networks went through torch.compile, which changes roundings.
+    gradient_tile: rows per gradient of an attack, whatever the batch; no suite without attacks depends on it.
     """
 
     suite: str = field(
@@ -102,13 +103,17 @@ class RunSpec:
         default=False,
         metadata=as_option("torch.compile the networks: minutes to start, then faster. Recorded.", HOW),
     )
+    gradient_tile: int = field(
+        default=16,
+        metadata=as_option("Images per gradient of an attack. Recorded.", HOW, min=1, show_default=True),
+    )
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.limit < 0 or not 1 <= self.tile <= LARGEST_TILE:
-            raise HarnessError(
-                f"every={self.every} and tile={self.tile} must be at least 1, limit={self.limit} at least 0, tile at "
-                f"most {LARGEST_TILE:,}."
-            )
+        if self.every < 1 or self.limit < 0:
+            raise HarnessError(f"every={self.every} must be at least 1, limit={self.limit} at least 0.")
+        for name, rows in (("tile", self.tile), ("gradient_tile", self.gradient_tile)):
+            if not 1 <= rows <= LARGEST_TILE:
+                raise HarnessError(f"{name}={rows} must be at least 1 and at most {LARGEST_TILE:,}.")
 
     @property
     def stride(self) -> str:
@@ -118,7 +123,7 @@ class RunSpec:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """The torch type of a name: one of the three that the harness computes in."""
+    """The torch type of a name, one of the three that the harness computes in; HarnessError for others."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""Denoise, then classify: what a plain classifier can do about noise whose level is known."""
+"""Denoise, then classify: the natural answer of a plain classifier to noise of a known level."""
 
 from dataclasses import dataclass
 

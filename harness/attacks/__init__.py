@@ -1,0 +1,5 @@
+"""Arithmetic of adversarial attacks: pure functions of tensors, one concern a file; evaluation and training use them.
+
+A loss maps logits (B, K) and labels (B,) to values (B,), larger for a worse prediction; a step maps a gradient
+(B, ...) to a displacement; a projection maps a displacement back onto the ball of the threat model.
+"""

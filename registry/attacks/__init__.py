@@ -1,0 +1,1 @@
+"""Adversarial attacks: one short file per attack."""

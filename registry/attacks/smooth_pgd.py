@@ -1,0 +1,93 @@
+"""An attack on smoothed classifiers (Salman et al., NeurIPS 2019): a certificate must withstand it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.attacks import projections, steps
+from harness.attacks.ascent import Gradient, ascend
+from harness.plugins import attack
+from harness.types import GradientClassifier, HarnessError, Noise
+
+LEAST = 1e-12
+"""Mean probability of the label below which the loss stays constant."""
+
+
+@attack("smooth-pgd")
+@dataclass(frozen=True)
+class SmoothPGD:
+    """l2 PGD on the mean softmax under Gaussian noise, the smoothed classifier of randomized smoothing.
+
+    sigma: standard deviation of the noise. eps: radius of the l2 ball. draws: noise draws per step, fresh in each.
+    """
+
+    sigma: float = 0.25
+    eps: float = 0.5
+    steps: int = 20
+    draws: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.sigma, self.eps) < 0 or min(self.steps, self.draws) < 1:
+            raise HarnessError(
+                f"smooth-pgd: sigma={self.sigma} and eps={self.eps} must not be negative, steps={self.steps} and "
+                f"draws={self.draws} at least 1."
+            )
+
+    def __call__(self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise) -> Tensor:
+        def gradient(x: Tensor, step: int) -> Tensor:
+            noisy = [x + self.sigma * noise(f"smooth-pgd/{step}/{draw}") for draw in range(self.draws)]
+            log_p = [-F.cross_entropy(classifier(view), labels, reduction="none") for view in noisy]
+            # The gradient of -log mean_m p_m is the mean of those of -log p_m, weighted by p_m / sum p.
+            weights = torch.stack(log_p).softmax(0)
+            total = torch.zeros_like(x)
+            for view, weight in zip(noisy, weights, strict=True):
+                total += classifier.gradient(view, _weighted_cross_entropy, labels, weight)[1]
+            return total
+
+        return climb(gradient, images, torch.full((len(images),), self.eps), self.steps)
+
+
+def _weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    return weight * F.cross_entropy(logits, labels, reduction="none")
+
+
+def smooth_pgd(
+    logits: Callable[[Tensor, int], Tensor], images: Tensor, labels: Tensor, radius: Tensor, steps: int = 20
+) -> Tensor:
+    """l2 PGD against the smoothed classifier, with expectation over the noise (Salman et al., NeurIPS 2019, eq. 5-6).
+
+    Maximises the cross-entropy of the *mean* softmax over noise draws, fresh ones in every step: see `climb`.
+
+    logits: differentiable, images (B, 3, H, W) in [0, 1] and a step to logits (M, B, K) under M noise draws.
+    labels: (B,) int64, the certified classes. radius: (B,) of the ball around each image.
+    Returns images (B, 3, H, W) in [0, 1], each within its radius.
+    """
+
+    def gradient(x: Tensor, step: int) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            log_mean = logits(x, step).softmax(-1).mean(0).clamp(min=LEAST).log()
+            (ascent,) = torch.autograd.grad(F.nll_loss(log_mean, labels, reduction="sum"), x)
+        return ascent
+
+    return climb(gradient, images, radius, steps)
+
+
+def climb(gradient: Gradient, images: Tensor, radius: Tensor, count: int) -> Tensor:
+    """`count` steps of length 2 radius / count along the normalised gradient, in the l2 ball and in [0, 1]."""
+    radius = radius.to(images)
+    return ascend(
+        gradient,
+        images,
+        torch.zeros_like(images),
+        step=steps.l2,
+        size=2 * radius / count,
+        project=projections.l2,
+        radius=radius,
+        steps=count,
+    )
