@@ -1,6 +1,6 @@
 """What the checks of a run cost: probes, hashes, plans and fields, as a share of one `harness run`.
 
-    python benchmarks/checks.py [options of harness run]
+    python benchmarks/checks.py [--write] [options of harness run]   # with --write into results/checks.md
 
 The functions are timed inside of the very run whose length they are compared with; one within another counts once. The
 records go to a folder that is removed.
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from harness import evaluate, files, matching, parts, prepare, probing, record, resume, sealed
@@ -53,7 +54,8 @@ class Clock:
 
 
 def main(options: list[str]) -> None:
-    """Run, and print the table."""
+    """Run, and print the table, or write it where that is asked for."""
+    options, write = [option for option in options if option != "--write"], "--write" in options
     clock = Clock()
     for name, functions in CHECKED.items():
         for module, function in functions:
@@ -68,7 +70,11 @@ def main(options: list[str]) -> None:
     lines = [f"| {name} | {seconds:.2f} | {seconds / whole:.2%} |" for name, seconds in clock.seconds.items()]
     total = sum(clock.seconds.values())
     lines += [f"| together | {total:.2f} | {total / whole:.2%} |", f"| the whole run | {whole:.1f} | |"]
-    sys.stdout.write("\n".join(["| | seconds | share |", "| --- | --- | --- |", *lines, ""]))
+    command = " ".join(["harness run", *options])
+    page = [f"### Checks within one `{command}`", "", "| | seconds | share |", "| --- | --- | --- |", *lines, ""]
+    if write:
+        Path("results/checks.md").write_text("\n".join(page))
+    sys.stdout.write("\n".join(page))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a bfloat16 denoiser changes in certification: the same images, noise and classifiers under both precisions.
 
-    python benchmarks/precision.py           # 4 images, 100 draws at each sigma: about a minute on one core
-    python benchmarks/precision.py 20 1000   # about half an hour
+    python benchmarks/precision.py                    # 4 images, 100 draws at each sigma: a few minutes on one core
+    python benchmarks/precision.py 20 1000 [--write]  # about an hour; with --write into results/precision.md
 
 Votes moved: net, by how much an image's count of a class differs, of the draws that estimate the probability. Two draws
 that change places between two classes do not show, in the counts as little as in the certificate.
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness import console, evaluate, plugins, record
+from harness import console, evaluate, leaderboard, plugins, record
 from harness.prepare import prepare
 from harness.record import RunRecord
 from harness.report.table import Table
@@ -45,8 +45,9 @@ def compared(exact: RunRecord, rounded: RunRecord) -> list[list[str]]:
 
 
 def main() -> None:
-    """Print the table."""
-    images, n = (int(text) for text in sys.argv[1:3] or ("4", "100"))
+    """Print the table, and write it where that is asked for."""
+    numbers = [text for text in sys.argv[1:] if text != "--write"]
+    images, n = (int(text) for text in numbers or ("4", "100"))
     plugins.discover()
     models = tuple(entry.name for entry in plugins.model.entries() if entry.facts.get("dataset") == "digits")
     spec = RunSpec(f"certify:n={n}", models, ("denoise",), denoiser="digits", every=600 // images, limit=images)
@@ -57,7 +58,10 @@ def main() -> None:
         )
         rows = [row for model in models for row in compared(exact[model], rounded[model])]
     header = ["model", "noise", "net votes moved, most", "predictions changed", "average radius changed by"]
-    console.show(Table("bfloat16 denoiser against float32", header, rows, f"{images} images, {n} draws each."))
+    table = Table("bfloat16 denoiser against float32", header, rows, f"{images} images, {n} draws each.")
+    if "--write" in sys.argv[1:]:
+        Path("results/precision.md").write_text(leaderboard.markdown(table))
+    console.show(table)
 
 
 if __name__ == "__main__":

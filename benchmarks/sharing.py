@@ -1,6 +1,6 @@
 """What sharing, batching and precision are worth, as ratios within one run.
 
-    python benchmarks/sharing.py
+    python benchmarks/sharing.py [--write]   # with --write into results/sharing.md
 
 Times on the machine it runs on, medians of interleaved repetitions:
 
@@ -16,6 +16,7 @@ Times on the machine it runs on, medians of interleaved repetitions:
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness import console, evaluate, plugins, weights
+from harness import console, evaluate, leaderboard, plugins, weights
 from harness.classifier import ImageClassifier
 from harness.networks import TiledClassifier, Tiles, place
 from harness.prepare import prepare
@@ -78,7 +79,7 @@ def whole_runs(folder: Path) -> tuple[Callable[[], object], Callable[[], object]
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write it where that is asked for."""
     plugins.discover()
     data = plugins.dataset["digits"].build("test")
     batch = data.read(range(IMAGES))
@@ -136,7 +137,12 @@ def main() -> None:
     caption = (
         f"{IMAGES} images of 32x32, {torch.get_num_threads()} threads, torch {torch.__version__}, median of {REPEATS}."
     )
-    console.show(Table("Ratios", ["what", "ms / image", "ms / image", "ratio"], rows, caption))
+    table = Table(
+        "What sharing, batching and precision are worth", ["what", "ms / image", "ms / image", "ratio"], rows, caption
+    )
+    if "--write" in sys.argv[1:]:
+        Path("results/sharing.md").write_text(leaderboard.markdown(table))
+    console.show(table)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from harness.errors import Notice
 from harness.job import Job
 from harness.networks import NoTensor, TiledClassifier, Tiles
 from harness.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
-from harness.record import environment
+from harness.provenance import environment
 from harness.types import HarnessError, Pair
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,6 +104,8 @@ def compare(
 
 def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
     """The suite's table of b against a; remembered for suites of the project, together with both records' files."""
+    from importlib.metadata import version
+
     from harness import plugin_cache, plugins
     from harness.report.table import Table
 
