@@ -10,15 +10,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from harness.evaluation.records.record import RunRecord
+from harness.evaluation.views.batch import Diffused
 from harness.metrics.accuracy import accuracy, mean_value
 from harness.metrics.intervals import Undefined
-from harness.networks import TiledClassifier
+from harness.models.tiles import TiledClassifier
 from harness.plugins import suite
-from harness.record import RunRecord
 from harness.report import figures
 from harness.report.leaderboard import variants
 from harness.suites.bases.covariate_shift import CovariateShift, check_probabilities
 from harness.types import (
+    BatchTask,
+    Calls,
     Classifier,
     Columns,
     Condition,
@@ -29,10 +32,7 @@ from harness.types import (
     Metric,
     NoisyClassifier,
     Pair,
-    Scene,
-    Tally,
 )
-from harness.views import Diffused
 
 LARGEST = math.log(10)
 """Entropy in nats of ten equally probable digits."""
@@ -88,7 +88,7 @@ class EntropyVersusTime(ByDiffusionTime):
         conditions = [f"t={self.times[k]}" for k in dict.fromkeys((len(self.times) // 2, 0, len(self.times) - 1))]
         return [(name, condition) for name in ("mean_entropy", "accuracy") for condition in conditions]
 
-    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Tally:
+    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Calls:
         """One denoising per image and time, shared by all."""
         calls = super().tally(procedures, image, classes)
         return replace(calls, times=tuple(t for t in self.times if t), denoised=1)
@@ -99,7 +99,7 @@ class EntropyVersusTime(ByDiffusionTime):
         if any(super(EntropyVersusTime, self).tally([p], image, 10).denoiser for p in procedures):
             raise HarnessError(f"{self.name} looks at one-step denoisings itself; leave out --tta.")
 
-    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Class, its probability and the entropy, on the denoised images."""
         (denoised,) = scene.views.denoised([self.times[self.conditions().index(scene.condition)]])
         probabilities = pair.classifier(denoised).softmax(-1)
@@ -148,9 +148,9 @@ class NoisyAccuracy(ByDiffusionTime):
         """A random time for each image, which enters no mean, and then one condition per time."""
         return [Condition(UNIFORM, UNIFORM, scored=False), *super().conditions()]
 
-    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Tally:
+    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Calls:
         """At most one denoising per image: for `denoised`, and for classifiers that look at the denoised image."""
-        return Tally(self.times, denoised=1, classified=len(procedures), at_most=True)
+        return Calls(self.times, denoised=1, classified=len(procedures), at_most=True)
 
     def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
         """Methods that diffuse images themselves are refused by these views."""
@@ -158,7 +158,7 @@ class NoisyAccuracy(ByDiffusionTime):
         for procedure in procedures:
             procedure(Diffused(image, torch.tensor([0]), lambda: image), lambda images: torch.zeros(len(images), 2))
 
-    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and the time of every image."""
         times = {f"t={time}": time for time in self.times}
         views = scene.views.diffused(times.get(scene.condition.name))

@@ -30,7 +30,7 @@ class DigitsC(CommonCorruptions):
     shown = (("mean_accuracy", "mean"), ("mean_error", "mean"), ("mce", "mean"))
 
     def reference(self) -> Mapping[str, float] | None:
-        """The plain ResNet's error rates on the whole test set, written by ``benchmarks/reference.py``."""
+        """The plain ResNet's error rates on the whole test set, written by ``studies/reference.py``."""
         if self.frost:
             return None
         file = resources.files("harness.suites") / "digits-c.reference.json"

@@ -12,9 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from helpers import run_small
 
-from harness import plugins, sources
+from harness import plugins
 from harness.data import ArrayDataset
-from harness.record import RunRecord
+from harness.evaluation.records.record import RunRecord
+from harness.models import locate
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +30,7 @@ def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(registry, plugins.Registry):
             monkeypatch.setattr(registry, "_entries", dict(registry._entries))
             monkeypatch.setattr(registry, "_family_entries", {})
-    monkeypatch.setattr(sources, "given", {})
+    monkeypatch.setattr(locate, "given", {})
 
 
 @pytest.fixture(autouse=True)

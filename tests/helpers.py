@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
-from harness import cli, evaluate, record
-from harness.prepare import prepare
-from harness.record import RunRecord
+from harness import cli
+from harness.evaluation import loop
+from harness.evaluation.prepare import prepare
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
 from harness.types import RunSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+RECORDED_FOLDER = ROOT / "tests" / "recorded"
+"""Outputs of the authors' code, and the programs that recorded them."""
 
 SMALL = RunSpec(
     suite="digits-c",
@@ -28,7 +35,7 @@ SMALL = RunSpec(
 def run_small(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
     """Run `SMALL`, with changes, into a folder; the records that are complete."""
     job = prepare(replace(SMALL, **(changes or {})), out)
-    return [record.load(path) for path in evaluate.run(job, **options)]
+    return [record.load(path) for path in loop.run(job, **options)]
 
 
 Outcome = dict[tuple[str, str], Any]

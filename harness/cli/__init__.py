@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness import interruption
-from harness.errors import HarnessError, Notice
+from harness.base import interruption
+from harness.base.errors import HarnessError, Notice
 
 
 def main() -> None:
@@ -25,14 +25,14 @@ def main() -> None:
 
             app()
         except HarnessError as error:
-            from harness import console
+            from harness.cli import console
 
             console.fail(str(error))
             sys.exit(2)
         except UnicodeError as error:
             if locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8":
                 raise
-            from harness import console
+            from harness.cli import console
 
             console.fail(f"This locale has no letters for a name or text ({error}). Set LC_ALL=C.UTF-8 and run again.")
             sys.exit(2)
@@ -52,7 +52,7 @@ def _shown_notices() -> Iterator[None]:
             if not issubclass(category, Notice):
                 usual(message, category, *place, **more)  # type: ignore[arg-type]
                 return
-            from harness import console
+            from harness.cli import console
 
             console.note(str(message))
 

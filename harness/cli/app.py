@@ -9,13 +9,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from harness.base.escape import printable
 from harness.cli import data
 from harness.cli.augment import app as augment
 from harness.cli.run import run
 from harness.cli.show import compare, leaderboard, list_plugins
 from harness.cli.train import train
 from harness.cli.weights import app as weights
-from harness.escape import printable
 
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 """The error that click raises for bad arguments; typer brings a copy of click or imports it, by its version."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.base.errors import HarnessError
 from harness.cli.options import Device, Plugin, Seed, shares_of, usable_device
-from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.train.augment.offline import Copied
@@ -56,7 +56,8 @@ def deepaugment(
     Examples: `harness augment deepaugment --out digits-da`,
     `harness augment deepaugment --network noise2net --dataset folder --data DIR --out DIR-n2n`
     """
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
     from harness.train.augment import offline
 
     plugins.discover(*plugin)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.base.errors import HarnessError
 from harness.cli.options import Plugin, Workers, threads
-from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.data.check import Checked
@@ -85,7 +85,8 @@ def check(
     Examples: `harness data check imagenet --data DIR --split val`,
     `harness data check imagenet-c:severity=1,2,3,4,5 --data DIR`.
     """
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
 
     plugins.discover(*plugin)
     splits = _parts(name, str(data or ""))
@@ -101,7 +102,7 @@ def check(
 
 def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> Findings:
     """Look at every split under a progress bar."""
-    from harness import console
+    from harness.cli import console
     from harness.data import check as checking
 
     findings = Findings()
@@ -121,7 +122,7 @@ def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> 
 
 def _show(title: str, findings: Findings) -> None:
     """Print the table of the splits, a column each, or a row each where there are many; then the remarks."""
-    from harness import console
+    from harness.cli import console
     from harness.report.table import Table
 
     if columns := findings.columns:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.base.errors import HarnessError
 from harness.cli.options import precisions, usable_device
 from harness.cli.weights import fetch
-from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.evaluation.request import Request
     from harness.plugins import Combined, Configured, Registry
-    from harness.request import Request
 
 Texts = Mapping[str, Sequence[str]]
 """Texts of the options that name methods, by kind of plugin."""
@@ -69,7 +69,7 @@ def check_options(suites: Sequence[Configured], texts: Texts) -> None:
 def check_networks(models: Sequence[str], denoiser: str | None) -> None:
     """Raise HarnessError for names of models and of a diffusion model that do not exist, and fetch published ones."""
     from harness import plugins
-    from harness.weights import check_name
+    from harness.models.lookup import check_name
 
     for model in models:
         check_name(model, plugins.model)
@@ -81,7 +81,7 @@ def check_networks(models: Sequence[str], denoiser: str | None) -> None:
 def _request(suite: Configured, given: Mapping[str, Any], texts: Texts, common: Mapping[str, Any]) -> Request:
     """The request for one suite: what the options give, and the suite's defaults for all else."""
     from harness import plugins
-    from harness.request import Request
+    from harness.evaluation.request import Request
     from harness.types import RunSpec
 
     bench = suite.plugin
@@ -105,7 +105,8 @@ def _request(suite: Configured, given: Mapping[str, Any], texts: Texts, common: 
 
 def _without_denoiser(suite: Configured, methods: list[Configured]) -> list[Configured]:
     """A suite's usual methods, but for those whose diffusion model is not here; HarnessError if none is left."""
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
 
     denoiser = suite.plugin.denoiser
     published = plugins.denoiser[denoiser].facts.get("published") if denoiser else None
@@ -133,7 +134,8 @@ def _undiffused(axis: Registry | Combined) -> str:
 
 def _usual_models(suite: Configured) -> list[str]:
     """The models that a suite takes where none is named: those of its data set whose weights are here."""
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
 
     name, dataset = suite.text, suite.plugin.dataset
     usual = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.types import Dataset

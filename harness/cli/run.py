@@ -17,9 +17,9 @@ from harness.cli.weights import give
 from harness.types.spec import HOW_MUCH, WHAT, RunSpec
 
 if TYPE_CHECKING:
-    from harness.claims import Claims
-    from harness.evaluate import Tick
-    from harness.job import Job
+    from harness.evaluation.job import Job
+    from harness.evaluation.launch.claims import Claims
+    from harness.evaluation.loop import Progress
     from harness.report.table import Table
     from harness.types import Weights
 
@@ -141,9 +141,10 @@ def run(
     Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
     `harness run --plugin mine.py --model mine`.
     """
-    from harness import console, plugins
-    from harness.claims import Shard
-    from harness.prepare import prepare
+    from harness import plugins
+    from harness.cli import console
+    from harness.evaluation.launch.claims import Shard
+    from harness.evaluation.prepare import prepare
 
     plugins.discover(*execution.plugin)
     give(execution.weights)
@@ -161,12 +162,13 @@ def run(
 
 def _evaluate(jobs: Sequence[Job], claims: Claims, execution: Execution) -> list[Path]:
     """Run every job under a progress bar; the records that are complete."""
-    from harness import console, evaluate
+    from harness.cli import console
+    from harness.evaluation import loop
 
     records: list[Path] = []
     with console.progress() as bar:
         for job in jobs:
-            records += evaluate.run(
+            records += loop.run(
                 job,
                 batch_size=execution.batch_size,
                 claims=claims,
@@ -177,13 +179,13 @@ def _evaluate(jobs: Sequence[Job], claims: Claims, execution: Execution) -> list
     return records
 
 
-def _reporter(bar: Any, job: Job) -> Callable[[Tick], None]:
+def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:
     """The function that shows a job's progress: a line of the bar per step of its preparation, and one for the rest."""
-    from harness import record
+    from harness.evaluation.records import record
 
     lines: dict[str, Any] = {}
 
-    def report(tick: Tick) -> None:
+    def report(tick: Progress) -> None:
         if tick.stage not in lines:
             lines[tick.stage] = bar.begin(tick.stage or record.benchmark(job.spec.suite), tick.total)
         bar.update(lines[tick.stage], completed=tick.done, computed=tick.computed, info=_info(tick))
@@ -191,7 +193,7 @@ def _reporter(bar: Any, job: Job) -> Callable[[Tick], None]:
     return report
 
 
-def _info(tick: Tick) -> str:
+def _info(tick: Progress) -> str:
     """The condition under evaluation, and at the end the share of the time that went into waiting for data."""
     if tick.stage or tick.done < tick.total:
         return tick.condition
@@ -200,7 +202,7 @@ def _info(tick: Tick) -> str:
 
 def _say_unusual(models: dict[str, Weights]) -> None:
     """Print a line for each published model whose weights are not the published ones."""
-    from harness import console
+    from harness.cli import console
 
     for name, weights in models.items():
         if weights.details.get("as_published") == "no":
@@ -213,7 +215,7 @@ def _say_unusual(models: dict[str, Weights]) -> None:
 
 def _say_subsets(jobs: Sequence[Job], remedy: str) -> None:
     """Print the strides of jobs that take no whole test set, and the option that would."""
-    from harness import console
+    from harness.cli import console
 
     for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
         console.err.print(
@@ -223,7 +225,7 @@ def _say_subsets(jobs: Sequence[Job], remedy: str) -> None:
 
 def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: Execution) -> None:
     """Print the leaderboards of the records, and what there is to do next."""
-    from harness import console
+    from harness.cli import console
     from harness.report import leaderboard
 
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
@@ -239,7 +241,7 @@ def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: Execution) 
 def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
     """The table of a dry run: a column per job."""
     from harness import plugins
-    from harness.estimate import estimate
+    from harness.evaluation.estimate import estimate
     from harness.report.table import Table
 
     estimates = [estimate(job, claims) for job in jobs]

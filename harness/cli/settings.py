@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 
 import typer
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 
 Spec = TypeVar("Spec")
 

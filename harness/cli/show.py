@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.base.errors import HarnessError
 from harness.cli.options import RESULTS, Plugin
-from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.record import RunRecord
+    from harness.evaluation.records.record import RunRecord
     from harness.report.table import Table
 
 
@@ -40,12 +40,14 @@ def list_plugins(
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List what is there: models, test-time methods, smoothers, detectors, suites and what they are made of."""
-    from harness import console, plugin_cache, plugins
+    from harness import plugins
+    from harness.cli import console
+    from harness.plugins import cache
     from harness.report.table import Table
 
     if plugin:
         plugins.discover(*plugin)
-    rows = (_catalogue() if plugin else plugin_cache.remembered("catalogue", _catalogue))["rows"]
+    rows = (_catalogue() if plugin else cache.remembered("catalogue", _catalogue))["rows"]
     for name in Kind:
         if kind in (None, name):
             recipes = name is Kind.recipes
@@ -89,7 +91,8 @@ def compare(
 
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
     from harness.report import leaderboard, selection
 
     if plugin or (suite and ":" in suite):
@@ -106,10 +109,11 @@ def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
     """The suite's table of b against a; remembered for suites of the project, together with both records' files."""
     from importlib.metadata import version
 
-    from harness import plugin_cache, plugins
+    from harness import plugins
+    from harness.plugins import cache
     from harness.report.table import Table
 
-    modules = {} if plugin else plugin_cache.remembered("catalogue", _catalogue)["modules"]
+    modules = {} if plugin else cache.remembered("catalogue", _catalogue)["modules"]
     name = a.suite.partition(":")[0]
     if name not in modules:
         plugins.discover()
@@ -124,12 +128,12 @@ def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
         return asdict(plugins.suite.configure(a.suite)[1].compare(a, b))
 
     libraries = [f"{package} {version(package)}" for package in ("numpy", "scipy", "statsmodels")]
-    return Table(**plugin_cache.remembered("compare", computed, *_files_of(a), *_files_of(b), *libraries))
+    return Table(**cache.remembered("compare", computed, *_files_of(a), *_files_of(b), *libraries))
 
 
 def _files_of(record: RunRecord) -> list[str]:
     """Name and SHA-256 of a record's file and of its sample table; a missing table is an error of the comparison."""
-    from harness.files import file_sha256
+    from harness.base.files import file_sha256
 
     assert record.path is not None
     files = [record.path, record.path.with_name(record.samples["file"])]
@@ -153,7 +157,8 @@ def leaderboard(
 
     Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
     """
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
     from harness.report import leaderboard as boards
     from harness.report.paper_tables import paper_tables
 
@@ -189,8 +194,8 @@ def leaderboard(
 
 def _write(records: list[RunRecord], results: Path) -> None:
     """Write the leaderboard file from the shipped ones of the records."""
-    from harness import console
-    from harness.files import writing
+    from harness.base.files import writing
+    from harness.cli import console
     from harness.report import leaderboard as boards
 
     shipped = [r for r in records if r.path and not boards.is_local(r.path, results)]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.base.errors import Absent, HarnessError
 from harness.cli.options import Device, Files, Plugin, usable_device
 from harness.cli.settings import Settings, with_settings
 from harness.cli.weights import fetch, give
-from harness.errors import Absent, HarnessError
 from harness.train.spec import TASK, TrainSpec, flag
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _specification(subject: Subject, recipe: Recipe | None, given: Mapping[str, 
 
 def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
     """Train under a progress bar, and print how good the result is and what it is for."""
-    from harness import console
+    from harness.cli import console
     from harness.train import run as training
     from harness.train.kinds import kind_of
 
@@ -156,7 +156,7 @@ def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
 
 def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Callable[[Progress], None]:
     """The function that shows a training's progress: its command at the first step, then losses and shares of time."""
-    from harness import console
+    from harness.cli import console
 
     def report(step: Progress) -> None:
         if not bar.tasks:
@@ -179,8 +179,8 @@ def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Cal
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     """Print the settings, the steps and the time of a training, as far as its data and weights are here."""
-    from harness import console
-    from harness.networks import check_compiler
+    from harness.cli import console
+    from harness.models.tiles import check_compiler
     from harness.report.table import Table
     from harness.train import build, estimate
     from harness.train.engine.parallel import World

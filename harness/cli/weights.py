@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.base.errors import HarnessError
 from harness.cli.options import Files, Plugin
-from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.diffusion.denoiser import Denoiser
-    from harness.sources import Source
+    from harness.models.locate import PublishedWeights
     from harness.types import Weights
 
 app = typer.Typer(help="Manage published weights.", no_args_is_help=True)
@@ -25,13 +25,15 @@ def list_weights(
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List the published weights: those that are here, and for the others what to put where."""
-    from harness import console, plugins, sources
+    from harness import plugins
+    from harness.cli import console
+    from harness.models import locate
     from harness.report.table import Table
 
     plugins.discover(*plugin)
     give(weights)
     published = _published().values()
-    caption = f"Files go into {sources.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
+    caption = f"Files go into {locate.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
     header = ["name", "file", "state", "licence"]
     console.show(Table("Published weights", header, [_row(source) for source in published], caption, multiline=True))
     for line in _addresses(source for source in published if not source.find()):
@@ -44,7 +46,8 @@ def download(
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Fetch published weights into the folder of weights, check them where a hash is known, and resume if cut off."""
-    from harness import console, plugins
+    from harness import plugins
+    from harness.cli import console
 
     plugins.discover(*plugin)
     for source in map(_source, names):
@@ -73,66 +76,73 @@ def convert(
     DA_diffaug.ckpt --out da.safetensors`, and for your own ADM checkpoint `harness weights convert mine.pt`, with its
     flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
-    from harness import adm, console, plugins, sources, zoo
-    from harness.files import check_regular
-    from harness.weights import ENDINGS, find_classifier, find_denoiser
+    from harness import plugins
+    from harness.base.files import check_regular
+    from harness.cli import console
+    from harness.diffusion import adm_checkpoint
+    from harness.diffusion.lookup import find_denoiser
+    from harness.models import locate, manifest
+    from harness.models.lookup import ENDINGS, find_classifier
 
     plugins.discover(*plugin)
     give(weights)
-    file = next((path for path in (Path(what), sources.folder() / what) if sources.chosen(path)[0].is_file()), None)
+    file = next((path for path in (Path(what), locate.folder() / what) if locate.chosen(path)[0].is_file()), None)
     if own := None if name else _own(what, file):
         denoiser, info = own
-        out = out or sources.folder() / f"{Path(info.source).stem}.safetensors"
-        console.out.print(f"{info.source}: {out}, SHA-256 {adm.write(denoiser, info, out)}", markup=False)
+        out = out or locate.folder() / f"{Path(info.source).stem}.safetensors"
+        console.out.print(f"{info.source}: {out}, SHA-256 {adm_checkpoint.write(denoiser, info, out)}", markup=False)
         return
     if file:
         name = name or _named(file)
         give([f"{name}={file}"])
-    elif (path := sources.chosen(Path(what))[0]).suffix in ENDINGS:
+    elif (path := locate.chosen(Path(what))[0]).suffix in ENDINGS:
         if path.exists():
             check_regular(path)
-        raise HarnessError(f"{what}: there is no such file, here or in {sources.folder().absolute()}.")
+        raise HarnessError(f"{what}: there is no such file, here or in {locate.folder().absolute()}.")
     else:
         name = what
         fetch([name])
-    out = out or sources.folder() / f"{name}.safetensors"
+    out = out or locate.folder() / f"{name}.safetensors"
     if name in plugins.denoiser:
         denoiser, info = find_denoiser(name)
-        sha256 = adm.write(denoiser, info, out)
+        sha256 = adm_checkpoint.write(denoiser, info, out)
     else:
         network, info = find_classifier(name)
-        sha256 = zoo.convert(network, info, out)
+        sha256 = manifest.convert(network, info, out)
     console.out.print(f"{name}, from {info.source}: {out}, SHA-256 {sha256}", markup=False)
 
 
 def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
     """The user's own diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
-    from harness import adm, plugins
-    from harness.diffusion.flags import flags_beside
-    from harness.sources import chosen
-    from harness.weights import PICKLED, find_denoiser
+    from harness import plugins
+    from harness.diffusion import adm_checkpoint
+    from harness.diffusion.adm_flags import flags_beside
+    from harness.diffusion.lookup import find_denoiser
+    from harness.models.locate import chosen
+    from harness.models.lookup import PICKLED
 
     if file:
         path, _ = chosen(file)
         flagged = path.suffix in PICKLED and path.with_suffix(".json").is_file()
         own = flagged and not _publishers(path.name)
-        return adm.load(file, flags_beside(path)) if own else None
+        return adm_checkpoint.load(file, flags_beside(path)) if own else None
     return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
 def give(texts: Sequence[str]) -> None:
     """Accept the files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
-    from harness import plugins, sources
+    from harness import plugins
+    from harness.models import locate
 
     families = {*plugins.model.families, *plugins.denoiser.families}
-    for name in sources.give(texts):
+    for name in locate.give(texts):
         if f"{name.partition('/')[0]}/NAME" not in families:
             _source(name)
 
 
 def fetch(names: Iterable[str]) -> None:
     """Download those published weights among the named models that are not here and have an address."""
-    from harness import download
+    from harness.models import download
 
     for name in names:
         source = _published().get(name)
@@ -140,13 +150,14 @@ def fetch(names: Iterable[str]) -> None:
             _fetch(source)
 
 
-def _fetch(source: Source) -> Path:
-    from harness import console, download, sources
+def _fetch(source: PublishedWeights) -> Path:
+    from harness.cli import console
+    from harness.models import download, locate
 
     problems = []
     addresses = [(published, url) for published in source.files for url in published.urls]
     for file, url in addresses:
-        path = sources.folder() / file.name
+        path = locate.folder() / file.name
         try:
             with console.downloading(file.name) as report:
                 download.download(url, path, sha256=file.digits, size=file.size, report=report)
@@ -156,7 +167,7 @@ def _fetch(source: Source) -> Path:
     raise HarnessError(" ".join([source.missing, *problems]))
 
 
-def _published() -> dict[str, Source]:
+def _published() -> dict[str, PublishedWeights]:
     """All published weights, by the name of their model or denoiser."""
     from harness import plugins
 
@@ -164,7 +175,7 @@ def _published() -> dict[str, Source]:
     return {entry.name: entry.facts["published"] for entry in entries if "published" in entry.facts}
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> PublishedWeights:
     from harness.plugins import suggest
 
     if name not in _published():
@@ -179,7 +190,7 @@ def _publishers(name: str) -> list[str]:
 
 def _named(file: Path) -> str:
     """The model whose weights a file holds, by its published name; raises HarnessError for an ambiguous one."""
-    from harness.sources import chosen
+    from harness.models.locate import chosen
 
     file, _ = chosen(file)
     models = _publishers(file.name)
@@ -191,7 +202,7 @@ def _named(file: Path) -> str:
     return models[0]
 
 
-def _row(source: Source) -> list[str]:
+def _row(source: PublishedWeights) -> list[str]:
     path = source.find()
     try:
         state = f"{path}\n{_state(source, path)}" if path else "missing"
@@ -200,7 +211,7 @@ def _row(source: Source) -> list[str]:
     return [source.name, "\n".join(file.name for file in source.files), state, source.licence]
 
 
-def _addresses(missing: Iterable[Source]) -> Iterator[str]:
+def _addresses(missing: Iterable[PublishedWeights]) -> Iterator[str]:
     """Addresses of missing weights: a line for each file with an address, and for each page."""
     by_hand: dict[str, list[str]] = {}
     for source in missing:
@@ -211,11 +222,11 @@ def _addresses(missing: Iterable[Source]) -> Iterator[str]:
     yield from (f"By hand, from {page}: {', '.join(files)}" for page, files in by_hand.items())
 
 
-def _state(source: Source, path: Path) -> str:
+def _state(source: PublishedWeights, path: Path) -> str:
     """The state of a file that is here. Raises HarnessError for a file of another kind than its name says."""
-    from harness import formats
-    from harness.sources import chosen
-    from harness.weights import is_checkpoint
+    from harness.models.checkpoint import is_checkpoint
+    from harness.models.files import formats
+    from harness.models.locate import chosen
 
     file, _ = chosen(path)
     if not file.is_dir():

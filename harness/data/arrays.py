@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness import corruptions
+from harness.data import corruptions
 from harness.data.classes import UNTOLD, Naming, names_of, naming_of
 from harness.data.pictures import fit
 from harness.types import Batch, Dataset, Geometry

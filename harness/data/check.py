@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.decoding import one_at_a_time
-from harness.data.feed import ordered
 from harness.data.pictures import StoredPictures, check_size
+from harness.data.readahead import ordered
 from harness.types import BadImage, Pictures
 
 PIECE = 32

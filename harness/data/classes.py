@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.types import Dataset, HarnessError
 
 if TYPE_CHECKING:
-    from harness.data.pictures import Source
+    from harness.data.pictures import EncodedImages
 
 SAME = 0.98
 """Share of positions at which two lists of names must agree to be the same list; a few synonyms always differ."""
@@ -107,7 +107,7 @@ def places(own: Sequence[str], wanted: Sequence[str]) -> Places | None:
 
 
 def labelled(
-    source: Source,
+    source: EncodedImages,
     name: str,
     classes: Sequence[str] | None,
     aliases: Sequence[str] = (),
@@ -144,7 +144,7 @@ def labelled(
     return Labelled(torch.tensor(found.there)[found_in], wanted, Naming(own, order, note))
 
 
-def _listed(source: Source, targets: Tensor) -> tuple[tuple[str, ...], Tensor]:
+def _listed(source: EncodedImages, targets: Tensor) -> tuple[tuple[str, ...], Tensor]:
     """What the files call their classes, and positions (N,) in that; of numbers those that occur."""
     if source.names is None:
         _check_range(source, targets, LARGEST)
@@ -161,7 +161,7 @@ def _count(names: Sequence[str]) -> int:
 
 
 def _beside_numbers(
-    source: Source, targets: Tensor, own: tuple[str, ...], beside: Sequence[str], split: str
+    source: EncodedImages, targets: Tensor, own: tuple[str, ...], beside: Sequence[str], split: str
 ) -> Labelled:
     """Labels of a split that names its classes, beside a training split that only numbers them."""
     _check_different(source, own)
@@ -181,7 +181,7 @@ def _by_position(own: Sequence[str], wanted: Sequence[str], whose: str) -> str:
     return f"The classes of {whose} are only numbered: names were taken by position, in the order {shortened(own)}."
 
 
-def _disagreement(source: Source, own: Sequence[str], wanted: Sequence[str], whose: str, split: str) -> str:
+def _disagreement(source: EncodedImages, own: Sequence[str], wanted: Sequence[str], whose: str, split: str) -> str:
     strange = [name for name in own if name not in set(wanted)]
     here = f" in the split {split!r}" if split else ""
     return (
@@ -190,13 +190,13 @@ def _disagreement(source: Source, own: Sequence[str], wanted: Sequence[str], who
     )
 
 
-def _check_different(source: Source, names: Sequence[str]) -> None:
+def _check_different(source: EncodedImages, names: Sequence[str]) -> None:
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise HarnessError(f"{source.root}: {count} classes are called {name!r}. Give each a name of its own.")
 
 
-def _check_range(source: Source, targets: Tensor, count: int) -> None:
+def _check_range(source: EncodedImages, targets: Tensor, count: int) -> None:
     wrong = ((targets < 0) | (targets >= count)).nonzero()
     if len(wrong):
         first = int(wrong[0])

@@ -16,8 +16,9 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from harness.base.files import check_regular
+from harness.base.signatures import STARTED, sniff
 from harness.data.headers import check_headers
-from harness.files import STARTED, check_regular, sniff
 from harness.types import BadImage, HarnessError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")

@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from harness.base.parsing import parse_json
 from harness.data import kept
-from harness.data.pictures import Source
-from harness.files import parse_json
+from harness.data.pictures import EncodedImages
 from harness.types import BadImage
 
 DIGITS = 20
@@ -41,7 +41,7 @@ class ByContent:
     places: (N,) int64, where each image stands in `source`.
     """
 
-    source: Source
+    source: EncodedImages
     ids: Sequence[str]
     places: np.ndarray
 
@@ -76,7 +76,7 @@ class ByContent:
         return ()
 
 
-def by_content(source: Source) -> ByContent:
+def by_content(source: EncodedImages) -> ByContent:
     """A source whose ids are the first digits of the SHA-256 of the images' bytes; equal images are numbered.
 
     Equal images stand in the order of their labels. Hashes are kept in the user's cache folder by path, size and time.
@@ -94,7 +94,7 @@ def by_content(source: Source) -> ByContent:
     return ByContent(source, tuple(ids), np.array(places, dtype=np.int64))
 
 
-def _digests(source: Source) -> list[str | None]:
+def _digests(source: EncodedImages) -> list[str | None]:
     """Of every image, in the order of the source."""
     mark = f"ids 1 {os.path.abspath(source.root)}"
     before = _remembered(mark)
@@ -135,7 +135,7 @@ def _stamp(path: Path) -> list[int]:
     return [state.st_size, state.st_mtime_ns]
 
 
-def _read(source: Source, start: int, count: int) -> Iterator[str | None]:
+def _read(source: EncodedImages, start: int, count: int) -> Iterator[str | None]:
     for index in range(start, start + count):
         try:
             with source.open(index) as file:

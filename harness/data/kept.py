@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from harness.files import cache_folder, read_limited, writing
+from harness.base.files import cache_folder, read_limited, writing
 from harness.types import HarnessError
 
 LARGEST = 2**29

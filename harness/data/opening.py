@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import plugins
+from harness.base.errors import missing
 from harness.data.classes import labelled, numbers
 from harness.data.contents import images, is_picture
 from harness.data.identity import by_content
 from harness.data.layouts.folders import class_folders, open_folders
 from harness.data.layouts.parquet import open_parquet
 from harness.data.layouts.tars import open_tars
-from harness.data.pictures import SAMPLED, Source, StoredPictures
-from harness.errors import missing
+from harness.data.pictures import SAMPLED, EncodedImages, StoredPictures
 from harness.types import Absent, Dataset, Geometry, HarnessError
 
 SPELLINGS = {"val": ("val", "validation", "valid")}
@@ -103,7 +103,7 @@ def open_copy(
     return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming)
 
 
-def _source(root: Path, split: str) -> Source:
+def _source(root: Path, split: str) -> EncodedImages:
     found = list(_candidates(root, SPELLINGS.get(split, (split,))))
     if not found:
         raise missing(

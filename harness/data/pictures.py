@@ -23,7 +23,7 @@ SAMPLED = 50_000
 """Files whose sizes identify a data set, spread over it: all of a validation set, every 25th of ImageNet's training."""
 
 
-class Source(Protocol):
+class EncodedImages(Protocol):
     """Encoded images in a fixed order, as they lie on disk; it knows nothing of a benchmark's classes or geometry.
 
     root: for messages. ids: N different names.
@@ -69,7 +69,7 @@ class StoredPictures:
     """
 
     name: str
-    source: Source
+    source: EncodedImages
     labels: Tensor
     classes: tuple[str, ...]
     geometry: Geometry

@@ -15,11 +15,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness import bounded
+from harness.diffusion.adm_flags import GROUPS
+from harness.diffusion.adm_flags import AdmFlags as AdmFlags
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.flags import GROUPS
-from harness.diffusion.flags import AdmFlags as AdmFlags
-from harness.published import read_state
+from harness.models.files import bounded
+from harness.models.files.state_dict import read_state
 from harness.types import HarnessError
 
 # Their modules and ours: outside all blocks, then within a block of each kind.

@@ -14,10 +14,12 @@ import numpy as np
 from safetensors import safe_open
 from torch import nn
 
-from harness import bounded, formats
+from harness.base.files import read_limited
+from harness.base.parsing import parse_json
+from harness.base.signatures import sniff
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import Schedule, check_steps, cosine
-from harness.files import parse_json, read_limited, sniff
+from harness.models.files import bounded, formats
 from harness.types import HarnessError
 
 CONFIG, TENSORS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"

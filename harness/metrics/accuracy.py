@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.base.noise import generator
 from harness.metrics import intervals
 from harness.metrics.intervals import TAIL, Bools, Floats, Interval, Undefined
-from harness.noise import generator
 from harness.types import HarnessError, Metric
 
 REPLICATES = 5_000

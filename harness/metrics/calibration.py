@@ -11,10 +11,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.base.noise import generator
 from harness.metrics import intervals
 from harness.metrics.accuracy import mean_value
 from harness.metrics.intervals import TAIL, Bools, Floats, Interval, Undefined
-from harness.noise import generator
 from harness.types import Metric
 
 BINS = 15

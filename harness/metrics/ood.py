@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from harness.base.noise import generator
 from harness.metrics.delong import EXTRA, Components, Names, Ranked, rank, rank_all
 from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined
-from harness.noise import generator
 from harness.types import HarnessError, Metric
 
 Groups = Mapping[str, Mapping[str, ArrayLike]]

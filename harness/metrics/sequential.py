@@ -27,7 +27,7 @@ Pi is a Beta distribution around the share of votes among the *selection* draws,
 draws, cut to (p_j, 1], with a tenth of a uniform one for the case that selection was misleading. So the evidence is a
 function of the counts (n, k) and (n0, k0). What has been claimed is the only state: one small number per image.
 
-`benchmarks/sequential.py` measures errors, draws and accuracy.
+`studies/sequential.py` measures errors, draws and accuracy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ costs nothing; with N = 1,000 one more can cost two points of certified accuracy
 FUTILITY = 0.03
 """Predictive probability of reaching the next radius below which an image stops. At 0.05 images take 4 to 6 % fewer
 draws and the largest loss of certified accuracy rises from 0.32 to 0.46 points (sigma 0.5, radii 0.25 to 1, of
-`benchmarks/sequential.py`; where p = 1 neither changes)."""
+`studies/sequential.py`; where p = 1 neither changes)."""
 
 PRIOR = (0.5, 0.25)
 """Added to the selection's successes and failures to make Pi; the small second number leaves enough weight near

@@ -6,7 +6,7 @@ installed package that declares the entry point group ``harness.plugins``, or in
 Importing this package imports no torch.
 """
 
-from harness.errors import suggest as suggest
+from harness.base.errors import suggest as suggest
 from harness.plugins.combined import Combination as Combination
 from harness.plugins.combined import Combined as Combined
 from harness.plugins.configured import Configured as Configured

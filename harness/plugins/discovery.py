@@ -19,8 +19,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import HarnessError
-from harness.files import read_limited
+from harness.base.errors import HarnessError
+from harness.base.files import read_limited
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from harness.errors import HarnessError, suggest
+from harness.base.errors import HarnessError, suggest
 from harness.plugins.configured import Configured, Tuned
 from harness.plugins.discovery import Origin, loading
 from harness.plugins.settings import TUNE, changed, parse, spell

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from math import isfinite
 from typing import Any, get_args
 
-from harness.errors import HarnessError, suggest
+from harness.base.errors import HarnessError, suggest
 
 TUNE = "tune"
 """The value of a setting that is to be chosen on validation data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import suggest
+from harness.base.errors import suggest
 from harness.plugins.registry import F, Registry
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from harness import plugins, record
-from harness.errors import HarnessError
+from harness import plugins
+from harness.base.errors import HarnessError
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
+from harness.evaluation.records.rows import Rows
 from harness.metrics.intervals import Bools
 from harness.metrics.paired import PairedResult, compare_clustered, compare_condition, holm
-from harness.record import RunRecord
 from harness.report.leaderboard import label
 from harness.report.selection import check_pairable
 from harness.report.table import Table
-from harness.tables import Rows
 from harness.types import Condition
 
 Answers = Mapping[tuple[str, str], bool]

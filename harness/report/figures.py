@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import plugins
-from harness.escape import printable
-from harness.files import writing
-from harness.record import RunRecord
+from harness.base.escape import printable
+from harness.base.files import writing
+from harness.evaluation.records.record import RunRecord
 from harness.report import leaderboard
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness import plugins, record
-from harness.errors import HarnessError, suggest
-from harness.record import Cost, RunRecord
+from harness import plugins
+from harness.base.errors import HarnessError, suggest
+from harness.evaluation.records import record
+from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.table import Table, markdown
 from harness.types import Metric
 

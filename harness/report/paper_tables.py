@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.checked import Reader
-from harness.errors import HarnessError
-from harness.files import parse_json, read_limited
+from harness.base.errors import HarnessError
+from harness.base.files import read_limited
+from harness.base.parsing import parse_json
+from harness.base.validation import Reader
 from harness.report.leaderboard import LeaveOut, raise_error
 from harness.report.table import Table
 

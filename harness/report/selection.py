@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import record
-from harness.errors import HarnessError, suggest
-from harness.record import RunRecord
+from harness.base.errors import HarnessError, suggest
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
 from harness.report.leaderboard import is_of, label, plain, title
 
 

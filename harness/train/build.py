@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from harness import plugins
-from harness.matching import header_classes
+from harness.models.matching import header_classes
 from harness.train.augment.augmix import AugMix, AugMixViews
 from harness.train.augment.deepaugment import Distorter, configured
 from harness.train.augment.distort_share import DistortShare

@@ -13,7 +13,7 @@ from harness import plugins
 from harness.data import benchmark_classes
 from harness.data.classes import numbers, places
 from harness.diffusion.denoiser import Denoiser
-from harness.matching import data_classes, disagreement, model_classes
+from harness.models.matching import data_classes, disagreement, model_classes
 from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError, Weights
 

@@ -14,8 +14,8 @@ from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
-from harness import noise
-from harness.networks import autocast, repeatable
+from harness.base import noise
+from harness.models.tiles import autocast, repeatable
 from harness.train.engine import optimize
 from harness.train.engine.log import Log, Stopwatch
 from harness.train.engine.parallel import World

@@ -12,8 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from harness.errors import suggest
-from harness.files import parse_toml, read_limited
+from harness.base.errors import suggest
+from harness.base.files import read_limited
+from harness.base.parsing import parse_toml
 from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from harness import weights
-from harness.files import check_writable, locked, sweep, writing
-from harness.networks import check_compiler
+from harness.base.files import check_writable, locked, sweep, writing
+from harness.models.checkpoint import write_checkpoint
+from harness.models.tiles import check_compiler
 from harness.train.build import build
 from harness.train.classes import named
 from harness.train.engine.parallel import World, world
@@ -67,7 +67,7 @@ def _run(
         trained = train(task, out, replace(mode, world=here, report=report))
     if not here.first:  # the others need not wait for the test images, and would not wait for long
         return {}
-    sha256 = weights.write(out / "model.safetensors", trained.network, header)
+    sha256 = write_checkpoint(out / "model.safetensors", trained.network, header)
     card = {
         "name": spec.name,
         "command": spec.command(files),

@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from math import inf
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 
 
 def default_denoisers() -> list[str]:

@@ -4,9 +4,9 @@ Everything here is small and immutable, and imports nothing beyond the standard 
 alone, so that records and leaderboards load without torch.
 """
 
-from harness.errors import Absent as Absent
-from harness.errors import BadImage as BadImage
-from harness.errors import HarnessError as HarnessError
+from harness.base.errors import Absent as Absent
+from harness.base.errors import BadImage as BadImage
+from harness.base.errors import HarnessError as HarnessError
 from harness.types.data import Batch as Batch
 from harness.types.data import Columns as Columns
 from harness.types.data import Condition as Condition
@@ -33,10 +33,10 @@ from harness.types.methods import SuiteViews as SuiteViews
 from harness.types.methods import Views as Views
 from harness.types.spec import RunSpec as RunSpec
 from harness.types.spec import dtype_of as dtype_of
+from harness.types.suites import BatchTask as BatchTask
+from harness.types.suites import Calls as Calls
 from harness.types.suites import Observation as Observation
 from harness.types.suites import Pair as Pair
-from harness.types.suites import Scene as Scene
 from harness.types.suites import Stage as Stage
 from harness.types.suites import Suite as Suite
-from harness.types.suites import Tally as Tally
 from harness.types.weights import Weights as Weights

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ class FeatureClassifier(Protocol):
 
 
 class GradientClassifier(Protocol):
-    """A classifier under attack: a network, or a test-time method around one (see `harness.gradients`).
+    """A classifier under attack: a network, or a test-time method around one (see `harness.evaluation.views.gradients`).
 
     Images are (B, 3, H, W) in [0, 1] on the CPU; results are float32 on the CPU.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class RunSpec:
     every: take every k-th test sample; 1 is the whole test set.
     limit: take at most this many samples per condition; 0 is no limit.
     dtype, denoiser_dtype: arithmetic of the classifiers and of the denoiser: float32, bfloat16 or float16.
-    tile: rows per network call, whatever the batch; see `harness.networks`.
+    tile: rows per network call, whatever the batch; see `harness.models.tiles`.
     compile: the networks went through torch.compile, which changes roundings.
     gradient_tile: rows per gradient of an attack, whatever the batch; no suite without attacks depends on it.
     """

@@ -40,7 +40,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Tally:
+class Calls:
     """Network calls per image.
 
     times: diffusion times of the one-step denoisings that the denoiser must know.
@@ -65,7 +65,7 @@ class Tally:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class BatchTask:
     """A batch under one condition, and the pairs that it is shown to.
 
     labels: (B,) int64, -1 for images that are of no class.
@@ -131,7 +131,7 @@ class Suite(Protocol):
     def open(self, condition: Condition, seed: int) -> Dataset:
         """The images of one condition; `seed` is for conditions that are drawn."""
 
-    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Tally:
+    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Calls:
         """Network calls of these procedures per image, with everything shared that a run shares.
 
         image: (1, 3, H, W) in [0, 1] of the data; classes: their number.
@@ -152,7 +152,7 @@ class Suite(Protocol):
         look: views of a batch under the run's denoiser and seed. cache: folder for results that later runs reuse.
         """
 
-    def observe(self, scene: Scene) -> Iterator[Observation]:
+    def observe(self, scene: BatchTask) -> Iterator[Observation]:
         """Evaluate one batch under one condition. Yields partial results, the last one complete.
 
         A suite that takes long per image yields often: each observation moves the progress bar, and now and then the

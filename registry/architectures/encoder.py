@@ -2,7 +2,7 @@
 
 An architecture of kind "time-conditioned" maps (x_t, times) to logits. It is built with the number of classes and of
 input channels: three for x_t alone, six where the one-step denoised image is concatenated
-(see `harness.classifier.TimeConditionedClassifier`).
+(see `harness.models.classifier.TimeConditionedClassifier`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from harness import noise
+from harness.base import noise
 from harness.plugins import augmentation
 from harness.train.step import BatchTransform, Step
 

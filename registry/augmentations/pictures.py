@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import noise
+from harness.base import noise
 from harness.plugins import augmentation
 from harness.train.step import Step
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from harness import noise
+from harness.base import noise
 from harness.data import ArrayDataset
 from harness.plugins import dataset
 from harness.registry.datasets.digits import SIDE, digits, render

@@ -12,25 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from harness import plugins
-from harness.adm import load
+from harness.diffusion.adm_checkpoint import load
+from harness.diffusion.adm_flags import AdmFlags, flags_of
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.flags import AdmFlags, flags_of
+from harness.models.locate import File, PublishedWeights, chosen
 from harness.plugins import denoiser
-from harness.sources import File, Source, chosen
 from harness.types import HarnessError, Weights
 
 OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
 
 
-def source(name: str, about: str, folder: str, file: str, page: str, sha256: str = "", size: int = 0) -> Source:
+def source(
+    name: str, about: str, folder: str, file: str, page: str, sha256: str = "", size: int = 0
+) -> PublishedWeights:
     """Where OpenAI publishes a model."""
     files = [File(file, (f"{OPENAI}/{folder}/{file}",), sha256, size)]
-    return Source(name=name, about=about, files=files, page=page, licence="MIT", format="ADM, a state dict")
+    return PublishedWeights(name=name, about=about, files=files, page=page, licence="MIT", format="ADM, a state dict")
 
 
 def published(name: str, flags: AdmFlags) -> tuple[Denoiser, Weights]:
     """The checkpoint of a registered name."""
-    where: Source = plugins.denoiser[name].facts["published"]
+    where: PublishedWeights = plugins.denoiser[name].facts["published"]
     path = where.locate()
     if path.suffix != ".safetensors":
         flags_of(chosen(path)[0], asdict(flags))  # which refuses what a file beside it says otherwise

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness import weights
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.hub import CONFIG, SCHEDULER, TENSORS
+from harness.diffusion.lookup import load_denoiser
 from harness.plugins import denoiser
 from harness.types import Absent, HarnessError, Weights
 
@@ -31,7 +31,7 @@ def hub(name: str) -> Callable[[], tuple[Denoiser, Weights]]:
                 f"--denoiser hf/{name} is not in the hub's cache and could not be fetched ({said}). "
                 "Where there is no network, give the path of a folder that was downloaded elsewhere."
             ) from error
-        loaded, info = weights.denoiser(Path(folder))
+        loaded, info = load_denoiser(Path(folder))
         return loaded, replace(info, name=repository, source=f"hf/{repository}@{Path(folder).name}")
 
     return build

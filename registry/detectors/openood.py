@@ -15,7 +15,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from harness.features import Loader, linear_head
+from harness.evaluation.features import Loader, linear_head
 from harness.plugins import detector, suggest
 from harness.types import Bank, Dataset, HarnessError, Response
 

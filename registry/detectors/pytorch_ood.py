@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.features import Loader, linear_head
+from harness.evaluation.features import Loader, linear_head
 from harness.plugins import detector, suggest
 from harness.types import Bank, HarnessError, Response
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness.features import linear_head
+from harness.evaluation.features import linear_head
 from harness.plugins import detector
 from harness.types import Bank, HarnessError, Response
 

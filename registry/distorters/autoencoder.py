@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import weights
+from harness.models.lookup import bundled, load_autoencoder
 from harness.plugins import distorter
 from harness.train.augment.deepaugment import ACTIVATIONS, CODE, WEIGHTS, AutoencoderDistorter, Option, Rng, pick
 from harness.train.augment.deepaugment.filters import drop_or_sign, filters, minus_gelu
@@ -42,8 +42,8 @@ class Autoencoder(AutoencoderDistorter):
     def load(self) -> tuple[nn.Module, Weights]:
         """The checkpoint, checked."""
         if self.weights:
-            return weights.autoencoder(Path(self.weights))
-        return weights.autoencoder(*weights.bundled("digits-autoencoder"))
+            return load_autoencoder(Path(self.weights))
+        return load_autoencoder(*bundled("digits-autoencoder"))
 
     def check(self, dataset: str) -> None:
         """The bundled one knows the data set that it was trained on, and no other; a file of the user's is trusted."""

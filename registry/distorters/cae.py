@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness import weights
+from harness.models.checkpoint import load_published
 from harness.plugins import distorter
 from harness.train.augment.deepaugment import (
     ACTIVATIONS,
@@ -102,7 +102,7 @@ class Cae(AutoencoderDistorter):
         origin = "Take DeepAugment/CAE_Weights/model_final.state from github.com/hendrycks/imagenet-r."
         if not self.weights:
             raise HarnessError(f"cae has no weights of its own: write cae:weights=FILE. {origin}")
-        return weights.published(Path(self.weights), CompressiveAutoencoder(), "compressive autoencoder", origin)
+        return load_published(Path(self.weights), CompressiveAutoencoder(), "compressive autoencoder", origin)
 
     def options(self) -> Sequence[Option]:
         """The eight that the published program draws from."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness import weights
+from harness.models.checkpoint import load_published
 from harness.plugins import distorter
 from harness.train.augment.deepaugment import ACTIVATIONS, WEIGHTS, Distortion, Option, Rng, TrainedDistorter, on, pick
 from harness.train.augment.deepaugment.activations import ActivationChange, spots
@@ -131,7 +131,7 @@ class EdsrDistorter(TrainedDistorter):
         origin = "Take DeepAugment/EDSR_Weights/edsr_baseline_x4.pt from github.com/hendrycks/imagenet-r."
         if not self.weights:
             raise HarnessError(f"edsr has no weights of its own: write edsr:weights=FILE. {origin}")
-        return weights.published(Path(self.weights), Edsr(), "baseline EDSR network for x4", origin)
+        return load_published(Path(self.weights), Edsr(), "baseline EDSR network for x4", origin)
 
     def perturbed(self, rng: Rng, device: str = "cpu") -> Distortion:
         """Three changes of the weights, one after the other."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import noise
+from harness.base import noise
 from harness.plugins import distorter
 from harness.train.augment.deepaugment import Distorter, Distortion, Rng, pick, uniform
 from harness.types import HarnessError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness.matching import bundled
+from harness.models.matching import load_bundled
 from harness.plugins import model
 from harness.types import Weights
 
@@ -12,4 +12,4 @@ from harness.types import Weights
 @model("cifar10/resnet", dataset="cifar10")
 def resnet() -> tuple[nn.Module, Weights]:
     """ResNet-10, 0.7 M parameters, cross-entropy, 12 epochs."""
-    return bundled("cifar10-resnet")
+    return load_bundled("cifar10-resnet")

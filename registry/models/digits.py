@@ -1,10 +1,10 @@
-"""The bundled classifiers of the digits: the DiffAug paper's ten, compact; `benchmarks/zoo.py` trains them."""
+"""The bundled classifiers of the digits: the DiffAug paper's ten, compact; `studies/ten_classifiers.py` trains them."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from harness.matching import bundled
+from harness.models.matching import load_bundled
 from harness.plugins import model
 from harness.types import Weights
 
@@ -25,7 +25,7 @@ BUNDLED = {
 
 def _register(name: str, words: str) -> None:
     def load() -> tuple[nn.Module, Weights]:
-        return bundled(f"digits-{name}")
+        return load_bundled(f"digits-{name}")
 
     load.__doc__ = words
     model(f"digits/{name}", dataset="digits")(load)

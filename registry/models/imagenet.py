@@ -2,6 +2,6 @@
 
 from importlib import resources
 
-from harness import zoo
+from harness.models import manifest
 
-zoo.register((resources.files(__package__ or "") / "imagenet.toml").read_text())
+manifest.register((resources.files(__package__ or "") / "imagenet.toml").read_text())

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import sources
-from harness.choice import network
-from harness.classifier import Sized
-from harness.download import offline
+from harness.models import locate
+from harness.models.classifier import Sized
+from harness.models.download import offline
+from harness.models.files.choice import network
+from harness.models.files.state_dict import harmless, recorded, unpickled
+from harness.models.fingerprint import fingerprint
 from harness.plugins import model, suggest
-from harness.published import harmless, recorded, unpickled
 from harness.types import Absent, HarnessError, Weights
-from harness.weights import fingerprint
 
 
 def _source(name: str) -> str:
@@ -45,18 +45,18 @@ def robustbench(name: str) -> Callable[[], tuple[nn.Module, Weights]]:
 def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
     full = f"robustbench/{dataset}/{threat}/{name}"
     utils, entry = _entry(dataset, threat, name)
-    path, link = sources.find(full), entry["gdrive_id"]
+    path, link = locate.find(full), entry["gdrive_id"]
     parts = _parts(dataset, threat, name, link) if isinstance(link, list) else []
     remedy = _remedy(full, link, parts)
     if path is not None and (parts or link == ""):
         raise HarnessError(f"{full} cannot be read from {path}. {remedy}")
-    file, chosen_part = sources.chosen(path) if path is not None else (None, "")
+    file, chosen_part = locate.chosen(path) if path is not None else (None, "")
     here = [file] if file is not None else [part for part in parts if part.is_file()]
     if len(here) < max(1, len(parts)) and offline():
         raise Absent(f"No weights of {full} here, and HF_HUB_OFFLINE forbids to fetch them. {remedy}")
     for each in here:  # to say what is wrong with a file; RobustBench's own message advises to trust it
         saved = unpickled(each)
-        if full in sources.given:
+        if full in locate.given:
             saved = network(each, saved, chosen_part)
     try:
         with TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise HarnessError(f"{full} could not be loaded ({type(error).__name__}: {reason}). {remedy}") from error
-    path = path or sources.find(full)
+    path = path or locate.find(full)
     sizes = _sizes(entry, built)
     details = {
         "dataset": dataset,
@@ -85,7 +85,7 @@ def _load(dataset: str, threat: str, name: str) -> tuple[nn.Module, Weights]:
 
 def _parts(dataset: str, threat: str, name: str, links: Sequence[str]) -> list[Path]:
     """The files of an ensemble, where RobustBench looks for them."""
-    folder = sources.folder() / "robustbench" / dataset / threat.removesuffix("_3d")
+    folder = locate.folder() / "robustbench" / dataset / threat.removesuffix("_3d")
     return [folder / f"{name}_m{number}.pt" for number in range(len(links))]
 
 
@@ -97,7 +97,7 @@ def _remedy(full: str, link: Any, parts: Sequence[Path]) -> str:
     if link == "":
         return "RobustBench takes its weights from torchvision and reads no file: it needs a network."
     origin = f" from {where.format(link)}" if link else ""
-    return f"Put its file{origin} to {sources.folder() / full}.pt, or name it with --weights {full}=FILE."
+    return f"Put its file{origin} to {locate.folder() / full}.pt, or name it with --weights {full}=FILE."
 
 
 def _entry(dataset: str, threat: str, name: str) -> tuple[Any, Any]:
@@ -134,7 +134,7 @@ def _entry(dataset: str, threat: str, name: str) -> tuple[Any, Any]:
 def _built(utils: Any, dataset: str, threat: str, name: str, path: Path | None, own_file: bool) -> Any:
     """The network as RobustBench builds and fills it; of pickles only the tensors are read."""
     with TemporaryDirectory() as here, harmless():
-        folder, settings = sources.folder() / "robustbench", {}
+        folder, settings = locate.folder() / "robustbench", {}
         if path is not None and own_file:
             folder = Path(here)
             link = folder / dataset / threat.removesuffix("_3d") / f"{name}.pt"

@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from harness import sources
-from harness.classifier import ImageClassifier
+from harness.models import locate
+from harness.models.classifier import ImageClassifier
+from harness.models.files.state_dict import harmless, read_state, recorded, unwrapped
+from harness.models.fingerprint import fingerprint
 from harness.plugins import model, suggest
-from harness.published import harmless, read_state, recorded, unwrapped
 from harness.types import Absent, HarnessError, Weights
-from harness.weights import fingerprint
 
 ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
 """Names that timm takes to be places."""
@@ -46,7 +46,7 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
                 body, path = timm.create_model(name, pretrained=True), None
             else:
                 body = timm.create_model(name)
-                path = sources.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
+                path = locate.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
                 body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
     except HarnessError:
         raise
@@ -55,7 +55,7 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
         kind = Absent if isinstance(error, OSError) else HarnessError  # what networks and the hub raise
         raise kind(
             f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
-            f"model.safetensors to {sources.folder() / 'timm' / name}.safetensors, or give a file with --weights "
+            f"model.safetensors to {locate.folder() / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."
         ) from error
     network, details = _fitted(body)

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from harness.diffusion.denoiser import Denoiser
+from harness.evaluation.records.record import RunRecord, benchmark
 from harness.metrics import certification
 from harness.metrics.sequential import Sequential
 from harness.plugins import suite
-from harness.record import RunRecord, benchmark
 from harness.report import comparison, figures
 from harness.report.leaderboard import variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.suites.bases.suite import SuiteBase
 from harness.suites.bases.votes import VoteCounts, vote_rounds
-from harness.types import Columns, Condition, Dataset, HarnessError, Metric, Observation, Scene, Smoother, Tally
+from harness.types import BatchTask, Calls, Columns, Condition, Dataset, HarnessError, Metric, Observation, Smoother
 
 LOOK = 100
 """Noise draws of an image in one round: they fill a tile, and between two rounds sampling may stop."""
@@ -100,10 +100,10 @@ class Certification(SuiteBase):
         procedure = "sequential (mixture martingale and a last look)" if self.radii else "fixed N (Clopper-Pearson)"
         return {"certificates": f"{procedure}, standard floating point"}
 
-    def tally(self, procedures: Sequence[Smoother], image: Tensor, classes: int) -> Tally:
+    def tally(self, procedures: Sequence[Smoother], image: Tensor, classes: int) -> Calls:
         """Calls at the full number of draws, an upper limit for sequential certification."""
         draws = self.n0 + self.n
-        return Tally(
+        return Calls(
             denoised=draws * sum(p.votes * p.calls for p in procedures),
             classified=draws * sum(p.votes for p in procedures),
             together=min(LOOK, self.n),
@@ -125,7 +125,7 @@ class Certification(SuiteBase):
                     f"{self.name}: {steps} reverse steps, but sigma={sigma:g} is only {time} steps away."
                 )
 
-    def observe(self, scene: Scene) -> Iterator[Observation]:
+    def observe(self, scene: BatchTask) -> Iterator[Observation]:
         """Count votes under noise, for all images of the batch side by side, until each has its answer.
 
         One pass over the draws: each noisy (and denoised) image is made once, and shown to every classifier that still

@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from harness import corruptions
-from harness.data import Corrupted
+from harness.data import Corrupted, corruptions
 from harness.suites.bases.covariate_shift import CovariateShift
 from harness.types import Condition, Dataset, Geometry, HarnessError
 

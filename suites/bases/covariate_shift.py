@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from harness.evaluation.records.record import RunRecord
 from harness.metrics import calibration
 from harness.metrics.accuracy import accuracy, matrix, mce, mean_accuracy, mean_error
 from harness.metrics.intervals import Undefined
-from harness.networks import finite
-from harness.record import RunRecord
+from harness.models.tiles import finite
 from harness.report import comparison, figures
 from harness.report.table import Table
 from harness.suites.bases.suite import SuiteBase
-from harness.types import Columns, Condition, Dataset, HarnessError, Metric, Pair, Scene
+from harness.types import BatchTask, Columns, Condition, Dataset, HarnessError, Metric, Pair
 
 MEAN, POOLED = "mean", "all"
 """Conditions that stand for all others: their mean over the same images, and the pool of all their images."""
@@ -40,7 +40,7 @@ class CovariateShift(SuiteBase):
         """Error rate per condition of mCE's reference classifier, such as AlexNet for ImageNet-C; None without mCE."""
         return None
 
-    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and that of the true class for every image, by one pair."""
         probabilities = pair.procedure(scene.views, pair.classifier)
         check_probabilities(probabilities, pair, len(scene.labels))

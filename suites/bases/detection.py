@@ -11,32 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.features import FeatureBank
+from harness.evaluation.features import FeatureBank
+from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.response import check_independent
+from harness.evaluation.views.calls import tally
 from harness.metrics import ood
 from harness.metrics.accuracy import accuracy
 from harness.metrics.paired import holm
 from harness.plugins import AXES, Combination
-from harness.record import RunRecord, benchmark
 from harness.report import comparison, figures
 from harness.report.leaderboard import variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
-from harness.response import check_independent
 from harness.suites.bases.fitting import Trial, choose, fit, naming_detector
 from harness.suites.bases.suite import SuiteBase
-from harness.tally import tally
 from harness.types import (
     Batch,
+    BatchTask,
+    Calls,
     Columns,
     Condition,
     Dataset,
     HarnessError,
     Metric,
     Pair,
-    Scene,
     Stage,
     SuiteViews,
-    Tally,
 )
 
 ID, SHIFTED, NEAR, FAR = "id", "csid", "near", "far"
@@ -47,7 +47,7 @@ class Detection(SuiteBase):
     """Base of the suites that ask whether an image is from the classifier's world.
 
     A subclass gives `conditions` (groups as above), `open`, `training` and `validation`. A row of the leaderboard is a
-    detector on the images that a test-time method shows: see `harness.response.score`.
+    detector on the images that a test-time method shows: see `harness.evaluation.response.score`.
     """
 
     axis: ClassVar[str] = "detector"
@@ -64,7 +64,7 @@ class Detection(SuiteBase):
         """Images in and out of distribution for choosing settings: none of them is a test image."""
         raise NotImplementedError
 
-    def tally(self, procedures: Sequence[Combination], image: Tensor, classes: int) -> Tally:
+    def tally(self, procedures: Sequence[Combination], image: Tensor, classes: int) -> Calls:
         """Calls of the test-time methods; the images that detectors learn from are not counted."""
         return tally([p.outer for p in procedures], image, classes)
 
@@ -90,7 +90,7 @@ class Detection(SuiteBase):
         chosen = choose(trials, (inside, outside), look, self.part, report)
         return [replace(pair, procedure=detector) for pair, detector in zip(pairs, chosen, strict=True)]
 
-    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability, the detector's score, and the values of tuned settings."""
         probabilities, scores = pair.procedure(scene.views, pair)
         confidence, prediction = probabilities.max(1)

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.features import FeatureBank
+from harness.evaluation.features import FeatureBank
+from harness.evaluation.response import RecordingClassifier, score
 from harness.metrics import ood
-from harness.networks import TiledClassifier, finite
+from harness.models.tiles import TiledClassifier, finite
 from harness.plugins import AXES, Tuned
-from harness.response import RecordingClassifier, score
 from harness.suites.bases.covariate_shift import check_probabilities
 from harness.types import Batch, Dataset, HarnessError, Method, Pair, Stage, SuiteViews
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from harness.data import open_dataset
-from harness.tally import tally
-from harness.types import Batch, Columns, Condition, Dataset, Observation, Pair, Scene, Stage, SuiteViews, Tally
+from harness.evaluation.views.calls import tally
+from harness.types import Batch, BatchTask, Calls, Columns, Condition, Dataset, Observation, Pair, Stage, SuiteViews
 
 
 class SuiteBase:
@@ -54,7 +54,7 @@ class SuiteBase:
         """Nothing beyond the settings."""
         return {}
 
-    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Tally:
+    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Calls:
         """Network calls of test-time methods, counted by running them on views that only count."""
         return tally(procedures, image, classes)
 
@@ -71,10 +71,10 @@ class SuiteBase:
         """Nothing to learn."""
         return pairs
 
-    def observe(self, scene: Scene) -> Iterator[Observation]:
+    def observe(self, scene: BatchTask) -> Iterator[Observation]:
         """Every pair's columns, in one step."""
         yield Observation([self.columns_of(scene, pair) for pair in scene.pairs])
 
-    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Columns of the sample table for a batch under one pair."""
         raise NotImplementedError

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from harness.networks import finite
+from harness.models.tiles import finite
 from harness.types import Columns, Pair, Smoother, SuiteViews
 
 

@@ -15,7 +15,7 @@ from harness.metrics.accuracy import accuracy
 from harness.suites.bases.covariate_shift import check_probabilities
 from harness.suites.bases.published import CLEAN
 from harness.suites.imagenet.base import PER_CLASS, FromImageNet, wnids
-from harness.types import Classifier, Columns, Condition, Dataset, HarnessError, Metric, Pair, Scene
+from harness.types import BatchTask, Classifier, Columns, Condition, Dataset, HarnessError, Metric, Pair
 
 MASKED, ALL = "masked_accuracy", "accuracy_1000_way"
 """Accuracy among the classes of the data set alone, and among all 1,000."""
@@ -91,7 +91,7 @@ class SomeClasses(FromImageNet):
             )
         return Subset(replace(data, labels=self._counts_as[data.labels]), tuple(rows))
 
-    def columns_of(self, scene: Scene, pair: Pair) -> Columns:
+    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and that of the true class in one reading, the prediction in the other."""
         answers = {
             ALL: self._answer(scene, pair, pair.classifier, torch.arange(len(self._counts_as))),
@@ -99,7 +99,7 @@ class SomeClasses(FromImageNet):
         }
         return {**answers[self.reading], self.other: answers[self.other]["prediction"]}
 
-    def _answer(self, scene: Scene, pair: Pair, classifier: Classifier, labels: Tensor) -> Columns:
+    def _answer(self, scene: BatchTask, pair: Pair, classifier: Classifier, labels: Tensor) -> Columns:
         """Prediction and probabilities of a classifier whose outputs have these labels (C,)."""
         probabilities = pair.procedure(scene.views, classifier)
         images = len(scene.labels)

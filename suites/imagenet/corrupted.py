@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from harness import corruptions
-from harness.data import StoredPictures
+from harness.data import StoredPictures, corruptions
 from harness.plugins import suite
 from harness.suites.bases.corrupted import SEVERITIES, FifteenAndFour, Severities
 from harness.suites.imagenet.base import CROPPED, ORIGINAL, VALIDATION, FromImageNet

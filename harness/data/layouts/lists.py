@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from harness.base.files import read_limited
+from harness.base.signatures import STARTED, sniff
 from harness.data.decoding import naming, regular, rgb
 from harness.data.pictures import SAMPLED, decoded
-from harness.files import STARTED, read_limited, sniff
 from harness.types import Batch, Geometry, HarnessError
 
 LARGEST = 2**28

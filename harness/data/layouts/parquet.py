@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.base.files import check_regular
+from harness.base.signatures import what_is
 from harness.data.layouts.pages import check_rows
 from harness.data.layouts.rows import LARGEST, Listing, chunks, find_columns, list_rows, read_group
-from harness.files import check_regular, what_is
 from harness.types import BadImage, HarnessError
 
 KEPT = 2**28
@@ -68,7 +69,7 @@ class Parquet:
     """Images in Parquet files, in the order of the files and their rows; ids are the stored paths, or row numbers.
 
     rows: (N,) int64, where each image stands among all rows of all files; a row may have no image, or no label.
-    unread: see `harness.data.pictures.Source`.
+    unread: see `harness.data.pictures.EncodedImages`.
 
     Whole row groups are read: in order that costs nothing extra, in random order a row group per image once the data
     are larger than `KEPT`. For training on ImageNet, unpack them into folders or tars.

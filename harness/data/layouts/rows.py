@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from harness.base.parsing import parse_json
 from harness.data.layouts.pages import check_pages
-from harness.files import parse_json
 from harness.types import HarnessError
 
 IMAGES, LABELS = ("image", "img"), ("label", "labels")

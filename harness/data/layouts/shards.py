@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from harness.base.files import check_regular
+from harness.base.parsing import parse_json
+from harness.base.signatures import what_is
 from harness.data.contents import PICTURES, SUFFIXES, is_other
-from harness.files import check_regular, parse_json, what_is
 from harness.types import HarnessError
 
 PADDING = 2**20

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.base.files import check_regular
+from harness.base.parsing import parse_json
 from harness.data import kept
 from harness.data.layouts.shards import list_shard
-from harness.files import check_regular, parse_json
 from harness.types import BadImage, HarnessError
 
 ROWS = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
@@ -36,7 +37,7 @@ class Tars:
     """Images inside uncompressed tar files, in the order of the shards and of their members; ids are the keys.
 
     shards: the files. members: (N, 3) int64: shard, first byte, number of bytes. Every image is read on its own, from
-    any place, by any number of threads. unread: see `harness.data.pictures.Source`.
+    any place, by any number of threads. unread: see `harness.data.pictures.EncodedImages`.
     tarfile is used directly: timm's ReaderWds only streams, and its ReaderImageInTar takes labels from folder names
     alone, and keeps handles open that threads cannot share.
     """

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness import noise
+from harness.base import noise
 from harness.train.step import Step
 from harness.types import HarnessError
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import noise
+from harness.base import noise
 from harness.train.step import Step
 
 GROUP = 16

@@ -22,11 +22,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness import noise, plugins, provenance
+from harness import plugins
+from harness.base import noise, provenance
+from harness.base.errors import Notice
+from harness.base.files import check_writable, read_limited, sweep, writing
+from harness.base.parsing import parse_json
 from harness.data import open_dataset, resized
 from harness.data.contents import check_counted
-from harness.errors import Notice
-from harness.files import check_writable, parse_json, read_limited, sweep, writing
 from harness.train.augment.deepaugment import Distorter, configured
 from harness.types import Dataset, HarnessError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.matching import model_classes
+from harness.models.matching import model_classes
 from harness.train.classes import order_of, reordered
 from harness.train.kinds import kind_of
 from harness.train.spec import TrainSpec

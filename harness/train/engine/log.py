@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from harness.files import parse_json, read_limited, writing
+from harness.base.files import read_limited, writing
+from harness.base.parsing import parse_json
 from harness.train.engine.parallel import World
 from harness.train.input.plan import Plan
 from harness.types import HarnessError

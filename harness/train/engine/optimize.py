@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.errors import suggest
+from harness.base.errors import suggest
 from harness.train.spec import TrainSpec, flag
 from harness.types import HarnessError
 

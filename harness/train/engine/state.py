@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import sealed
+from harness.base import sealed
 from harness.types import HarnessError
 
 SAVE_EVERY_SECONDS = 10.0

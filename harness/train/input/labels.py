@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from harness import noise
+from harness.base import noise
 from harness.types import HarnessError
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from harness import noise
+from harness.base import noise
 from harness.types import HarnessError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import weights
-from harness.networks import Tiles, place
+from harness.models.lookup import load_autoencoder
+from harness.models.tiles import Tiles, place
 from harness.train.kinds.architecture import build_body
 from harness.train.kinds.frozen import Frozen
 from harness.train.kinds.kind import Built, NetworkKind, register
@@ -39,7 +39,7 @@ def spell_error(card: Mapping[str, Any]) -> str:
 
 def find_init(name: str) -> tuple[nn.Module, Weights]:
     """A trained autoencoder, by path."""
-    return weights.autoencoder(Path(name))
+    return load_autoencoder(Path(name))
 
 
 AUTOENCODER = register(

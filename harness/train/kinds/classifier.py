@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.classifier import ImageClassifier
+from harness.models.classifier import ImageClassifier
 from harness.train.input.splits import is_resizable
 from harness.train.kinds.architecture import build_sized, normalisation
 from harness.train.kinds.frozen import Frozen, check_reverse

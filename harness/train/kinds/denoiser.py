@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import noise, plugins, weights
+from harness import plugins
+from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
-from harness.networks import Tiles, place
+from harness.models.tiles import Tiles, place
 from harness.train.kinds.frozen import Frozen
 from harness.train.kinds.kind import Built, NetworkKind, register
 from harness.train.kinds.measure import TILE, heldout_batches
@@ -69,7 +71,7 @@ def spell_error(card: Mapping[str, Any]) -> str:
 
 def find_init(name: str) -> tuple[nn.Module, Weights]:
     """The network of a trained denoiser."""
-    denoiser, info = weights.find_denoiser(name)
+    denoiser, info = find_denoiser(name)
     return denoiser.network, info
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from harness import plugins, weights
+from harness import plugins
 from harness.diffusion.denoiser import Denoiser
-from harness.networks import Tiles, place
+from harness.diffusion.lookup import find_denoiser
+from harness.models.tiles import Tiles, place
 from harness.train.classes import conditioned
 from harness.train.inputs import Inputs
 from harness.train.kinds.architecture import check_size
@@ -45,7 +46,7 @@ def _find(spec: TrainSpec, option: str, data: Dataset, device: str) -> tuple[Den
     """A denoiser on its device, and its SHA-256."""
     wants_classes = option == "--conditional"
     name = spec.conditional if wants_classes else spec.diffusion
-    denoiser, info = weights.find_denoiser(name)
+    denoiser, info = find_denoiser(name)
     if denoiser.conditional != wants_classes:
         kinds = {True: "class-conditional", False: "unconditional"}
         raise HarnessError(

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from harness import weights
-from harness.errors import suggest
+from harness.base.errors import suggest
+from harness.models.lookup import find_classifier
 from harness.train.kinds.frozen import Frozen
 from harness.train.objectives.protocol import Objective
 from harness.train.spec import TrainSpec
@@ -60,7 +60,7 @@ class NetworkKind:
     options: frozenset[str] = frozenset()
     beside: Mapping[str, str] = field(default_factory=dict)
     needs_denoiser: Callable[[TrainSpec], bool] = _never
-    init: Callable[[str], tuple[nn.Module, Weights]] = weights.find_classifier
+    init: Callable[[str], tuple[nn.Module, Weights]] = find_classifier
     loads_as: str = ""
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from harness.data import decoders, ordered
 from harness.metrics.accuracy import accuracy
-from harness.networks import Tiles, place
+from harness.models.tiles import Tiles, place
 from harness.train.spec import TrainSpec
 from harness.types import Batch, Dataset
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import plugins
-from harness.classifier import CHANNELS, TimeConditionedClassifier
+from harness.models.classifier import CHANNELS, TimeConditionedClassifier
 from harness.train.input.labels import labelled
 from harness.train.kinds.frozen import Frozen, check_reverse
 from harness.train.kinds.kind import Built, NetworkKind, register

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness import noise
+from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.train.objectives.protocol import Key, Timer, untimed
 from harness.train.step import Step

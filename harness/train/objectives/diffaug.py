@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from harness import noise
-from harness.networks import autocast
+from harness.base import noise
+from harness.models.tiles import autocast
 from harness.train.objectives.classification import CrossEntropy
 from harness.train.objectives.protocol import CurrentNetwork, Key, Loss, Response
 from harness.train.objectives.reverse import Reverse

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness import noise
+from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
-from harness.networks import autocast
+from harness.models.tiles import autocast
 from harness.train.objectives.protocol import Key, Timer, untimed
 from harness.train.objectives.reverse import check_times
 from harness.train.step import Step
@@ -20,7 +20,7 @@ from harness.types import HarnessError
 
 @dataclass(frozen=True, eq=False)
 class TimeConditioned:
-    """Cross-entropy on x_t at a uniformly random time, for a `harness.classifier.TimeConditionedClassifier`.
+    """Cross-entropy on x_t at a uniformly random time, for a `harness.models.classifier.TimeConditionedClassifier`.
 
     denoised: the network also sees the one-step denoised image; the denoiser gets no gradient. False is the "noisy"
         classifier of Dhariwal & Nichol (NeurIPS 2021, section 4), True the "DA" classifier of Sastry et al. (NeurIPS

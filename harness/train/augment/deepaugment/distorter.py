@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import plugins
-from harness.networks import place
+from harness.models.tiles import place
 from harness.train.augment.deepaugment.activations import ACTIVATIONS, CODE
 from harness.train.augment.deepaugment.filters import WeightChange
 from harness.train.augment.deepaugment.random import Rng, pick

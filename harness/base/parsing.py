@@ -1,0 +1,61 @@
+"""JSON and TOML that others wrote: parsed within bounds."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+NESTED = 100
+"""Levels of lists and objects in text that is parsed; records have 6."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; ValueError whatever is wrong with it, a name twice or nesting beyond the stack included."""
+    return _parsed(partial(json.loads, object_pairs_hook=_without_doubles), text)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's names and values; of a name that is there twice nobody knows which value is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return found
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What TOML says; ValueError whatever is wrong with it, also for integers of more than 64 bits, as TOML has it."""
+    table: dict[str, Any] = _parsed(tomllib.loads, text)
+    if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in _values(table)):
+        raise ValueError("an integer has more than 64 bits")
+    return table
+
+
+def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
+    try:
+        parsed = parse(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # Python's advice, which is not the reader's
+            raise ValueError("a number has thousands of digits") from error
+        raise
+    for _ in _values(parsed):  # which raises for what would exhaust the stack wherever it is shown
+        pass
+    return parsed
+
+
+def _values(parsed: Any) -> Iterator[Any]:
+    """What is neither a list nor a dict in parsed text; ValueError where these are nested more than `NESTED` deep."""
+    waiting = [(0, parsed)]
+    while waiting:
+        depth, held = waiting.pop()
+        if depth > NESTED:
+            raise ValueError("it is nested too deeply")
+        if isinstance(held, dict | list):
+            waiting += [(depth + 1, value) for value in (held.values() if isinstance(held, dict) else held)]
+        else:
+            yield held

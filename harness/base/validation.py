@@ -1,0 +1,220 @@
+"""Values out of JSON as dataclasses: every field is there, of the type that its hint names, and within its range."""
+
+from __future__ import annotations
+
+import math
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from harness.base.errors import HarnessError
+
+DEEPEST = 16
+"""Levels that values of no particular type may be nested in."""
+
+LONGEST = 2**22
+"""Characters that a text may have."""
+
+LARGEST_INTEGER = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A range: what a value must be, in words, and whether one is."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(least: float) -> Rule:
+    """Numbers from there on, None aside."""
+    return Rule(f"at least {least:g}", lambda value: value is None or value >= least)
+
+
+def among(*values: str) -> Rule:
+    """One of some texts."""
+    return Rule(f"one of {', '.join(values)}", lambda value: value in values)
+
+
+def written(pattern: str, words: str) -> Rule:
+    """Texts of one form."""
+    return Rule(words, lambda value: re.fullmatch(pattern, value) is not None)
+
+
+class Mismatch(ValueError):
+    """A value that is not what it should be; `at` its place, outermost last."""
+
+    def __init__(self, value: Any, wanted: str) -> None:
+        super().__init__()
+        self.at: list[str] = []
+        self._told = f"is {shown(value)}, not {wanted}" if wanted else str(value)
+
+    def __str__(self) -> str:
+        return f"{''.join(reversed(self.at)).lstrip('.') or 'it'} {self._told}"
+
+
+Read = Callable[[Any], Any]
+"""From what JSON gave to a checked value; raises Mismatch."""
+
+
+class Reader:
+    """Reads dataclasses, TypedDicts, tuples, mappings, plain types and their unions with None, by their hints.
+
+    Numbers stay as they were written, sequences become tuples. A new field of a dataclass needs no word here.
+
+    rules: ranges, by the names of dataclass and field: "Metric.n". strict: refuse fields that a dataclass lacks.
+    """
+
+    def __init__(self, rules: Mapping[str, Rule], strict: bool = True) -> None:
+        self._rules, self._strict = rules, strict
+        self._readers: dict[Any, Read] = {}
+
+    def __call__(self, kind: Any, value: Any) -> Any:
+        """What JSON gave as a `kind`; raises Mismatch, a ValueError that names the place and what should be there."""
+        return self._of(kind)(value)
+
+    def _of(self, kind: Any) -> Read:
+        if kind not in self._readers:
+            self._readers[kind] = self._made(kind)
+        return self._readers[kind]
+
+    def _made(self, kind: Any) -> Read:
+        origin, arguments = get_origin(kind), get_args(kind)
+        if origin in (Union, types.UnionType):
+            (some,) = (self._of(a) for a in arguments if a is not types.NoneType)
+            return lambda value: None if value is None else some(value)
+        if is_dataclass(kind) or is_typeddict(kind):
+            return self._object(kind)
+        if origin is Mapping:
+            return _mapping(self._of(arguments[1]))
+        if origin is Sequence or (origin is tuple and arguments[-1] is Ellipsis):
+            return _sequence(self._of(arguments[0]))
+        if origin is tuple:
+            return _fixed([self._of(a) for a in arguments])
+        return PLAIN[kind]
+
+    def _object(self, kind: Any) -> Read:
+        hints, needed = _fields(kind)
+        readers = {name: self._of(hint) for name, hint in hints.items()}
+        rules = {name: rule for name in hints if (rule := self._rules.get(f"{kind.__name__}.{name}"))}
+
+        def read(value: Any) -> Any:
+            _expect(isinstance(value, dict), value, "an object")
+            if lacking := needed - value.keys():
+                raise Mismatch(f"has no field {min(lacking)!r}", "")
+            if self._strict and (unknown := value.keys() - readers.keys()):
+                raise Mismatch(f"has a field {shown(min(unknown))} that this version does not know", "")
+            found = {name: _at(f".{name}", readers[name], value[name]) for name in readers if name in value}
+            for name, rule in rules.items():
+                if name in found and not rule.holds(found[name]):
+                    raise _placed(Mismatch(value[name], rule.words), f".{name}")
+            try:
+                return kind(**found)
+            except HarnessError as error:
+                raise Mismatch(f"says what cannot be: {error}", "") from error
+
+        return read
+
+
+def _at(place: str, read: Read, value: Any) -> Any:
+    try:
+        return read(value)
+    except Mismatch as mismatch:
+        raise _placed(mismatch, place) from None
+
+
+def _placed(mismatch: Mismatch, place: str) -> Mismatch:
+    mismatch.at.append(place)
+    return mismatch
+
+
+def _mapping(read: Read) -> Read:
+    def of_mapping(value: Any) -> dict[str, Any]:
+        _expect(isinstance(value, dict), value, "an object")
+        return {key: _at(f"[{shown(key)}]", read, inner) for key, inner in value.items()}
+
+    return of_mapping
+
+
+def _sequence(read: Read) -> Read:
+    def of_sequence(value: Any) -> tuple[Any, ...]:
+        _expect(isinstance(value, list), value, "a list")
+        return tuple(_at(f"[{k}]", read, inner) for k, inner in enumerate(value))
+
+    return of_sequence
+
+
+def _fixed(readers: Sequence[Read]) -> Read:
+    def of_fixed(value: Any) -> tuple[Any, ...]:
+        _expect(isinstance(value, list) and len(value) == len(readers), value, f"a list of {len(readers)}")
+        return tuple(_at(f"[{k}]", read, inner) for k, (read, inner) in enumerate(zip(readers, value, strict=True)))
+
+    return of_fixed
+
+
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """Type hints of the fields that a file holds, and the names of those that it must; others do not compare."""
+    hints = get_type_hints(kind)
+    if is_typeddict(kind):
+        return hints, frozenset(hints)
+    stored = [f for f in fields(kind) if f.compare]
+    needed = [f.name for f in stored if f.default is MISSING and f.default_factory is MISSING]
+    return {f.name: hints[f.name] for f in stored}, frozenset(needed)
+
+
+def _integer(value: Any) -> int:
+    _expect(type(value) is int and abs(value) <= LARGEST_INTEGER, value, "an integer of 64 bits")
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    small = type(value) is int and abs(value) <= LARGEST_INTEGER
+    _expect(small or (type(value) is float and math.isfinite(value)), value, "a finite number")
+    number: float = value
+    return number
+
+
+def _text(value: Any) -> str:
+    _expect(isinstance(value, str), value, "a text")
+    _expect(len(value) <= LONGEST, value, f"a text of at most {LONGEST:,} characters")
+    return str(value)
+
+
+def _boolean(value: Any) -> bool:
+    _expect(isinstance(value, bool), value, "true or false")
+    return bool(value)
+
+
+def _anything(value: Any, depth: int = 0) -> Any:
+    """Whatever JSON can say, of finite numbers, and not too deep."""
+    if depth > DEEPEST:
+        raise Mismatch("is nested too deeply", "")
+    if isinstance(value, dict | list):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _anything(inner, depth + 1)
+    elif type(value) in (int, float):
+        _number(value)
+    elif isinstance(value, str):
+        _text(value)
+    return value
+
+
+PLAIN: Mapping[Any, Read] = {int: _integer, float: _number, str: _text, bool: _boolean, Any: _anything}
+"""The readers of types without parts."""
+
+
+def _expect(holds: bool, value: Any, wanted: str) -> None:
+    if not holds:
+        raise Mismatch(value, wanted)
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value for a message: its beginning; of lists and objects the kind only."""
+    if isinstance(value, dict | list):
+        return f"a list of {len(value)}" if isinstance(value, list) else "an object"
+    if type(value) is int and abs(value) > LARGEST_INTEGER:
+        return "a huge integer"
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."

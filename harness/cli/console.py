@@ -1,0 +1,222 @@
+"""The terminal: progress bars, tables and messages. The only module that prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.base.errors import HarnessError
+from harness.base.escape import printable
+from harness.report.table import Table
+
+
+class Screen(Console):
+    """A console on which a text is only text: names of files and what servers say reach it through messages."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See `rich.console.Console.print`; line breaks of a text stay."""
+        super().print(*(printable(o, keep="\n") if isinstance(o, str) else o for o in objects), **options)
+
+
+# A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+out = Screen(highlight=False, markup=False, emoji=False, width=WIDTH)
+err = Screen(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+MEASURED = 1.0
+"""Seconds of measurement before a rate is shown."""
+
+
+def pace(task: Task) -> str:
+    """Rate and time left, or the elapsed time at the end: `31 images/s, 0:02:10 left`."""
+    computed, elapsed = task.fields["computed"], task.elapsed or 0.0
+    spent = str(timedelta(seconds=int(elapsed)))
+    if not computed or elapsed < MEASURED:
+        return spent if task.finished else "starting"
+    rate = computed / elapsed
+    speed = f"{rate:,.0f} images/s" if rate >= 100 else f"{rate:.3g} images/s"
+    if task.finished:
+        return f"{speed}, {spent}"
+    left = ((task.total or 0) - task.completed) * elapsed / computed
+    return f"{speed}, {timedelta(seconds=int(left))} left"
+
+
+class Line(ProgressColumn):
+    """Name, bar, count, pace and a free text on one line of the terminal; what finds no room is cut.
+
+    The pace is of what this run computed: what was on disk already says nothing about it.
+    """
+
+    BAR = 12
+
+    def render(self, task: Task) -> Text:
+        """The line of one task."""
+        name = Text(printable(task.description))
+        name.truncate(err.width // 3, overflow="ellipsis")
+        full = round(self.BAR * task.completed / task.total) if task.total else 0
+        line = Text.assemble(
+            name, " ", ("━" * full, "bar.complete"), ("─" * (self.BAR - full), "bar.back"),
+            (f" {task.completed:.0f}/{task.total or 0:.0f}", "green"), (f" {pace(task)} ", "cyan"),
+            (printable(task.fields["info"]), "dim"), no_wrap=True,
+        )  # fmt: skip
+        line.truncate(err.width, overflow="ellipsis")
+        return line
+
+
+class Bar(Progress):
+    """A live bar in a terminal; in a log file a line every half minute."""
+
+    LOG_EVERY = 30.0
+    _logged = float("-inf")
+
+    def start(self) -> None:
+        """See `rich.progress.Progress.start`."""
+        self._idle_since = self.get_time()
+        super().start()
+
+    def stop(self) -> None:
+        """See `rich.progress.Progress.stop`; where nothing began, nothing is left behind, not even an empty line."""
+        if self.tasks:
+            super().stop()
+        else:
+            self.live.transient = True
+            self.live.stop()
+
+    def begin(self, name: str, total: int | None = None) -> TaskID:
+        """A new line of the bar; its clock runs since the line before stopped, for what it first reports took time."""
+        task_id = self.add_task(name, total=total, computed=0, info="")
+        self._tasks[task_id].start_time = self._idle_since
+        return task_id
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """See `rich.progress.Progress.update`; the fields are `computed`, images of this run, and `info`, a text."""
+        super().update(task_id, **changes)
+        self._idle_since = self.get_time()
+        if not self.console.is_terminal and time.monotonic() - self._logged > self.LOG_EVERY:
+            self._logged = time.monotonic()
+            task = self._tasks[task_id]
+            # An image may take minutes: hundredths of it are a sign of life.
+            done = f"{task.completed:.2f}".rstrip("0").removesuffix(".")
+            facts = [f"{task.description}: {done}/{task.total or 0:.0f}", pace(task), task.fields["info"]]
+            self.console.print(", ".join(filter(None, facts)), soft_wrap=True)
+
+
+@contextmanager
+def progress() -> Iterator[Bar]:
+    """A live bar: description, bar, count, images/s, time left, and a free text."""
+    with Bar(Line(), console=err, refresh_per_second=4) as bar:
+        yield bar
+
+
+GAP = 2
+"""Blanks between two columns of a table."""
+
+INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\]$")
+
+
+def widths(table: Table) -> list[int]:
+    """The least width of each column: headings may break between words, numbers and names may not."""
+    columns = zip(table.header, *table.rows, strict=True)
+    return [max(map(len, [*heading.split(), *cells])) for heading, *cells in columns]
+
+
+def needed(table: Table) -> int:
+    """The least width of a table."""
+    return sum(widths(table)) + GAP * (len(table.header) - 1)
+
+
+def fitted(table: Table, room: int) -> Table:
+    """A table cut to `room` characters: first the intervals go, then columns from the right, down to the fourth."""
+    width = needed(table)
+    if width <= room:
+        return table
+    left_out = ["intervals"]
+    narrow = replace(table, rows=[[INTERVAL.sub("", cell) for cell in row] for row in table.rows])
+    while needed(narrow) > room and len(narrow.header) > 4:
+        left_out.append(narrow.header[-1])
+        narrow = replace(narrow, header=narrow.header[:-1], rows=[row[:-1] for row in narrow.rows])
+    note = f"Left out for want of room: {', '.join(left_out)}; {width} columns, a pipe or a file show everything."
+    return replace(narrow, caption=" ".join(filter(None, [table.caption, note])))
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A live bar of bytes. Yields a function that takes the bytes here, and those to come in all (0 if unknown)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=err) as bar:
+        task = bar.add_task(printable(name), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def escaped(table: Table) -> Table:
+    """The table with every text made printable."""
+    keep = "\n" if table.multiline else ""
+    return replace(
+        table,
+        title=printable(table.title),
+        header=[printable(name) for name in table.header],
+        rows=[[printable(cell, keep) for cell in row] for row in table.rows],
+        caption=printable(table.caption),
+    )
+
+
+def show(table: Table) -> None:
+    """Print a table; one with intervals is cut to what is readable in the width of the terminal."""
+    table = escaped(table)
+    numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
+    if numbers:
+        table = fitted(table, out.width)
+    fixed = widths(table) if numbers and needed(table) <= out.width else [None] * len(table.header)
+    rich = RichTable(
+        title=table.title, title_style="bold", caption=table.caption, caption_justify="left",
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+    for k, (name, width) in enumerate(zip(table.header, fixed, strict=True)):
+        rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right", width=width)
+    for row in table.rows:
+        rich.add_row(*row)
+    out.print(rich)
+
+
+def note(message: str) -> None:
+    """Print a notice: the work goes on."""
+    err.print(Text.assemble(("Note: ", "bold yellow"), message), soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """Print an error."""
+    err.print(Text.assemble(("Error: ", "bold red"), printable(message, keep="\n")), soft_wrap=True)
+
+
+def warn(message: str | HarnessError) -> None:
+    """Print a warning beside the result, in one line."""
+    err.print(Text.assemble(("Warning: ", "bold yellow"), printable(str(message))), soft_wrap=True)
+
+
+def leave_out(reason: HarnessError) -> None:
+    """Warn that a file is left out; the others are shown all the same."""
+    warn(f"Left out: {reason}")

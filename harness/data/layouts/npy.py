@@ -1,0 +1,97 @@
+"""Images in .npy files, read where they lie: CIFAR-10-C as it was published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from harness.base.files import check_regular
+from harness.base.signatures import what_is
+from harness.types import Batch, Geometry, HarnessError
+
+
+@dataclass(frozen=True, eq=False)
+class MappedImages:
+    """Part of an array on disk, of which only what is read comes into memory.
+
+    pixels: (N, H, W, 3) uint8 RGB. labels: (N,) int64.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    pixels: np.ndarray
+    labels: Tensor
+    num_classes: int
+    geometry: Geometry
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of ids, labels and all pixels: files of one shape have one size."""
+        digest = hashlib.sha256("\n".join(self.ids).encode())
+        digest.update(self.labels.numpy().tobytes())
+        digest.update(self.pixels.tobytes())
+        return digest.hexdigest()
+
+    def picture(self, index: int) -> Image.Image:
+        """One image, RGB."""
+        return Image.fromarray(self.pixels[index])
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        rows = list(indices)
+        images = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).float() / 255
+        return Batch(tuple(self.ids[i] for i in rows), images, self.labels[rows])
+
+
+def open_mapped(
+    file: Path, labels: Path, part: range, shape: tuple[int, ...], classes: int, geometry: Geometry, name: str
+) -> MappedImages:
+    """Rows `part` of an array of images on disk, and of the array of their labels.
+
+    shape: what the whole array must have, (N, H, W, 3). Raises HarnessError for files that are missing, damaged or of
+    another shape or type, and for labels that are no classes.
+    """
+    pixels, targets = _array(file, shape, np.dtype(np.uint8)), _array(labels, shape[:1])
+    here = torch.from_numpy(np.array(targets[part.start : part.stop], dtype=np.int64))
+    least, most = int(here.min()), int(here.max())
+    if least < 0 or most >= classes:
+        raise HarnessError(f"{labels} holds labels from {least} to {most}; {name!r} has {classes} classes.")
+    ids = tuple(f"test/{index:05d}" for index in range(len(part)))
+    return MappedImages(name, ids, pixels[part.start : part.stop], here, classes, geometry)
+
+
+def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) -> np.ndarray:
+    """A .npy file, mapped; without `dtype` any integers."""
+    try:
+        check_regular(file)
+        found: np.ndarray = np.lib.format.open_memmap(file, mode="r")
+    except HarnessError:
+        raise
+    except Exception as error:  # numpy's parser of headers has errors of its own
+        raise HarnessError(f"{file} is not a readable array: {_what_it_is(file, error)} Fetch it again.") from error
+    fits = found.dtype == dtype if dtype else found.dtype.kind in "iu"
+    if found.shape != shape or not fits:
+        wanted = " x ".join(map(str, shape))
+        there = " x ".join(map(str, found.shape))
+        raise HarnessError(
+            f"{file} holds {there} numbers of type {found.dtype}, where {wanted} of type {dtype or 'integer'} were "
+            "published. It is cut short or something else: fetch it again."
+        )
+    return found
+
+
+def _what_it_is(file: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}."
+    known = what_is(file)
+    if known == "an array of numpy (.npy)":
+        return "it was cut short or damaged."
+    return f"it is {known or 'no .npy file'}."

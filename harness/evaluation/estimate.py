@@ -1,0 +1,86 @@
+"""Cost of a run before it is run: counts from the methods, seconds from a short measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from harness.base import noise
+from harness.diffusion.adaptation import guided_step
+from harness.diffusion.denoiser import Denoiser
+from harness.evaluation.job import Job
+from harness.evaluation.launch.claims import WHOLE, Claims
+from harness.types import Adaptation, Batch, Calls
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Counts are of single images. `missing` leaves out what is already on disk; seconds are for the missing part.
+
+    at_most: calls and seconds are upper limits.
+    """
+
+    conditions: int
+    images: int
+    missing: int
+    classifier_calls: int
+    denoiser_calls: int
+    seconds: float
+    at_most: bool
+
+
+def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
+    """Count the calls exactly, and time one tile per network. A part that one pair lacks is computed for all of them.
+
+    claims: which parts this process may compute.
+    """
+    parts = claims.candidates(job.parts)
+    unfinished = [journal for journal in job.journals if not journal.done(job.required)]
+    missing = [len(p.indices) for p in parts if any(not journal.has(p, job.required) for journal in unfinished)]
+    calls = job.tally(job.pairs)
+    models = {pair.model: pair.classifier for pair in job.pairs}
+    size = job.tiles.size
+    positions = [position % len(job.data.ids) for position in range(size)]
+    batch = job.data.read(positions)
+    # A clone, because a classifier remembers the views it has seen.
+    one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
+    per_image = one_view * calls.classified / size
+    if job.denoiser and calls.denoiser:
+        per_image += _denoising(job, job.denoiser, calls, batch) / size
+    data = job.datasets[parts[0].condition.name] if parts else job.data
+    per_image += _seconds(data.read, positions) / size
+    return Estimate(
+        conditions=len(job.suite.conditions()),
+        images=sum(len(part.indices) for part in parts),
+        missing=sum(missing),
+        classifier_calls=sum(missing) * calls.classified * len(models),
+        denoiser_calls=sum(missing) * calls.denoiser,
+        # Tiles are padded, so a part costs as much as the whole tiles that hold it.
+        seconds=sum(-(-n * calls.together // size) * size for n in missing) / calls.together * per_image,
+        at_most=calls.at_most,
+    )
+
+
+def _denoising(job: Job, denoiser: Denoiser, calls: Calls, batch: Batch) -> float:
+    """Seconds of the denoiser calls for a tile of images."""
+    t = torch.full((len(batch),), 1)
+    eps = noise.gaussian(batch.images.shape[1:], seed=0, purpose="estimate", samples=batch.ids)
+    settings = Adaptation()
+
+    def step(x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        return guided_step(denoiser, denoiser.schedule, x, 1, x, settings, e, torch.ones(len(x), device=x.device))
+
+    forward = _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if calls.denoised else 0.0
+    guided = _seconds(job.tiles, step, batch.images, eps) if calls.guided else 0.0
+    return forward * calls.denoised + guided * calls.guided
+
+
+def _seconds(function: Callable[..., object], *arguments: object) -> float:
+    """Seconds of the second call: the first one warms up."""
+    function(*arguments)
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""Who works on the parts of a run."""

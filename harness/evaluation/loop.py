@@ -1,0 +1,246 @@
+"""The evaluation loop: from a job to records, resumable at any moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+
+import torch
+
+from harness.base.files import check_writable, sweep
+from harness.data import ReadAhead
+from harness.evaluation.job import Job
+from harness.evaluation.launch.claims import WHOLE, Claims
+from harness.evaluation.part import PartInProgress
+from harness.evaluation.preflight import resume
+from harness.evaluation.recording import record_of
+from harness.evaluation.records.journal import Required, tell_losses
+from harness.evaluation.records.parts import Part
+from harness.evaluation.views.batch import BatchViews
+from harness.types import Batch, Dataset, HarnessError, Pair
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress after a batch, in images, one per sample and condition.
+
+    done: of `total`, including what was on disk. computed: in this run.
+    stage: the step of the preparation whose images are counted; "" for the evaluation itself.
+    waiting: share of the time so far in which nothing could be computed for want of data.
+    """
+
+    done: float
+    computed: float
+    total: int
+    condition: str
+    stage: str = ""
+    waiting: float = 0.0
+
+
+Report = Callable[[Progress], None]
+
+
+def run(
+    job: Job,
+    *,
+    batch_size: int = 0,
+    claims: Claims = WHOLE,
+    fresh: bool = False,
+    workers: int = 0,
+    report: Report = lambda t: None,
+) -> list[Path]:
+    """Evaluate the parts that are missing, and write the records that became complete; returns the records' paths.
+
+    batch_size: images held at a time; 0 fits the memory. claims: which parts this process computes.
+    fresh: compute again what is on disk. workers: threads that read ahead, see `harness.data.ordered`. No number
+    depends on any of these.
+    """
+    if fresh and not claims.alone:
+        raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
+    if fresh:
+        _forget(job)
+    resume.verify(job)
+    candidates = claims.candidates(job.parts)
+    lacking = _lacking(job, candidates)
+    prepared = _prepared(job, sorted({index for indices in lacking.values() for index in indices}), report)
+    step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
+    # The reader claims parts a few batches before the loop comes to them; both see the same parts.
+    to_read, to_evaluate = tee(claims.parts(job.parts))
+    work = _batches(job, (part for part in to_read if lacking[part.name]), step)
+    claimed = []
+    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as feed:
+        counter = _Counter(report, feed, sum(len(part.indices) for part in candidates))
+        for part in to_evaluate:
+            pairs = {index: prepared[index] for index in lacking[part.name]}
+            if pairs:
+                _evaluate(job, PartInProgress(job, part, pairs), part, step, feed, counter)
+            else:
+                counter.pass_over(part)
+            claimed.append(part)
+    return _finished(job, job.parts if claims.alone else claimed)
+
+
+class _Counter:
+    """Images done and computed so far, and the reports of them. total: images of all parts that may be claimed."""
+
+    def __init__(self, report: Report, feed: ReadAhead, total: int) -> None:
+        self._report = report
+        self._feed = feed
+        self._total = total
+        self._done = 0.0
+        self._computed = 0.0
+
+    def tell(self, part: Part, done: float, resumed: float) -> None:
+        """Report the part at hand. done: images of it that lie behind; resumed: of these, what was on disk."""
+        computed = self._computed + done - resumed
+        self._report(
+            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._feed.waiting)
+        )
+
+    def end(self, part: Part, resumed: float) -> None:
+        """Count and report a whole part."""
+        self.tell(part, len(part.indices), resumed)
+        self._done += len(part.indices)
+        self._computed += len(part.indices) - resumed
+
+    def pass_over(self, part: Part) -> None:
+        """Count and report a part that was on disk."""
+        self.end(part, len(part.indices))
+
+
+def _forget(job: Job) -> None:
+    """Delete what is on disk, for ``--fresh``."""
+    check_writable(job.out)
+    for journal in job.journals:
+        journal.clear()
+    resume.forget_learnt(job.out)
+
+
+def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
+    """For each part, by its name, the indices of the pairs that still need it. Tells of files that do not count."""
+    unfinished = [(index, journal) for index, journal in enumerate(job.journals) if not journal.done(job.required)]
+    for journal in job.journals:
+        if journal.done(Required(rows=job.planned)):
+            journal.tidy()
+    if unfinished:
+        check_writable(job.out)
+    for folder in {folder for _, journal in unfinished for folder in journal.folders} | {job.out}:
+        sweep(folder)
+    lacking = {
+        part.name: [index for index, journal in unfinished if not journal.has(part, job.required)] for part in parts
+    }
+    for index in {index for indices in lacking.values() for index in indices}:
+        resume.keep(job.journals[index], job.probes[index])
+    tell_losses(job.journals)
+    return lacking
+
+
+def _prepared(job: Job, needed: Sequence[int], report: Report) -> dict[int, Pair]:
+    """The pairs that still have work to do, by their index, as the suite prepares them."""
+    if not needed:
+        return {}
+    resume.keep_learnt(job)
+
+    def look(batch: Batch) -> BatchViews:
+        return BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
+
+    ready = job.suite.prepare(
+        [job.pairs[index] for index in needed],
+        look,
+        job.out / resume.LEARNT,
+        lambda stage: report(Progress(stage.done, stage.done, stage.total, "", stage.name)),
+    )
+    return dict(zip(needed, ready, strict=True))
+
+
+def _starts(part: Part, step: int) -> range:
+    """First positions of the batches of a part."""
+    return range(0, len(part.indices), step)
+
+
+def _batches(job: Job, parts: Iterable[Part], step: int) -> Iterator[tuple[Dataset, Sequence[int]]]:
+    """The batches to be read, in the order of the parts: a data set, and positions in it."""
+    for part in parts:
+        for start in _starts(part, step):
+            yield job.datasets[part.condition.name], part.indices[start : start + step]
+
+
+def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, feed: ReadAhead, counter: _Counter) -> None:
+    """Evaluate one part for the pairs that lack it, batch by batch as they come out of the feed, and write it."""
+    for start in _starts(part, step):
+        batch = next(feed)
+        if batch is None:  # none of its images could be read
+            continue
+        if progress.resume(batch):
+            counter.tell(part, start + len(batch), progress.resumed)
+            continue
+        for observation in job.suite.observe(progress.begin(batch)):
+            progress.add(observation)
+            counter.tell(part, start + observation.done * len(batch), progress.resumed)
+        progress.end()
+    progress.finish()
+    counter.end(part, progress.resumed)
+
+
+def _finished(job: Job, parts: Sequence[Part]) -> list[Path]:
+    """The records that are complete. Raises HarnessError where one of these parts has disappeared.
+
+    parts: those that must be there. A process that is alone needs all of them; another one those that it claimed, as
+    its records may wait for the parts of others.
+    """
+    paths = []
+    for index, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):
+        path = _finish(job, index)
+        missing = [] if path else [part.name for part in parts if not journal.has(part, job.required)]
+        if missing:
+            # Another process may have finished the record, and dropped the parts, since.
+            path = _finish(job, index)
+        if missing and not path:
+            raise HarnessError(
+                f"{len(missing)} of {len(job.parts)} parts of {pair.model} under {pair.method} are no longer in "
+                f"{journal.folders[-1]}, such as {missing[0]}: deleted, moved or damaged while this ran. The same "
+                "command computes what is missing."
+            )
+        if path:
+            paths.append(path)
+    return paths
+
+
+def _finish(job: Job, index: int) -> Path | None:
+    """The record of the pair at this index, written if all its parts are there; None while others work on it."""
+    journal = job.journals[index]
+    if not journal.done(job.required):
+        contents = journal.read(job.required)
+        if contents is None:
+            # Another process may have written the record and dropped the parts between our look and our read.
+            return journal.file if journal.done(job.required) else None
+        rows, cost = contents
+        if not rows:
+            raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
+        devices = resume.notes(journal, job.probes[index])
+        journal.finish(rows, lambda samples: record_of(job, index, rows, cost, samples, devices))
+    journal.tidy()
+    return journal.file
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _batch_size(job: Job) -> int:
+    """A tile full of images, or as many as a tenth of the free memory holds with all their views.
+
+    Never so few that they leave a tile unfilled, which would be computed all the same: memory that caches could give
+    back does not count as free.
+    """
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # macOS does not say
+        return job.tiles.size
+    per_image = job.example.numel() * torch.float32.itemsize * 64
+    least = -(-job.tiles.size // job.tally(job.pairs).together)
+    return max(least, min(job.tiles.size, free // 10 // per_image))

@@ -1,0 +1,70 @@
+"""Checks before a run: data, diffusion model, methods, and the record that will be written."""
+
+from __future__ import annotations
+
+from harness.evaluation.job import Job
+from harness.evaluation.recording import trial_record
+from harness.evaluation.records import record
+from harness.types import Condition, Dataset, HarnessError, Pair, Suite
+
+
+def open_condition(suite: Suite, condition: Condition, seed: int) -> Dataset:
+    """The images of one condition; raises HarnessError for more of them than were published."""
+    data = suite.open(condition, seed)
+    if condition.size and len(data.ids) > condition.size:
+        raise HarnessError(
+            f"{suite.name}: {len(data.ids)} images under {condition.name!r}, of which {condition.size} were published. "
+            "Other images lie there, too: give a folder of these alone."
+        )
+    return data
+
+
+def check_denoiser(job: Job) -> None:
+    """Raise HarnessError for a diffusion model that cannot be used on the data."""
+    if job.denoiser and job.denoiser.conditional:
+        raise HarnessError(
+            f"The diffusion model {job.spec.denoiser!r} expects the class of an image, which a test must not reveal. "
+            "Name an unconditional one with --denoiser."
+        )
+    if job.denoiser:
+        job.denoiser.check_sides(job.example)
+
+
+def check_method(job: Job, pair: Pair) -> None:
+    """Raise HarnessError for a method that fails, or that looks at denoised images without saying so."""
+    try:
+        needs = job.tally([pair])
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"Method {pair.method!r} failed on one image: {type(error).__name__}: {error}") from error
+    if needs.denoiser and not job.uses_denoiser(pair):
+        raise HarnessError(
+            f"Method {pair.method!r} looks at denoised images: declare it with @method(..., denoiser=True)."
+        )
+    if job.denoiser:
+        job.denoiser.check_times(needs.times)
+
+
+def check_skipping(group: int) -> None:
+    """Raise HarnessError where images form groups, of `group` each, which a missing image would shift."""
+    if group > 1:
+        raise HarnessError(
+            "--on-bad-image skip: an image left out would move the others into other groups of four, on which "
+            "dda:norm=batch4 depends. Fix the images, or use dda as it is."
+        )
+
+
+def check_records(job: Job) -> None:
+    """Raise HarnessError where the record of a pair could not be written, for what is known of it before the run.
+
+    The metrics alone are missing: what else `harness.evaluation.records.record.save` refuses costs no run.
+    """
+    for index in range(len(job.pairs)):
+        try:
+            record.serialised(trial_record(job, index))
+        except (ValueError, TypeError) as error:
+            raise HarnessError(
+                f"{job.spec.suite}: no record of this run could be written ({error}). Correct the suite, its data or "
+                "the plugin that gives this value."
+            ) from error

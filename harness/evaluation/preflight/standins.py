@@ -1,0 +1,122 @@
+"""Small fixed stand-ins for networks, data and a diffusion model, to probe methods with at next to no cost."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.base import noise
+from harness.data import ArrayDataset
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.schedule import Schedule
+from harness.evaluation.features import FeatureBank
+from harness.evaluation.response import score
+from harness.evaluation.views.calls import StandInViews
+from harness.models.probe import outputs, pooled
+from harness.models.tiles import TiledClassifier, Tiles
+from harness.plugins import Combination, Tuned
+from harness.types import Geometry, HarnessError, Smoother, Weights
+
+SIDE = 4
+"""Side to which the stand-in network averages images."""
+
+WIDTH = 32
+"""Features of the stand-in network."""
+
+CLASSES = 10
+"""Classes of the stand-in data."""
+
+TRAINING = 1_000
+"""Training images of the stand-in data."""
+
+
+def _drawn(purpose: str, *shape: int) -> Tensor:
+    return noise.gaussian(shape, seed=0, purpose="stand-in", samples=[purpose])[0]
+
+
+class StandInNetwork(nn.Module):
+    """A fixed random classifier (B, 3, H, W) to (B, classes), with features and a linear head."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3 * SIDE**2, WIDTH)
+        self.outer = nn.Linear(WIDTH, classes)
+        for name, values in self.named_parameters():
+            values.data = _drawn(name, *values.shape) / values.shape[-1] ** 0.5
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, `WIDTH`), not negative."""
+        return F.relu(self.inner(F.adaptive_avg_pool2d(images, SIDE).flatten(1) * 4 - 2))
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits (B, classes)."""
+        return cast(Tensor, self.outer(features))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+class _Half(nn.Module):
+    """A denoising network that takes half of every pixel for noise."""
+
+    def forward(self, x_t: Tensor, times: Tensor, return_dict: bool = True) -> tuple[Tensor]:
+        return (x_t / 2,)
+
+
+def method_outputs(method: Any, images: Tensor, classes: int, who: str, diffused: bool) -> Tensor:
+    """Class probabilities (B, K) of a test-time method on stand-in views of images (B, 3, H, W)."""
+    network = StandInNetwork(classes).eval().requires_grad_(False)
+    group = int(getattr(method, "group", 1))
+    many = torch.cat([images, 1 - images]).repeat(group, 1, 1, 1)[: 2 * group] if group > 1 else images
+    return outputs(lambda x: method(StandInViews(x, diffused), network), many, who, group=group)
+
+
+def smoother_outputs(smoother: Smoother, images: Tensor, sigma: float, schedule: Schedule | None, who: str) -> Tensor:
+    """Smoothed images (B, 3, H, W), made with a stand-in for the denoiser, `pooled`."""
+    denoiser = Denoiser(_Half(), schedule) if schedule else None
+
+    def show(x: Tensor) -> Tensor:
+        names = [f"{k}" for k in range(len(x))]
+
+        def eps(purpose: str) -> Tensor:
+            return noise.gaussian(x.shape[1:], seed=0, purpose=f"probe/{purpose}", samples=names)
+
+        return pooled(smoother(x, sigma, denoiser, eps, 0))
+
+    return outputs(show, images, who)
+
+
+def detector_outputs(procedure: Combination, images: Tensor, whole: bool) -> Tensor:
+    """Scores (B,) of a detector that learnt from stand-in features, for images (B, 3, H, W).
+
+    Raises what the detector raises: not every one can do with so small a world.
+    """
+    classifier = TiledClassifier(StandInNetwork(CLASSES), Tiles(100))
+    training = _data("train", TRAINING)
+    inner = procedure.inner.base if isinstance(procedure.inner, Tuned) else procedure.inner
+    with tempfile.TemporaryDirectory() as cache:
+        bank = FeatureBank(
+            classifier, Weights("stand-in", "", ""), training, _data("validation", TRAINING // 10), "", Path(cache)
+        )
+        detect = inner.fit(bank) if hasattr(inner, "fit") else inner
+        views = [images, images.flip(-1)]
+        return score(detect, whole, classifier, classifier(images).softmax(-1), views if whole else views[:1])
+
+
+def _data(split: str, count: int) -> Any:
+    """Noisy images of one colour each, which decides their class."""
+    labels = torch.arange(count) % CLASSES
+    colours = _drawn("colours", CLASSES, 3, 1, 1)[labels]
+    pixels = (colours + 0.5 * _drawn(split, count, 3, SIDE, SIDE)).sigmoid() * 255
+    ids = tuple(f"{split}/{k}" for k in range(count))
+    return ArrayDataset("stand-in", ids, pixels.to(torch.uint8), labels, CLASSES, Geometry(None, SIDE, "bilinear"))
+
+
+def unprobed(error: Exception) -> str:
+    """The reason why something could not be probed, for the record."""
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

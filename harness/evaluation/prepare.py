@@ -1,0 +1,63 @@
+"""From a specification to a job: everything that it names is loaded, checked and shown a few images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.data.contents import check_counted
+from harness.diffusion.lookup import find_denoiser
+from harness.evaluation.job import Job
+from harness.evaluation.preflight import checks, probing
+from harness.evaluation.request import Request
+from harness.models import matching
+from harness.models.lookup import find_classifier
+from harness.models.tiles import TileCache, TiledClassifier, Tiles, check_compiler, place
+from harness.types import Pair, RunSpec, Weights
+
+
+def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False) -> Job:
+    """Load what a specification names; every mistake in it is reported here, before any work is done.
+
+    skip_bad: leave out images and files that cannot be read, instead of stopping; the records are partial.
+    Raises HarnessError for names, settings, data and weights that do not fit together, and for a network or method
+    that fails on a few images.
+    """
+    request = spec if isinstance(spec, Request) else Request.of(spec)
+    spec, suite = request.spec, request.suite.plugin
+    datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
+    if not skip_bad:
+        for data in datasets.values():
+            check_counted(data)
+    procedures = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
+    if spec.compile:
+        check_compiler(spec.device)
+    denoiser, denoiser_weights = find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
+    if denoiser:
+        place(denoiser.network, spec.device, spec.compile)
+    group = max([getattr(p, "group", 1) for p in procedures.values()])
+    if skip_bad:
+        checks.check_skipping(group)
+    cache = TileCache()
+    tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group, cache=cache)
+    classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
+    gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
+    classifiers = {name: find_classifier(name) for name in spec.models}
+    matched = matching.match(datasets, classifiers)
+    models: dict[str, Weights] = {}
+    pairs: list[Pair] = []
+    for name, network in matched.networks.items():
+        models[name] = replace(classifiers[name][1], name=name)
+        classifier = TiledClassifier(network, classifier_tiles, gradient_tiles)
+        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
+    job = Job(
+        spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
+        matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
+    )  # fmt: skip
+    suite.check(list(procedures.values()), denoiser)
+    checks.check_denoiser(job)
+    for pair in pairs[: len(procedures)]:
+        checks.check_method(job, pair)
+    job = replace(job, probes=probing.probes(job))
+    checks.check_records(job)
+    return job

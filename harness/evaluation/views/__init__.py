@@ -1,0 +1,1 @@
+"""Images derived from a batch: computed once, differentiated, counted."""

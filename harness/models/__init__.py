@@ -1,0 +1,1 @@
+"""A classifier: found, opened, built, called."""

@@ -1,0 +1,228 @@
+"""Harness checkpoints: safetensors files whose header says which architecture to build and what it was trained on.
+
+Tensors go into a network that fits them exactly. Only tensors are ever read: no pickle, no code from data.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from harness import plugins
+from harness.base.errors import missing
+from harness.base.files import check_regular, file_sha256, writing
+from harness.base.parsing import parse_json
+from harness.models.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
+from harness.models.files import bounded, formats
+from harness.models.files.state_dict import first_line, read_state, recorded, unwrapped
+from harness.models.locate import chosen
+from harness.types import HarnessError, Weights
+
+HEADER = "harness"
+LARGEST = 2**12
+"""Side in pixels of the images that a network may want."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and checked.
+
+    header: kind ("classifier", "denoiser" or "autoencoder"), architecture, its arguments, data set; for a denoiser its
+        schedule, for a time-conditioned classifier its objective ("noisy" or "da").
+    """
+
+    path: Path
+    sha256: str
+    header: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def weights(self) -> Weights:
+        """What a record says about this checkpoint."""
+        return Weights(self.path.stem, self.sha256, self.path.name, dict(self.header))
+
+
+def write_checkpoint(path: Path, network: nn.Module, header: Mapping[str, Any]) -> str:
+    """Write a checkpoint in one piece or not at all; returns its SHA-256."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with writing(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # the library would let nobody else read the file
+        try:
+            save_file(tensors, partial, metadata={HEADER: json.dumps(header, sort_keys=True)})
+        except SafetensorError as error:  # which hides that a disk is full
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code)) from error
+        partial.chmod(mode)
+    return file_sha256(path)
+
+
+def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoint:
+    """Read a checkpoint, naming what is wrong with a file that is not one."""
+    given, part = chosen(path)
+    path = given / "model.safetensors" if given.is_dir() else given
+    if part:
+        raise HarnessError(f"{path} holds one network: leave out #{part}.")
+    if not path.exists():
+        raise missing(given, no_checkpoint(path))
+    formats.check(path, safetensors=True)
+    sha256 = file_sha256(path)
+    if expected_sha256 and sha256 != expected_sha256:
+        raise HarnessError(
+            f"{path} has SHA-256 {sha256}, but its card says {expected_sha256}: the file was changed or cut short. "
+            "Restore it (git checkout, or reinstall the package)."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    except SafetensorError as error:
+        raise HarnessError(f"{path} is not a readable safetensors file: {error}. Fetch or train it again.") from error
+    if HEADER not in metadata:
+        raise HarnessError(
+            f"{path} holds tensors but no {HEADER!r} header, so its architecture is unknown. "
+            "Load it in a plugin file that builds the network (see the README: a model in one file)."
+        )
+    try:
+        return Checkpoint(path, sha256, dict(parse_json(metadata[HEADER])), tensors)
+    except (ValueError, TypeError) as error:
+        raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
+
+
+def no_checkpoint(path: Path | str, more: str = "") -> str:
+    """What to say where nothing is."""
+    return f"No checkpoint at {path}{more}. Train one (harness train --help) or give the path of an existing one."
+
+
+def build_network(checkpoint: Checkpoint) -> nn.Module:
+    """The network that a checkpoint describes, loaded strictly."""
+    header = checkpoint.header
+    try:
+        entry = plugins.architecture[str(header["architecture"])]
+        elements = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+        make = partial(entry.build, **header.get("arguments", {}))
+        bounded.check(make, len(checkpoint.tensors), elements)
+        with (
+            bounded.at_most(len(checkpoint.tensors), elements),
+            torch.device("meta") if entry.facts.get("assigned") else nullcontext(),
+        ):
+            body = make()
+        network = _classifier(checkpoint, body) if header["kind"] == "classifier" else body
+    except bounded.TooLarge as error:
+        complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"
+        raise HarnessError(f"{complaint}: {error}. Fetch or train it again.") from error
+    except HarnessError:
+        raise
+    except Exception as error:  # of any architecture, for any arguments
+        raise HarnessError(
+            f"{checkpoint.path}: its header does not describe a network ({type(error).__name__}: {first_line(error)}). "
+            "Fetch or train it again."
+        ) from error
+    complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"
+    return _load(network, checkpoint.tensors, complaint, "Fetch or train it again.")
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str, remedy: str) -> nn.Module:
+    """A network with these tensors, which must be its own by name, shape and kind of number, to the last."""
+    expected = network.state_dict()
+    parts = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unknown": sorted(tensors.keys() - expected.keys()),
+        "different": [
+            f"{name} ({_kind(tensors[name])} in place of {_kind(own)})"
+            for name, own in expected.items()
+            if name in tensors and not _fits(tensors[name], own)
+        ],
+    }
+    if any(parts.values()):
+        said = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in parts.items() if names)
+        raise HarnessError(f"{complaint}: of {len(expected)} tensors, {said}. {remedy}")
+    # Built without memory, the network takes the tensors themselves.
+    network.load_state_dict(dict(tensors), strict=True, assign=any(p.is_meta for p in network.parameters()))
+    return network.eval()
+
+
+def _fits(tensor: Tensor, own: Tensor) -> bool:
+    """Whether a network may take a tensor in place of its own: counters as floats, but no weights as integers."""
+    return tensor.shape == own.shape and (tensor.is_floating_point() or tensor.dtype == own.dtype)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
+    """A body with its normalisation around it, as its architecture's kind and the training objective want it."""
+    if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
+        sizes = [(int(height), int(width)) for height, width in checkpoint.header.get("sizes", ())]
+        if not all(1 <= side <= LARGEST for size in sizes for side in size):
+            raise ValueError(f"images of the sizes {checkpoint.header['sizes']!r:.80}")
+        interpolation = checkpoint.header.get("interpolation", "bicubic")
+        if interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation {interpolation!r}")
+        return ImageClassifier(body, sizes=sizes, interpolation=interpolation)
+    objective = checkpoint.header.get("objective")
+    if objective not in CHANNELS:
+        raise HarnessError(
+            f"{checkpoint.path}: its header names the objective {objective!r}, which is none of {', '.join(CHANNELS)}: "
+            "what the network wants to see is unknown. Train it again."
+        )
+    return TimeConditionedClassifier(body, denoised=objective == "da")
+
+
+def load_published(
+    path: Path,
+    network: nn.Module,
+    kind: str,
+    origin: str,
+    ours: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state,
+) -> tuple[nn.Module, Weights]:
+    """`network` with the tensors of a file as its authors publish it, which must have its names and shapes exactly.
+
+    kind, origin: see `harness.models.files.state_dict.read_state`. ours: from the authors' names to the network's.
+    """
+    # Files from before torch 0.4.1 lack the batch counters, which nothing reads outside of training.
+    counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    tensors = unwrapped(path, ours(read_state(path, kind, origin)), network.state_dict().keys())
+    complaint, remedy = f"{path} does not hold the {kind}", f"Give the file of this network and its classes. {origin}"
+    loaded = _load(network, {**counters, **tensors}, complaint, remedy)
+    return loaded, recorded(path)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a harness checkpoint, or a damaged one, or a path a training run's folder."""
+    if path.suffix != ".safetensors":
+        return path.is_dir()
+    check_regular(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except SafetensorError:
+        return True
+
+
+def of_kind(checkpoint: Checkpoint, kind: str) -> Checkpoint:
+    """The checkpoint, if it is of this kind: "classifier", "denoiser", "autoencoder"; raises HarnessError otherwise."""
+    found = checkpoint.header.get("kind")
+    if found != kind:
+        held, wanted = (f"{'an' if str(name)[0] in 'aeiou' else 'a'} {name}" for name in (found, kind))
+        raise HarnessError(f"{checkpoint.path} holds {held}, not {wanted}.")
+    return checkpoint

@@ -1,0 +1,178 @@
+"""Probes: the outputs of networks and methods for fixed images, taken before the run.
+
+A hash covers files; it does not cover what these import, constants inside a compiled network, or a library's change. So
+the outputs for fixed images are stored with the parts and in the record, and a resumed run must reproduce them.
+
+The same images, once more and beside others, must give the same outputs: rows that depend on their neighbours or on
+chance would depend on the batch, the tile and the shard.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.models.tiles import described
+from harness.types import HarnessError
+
+PROBED = 4
+"""Number of probe images: those of the data but for the last, which is the first one inverted."""
+
+POOLED = 8
+"""Side in pixels to which images among the outputs are averaged before they are stored."""
+
+TOLERANCE = {"float32": (1e-4, 1e-3), "float16": (1e-2, 1e-2), "bfloat16": (5e-2, 5e-2)}
+"""Absolute and relative difference up to which outputs count as equal, by arithmetic."""
+
+SUM = 1e-3
+"""Distance from one within which all rows must sum to count as probabilities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The outputs of one pair of classifier and method for fixed images.
+
+    ids: of the images. device: name of the hardware. dtypes: arithmetic of "model", "method" and "denoiser".
+    outputs: their outputs, (n, ...) float32; under "images" the images themselves. unknown: reasons why something could
+        not be probed, by name.
+    """
+
+    ids: tuple[str, ...]
+    device: str
+    dtypes: Mapping[str, str]
+    outputs: Mapping[str, np.ndarray]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As records hold it: float32 numbers, little-endian, in base64."""
+        return {
+            "ids": list(self.ids),
+            "device": self.device,
+            "dtypes": dict(self.dtypes),
+            "unknown": dict(self.unknown),
+            "outputs": {
+                name: {
+                    "shape": list(values.shape),
+                    "float32": base64.b64encode(values.astype("<f4").tobytes()).decode(),
+                }
+                for name, values in self.outputs.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Probe:
+        """The inverse of `to_json`; raises ValueError, KeyError or TypeError for anything else."""
+        outputs = {
+            name: np.frombuffer(base64.b64decode(stored["float32"], validate=True), "<f4").reshape(stored["shape"])
+            for name, stored in dict(values["outputs"]).items()
+        }
+        dtypes, unknown = ({str(k): str(v) for k, v in dict(values[key]).items()} for key in ("dtypes", "unknown"))
+        return cls(tuple(map(str, values["ids"])), str(values["device"]), dtypes, outputs, unknown)
+
+    def differences(self, other: Probe) -> dict[str, float]:
+        """Largest difference to another probe's outputs, by name of the output, where rounding does not explain it.
+
+        Infinite for an output of another shape. Outputs that only one of the two has are not compared, nor are probes
+        of other images.
+        """
+        if self.ids != other.ids:
+            return {}
+        differences = {}
+        for name in self.outputs.keys() & other.outputs.keys():
+            mine, theirs = self.outputs[name], other.outputs[name]
+            if mine.shape != theirs.shape:
+                differences[name] = float("inf")
+            elif not _close(mine, theirs, self.dtypes.get(name, "float32")):
+                differences[name] = float(np.nanmax(np.abs(mine.astype(float) - theirs)))
+        return differences
+
+
+def _close(a: Any, b: Any, dtype: str) -> bool:
+    absolute, relative = TOLERANCE[dtype]
+    return bool(np.allclose(np.asarray(a), np.asarray(b), atol=absolute, rtol=relative, equal_nan=True))
+
+
+def spell(differences: Mapping[str, float]) -> str:
+    """Differences in words: ``those of the model (up to 0.37 apart)``."""
+    phrases = []
+    for name, difference in sorted(differences.items()):
+        apart = "of another shape" if difference == float("inf") else f"up to {difference:.2g} apart"
+        phrases.append(f"those of the {name} ({apart})")
+    return " and ".join(phrases)
+
+
+def shown(images: Tensor) -> Tensor:
+    """The images to probe with, (`PROBED`, 3, H, W), from up to as many of the data, at least one."""
+    # Neighbours that differ: a data set may hold copies of one image.
+    others = [images[k % len(images)].roll(k // len(images), -1) for k in range(1, PROBED - 1)]
+    return torch.stack([images[0], *others, 1 - images[0]])
+
+
+def outputs(
+    call: Callable[[Tensor], Tensor],
+    images: Tensor,
+    who: str,
+    *,
+    dtype: str = "float32",
+    group: int = 1,
+    cause: Callable[[], str] = lambda: "",
+) -> Tensor:
+    """Outputs of `call` for images (B, ...), float32, checked to be the same again and for the first group alone.
+
+    who: name for messages. group: number of images that are declared to belong together. cause: a likely reason for
+    a failure, in words. Raises HarnessError where an output depends on chance, or on images beside its own.
+    """
+    together = checked(call(images.clone()), who, len(images))
+    again, alone = call(images.clone()), call(images[:group].clone())
+    if not _close(together, again, dtype):
+        raise HarnessError(
+            f"{who} gives other outputs for the same images the second time{cause()}. Its numbers would be a matter of "
+            "chance: nothing may be drawn at random in evaluation, or the draws must depend on the image alone."
+        )
+    if not _close(together[:group], alone, dtype):
+        raise HarnessError(
+            f"{who} gives an image another output beside other images than alone{cause()}. Its numbers would depend on "
+            "the batch: nothing may be averaged, normalised or ranked over the images of a batch."
+        )
+    return together.float()
+
+
+def checked(values: Any, who: str, images: int) -> Tensor:
+    """The values, if they are a tensor with a row per image; raises HarnessError for anything else."""
+    if isinstance(values, Tensor) and values.ndim and len(values) == images:
+        return values
+    raise HarnessError(f"{who} returned {described(values)} for {images} images, where a tensor (B, K) is expected.")
+
+
+def cause_in(network: nn.Module) -> str:
+    """The first layer that looks at the batch or draws at random in evaluation mode, in words; "" if there is none."""
+    for name, layer in network.named_modules():
+        kind = f"{type(layer).__name__} {name!r}" if name else type(layer).__name__
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
+            why = "is in training mode" if layer.training else "has no running statistics"
+            return f": its layer {kind} {why}, and normalises by the batch"
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p:
+            return f": its layer {kind} is in training mode"
+    return ""
+
+
+def check_logits(values: Tensor, who: str) -> None:
+    """Raise HarnessError for outputs (B, K) that are probabilities: another softmax would give other confidences."""
+    if values.shape[1] > 1 and bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < SUM).all()):
+        raise HarnessError(
+            f"{who} gives rows that sum to one: probabilities, where logits are expected. Leave out the last softmax, "
+            "or return the logarithm: probabilities.clamp(min=1e-30).log()."
+        )
+
+
+def pooled(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) averaged to the stored size, (B, C, at most `POOLED`, at most `POOLED`)."""
+    height, width = images.shape[-2:]
+    return F.adaptive_avg_pool2d(images.float(), (min(POOLED, height), min(POOLED, width)))

@@ -1,0 +1,345 @@
+"""What the full-size diffusion model costs per image: this harness against the authors' loop on the same weights.
+
+    python studies/timing/adm.py                        # a GPU: ADM-256 at 224 pixels; without one a small network at 64
+    python studies/timing/adm.py --out results/adm.md --dtype float16 --method de --method dda --batch 16
+
+Weights are random, which changes no time. The authors' loop is written out below: DE denoises a batch at one time after
+the other, DDA takes its guided steps; both draw their noise on the device. Compared are equal numbers of rows per call,
+four times as many until memory ends; the best of them once more under torch.compile (on the CPU only with --compile:
+half an hour of compiling). The ceiling is a large matrix product in the same arithmetic. Before anything is timed, both
+must show the classifier the same images under the same noise, in float32. The table is written as it grows.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness import plugins
+from harness.base import noise
+from harness.diffusion.adaptation import low_pass
+from harness.diffusion.adm import AdmFlags, unet
+from harness.diffusion.denoiser import Denoiser
+from harness.evaluation.views.batch import BatchViews
+from harness.models.tiles import TiledClassifier, Tiles, autocast, check_compiler, place
+from harness.report.table import Table, markdown
+from harness.types import Batch
+
+Draw = Callable[[str, int], Tensor]
+"""Noise like the images, by purpose and draw."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is timed: the network, its images, the classifier behind it, the arithmetic and the steps of DDA.
+
+    start: guided steps. product: side of the matrices of the ceiling.
+    """
+
+    flags: AdmFlags
+    side: int
+    classifier: str
+    dtypes: tuple[str, ...]
+    batches: tuple[int, ...]
+    start: int
+    product: int
+
+
+FULL = Scale(AdmFlags(), 224, "resnet50", ("float16", "bfloat16"), (4, 16, 64, 256), 50, 8192)
+SMALL = Scale(AdmFlags(num_channels=32, num_head_channels=16), 64, "resnet18", ("float32", "bfloat16"), (4, 8), 5, 1024)
+
+
+class AuthorsLoop:
+    """DiffAug's ensemble and DDA as their authors run them, in plain torch.
+
+    DDA's authors run batches of four, whose images share a norm; so do every four of a larger batch here. start: guided
+    steps, of a schedule respaced to 100.
+    """
+
+    def __init__(self, network: nn.Module, classifier: nn.Module, device: str, dtype: str, start: int) -> None:
+        self.network, self.classifier, self.device, self.dtype, self.start = network, classifier, device, dtype, start
+        self.beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+        self.abar = self.beta.neg().add(1).cumprod(0)
+
+    def default(self, images: Tensor, draw: Draw) -> Tensor:
+        with torch.no_grad():
+            return self.classifier(images).softmax(-1)
+
+    def de(self, images: Tensor, draw: Draw) -> Tensor:
+        total = self.default(images, draw)
+        for t in range(50, 451, 50):
+            with torch.no_grad():
+                x_t = self.abar[t].sqrt() * (images * 2 - 1) + (1 - self.abar[t]).sqrt() * draw("denoise", t)
+                total = total + self.default((self.predict(x_t.float(), t, self.abar[t])[0] + 1) / 2, draw)
+        return total / 10
+
+    def dda(self, images: Tensor, draw: Draw) -> Tensor:
+        kept = [round(k * 999 / 99) for k in range(100)]
+        abar = self.abar[kept]
+        previous = torch.cat([torch.ones(1, dtype=torch.float64), abar[:-1]])
+        beta = 1 - abar / previous
+        low = (beta * (1 - previous) / (1 - abar)).log()
+        reference = images * 2 - 1
+        x = (abar[self.start].sqrt() * reference + (1 - abar[self.start]).sqrt() * draw("dda", 0)).float()
+        for step, i in enumerate(reversed(range(self.start))):
+            x = x.detach().requires_grad_()
+            x0, v = self.predict(x, kept[i], abar[i])
+            residual = low_pass(reference - x0, 4).reshape(len(x) // 4, -1)
+            (slope,) = torch.autograd.grad(torch.linalg.norm(residual, dim=1).sum(), x)
+            with torch.no_grad():
+                mean = beta[i] * previous[i].sqrt() / (1 - abar[i]) * x0
+                mean = mean + (1 - previous[i]) * (1 - beta[i]).sqrt() / (1 - abar[i]) * x
+                spread = (0.5 * ((v + 1) / 2 * beta[i].log() + (1 - v) / 2 * low[max(i, 1)])).exp()
+                eps = draw("dda", 1 + step)
+                x = (mean + (spread * eps if i else 0) - 6 * slope).float()
+        return self.default(((x + 1) / 2).clamp(0, 1), draw)
+
+    def predict(self, x: Tensor, t: int, abar: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(self.device, self.dtype):
+            out = self.network(x, torch.full((len(x),), t, device=x.device), return_dict=False)[0]
+        eps, v = out.float().chunk(2, 1)
+        return ((1 / abar).sqrt().float() * x - (1 / abar - 1).sqrt().float() * eps).clamp(-1, 1), v
+
+
+class Seen(nn.Module):
+    """Stands in for the classifier and keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images.append(images.cpu())
+        return images.mean((2, 3))
+
+
+@dataclass
+class Bench:
+    """Both ways on one pair of networks."""
+
+    scale: Scale
+    device: str
+    network: nn.Module = field(init=False)
+    classifier: nn.Module = field(init=False)
+    flops: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        import timm
+
+        torch.manual_seed(0)
+        with torch.device(self.device):
+            self.network, self.classifier = unet(self.scale.flags), timm.create_model(self.scale.classifier)
+        for part in (self.network, self.classifier):
+            place(part, self.device)
+        with torch.device("meta"):
+            network, classifier = unet(self.scale.flags), timm.create_model(self.scale.classifier).eval()
+        one, view = counted(network, self.scale.side, False), counted(classifier, self.scale.side, False)
+        guided = self.scale.start * counted(network, self.scale.side, True)
+        self.ready: dict[int, TiledClassifier] = {}
+        self.flops = {"default": view, "de": 9 * one + 10 * view, "dda": guided + view}
+
+    def images(self, count: int) -> Tensor:
+        """Smooth pictures, (count, 3, side, side) in [0, 1]."""
+        coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        return nn.functional.interpolate(coarse, size=self.scale.side, mode="bicubic").clamp(0, 1)
+
+    def ours(self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None) -> Tiles:
+        """As many images as rows, through the harness; short: two guided steps, to warm up."""
+        settings = {"dda": f"dda:start={2 if short else self.scale.start},norm=batch4"}.get(method, method)
+        images, tiles = self.images(rows), Tiles(rows, self.device, dtype, multiple=4)
+        batch = Batch(tuple(map(str, range(rows))), images, torch.zeros(rows, dtype=torch.int64))
+        views = BatchViews(batch, Denoiser(self.network, self.scale.flags.schedule), tiles, seed=0)
+        # What a run does once, for all of its images, is no part of a call.
+        shown = TiledClassifier(seen, Tiles(rows, self.device)) if seen else self.ready.get(rows)
+        classifier = shown or self.ready.setdefault(rows, TiledClassifier(self.classifier, Tiles(rows, self.device)))
+        plugins.method.configure(settings)[1](views, classifier)
+        return tiles
+
+    def theirs(self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None) -> None:
+        """The same by the authors' loop; with our noise if somebody looks, else with the device's."""
+        start = 2 if short else self.scale.start
+        loop = AuthorsLoop(self.network, seen or self.classifier, self.device, dtype, start)
+        images = self.images(rows).to(self.device)
+
+        def draw(purpose: str, k: int) -> Tensor:
+            if not seen:
+                return torch.randn_like(images)
+            ids = tuple(map(str, range(rows)))
+            return noise.gaussian(images.shape[1:], seed=0, purpose=purpose, samples=ids, draw=k).to(self.device)
+
+        getattr(loop, method)(images, draw).cpu()
+
+    def apart(self, method: str, dtype: str, rows: int) -> Tensor:
+        """How much the images differ that the classifier is shown both ways."""
+        seen = Seen(), Seen()
+        self.ours(method, dtype, rows, seen=seen[0])
+        self.theirs(method, dtype, rows, seen=seen[1])
+        ours, theirs = (torch.cat(part.images) for part in seen)
+        return (ours - theirs).abs()
+
+
+def counted(network: nn.Module, side: int, guided: bool) -> float:
+    """Operations of one row, a multiplication and an addition being two; guided: and of the way back to its input.
+
+    Counted on the meta device, without computing anything.
+    """
+    x = torch.zeros(1, 3, side, side, device="meta", requires_grad=guided)
+    given = (torch.zeros(1, device="meta"),) if hasattr(network, "time_embedding") else ()
+    with FlopCounterMode(display=False) as counter:
+        out = network.requires_grad_(False)(x, *given)
+        if guided:
+            out.sample.sum().backward()
+    return float(counter.get_total_flops())
+
+
+def seconds(call: Callable[[], object], device: str, least: float = 2.0) -> float:
+    """The best repetition, of five or as many as take `least` seconds together."""
+    taken: list[float] = []
+    while len(taken) < 5 and sum(taken) < least:
+        start = time.perf_counter()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+@cache
+def ceiling(dtype: str, side: int, device: str) -> float:
+    """Operations per second of a (side, side) matrix product: what the machine can do at best."""
+    a, b = (torch.randn(side, side, device=device).to(getattr(torch, dtype)) for _ in range(2))
+    a @ b
+    return 2 * side**3 / seconds(lambda: a @ b, device)
+
+
+HEADER = ["method", "arithmetic", "compiled", "rows per call", "ours, ms / image", "authors' loop, ms / image"]
+HEADER += ["images per second, ours / theirs", "share of the ceiling", "memory, GB", "largest difference of images"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One line of the table, in seconds and bytes for all rows of a call."""
+
+    method: str
+    dtype: str
+    rows: int
+    ours: float
+    theirs: float
+    memory: int
+    compiled: bool = False
+
+
+def timed(bench: Bench, method: str, dtype: str, rows: int, before: Timing | None = None) -> Timing | None:
+    """The timing of a method, or None where memory ends; `before`: without compiling, if the networks now are."""
+    call, device = (method, dtype, rows), bench.device
+    try:
+        halved = bench.ours(*call, short=True).halved
+        if not before:
+            bench.theirs(*call, short=True)
+        theirs = before.theirs if before else seconds(lambda: bench.theirs(*call), device)
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+        halved += bench.ours(*call).halved
+        ours = seconds(lambda: bench.ours(*call), device)
+    except torch.OutOfMemoryError:
+        halved = 1
+    if halved:
+        torch.cuda.empty_cache()
+        return None
+    memory = torch.cuda.max_memory_allocated() if device != "cpu" else 0
+    return Timing(method, dtype, rows, ours, theirs, memory, bool(before))
+
+
+def line(bench: Bench, t: Timing, apart: str) -> list[str]:
+    """The cells of the table."""
+    share = bench.flops[t.method] * t.rows / t.ours / ceiling(t.dtype, bench.scale.product, bench.device)
+    values = [f"{1000 * s / t.rows:.2f}" for s in (t.ours, t.theirs)] + [f"{t.theirs / t.ours:.2f}", f"{share:.0%}"]
+    memory = f"{t.memory / 1e9:.1f}" if t.memory else "-"
+    return [t.method, t.dtype, "yes" if t.compiled else "no", str(t.rows), *values, memory, apart]
+
+
+def lines(
+    bench: Bench, methods: list[str], dtypes: Iterable[str], batches: tuple[int, ...], compiled: bool
+) -> Iterator[list[str]]:
+    """Lines as they are measured: as many rows as fit, then the best number of rows compiled."""
+    best: list[Timing] = []
+    for method, dtype in [(m, d) for m in methods for d in (["float32"] if m == "default" else dtypes)]:
+        found: list[Timing] = []
+        for rows in batches:
+            timing = timed(bench, method, dtype, rows)
+            if not timing:
+                break
+            found.append(timing)
+            yield line(bench, timing, f"{bench.apart(method, dtype, rows).max():.1e}" if rows == batches[0] else "")
+        best += sorted(found, key=lambda t: t.ours / t.rows)[:1]
+    if compiled:
+        check_compiler(bench.device)
+        for part in (bench.network, bench.classifier):
+            place(part, bench.device, compiled=True)
+        for before in best:
+            timing = timed(bench, before.method, before.dtype, before.rows, before)
+            if timing:
+                apart = bench.apart(before.method, before.dtype, before.rows)
+                yield line(bench, timing, f"{apart.max():.1e}")
+
+
+def main(
+    out: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
+    method: Annotated[list[str], typer.Option(help="default, de or dda. Repeatable. [default: all]")] = [],  # noqa: B006
+    dtype: Annotated[
+        list[str], typer.Option(help="Of the diffusion model. Repeatable. [default on a GPU: float16, bfloat16]")
+    ] = [],  # noqa: B006
+    batch: Annotated[list[int], typer.Option(help="Rows per call, multiples of four. Repeatable.")] = [],  # noqa: B006
+    compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="[default: on a GPU]")] = None,
+) -> None:
+    """Time both ways, print the table, write it."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scale = FULL if device == "cuda" else SMALL
+    methods, batches = method or ["default", "de", "dda"], tuple(batch) or scale.batches
+    plugins.discover()
+    bench = Bench(scale, device)
+    for name in methods:
+        # A pixel that is clipped one way and not the other is off by more, once (see tests/test_adm.py).
+        apart = bench.apart(name, "float32", 4)
+        if (apart > 1e-3).float().mean() > 1e-3:
+            sys.exit(f"{name}: ours and the authors' loop differ by {apart.max():.1e}, which is more than rounding.")
+    caption = f"{scale.classifier} behind a UNet of {sum(p.numel() for p in bench.network.parameters()) / 1e6:.0f} M "
+    caption += f"parameters, {scale.side} pixels, {scale.start} of DDA's 50 steps. {machine(device)}."
+    rows: list[list[str]] = []
+    for row in lines(
+        bench, methods, dtype or scale.dtypes, batches, device == "cuda" if compiled is None else compiled
+    ):
+        rows.append(row)
+        print(" | ".join(row), file=sys.stderr)
+        if out:
+            page = markdown(Table(f"{scale.side} pixels", HEADER, rows, caption))
+            out.write_text(
+                f"# The diffusion model's cost, ours and the authors' loop\n\n"
+                f"Written by `python studies/timing/adm.py`.\n\n{page}"
+            )
+    print(markdown(Table(f"{scale.side} pixels", HEADER, rows, caption)))
+
+
+def machine(device: str) -> str:
+    """Device and versions, in a line."""
+    import diffusers
+
+    named = torch.cuda.get_device_name() if device != "cpu" else f"{platform.machine()}, {os.cpu_count()} cores"
+    threads = f"{torch.get_num_threads()} threads, " if device == "cpu" else f"CUDA {torch.version.cuda}, "
+    return f"{named}, {threads}torch {torch.__version__}, diffusers {diffusers.__version__}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
