@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from harness.plugins.combined import Combined
 from harness.plugins.registry import Registry
-from harness.plugins.suite_registry import SuiteRegistry
 
 model = Registry("model")
 method = Registry("test-time method", option="--tta")
 smoother = Registry("smoother", option="--smooth")
-suite = SuiteRegistry("suite")
+suite = Registry("suite")
 detector = Registry("detector", option="--detector")
 attack = Registry("attack", option="--attack")
 denoiser = Registry("denoiser")
