@@ -19,6 +19,9 @@ Texts = Mapping[str, Sequence[str]]
 SUITE, QUICK = "digits-c", 6
 """Without ``--suite``: the benchmark, and its stride."""
 
+PER_SUITE = ("suite", "models", "methods", "denoiser", "every", "tile")
+"""Fields of a specification with defaults that depend on the suite; all others are the same for every suite."""
+
 
 def requests(
     given: Mapping[str, Any], suite_settings: Mapping[str, Any], texts: Texts, full: bool
@@ -29,8 +32,8 @@ def requests(
     not given. Raises HarnessError for an option that no suite takes, and for names that do not exist.
     """
     device = usable_device(given["device"])
-    common = {name: given[name] for name in ("seed", "limit", "compile")} | {"device": device}
-    common |= precisions(given["dtype"], given["denoiser_dtype"], device)
+    common = {name: value for name, value in given.items() if name not in PER_SUITE}
+    common |= {"device": device, **precisions(given["dtype"], given["denoiser_dtype"], device)}
     every = given["every"] or (1 if full else 0 if given["suite"] else QUICK)
     suites = configured_suites(given["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
