@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -154,7 +154,6 @@ class Detection(SuiteBase):
         return Table(comparison.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
 
 
-@dataclass(frozen=True)
 class OpenOOD(Detection):
     """Base of the suites with OpenOOD's conditions. A subclass gives the names of the data sets, per group.
 

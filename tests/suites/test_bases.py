@@ -50,6 +50,42 @@ def test_a_suite_fits_a_page_and_says_its_name_once() -> None:
         assert entry.build.name == entry.name and {"version", "dataset"} <= entry.facts.keys()
 
 
+SETTINGS = {
+    "certify": "sigma n n0 alpha radii",
+    "cifar10": "data",
+    "cifar10-c": "severity extra data clean",
+    "cifar10-c-gen": "severity extra frost data",
+    "cifar10-certify": "sigma n n0 alpha radii data",
+    "digits": "",
+    "digits-c": "severity extra frost",
+    "entropy-vs-t": "times",
+    "folder": "data",
+    "folder-c": "severity extra frost data",
+    "imagenet": "data",
+    "imagenet-3dcc": "severity data clean protocol",
+    "imagenet-a": "data clean protocol",
+    "imagenet-c": "severity extra data clean protocol",
+    "imagenet-c-bar": "severity data clean protocol",
+    "imagenet-c-gen": "severity extra frost data protocol",
+    "imagenet-certify": "sigma n n0 alpha radii data",
+    "imagenet-d": "data clean protocol",
+    "imagenet-r": "data clean protocol",
+    "imagenet-sketch": "data clean protocol",
+    "imagenet-stylized": "data clean protocol",
+    "imagenet-v2": "data clean protocol variant",
+    "noisy-accuracy": "times",
+    "openood-cifar10": "data full_spectrum",
+    "openood-digits": "full_spectrum",
+    "openood-imagenet": "data full_spectrum",
+}
+
+
+def test_the_order_of_settings_stays_as_it_is_written_in_records() -> None:
+    """Canonical texts of suites are part of the keys of records."""
+    orders = {entry.name: " ".join(entry.parameters) for entry in own_suites()}
+    assert {name: orders[name] for name in SETTINGS} == SETTINGS
+
+
 def test_the_decorator_states_the_facts_of_a_suite() -> None:
     @plugins.suite("test/facts", version=3, dataset="digits", denoiser="digits", every=4)
     @dataclass(frozen=True)
