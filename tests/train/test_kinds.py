@@ -166,8 +166,9 @@ def test_networks_are_constructed_denoiser_first_and_then_the_one_to_train(
     model: str, changes: dict[str, Any], few: ArrayDataset
 ) -> None:
     """Initial weights come from one generator, so the shipped cards depend on this order."""
+    resolved = spec(model, **changes)
     torch.manual_seed(5)
-    task, header = build(spec(model, **changes), few, World())
+    task, header = build(resolved, few, World())
     torch.manual_seed(5)
     find_denoiser("digits")
     expected = plugins.architecture[model].build(**header["arguments"]).state_dict()
@@ -184,8 +185,9 @@ def test_the_conditional_denoiser_is_constructed_between_the_two(
     conditional = tmp_path / "model.safetensors"
     write_checkpoint(conditional, plugins.architecture["unet-conditional"].build(num_classes=10), header)
     changes = {"diffaug": True, "conditional": str(tmp_path), "conditional_weight": 0.5}
+    resolved = spec("resnet", **changes)
     torch.manual_seed(5)
-    task, _ = build(spec("resnet", **changes), few, World())
+    task, _ = build(resolved, few, World())
     torch.manual_seed(5)
     find_denoiser("digits")
     find_denoiser(str(tmp_path))

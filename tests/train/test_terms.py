@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,7 +56,7 @@ class FastSign:
 
     def images(self, step: Step, network: CurrentNetwork) -> Tensor:
         images, labels = step.augmented.images, step.augmented.labels
-        gradient = network.gradient(images, lambda logits: F.cross_entropy(logits, labels, reduction="none"))
+        _, gradient = network.gradient(images, partial(F.cross_entropy, reduction="none"), labels)
         return (images + self.size * gradient.sign()).clamp(0, 1)
 
     def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
@@ -72,7 +73,8 @@ class Onlooker:
     def images(self, step: Step, network: CurrentNetwork) -> Tensor:
         images = step.augmented.images
         logits = network(images)
-        assert network.gradient(images, lambda z: z.logsumexp(1)).shape == images.shape and not logits.requires_grad
+        values, gradient = network.gradient(images, lambda z: z.logsumexp(1))
+        assert (values.shape, gradient.shape) == ((len(images),), images.shape) and not logits.requires_grad
         return images[:0]
 
     def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
@@ -176,9 +178,10 @@ def test_a_gradient_of_images_leaves_no_trace_in_the_network(model: str, dtype: 
     generator = torch.get_rng_state()
     with autocast("cpu", dtype):
         current = ReadOnlyNetwork(network)
-        gradient = current.gradient(step.augmented.images, lambda logits: logits.logsumexp(1))
+        values, gradient = current.gradient(step.augmented.images, lambda logits: logits.logsumexp(1))
         logits = current(step.augmented.images)
     assert gradient.dtype == logits.dtype == torch.float32 and bool(gradient.isfinite().all())
+    assert torch.equal(values, logits.logsumexp(1)) and not values.requires_grad and current.drawn(3) is current
     assert torch.equal(generator, torch.get_rng_state())
     assert modes == [module.training for module in network.modules()]
     assert all(torch.equal(buffers[name], buffer) for name, buffer in network.named_buffers())
@@ -191,12 +194,10 @@ def test_the_gradient_is_that_of_the_network_in_evaluation_mode_however_it_is_wr
     images = step.augmented.images[:4].clone().requires_grad_()
     F.cross_entropy(network.eval()(images), step.augmented.labels[:4], reduction="sum").backward()
     network.train()
-
-    def loss(logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits, step.augmented.labels[:4], reduction="none")
-
+    loss, labels = partial(F.cross_entropy, reduction="none"), step.augmented.labels[:4]
     for wrapped in (network, JointForward(network), torch.compile(JointForward(network))):
-        assert torch.equal(ReadOnlyNetwork(wrapped).gradient(images.detach(), loss), images.grad)
+        _, gradient = ReadOnlyNetwork(wrapped).gradient(images.detach(), loss, labels)
+        assert torch.equal(gradient, images.grad)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

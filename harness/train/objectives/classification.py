@@ -83,7 +83,9 @@ class Classification:
         for term in self.terms:
             with timer(term.name):
                 images.append(term.images(step, current))
-        joint = respond(network, torch.cat(images), any(getattr(term, "wants_features", False) for term in self.terms))
+        with_features = any(getattr(term, "wants_features", False) for term in self.terms)
+        # Without the empty ones, which would decide on the memory layout of all.
+        joint = respond(network, torch.cat([i for i in images if len(i)]), with_features)
         responses = self._shares(joint, [len(i) for i in images])
         return {term.name: term.loss(responses, step) for term in self.terms}
 

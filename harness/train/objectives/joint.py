@@ -76,12 +76,17 @@ class ReadOnlyNetwork:
         with _undisturbed(self._bare, images.device), torch.no_grad():
             return _full(self._bare(images))
 
-    def gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Gradient (n, 3, H, W) with respect to the images of the summed `loss`: logits (n, K) to (n,)."""
+    def gradient(self, images: Tensor, loss: Callable[..., Tensor], *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (n,) of ``loss(logits, *rows)`` and their gradients (n, 3, H, W) with respect to the images."""
         with _undisturbed(self._bare, images.device), torch.enable_grad():
             images = images.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(_full(self._bare(images))).sum(), images)
-        return gradient
+            values = loss(_full(self._bare(images)), *rows)
+            (gradient,) = torch.autograd.grad(values.sum(), images)
+        return values.detach(), gradient
+
+    def drawn(self, draw: int) -> ReadOnlyNetwork:
+        """Itself: nothing in it is drawn at random."""
+        return self
 
     @property
     def _bare(self) -> nn.Module:

@@ -39,13 +39,23 @@ class Objective(Protocol):
 
 
 class CurrentNetwork(Protocol):
-    """The classifier as it is at this step, in evaluation mode; asking it leaves no trace in the training."""
+    """The classifier as it is at this step, in evaluation mode; asking it leaves no trace in the training.
+
+    It is called like a classifier under attack in an evaluation, so attacks take either. Tensors stay on its device.
+    """
 
     def __call__(self, images: Tensor, /) -> Tensor:
         """Logits (n, K) of images (n, 3, H, W) in [0, 1], without a gradient."""
 
-    def gradient(self, images: Tensor, loss: Callable[[Tensor], Tensor], /) -> Tensor:
-        """Gradient (n, 3, H, W) with respect to the images of the summed `loss`: logits (n, K) to (n,)."""
+    def gradient(self, images: Tensor, loss: Callable[..., Tensor], *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (n,) of ``loss(logits, *rows)`` and their gradients (n, 3, H, W) with respect to the images.
+
+        loss: logits (n, K) and the rows to (n,), one image's from its row alone. rows: what the loss needs beside
+            logits, such as labels (n,).
+        """
+
+    def drawn(self, draw: int) -> CurrentNetwork:
+        """Itself: nothing in it is drawn at random."""
 
 
 @dataclass(frozen=True)
