@@ -17,13 +17,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness import leaderboard, plugins
+from harness import plugins
 from harness.cli import console
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.report.table import Table
+from harness.report.table import Table, markdown
 from harness.types import RunSpec
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     header = ["model", "noise", "net votes moved, most", "predictions changed", "average radius changed by"]
     table = Table("bfloat16 denoiser against float32", header, rows, f"{images} images, {n} draws each.")
     if "--write" in sys.argv[1:]:
-        Path("results/precision.md").write_text(leaderboard.markdown(table))
+        Path("results/precision.md").write_text(markdown(table))
     console.show(table)
 
 

@@ -1,9 +1,9 @@
 """The ten classifiers of the paper at laptop size, over several training seeds: what does DiffAug add to each?
 
-    python studies/ten_classifiers.py train [--seeds 0,1,2]      # about three and a half hours on two cores, into runs/zoo
-    python studies/ten_classifiers.py score                      # evaluates the finished trainings, for results/zoo.csv
-    python studies/ten_classifiers.py table > results/zoo.md     # compares over seeds, from that file alone
-    python studies/ten_classifiers.py ship                       # the ten of seed 0 become registry/checkpoints/digits-*
+    python studies/ten_classifiers.py train [--seeds 0,1,2]   # three and a half hours on two cores, into runs/zoo
+    python studies/ten_classifiers.py score                   # evaluates the finished trainings, for results/zoo.csv
+    python studies/ten_classifiers.py table > results/zoo.md  # compares over seeds, from that file alone
+    python studies/ten_classifiers.py ship                    # seed 0 becomes registry/checkpoints/digits-*
 
 RN50 and ViT-B/16 become the compact ResNet and ViT; AM is AugMix, DA DeepAugment, DAM both. As in the paper, AM, DA and
 DAM with DiffAug go on from the classifier without it; "+extra" goes on for the same steps without DiffAug, so that

@@ -1,4 +1,4 @@
-"""A module imports only what stands above it in the design; plugins never import each other."""
+"""The architecture: imports run downwards, plugins never import each other, files and functions keep their budgets."""
 
 from __future__ import annotations
 
@@ -10,105 +10,81 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = [
-    "errors",
-    "interruption",
-    "escape",
-    "files",
-    "sealed",
-    "archives",
-    "formats",
-    "transfer",
-    "download",
-    "sources",
-    "types",
-    "checked",
-    "plugins",
-    "plugin_cache",
-    "provenance",
-    "attacks",
-    "noise",
-    "corruptions",
-    "data",
-    "networks",
-    "probe",
-    "fingerprint",
-    "choice",
-    "published",
-    "bounded",
-    "diffusion",
-    "classifier",
-    "checkpoint",
-    "weights",
-    "zoo",
-    "adm",
-    "views",
-    "gradients",
-    "tally",
-    "metrics",
-    "pages",
-    "tables",
-    "samples",
-    "rules",
-    "record",
-    "parts",
-    "journal",
-    "response",
-    "features",
-    "standins",
-    "matching",
-    "claims",
-    "coverage",
-    "request",
-    "job",
-    "recording",
-    "checks",
-    "probing",
-    "prepare",
-    "resume",
-    "part_in_progress",
-    "evaluate",
-    "estimate",
-    "report",
-    "train",
-    "console",
-    "cli",
-    "__main__",
-]
+ORDER = "base types plugins data models metrics attacks diffusion evaluation train report cli"
+"""Rooms of harness/: each imports only those before it. Registry and suites stand above all but the command line."""
+
+FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 300, 50, 11
+CATALOGUES = {"registry/detectors"}
+"""Folders that are lists, and may grow."""
 
 
 def imports(file: Path) -> set[str]:
-    """Names of the harness modules that a file imports, without the leading package."""
-    found = set()
+    """Names of the harness modules that a file imports, at its top or inside of functions, without the package."""
+    modules = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {a.name for a in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "harness":
-            found |= {f"harness.{a.name}" for a in node.names}
+            modules |= {f"harness.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return {name.removeprefix("harness.").split(".")[0] for name in found if name.startswith("harness.")}
+            modules.add(node.module)
+    return {name.removeprefix("harness.") for name in modules if name.startswith("harness.")}
+
+
+def rooms(file: Path) -> set[str]:
+    """Rooms that a file imports from."""
+    return {name.split(".")[0] for name in imports(file)}
 
 
 def engine_files() -> list[Path]:
-    return sorted(
-        p for p in (ROOT / "harness").rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT / "harness"
-    )
+    """Python files in the rooms of harness/."""
+    return sorted(p for p in (ROOT / "harness").rglob("*.py") if p.parent != ROOT / "harness")
 
 
-@pytest.mark.parametrize("file", engine_files(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_engine_imports_point_upwards(file: Path) -> None:
-    layer = file.relative_to(ROOT / "harness").with_suffix("").parts[0]
-    position = ORDER.index(layer)
-    below = {name for name in imports(file) if ORDER.index(name) > position}
-    assert not below, f"{layer} imports {below}, which stand below it"
+def code_files() -> list[Path]:
+    """Python files of everything but tests."""
+    return sorted(p for folder in ("harness", "registry", "suites", "studies") for p in (ROOT / folder).rglob("*.py"))
+
+
+def relative(file: Path) -> str:
+    """A path as it is written in the documentation."""
+    return str(file.relative_to(ROOT))
+
+
+def test_every_folder_of_the_engine_is_a_room() -> None:
+    folders = {path.name for path in (ROOT / "harness").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(ORDER.split())
+
+
+@pytest.mark.parametrize("file", engine_files(), ids=relative)
+def test_imports_run_downwards(file: Path) -> None:
+    room = file.relative_to(ROOT / "harness").parts[0]
+    order = ORDER.split()
+    allowed = set(order[: order.index(room) + 1]) - ({"evaluation"} if room == "train" else set())
+    assert rooms(file) <= allowed, f"{room} imports {rooms(file) - allowed}"
+
+
+@pytest.mark.parametrize("file", code_files(), ids=relative)
+def test_files_and_functions_keep_their_budgets(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= FILE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+def test_folders_keep_their_budget() -> None:
+    for folder in {file.parent for file in code_files()}:
+        files = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+        assert len(files) <= FOLDER_FILES or relative(folder) in CATALOGUES, relative(folder)
 
 
 @pytest.mark.parametrize("package, other", [("registry", "suites"), ("suites", "registry")])
 def test_plugin_packages_do_not_import_each_other(package: str, other: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
     assert len(files) > 2
-    assert not [f for f in files if other in imports(f)]
+    assert not [f for f in files if other in rooms(f)]
 
 
 def test_bases_of_suites_import_no_benchmark() -> None:
@@ -133,7 +109,7 @@ def test_every_package_is_installed() -> None:
 
 
 def test_the_engine_reaches_plugins_only_through_the_registry() -> None:
-    assert not [f for f in engine_files() if {"registry", "suites"} & imports(f)]
+    assert not [f for f in engine_files() if {"registry", "suites"} & rooms(f)]
 
 
 def test_plugins_refuse_a_second_name() -> None:

@@ -18,8 +18,8 @@ def penultimate(features: Tensor) -> Tensor:
     if not features.shape[1]:
         raise HarnessError(
             "it needs the penultimate layer, which the model does not show. Give the model features(images) and "
-            "head(features), as harness.models.classifier.ImageClassifier has them, or choose detectors that look at logits "
-            "or probabilities: --detector msp --detector energy."
+            "head(features), as harness.models.classifier.ImageClassifier has them, or choose detectors that look at "
+            "logits or probabilities: --detector msp --detector energy."
         )
     return features
 

@@ -35,7 +35,7 @@ class FeatureClassifier(Protocol):
 
 
 class GradientClassifier(Protocol):
-    """A classifier under attack: a network, or a test-time method around one (see `harness.evaluation.views.gradients`).
+    """A classifier under attack: a network, or a test-time method around one (`harness.evaluation.views.gradients`).
 
     Images are (B, 3, H, W) in [0, 1] on the CPU; results are float32 on the CPU.
     """

@@ -1,7 +1,7 @@
 """What the full-size diffusion model costs per image: this harness against the authors' loop on the same weights.
 
-    python studies/timing/adm.py                        # a GPU: ADM-256 at 224 pixels; without one a small network at 64
-    python studies/timing/adm.py --out results/adm.md --dtype float16 --method de --method dda --batch 16
+    python studies/timing/adm.py          # a GPU: ADM-256 at 224 pixels; without one a small network at 64
+    python studies/timing/adm.py --out results/adm.md --dtype float16 --method de --method dda
 
 Weights are random, which changes no time. The authors' loop is written out below: DE denoises a batch at one time after
 the other, DDA takes its guided steps; both draw their noise on the device. Compared are equal numbers of rows per call,

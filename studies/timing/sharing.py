@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from harness import leaderboard, plugins
+from harness import plugins
 from harness.cli import console
 from harness.diffusion.lookup import find_denoiser
 from harness.evaluation import loop
@@ -35,7 +35,7 @@ from harness.evaluation.views.batch import BatchViews
 from harness.models.classifier import ImageClassifier
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles, place
-from harness.report.table import Table
+from harness.report.table import Table, markdown
 from harness.types import Batch, BatchTask, Pair, RunSpec, Weights
 
 IMAGES = 40
@@ -145,7 +145,7 @@ def main() -> None:
         "What sharing, batching and precision are worth", ["what", "ms / image", "ms / image", "ratio"], rows, caption
     )
     if "--write" in sys.argv[1:]:
-        Path("results/sharing.md").write_text(leaderboard.markdown(table))
+        Path("results/sharing.md").write_text(markdown(table))
     console.show(table)
 
 

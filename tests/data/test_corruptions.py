@@ -1,14 +1,15 @@
 """The corruptions against the authors' own code.
 
-recorded/corruptions.npz was recorded with the unmodified generators of hendrycks/robustness (8190fe32) on the versions they
-require; elastic_transform and jpeg_compression, which newer libraries changed, with OpenCV 5 and Pillow 13. It holds
-one image per size; SIZE/NAME/SEVERITY, drawn after np.random.seed(0), every second row and column at 224;
+recorded/corruptions.npz was recorded with the unmodified generators of hendrycks/robustness (8190fe32) on the versions
+they require; elastic_transform and jpeg_compression, which newer libraries changed, with OpenCV 5 and Pillow 13. It
+holds one image per size; SIZE/NAME/SEVERITY, drawn after np.random.seed(0), every second row and column at 224;
 stats/NAME, (severities 1, 3, 5; 20 seeds; mean, standard deviation, squared distance from the image) at 32.
 """
 
 import numpy as np
 import pytest
 import torch
+from helpers import RECORDED_FOLDER
 from PIL import Image
 
 from harness.data.corruptions import EXTRA, STANDARD, apply, corrupt, frost_source

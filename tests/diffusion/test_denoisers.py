@@ -1,7 +1,7 @@
 """Diffusion models from files: class-conditional ADM, improved-diffusion, diffusers' folders; what they refuse.
 
-recorded/adm_variants.npz holds what the original code made of the weights and inputs below; recorded/adm_variants_record.py is
-how.
+recorded/adm_variants.npz holds what the original code made of the weights and inputs below;
+recorded/adm_variants_record.py is how.
 """
 
 from __future__ import annotations

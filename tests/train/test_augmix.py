@@ -4,7 +4,7 @@ recorded/augmix.npz was recorded with the unmodified augmentations.py and `aug` 
 (9b9824c7) on Pillow 13, their random draws replaced or written down. It holds
 
 - img23, a photograph of 23 pixels;
-- SIDE/OPERATION/LEVEL/SIGN, of 224 pixels (from the photograph in recorded/corruptions.npz) every sixteenth row and column;
+- SIDE/OPERATION/LEVEL/SIGN, of 224 pixels (from the photograph in recorded/corruptions.npz) every 16th row and column;
 - mixtures, what `aug` drew for img23 six times (severity 3, 3, 1, 10, 3, 3; three chains, at last two and one), and
   mixed/NUMBER, every second row and column of what it made of them.
 """

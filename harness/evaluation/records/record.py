@@ -147,7 +147,7 @@ class RunRecord:
         return [] if self.sha256 else ["it has no checksum", *rules.renamed(self)]
 
     def rows(self, *needed: str) -> dict[str, Any]:
-        """The sample table, with these columns at least, checked against the record: see `harness.evaluation.records.sample_table.read`."""
+        """The sample table, with these columns at least, checked against the record: see `sample_table.read`."""
         from harness.evaluation.records import sample_table  # pyarrow, which leaderboards do without
 
         assert self.path is not None

@@ -36,9 +36,10 @@ LISTED = 5
 def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     """The tensors of a state dict, on the CPU: ``torch.save``d, bare or in a training script's dict, or safetensors.
 
-    torch's wrappers are taken off; of others see `unwrapped`. path: FILE or FILE#PART, see `harness.models.files.choice`. kind,
-    origin: what should be there, and where to get it; both for the message. Raises HarnessError for a file that is
-    missing, is of another kind, was cut short, or holds several networks or anything but named tensors.
+    torch's wrappers are taken off; of others see `unwrapped`. path: FILE or FILE#PART, see
+    `harness.models.files.choice`. kind, origin: what should be there, and where to get it; both for the message.
+    Raises HarnessError for a file that is missing, is of another kind, was cut short, or holds several networks or
+    anything but named tensors.
     """
     path, part = chosen(path)
     if not path.exists():
