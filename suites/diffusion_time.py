@@ -88,15 +88,15 @@ class EntropyVersusTime(ByDiffusionTime):
         conditions = [f"t={self.times[k]}" for k in dict.fromkeys((len(self.times) // 2, 0, len(self.times) - 1))]
         return [(name, condition) for name in ("mean_entropy", "accuracy") for condition in conditions]
 
-    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Calls:
+    def tally(self, methods: Sequence[Method], image: Tensor, classes: int) -> Calls:
         """One denoising per image and time, shared by all."""
-        calls = super().tally(procedures, image, classes)
+        calls = super().tally(methods, image, classes)
         return replace(calls, times=tuple(t for t in self.times if t), denoised=1)
 
-    def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
+    def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that denoise are refused: they would denoise twice."""
         image = torch.zeros(1, 3, 32, 32)
-        if any(super(EntropyVersusTime, self).tally([p], image, 10).denoiser for p in procedures):
+        if any(super(EntropyVersusTime, self).tally([p], image, 10).denoiser for p in methods):
             raise HarnessError(f"{self.name} looks at one-step denoisings itself; leave out --tta.")
 
     def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
@@ -148,21 +148,21 @@ class NoisyAccuracy(ByDiffusionTime):
         """A random time for each image, which enters no mean, and then one condition per time."""
         return [Condition(UNIFORM, UNIFORM, scored=False), *super().conditions()]
 
-    def tally(self, procedures: Sequence[Method], image: Tensor, classes: int) -> Calls:
+    def tally(self, methods: Sequence[Method], image: Tensor, classes: int) -> Calls:
         """At most one denoising per image: for `denoised`, and for classifiers that look at the denoised image."""
-        return Calls(self.times, denoised=1, classified=len(procedures), at_most=True)
+        return Calls(self.times, denoised=1, classified=len(methods), at_most=True)
 
-    def check(self, procedures: Sequence[Method], denoiser: Any) -> None:
+    def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that diffuse images themselves are refused by these views."""
         image = torch.zeros(1, 3, 32, 32)
-        for procedure in procedures:
-            procedure(Diffused(image, torch.tensor([0]), lambda: image), lambda images: torch.zeros(len(images), 2))
+        for method in methods:
+            method(Diffused(image, torch.tensor([0]), lambda: image), lambda images: torch.zeros(len(images), 2))
 
     def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and the time of every image."""
         times = {f"t={time}": time for time in self.times}
         views = scene.views.diffused(times.get(scene.condition.name))
-        probabilities = pair.procedure(views, _with_times(pair.classifier, views))
+        probabilities = pair.method(views, _with_times(pair.classifier, views))
         check_probabilities(probabilities, pair, len(scene.labels))
         confidence, prediction = probabilities.max(1)
         return {"prediction": prediction, "confidence": confidence, "time": views.times}

@@ -158,7 +158,9 @@ class Job:
     def journals(self) -> Sequence[Journal]:
         """The journal of each pair, which keeps its rows."""
         return [
-            Journal(self.out, self.spec.suite, p.model, p.method, self.key(p), key_of(self._identity(p)), self.parts)
+            Journal(
+                self.out, self.spec.suite, p.model, p.method_name, self.key(p), key_of(self._identity(p)), self.parts
+            )
             for p in self.pairs
         ]
 
@@ -197,7 +199,7 @@ class Job:
 
         The suite runs the methods on an image to count, so the answer is kept.
         """
-        methods = {pair.method: pair.procedure for pair in pairs}
+        methods = {pair.method_name: pair.method for pair in pairs}
         names = tuple(methods)
         if names not in self._tallies:
             self._tallies[names] = self.suite.tally(list(methods.values()), self.example, self.data.num_classes)
@@ -205,7 +207,7 @@ class Job:
 
     def uses_denoiser(self, pair: Pair) -> bool:
         """Whether a pair's method is declared to look at denoised images, or the suite shows nothing else."""
-        return self.suite.diffuses or bool(self.axis.of(pair.method).facts.get("denoiser"))
+        return self.suite.diffuses or bool(self.axis.of(pair.method_name).facts.get("denoiser"))
 
     def halvings(self) -> int:
         """Number of times that memory has forced a smaller tile so far."""
@@ -217,7 +219,7 @@ class Job:
         return replace(
             self.spec,
             models=(pair.model,),
-            methods=(pair.method,),
+            methods=(pair.method_name,),
             denoiser=self.spec.denoiser if uses else None,
             denoiser_dtype=self.spec.denoiser_dtype if uses else "float32",
         )
@@ -229,7 +231,7 @@ class Job:
     def _identity(self, pair: Pair) -> dict[str, Any]:
         """Everything that decides the rows, apart from the data: whoever fixes an image keeps parts of other files."""
         spec = self.spec_of(pair)
-        sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method).source
+        sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method_name).source
         denoiser = self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else ""
         model = self.models[pair.model].sha256
         return identity(spec, self.suite.version, self.suite.facts(), sources, model, denoiser, self._code(pair))
@@ -246,7 +248,7 @@ class Job:
         """The plugins behind a pair's rows, each with its kind."""
         spec = self.spec_of(pair)
         yield plugins.suite.kind, plugins.suite.of(spec.suite)
-        for entry in self.axis.parts(pair.method):
+        for entry in self.axis.parts(pair.method_name):
             yield entry.kind, entry
         named = [(plugins.model, pair.model), (plugins.dataset, self.suite.dataset)]
         named += [(plugins.denoiser, spec.denoiser)] if spec.denoiser else []

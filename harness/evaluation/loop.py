@@ -201,7 +201,7 @@ def _finished(job: Job, parts: Sequence[Part]) -> list[Path]:
             path = _finish(job, index)
         if missing and not path:
             raise HarnessError(
-                f"{len(missing)} of {len(job.parts)} parts of {pair.model} under {pair.method} are no longer in "
+                f"{len(missing)} of {len(job.parts)} parts of {pair.model} under {pair.method_name} are no longer in "
                 f"{journal.folders[-1]}, such as {missing[0]}: deleted, moved or damaged while this ran. The same "
                 "command computes what is missing."
             )

@@ -37,7 +37,9 @@ class PairInProgress:
     def end_batch(self) -> None:
         """The rows of the batch at hand are final."""
         if self.current is None:
-            raise HarnessError(f"The suite gave no rows of a batch for {self.pair.model} under {self.pair.method}.")
+            raise HarnessError(
+                f"The suite gave no rows of a batch for {self.pair.model} under {self.pair.method_name}."
+            )
         self.batches.append(self.current)
         self.current = None
 

@@ -29,13 +29,13 @@ def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False)
     if not skip_bad:
         for data in datasets.values():
             check_counted(data)
-    procedures = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
+    methods = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
     denoiser, denoiser_weights = find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
     if denoiser:
         place(denoiser.network, spec.device, spec.compile)
-    group = max([getattr(p, "group", 1) for p in procedures.values()])
+    group = max([getattr(p, "group", 1) for p in methods.values()])
     if skip_bad:
         checks.check_skipping(group)
     cache = TileCache()
@@ -49,14 +49,14 @@ def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False)
     for name, network in matched.networks.items():
         models[name] = replace(classifiers[name][1], name=name)
         classifier = TiledClassifier(network, classifier_tiles, gradient_tiles)
-        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in procedures.items()]
+        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in methods.items()]
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
-    suite.check(list(procedures.values()), denoiser)
+    suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)
-    for pair in pairs[: len(procedures)]:
+    for pair in pairs[: len(methods)]:
         checks.check_method(job, pair)
     job = replace(job, probes=probing.probes(job))
     checks.check_records(job)

@@ -53,7 +53,7 @@ def _without_metrics(job: Job, index: int, images: int, samples: Samples, cost: 
         dataset=job.suite.dataset,
         facts=dict(job.suite.facts()),
         model=job.models[pair.model],
-        method=pair.method,
+        method=pair.method_name,
         denoiser=job.denoiser_weights if spec.denoiser else None,
         spec=spec,
         data_sha256=job.data_sha256,

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class Pair:
     """One classifier under one method: a row of a leaderboard.
 
-    model, method: canonical names. classifier, procedure: the objects of these names; the procedure is a `Method`, or
+    model, method_name: canonical names. classifier, method: the objects of these names; the method is a `Method`, or
         another plugin of the suite's `axis`. weights: provenance of the classifier's weights.
     """
 
     model: str
-    method: str
+    method_name: str
     classifier: Classifier
-    procedure: Any
+    method: Any
     weights: Weights
 
 
@@ -131,14 +131,14 @@ class Suite(Protocol):
     def open(self, condition: Condition, seed: int) -> Dataset:
         """The images of one condition; `seed` is for conditions that are drawn."""
 
-    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Calls:
-        """Network calls of these procedures per image, with everything shared that a run shares.
+    def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
+        """Network calls of these methods per image, with everything shared that a run shares.
 
         image: (1, 3, H, W) in [0, 1] of the data; classes: their number.
         """
 
-    def check(self, procedures: Sequence[Any], denoiser: Any) -> None:
-        """Raises HarnessError for procedures that cannot run under these settings; before any work is done."""
+    def check(self, methods: Sequence[Any], denoiser: Any) -> None:
+        """Raises HarnessError for methods that cannot run under these settings; before any work is done."""
 
     def prepare(
         self,

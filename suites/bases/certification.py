@@ -100,25 +100,25 @@ class Certification(SuiteBase):
         procedure = "sequential (mixture martingale and a last look)" if self.radii else "fixed N (Clopper-Pearson)"
         return {"certificates": f"{procedure}, standard floating point"}
 
-    def tally(self, procedures: Sequence[Smoother], image: Tensor, classes: int) -> Calls:
+    def tally(self, methods: Sequence[Smoother], image: Tensor, classes: int) -> Calls:
         """Calls at the full number of draws, an upper limit for sequential certification."""
         draws = self.n0 + self.n
         return Calls(
-            denoised=draws * sum(p.votes * p.calls for p in procedures),
-            classified=draws * sum(p.votes for p in procedures),
+            denoised=draws * sum(p.votes * p.calls for p in methods),
+            classified=draws * sum(p.votes for p in methods),
             together=min(LOOK, self.n),
             at_most=bool(self.radii),
         )
 
-    def check(self, procedures: Sequence[Smoother], denoiser: Denoiser | None) -> None:
+    def check(self, methods: Sequence[Smoother], denoiser: Denoiser | None) -> None:
         """A smoother that denoises needs a denoiser, with a time as noisy as each sigma."""
-        if not any(p.calls for p in procedures):
+        if not any(p.calls for p in methods):
             return
         if denoiser is None:
             raise HarnessError(
                 f"{self.name}: this smoother needs a diffusion model. Give --denoiser or --smooth gaussian."
             )
-        steps = max(p.calls for p in procedures)
+        steps = max(p.calls for p in methods)
         for sigma in self.sigma:
             if steps > (time := denoiser.schedule.time_of(sigma)):
                 raise HarnessError(

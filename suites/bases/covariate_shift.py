@@ -42,7 +42,7 @@ class CovariateShift(SuiteBase):
 
     def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and that of the true class for every image, by one pair."""
-        probabilities = pair.procedure(scene.views, pair.classifier)
+        probabilities = pair.method(scene.views, pair.classifier)
         check_probabilities(probabilities, pair, len(scene.labels))
         confidence, prediction = probabilities.max(1)
         true = probabilities.gather(1, scene.labels[:, None])[:, 0]
@@ -167,10 +167,10 @@ def _of_complete_images(ids: Any, cells: Sequence[Any]) -> Any:
 def check_probabilities(probabilities: Tensor, pair: Pair, images: int) -> None:
     """Raise HarnessError unless these are (images, K) class probabilities."""
     if probabilities.ndim != 2 or len(probabilities) != images:
-        raise HarnessError(f"{pair.method} returned {tuple(probabilities.shape)} for {images} images, not (B, K).")
-    finite(probabilities, f"{pair.model} with {pair.method}")
+        raise HarnessError(f"{pair.method_name} returned {tuple(probabilities.shape)} for {images} images, not (B, K).")
+    finite(probabilities, f"{pair.model} with {pair.method_name}")
     if bool((probabilities < 0).any()) or bool((probabilities.sum(1) - 1).abs().max() > 1e-2):
-        raise HarnessError(f"{pair.method} must return class probabilities: rows of numbers >= 0 that sum to 1.")
+        raise HarnessError(f"{pair.method_name} must return class probabilities: rows of numbers >= 0 that sum to 1.")
 
 
 def group_means(table: Any, conditions: Sequence[Condition]) -> Any:

@@ -64,9 +64,9 @@ class Detection(SuiteBase):
         """Images in and out of distribution for choosing settings: none of them is a test image."""
         raise NotImplementedError
 
-    def tally(self, procedures: Sequence[Combination], image: Tensor, classes: int) -> Calls:
+    def tally(self, methods: Sequence[Combination], image: Tensor, classes: int) -> Calls:
         """Calls of the test-time methods; the images that detectors learn from are not counted."""
-        return tally([p.outer for p in procedures], image, classes)
+        return tally([p.outer for p in methods], image, classes)
 
     def prepare(
         self,
@@ -80,7 +80,7 @@ class Detection(SuiteBase):
         few = inside.read(range(min(4, len(inside.ids)))).images
         trials: list[list[Trial]] = []
         for pair in pairs:
-            entry = AXES["detector"].of(pair.method)
+            entry = AXES["detector"].of(pair.method_name)
             bank = FeatureBank(pair.classifier, pair.weights, self.training(), inside, entry.source, cache, report)
             with naming_detector(pair):
                 detectors = fit(pair, entry.facts, bank)
@@ -88,16 +88,16 @@ class Detection(SuiteBase):
                     check_independent(detector.detect, detector.whole, pair.classifier, few)
             trials.append([Trial(pair, detector) for detector in detectors])
         chosen = choose(trials, (inside, outside), look, self.part, report)
-        return [replace(pair, procedure=detector) for pair, detector in zip(pairs, chosen, strict=True)]
+        return [replace(pair, method=detector) for pair, detector in zip(pairs, chosen, strict=True)]
 
     def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability, the detector's score, and the values of tuned settings."""
-        probabilities, scores = pair.procedure(scene.views, pair)
+        probabilities, scores = pair.method(scene.views, pair)
         confidence, prediction = probabilities.max(1)
         columns = {"prediction": prediction, "confidence": confidence, "score": scores}
-        if pair.procedure.rectified:
+        if pair.method.rectified:
             columns["signed"] = (pair.classifier.respond(scene.views.original())[0] < 0).any(1)
-        for key, value in pair.procedure.chosen.items():
+        for key, value in pair.method.chosen.items():
             columns[f"chosen {key}"] = torch.full_like(scores, value)
         return columns
 

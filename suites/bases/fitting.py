@@ -50,7 +50,7 @@ class FittedDetector:
 
 
 def _who(pair: Pair) -> str:
-    return f"Detector {pair.method} on {pair.model}"
+    return f"Detector {pair.method_name} on {pair.model}"
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def naming_detector(pair: Pair) -> Iterator[None]:
     except HarnessError as error:
         raise HarnessError(f"{_who(pair)}: {error}") from error
     except Exception as error:
-        module = AXES["detector"].of(pair.method).build.__module__
+        module = AXES["detector"].of(pair.method_name).build.__module__
         frames = list(walk_tb(error.__traceback__))
         frame, line = ([f for f in frames if f[0].f_globals.get("__name__") == module] or frames)[-1]
         where = f"{frame.f_code.co_filename}, line {line}"
@@ -73,7 +73,7 @@ def fit(pair: Pair, facts: Mapping[str, Any], bank: FeatureBank) -> list[FittedD
 
     facts: keyword arguments of the detector's ``@detector``.
     """
-    method, detector = pair.procedure.outer, pair.procedure.inner
+    method, detector = pair.method.outer, pair.method.inner
     tuned = isinstance(detector, Tuned)
     fitted = []
     for candidate in detector.candidates() if tuned else [detector]:

@@ -54,11 +54,11 @@ class SuiteBase:
         """Nothing beyond the settings."""
         return {}
 
-    def tally(self, procedures: Sequence[Any], image: Tensor, classes: int) -> Calls:
+    def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
         """Network calls of test-time methods, counted by running them on views that only count."""
-        return tally(procedures, image, classes)
+        return tally(methods, image, classes)
 
-    def check(self, procedures: Sequence[Any], denoiser: Any) -> None:
+    def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """Nothing: a method that cannot run raises its error when it is counted."""
 
     def prepare(

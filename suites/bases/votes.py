@@ -81,14 +81,14 @@ class VoteRound:
         sigma: standard deviation of the noise. pairs: all pairs, which `voters` index. classes: K.
         """
         voters = [pairs[k] for k in self.voters]
-        smoother: Smoother = voters[0].procedure
+        smoother: Smoother = voters[0].method
         image = self.images.repeat_interleave(len(self.draws))
         draw = torch.tensor(self.draws).repeat(len(self.images))
         answers: list[list[Tensor]] = [[] for _ in voters]
         for vote in range(smoother.votes):
             noisy = views.smoothed(smoother, sigma, image, draw, vote)
             for pair, classes_of_pair in zip(voters, answers, strict=True):
-                logits = finite(pair.classifier(noisy), f"{pair.model} with {pair.method}")
+                logits = finite(pair.classifier(noisy), f"{pair.model} with {pair.method_name}")
                 classes_of_pair.append(logits.argmax(1))
         winners = [one_hot(torch.stack(answer), classes).sum(0).argmax(1) for answer in answers]
         shape = len(self.images), len(self.draws)
@@ -106,12 +106,12 @@ def vote_rounds(
     counts: one per pair. rounds: draws of all rounds, in order. abreast: images that take a round side by side.
     """
     for draws in rounds:
-        for method in dict.fromkeys(pair.method for pair in pairs):
-            waiting = {k: counts[k].waiting_for(draws) for k, pair in enumerate(pairs) if pair.method == method}
+        for method in dict.fromkeys(pair.method_name for pair in pairs):
+            waiting = {k: counts[k].waiting_for(draws) for k, pair in enumerate(pairs) if pair.method_name == method}
             voters = [k for k, images in waiting.items() if images.any()]
             if not voters:
                 continue
             wanted = torch.stack([waiting[k] for k in voters])
             images_wanted = wanted.any(0).nonzero()[:, 0]
-            for images in images_wanted.split(abreast(pairs[voters[0]].procedure)):
+            for images in images_wanted.split(abreast(pairs[voters[0]].method)):
                 yield VoteRound(draws, images, voters, wanted[:, images])

@@ -101,7 +101,7 @@ class SomeClasses(FromImageNet):
 
     def _answer(self, scene: BatchTask, pair: Pair, classifier: Classifier, labels: Tensor) -> Columns:
         """Prediction and probabilities of a classifier whose outputs have these labels (C,)."""
-        probabilities = pair.procedure(scene.views, classifier)
+        probabilities = pair.method(scene.views, classifier)
         images = len(scene.labels)
         check_probabilities(probabilities, pair, images)
         prediction = self._counts_as[labels[probabilities.argmax(1)]]

@@ -190,11 +190,11 @@ def test_tuning_chooses_as_openood_does(name: str, theirs: str, chosen: dict[str
         return BatchViews(batch, None, classifier.tiles, 0)
 
     (ready,) = Fixture().prepare([pair], look, tmp_path, stages.append)
-    assert ready.procedure.chosen == chosen
+    assert ready.method.chosen == chosen
     assert [s for s in stages if "tuning" in s.name]
     data = recorded("far")
     views = look(data.read(range(len(data.labels))))
-    found = ready.procedure(views, ready)[1].numpy()
+    found = ready.method(views, ready)[1].numpy()
     expected = RECORDED[f"score_aps/{theirs}/far"]
     assert np.abs(found - expected).max() < (2e-3 if theirs == "gen" else 1e-4) * expected.std()
 

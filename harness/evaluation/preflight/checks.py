@@ -37,10 +37,12 @@ def check_method(job: Job, pair: Pair) -> None:
     except HarnessError:
         raise
     except Exception as error:
-        raise HarnessError(f"Method {pair.method!r} failed on one image: {type(error).__name__}: {error}") from error
+        raise HarnessError(
+            f"Method {pair.method_name!r} failed on one image: {type(error).__name__}: {error}"
+        ) from error
     if needs.denoiser and not job.uses_denoiser(pair):
         raise HarnessError(
-            f"Method {pair.method!r} looks at denoised images: declare it with @method(..., denoiser=True)."
+            f"Method {pair.method_name!r} looks at denoised images: declare it with @method(..., denoiser=True)."
         )
     if job.denoiser:
         job.denoiser.check_times(needs.times)

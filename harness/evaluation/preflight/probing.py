@@ -27,19 +27,19 @@ def probes(job: Job) -> Sequence[Probe]:
     models = {pair.model: _classifier(job, pair) for pair in {p.model: p for p in job.pairs}.values()}
     methods: dict[str, Tensor] = {}
     unknown: dict[str, str] = {}
-    for pair in {p.method: p for p in job.pairs}.values():
+    for pair in {p.method_name: p for p in job.pairs}.values():
         try:
-            methods[pair.method] = _PROCEDURES[job.suite.axis](job, pair)
+            methods[pair.method_name] = _PROCEDURES[job.suite.axis](job, pair)
         except _Unprobed as error:
-            unknown[pair.method] = str(error)
+            unknown[pair.method_name] = str(error)
     _tell_unprobed(job, unknown)
     denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
     return [
         _assembled(
             job,
             {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})},
-            {"method": methods[pair.method]} if pair.method in methods else {},
-            {"method": unknown[pair.method]} if pair.method in unknown else {},
+            {"method": methods[pair.method_name]} if pair.method_name in methods else {},
+            {"method": unknown[pair.method_name]} if pair.method_name in unknown else {},
         )
         for pair in job.pairs
     ]
@@ -100,34 +100,34 @@ def _classifier(job: Job, pair: Pair) -> Tensor:
 
 
 def _method(job: Job, pair: Pair) -> Tensor:
-    who = f"Method {pair.method!r}"
+    who = f"Method {pair.method_name!r}"
     return _named(
         f"{who} failed on {PROBED} images",
-        lambda: standins.method_outputs(pair.procedure, job.shown, job.data.num_classes, who, bool(job.suite.diffuses)),
+        lambda: standins.method_outputs(pair.method, job.shown, job.data.num_classes, who, bool(job.suite.diffuses)),
     )
 
 
 def _smoother(job: Job, pair: Pair) -> Tensor:
-    who = f"Smoother {pair.method!r}"
+    who = f"Smoother {pair.method_name!r}"
     sigma = float(next(iter(getattr(job.suite, "sigma", (0.5,)))))
     schedule = job.denoiser.schedule if job.denoiser else None
     return _named(
         f"{who} failed on {PROBED} images",
-        lambda: standins.smoother_outputs(pair.procedure, job.shown, sigma, schedule, who),
+        lambda: standins.smoother_outputs(pair.method, job.shown, sigma, schedule, who),
     )
 
 
 def _detector(job: Job, pair: Pair) -> Tensor:
     """Class probabilities of the method (B, K), and the scores of the detector (B,) as one more column."""
-    outer, inner = job.axis.parts(pair.method)
+    outer, inner = job.axis.parts(pair.method_name)
     method = _named(
         f"Method {outer.name!r} failed on {PROBED} images",
         lambda: standins.method_outputs(
-            pair.procedure.outer, job.shown, job.data.num_classes, f"Method {outer.name!r}", False
+            pair.method.outer, job.shown, job.data.num_classes, f"Method {outer.name!r}", False
         ),
     )
     try:
-        scores = standins.detector_outputs(pair.procedure, job.shown, bool(inner.facts.get("whole")))
+        scores = standins.detector_outputs(pair.method, job.shown, bool(inner.facts.get("whole")))
     except Exception as error:  # whatever happens to a detector on data that are not its own
         raise _Unprobed(standins.unprobed(error)) from error
     return torch.cat([method[: len(scores)], scores[:, None].float()], 1)

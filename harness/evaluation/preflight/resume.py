@@ -38,7 +38,7 @@ def verify(job: Job) -> None:
     for pair, journal, probe in zip(job.pairs, job.journals, job.probes, strict=True):
         for file, older in _stored(journal):
             if older is None:
-                _tell(f"{file} is damaged: the parts of {pair.model} under {pair.method} are computed anew.")
+                _tell(f"{file} is damaged: the parts of {pair.model} under {pair.method_name} are computed anew.")
                 journal.clear_parts()
                 break
             differences = probe.differences(older)
@@ -107,7 +107,7 @@ def notes(journal: Journal, probe: Probe) -> list[str]:
 
 def _start_anew(job: Job, pair: Pair, journal: Journal, reason: str) -> None:
     check_writable(job.out)
-    _tell(f"{pair.model} under {pair.method} is computed anew: {reason}.")
+    _tell(f"{pair.model} under {pair.method_name} is computed anew: {reason}.")
     journal.clear()
     forget_learnt(job.out)  # features of the network as it was
 

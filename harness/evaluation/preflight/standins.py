@@ -91,14 +91,14 @@ def smoother_outputs(smoother: Smoother, images: Tensor, sigma: float, schedule:
     return outputs(show, images, who)
 
 
-def detector_outputs(procedure: Combination, images: Tensor, whole: bool) -> Tensor:
+def detector_outputs(method: Combination, images: Tensor, whole: bool) -> Tensor:
     """Scores (B,) of a detector that learnt from stand-in features, for images (B, 3, H, W).
 
     Raises what the detector raises: not every one can do with so small a world.
     """
     classifier = TiledClassifier(StandInNetwork(CLASSES), Tiles(100))
     training = _data("train", TRAINING)
-    inner = procedure.inner.base if isinstance(procedure.inner, Tuned) else procedure.inner
+    inner = method.inner.base if isinstance(method.inner, Tuned) else method.inner
     with tempfile.TemporaryDirectory() as cache:
         bank = FeatureBank(
             classifier, Weights("stand-in", "", ""), training, _data("validation", TRAINING // 10), "", Path(cache)
