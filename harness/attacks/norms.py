@@ -1,14 +1,19 @@
-"""Values per image beside images: broadcasting and norms, the same bits whatever images stand beside."""
+"""Values per image beside images: broadcasting and norms."""
 
 from __future__ import annotations
 
-import torch
+from typing import overload
+
 from torch import Tensor
 
 SMALLEST = 1e-12
 """Norm below which a vector counts as zero: it is divided by this instead."""
 
 
+@overload
+def per_image(values: Tensor, images: Tensor) -> Tensor: ...
+@overload
+def per_image(values: float | Tensor, images: Tensor) -> float | Tensor: ...
 def per_image(values: float | Tensor, images: Tensor) -> float | Tensor:
     """One value for all images, or values (B,) shaped (B, 1, ...) to multiply images (B, ...)."""
     return values if isinstance(values, float | int) else values.to(images).reshape(-1, *[1] * (images.ndim - 1))
@@ -16,6 +21,4 @@ def per_image(values: float | Tensor, images: Tensor) -> float | Tensor:
 
 def l2_norm(x: Tensor) -> Tensor:
     """Euclidean norm of each image (B, ...), shaped (B, 1, ...)."""
-    # Image by image: torch splits one long row among threads, but not several, and so would round it differently.
-    norms = torch.stack([image.norm() for image in x.flatten(1)])
-    return norms.reshape(-1, *[1] * (x.ndim - 1))
+    return per_image(x.flatten(1).norm(dim=1), x)

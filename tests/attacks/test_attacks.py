@@ -114,11 +114,15 @@ def test_the_box_shortens_every_coordinate() -> None:
 
 
 def test_norms_have_the_same_bits_beside_other_images() -> None:
-    """A long row alone would be split among threads, and summed in another order."""
-    images = normal(3, 3, 128, 128).float()
-    together = l2_norm(images)
-    assert torch.equal(together[1:2], l2_norm(images[1:2]))
-    torch.testing.assert_close(together.flatten(), images.flatten(1).norm(dim=1), rtol=1e-6, atol=0)
+    """Also with several threads, which must not share one long row: they would sum it in another order."""
+    images, threads = normal(3, 3, 224, 224).float(), torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        together, alone = l2_norm(images), l2_norm(images[1:2])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(together[1:2], alone) and torch.equal(together, l2_norm(images))
+    torch.testing.assert_close(together.flatten(), images.flatten(1).norm(dim=1), rtol=1e-5, atol=0)
 
 
 # The ascent.
@@ -130,11 +134,11 @@ def test_norms_have_the_same_bits_beside_other_images() -> None:
 def test_ascent_on_a_linear_loss_ends_where_the_ball_ends(step: Any, project: Any, dual: int) -> None:
     """The largest value of <w, x> in a ball is <w, x_0> + radius |w|_dual; the box is far away."""
     weight, images = normal(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.5, dtype=torch.float64)
-    found = ascend(
+    moved = ascend(
         lambda x, number: weight, images, torch.zeros_like(images),
         step=step, size=0.03, project=project, radius=0.1, steps=5,
     )  # fmt: skip
-    gain = ((found - images) * weight).flatten(1).sum(1)
+    gain = ((moved - images) * weight).flatten(1).sum(1)
     expected = 0.1 * torch.linalg.vector_norm(weight.flatten(1), ord=dual, dim=1)
     torch.testing.assert_close(gain, expected, rtol=1e-12, atol=0)
 

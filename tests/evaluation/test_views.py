@@ -146,9 +146,9 @@ def test_adaptation_survives_a_halving_of_its_groups() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     denoiser.network.register_forward_pre_hook(refuse)
-    found = BatchViews(batch(slice(0, 5)), denoiser, tiles, seed=0).adapted(settings)
+    halved = BatchViews(batch(slice(0, 5)), denoiser, tiles, seed=0).adapted(settings)
     assert (tiles.halved, tiles.size) == (1, 4)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(halved, expected, rtol=0, atol=1e-4)
 
 
 def test_a_method_that_averages_draws_is_counted_with_all_of_them() -> None:
