@@ -139,7 +139,6 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another label": (lambda rows: rows["label"].__setitem__(0, 10), "labels"),
     "text for numbers": (lambda rows: rows.__setitem__("prediction", rows["id"]), "prediction"),
     "no numbers": (lambda rows: [rows.pop(name) for name in list(rows)[3:]], "columns"),
-    "a sample less": (lambda rows: rows.update({name: values[1:] for name, values in rows.items()}), "samples"),
 }
 
 
@@ -157,6 +156,24 @@ def test_a_part_is_checked_against_the_plan(
     parts.write(file, rows, cost)
     with pytest.raises(sealed.Damaged, match=reason):
         parts.read(file, part, every_image=True)
+
+
+def test_a_part_without_a_sample_is_incomplete_and_not_damaged(half: Path, tmp_path: Path) -> None:
+    """Only a run that skipped an image writes such a part."""
+    shutil.copytree(half, tmp_path, dirs_exist_ok=True)
+    file = stored(tmp_path)[0]
+    part = prepare(replace(SMALL, **TINY), tmp_path).parts[0]
+    rows, cost = parts.read(file, part, every_image=True)
+    fewer = {name: values[1:] for name, values in rows.items()}
+    parts.write(file, fewer, cost)
+    with pytest.raises(parts.Incomplete, match="1 of its images could not be read"):
+        parts.read(file, part, every_image=True)
+    again, _ = parts.read(file, part, every_image=False)
+    assert again["id"].tolist() == rows["id"][1:].tolist()
+    fewer["label"] = fewer["label"] + 1
+    parts.write(file, fewer, cost)
+    with pytest.raises(sealed.Damaged, match="labels"):
+        parts.read(file, part, every_image=False)
 
 
 def test_a_part_of_another_pair_is_not_taken(half: Path, good: list[RunRecord], tmp_path: Path) -> None:
