@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +19,6 @@ from harness.cli.app import app
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-moved = pytest.mark.skipif(
-    find_spec("harness.suites.bases") is None, reason="the pages describe the layout with suites/bases"
-)
 
 
 class Block(NamedTuple):
@@ -94,7 +89,6 @@ def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     return notes.pop()
 
 
-@moved
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(b.language == "python" for b in blocks(page))], ids=name
 )
@@ -115,7 +109,6 @@ def test_the_python_of_a_page_runs_and_so_do_the_commands_that_use_it(
                 assert code == 0, printed
 
 
-@moved
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_of_a_page_parses_and_names_what_there_is(page: Path) -> None:
     own = {found[1] for block in blocks(page) for found in re.finditer(r'^@\w+\("([^"]+)"', block.text, re.M)}
@@ -141,7 +134,6 @@ def names(command: str, values: dict[str, Any]) -> Iterator[tuple[plugins.Regist
             yield registry, text.partition(":")[0]
 
 
-@moved
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_within_the_text_has_the_options_that_it_names(page: Path) -> None:
     for arguments in mentions(page):
@@ -168,7 +160,6 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@moved
 @pytest.mark.skipif(not (ROOT / "studies").is_dir(), reason="the pages describe the layout with studies/")
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
