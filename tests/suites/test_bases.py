@@ -212,7 +212,7 @@ def test_a_round_goes_to_the_classifiers_and_images_that_still_want_it() -> None
         (first, [0, 1], [2], [[True], [True]]),
         (first, [2], [0], [[True]]),
         (second, [0, 1], [0, 1], [[False, True], [True, True]]),
-        (second, [0], [2], [[True]]),
+        (second, [0, 1], [2], [[True], [False]]),
         (second, [2], [0], [[True]]),
     ]
     assert counts[0].selection.tolist() == [[0, 0, 0], [2, 0, 0], [2, 0, 0]]
