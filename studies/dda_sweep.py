@@ -46,7 +46,7 @@ def sweep(out: Path) -> Table:
             return None
 
     models = tuple(e.name for e in plugins.model.entries() if e.facts.get("dataset") == "digits")
-    methods = ["default", *(plugins.method.configure(f"dda:scale={scale}")[0] for scale in SCALES)]
+    methods = ["default", *(plugins.method.configure(f"dda:scale={scale}").text for scale in SCALES)]
     spec = RunSpec("digits-c-train", models, tuple(methods), denoiser="digits", every=60, tile=20)
     with console.progress() as bar:
         task = bar.begin("sweep")

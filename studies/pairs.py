@@ -55,7 +55,7 @@ def radius(plain: RunRecord, trained: RunRecord) -> Cells:
         for rows in comparison.common_rows(plain, trained)
     )
     cells = {}
-    suite = plugins.suite.configure(plain.suite)[1]
+    suite = plugins.suite.configure(plain.suite).plugin
     for sigma, condition in zip(suite.sigma, suite.conditions(), strict=True):
         difference = (after[1] - before[1])[before[0]["condition"] == condition.name]
         largest = certification.largest_radius(suite.n, suite.alpha, sigma)
@@ -67,7 +67,7 @@ def radius(plain: RunRecord, trained: RunRecord) -> Cells:
 def detectors(entries: Sequence[RunRecord]) -> Table:
     """Differences of mean AUROC, near and far, in points."""
     pairs = list(partners(entries))
-    differences = [plugins.suite.configure(plain.suite)[1].paired(plain, trained) for plain, trained in pairs]
+    differences = [plugins.suite.configure(plain.suite).plugin.paired(plain, trained) for plain, trained in pairs]
     adjusted = iter(holm([results[group].p for results in differences for group in ("near", "far")]))
     rows = []
     for (plain, _), results in zip(pairs, differences, strict=True):

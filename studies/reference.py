@@ -22,7 +22,7 @@ MODEL = "digits/resnet"
 def main() -> None:
     """Predict, compare, write."""
     plugins.discover()
-    suite = plugins.suite.configure("digits-c:severity=1,2,3,4,5,extra=true")[1]
+    suite = plugins.suite.configure("digits-c:severity=1,2,3,4,5,extra=true").plugin
     network, found = find_classifier(MODEL)
     classifier = TiledClassifier(network, Tiles(100))
     error = {}

@@ -28,7 +28,7 @@ def renewed(entry: RunRecord) -> RunRecord:
 
     Values stay as they are to the bit: the last one of a sum depends on the processor.
     """
-    found, notes = plugins.suite.configure(entry.suite)[1].summarise(entry.rows())
+    found, notes = plugins.suite.configure(entry.suite).plugin.summarise(entry.rows())
     metrics = tuple(replace(new, value=old.value) for old, new in zip(entry.metrics, found, strict=False))
     bare = [[replace(m, interval=(0.0, 0.0)) for m in side] for side in (entry.metrics, metrics)]
     for old, new in zip(entry.metrics, found, strict=False):

@@ -201,7 +201,7 @@ def recorded(folder: Path) -> Table:
     for entry in leaderboard.find(folder):
         if not entry.facts.get("certificates", "").startswith("fixed N"):
             continue
-        _, suite = plugins.suite.configure(entry.suite)
+        suite = plugins.suite.configure(entry.suite).plugin
         table = entry.rows()
         for sigma, c in zip(suite.sigma, suite.conditions(), strict=True):
             here = {key: values[table["condition"] == c.name] for key, values in table.items()}

@@ -117,7 +117,7 @@ def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
     name = a.suite.partition(":")[0]
     if name not in modules:
         plugins.discover()
-        table: Table = plugins.suite.configure(a.suite)[1].compare(a, b)
+        table: Table = plugins.suite.configure(a.suite).plugin.compare(a, b)
         return table
 
     def computed() -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
         import_module(modules[name])
         if name not in plugins.suite:
             plugins.discover()
-        return asdict(plugins.suite.configure(a.suite)[1].compare(a, b))
+        return asdict(plugins.suite.configure(a.suite).plugin.compare(a, b))
 
     libraries = [f"{package} {version(package)}" for package in ("numpy", "scipy", "statsmodels")]
     return Table(**cache.remembered("compare", computed, *_files_of(a), *_files_of(b), *libraries))

@@ -46,6 +46,6 @@ def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
     """A denoiser by registered name, with its settings, or from a path: see `denoiser`, or a training run's folder."""
     if is_path(name, plugins.denoiser):
         return load_denoiser(Path(name))
-    _, found = plugins.denoiser.configure(name)
+    found = plugins.denoiser.configure(name).plugin
     built: tuple[Denoiser, Weights] = found() if callable(found) else found
     return built

@@ -24,14 +24,6 @@ class Configured:
     plugin: Any
     entry: Entry
 
-    def __iter__(self) -> Iterator[Any]:
-        """Unpacks into text and plugin."""
-        return iter((self.text, self.plugin))
-
-    def __getitem__(self, index: int) -> Any:
-        """Text at 0, plugin at 1."""
-        return (self.text, self.plugin)[index]
-
 
 @dataclass(frozen=True)
 class Tuned:

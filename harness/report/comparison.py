@@ -72,7 +72,7 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     rows_a, rows_b = a.rows("prediction"), b.rows("prediction")
     check_whole(a, b, rows_a, rows_b)
     answers_a, answers_b = _answers(rows_a), _answers(rows_b)
-    conditions = plugins.suite.configure(a.suite)[1].conditions()
+    conditions = plugins.suite.configure(a.suite).plugin.conditions()
     groups = shared_groups(conditions, answers_a.keys() & answers_b.keys())
     results: dict[str, PairedResult] = {}
     scored_a: list[Bools] = []
@@ -136,7 +136,7 @@ def check_whole(a: RunRecord, b: RunRecord, rows_a: Rows, rows_b: Rows) -> None:
     Raises HarnessError, which names the record and the first condition or image that is missing.
     """
     images_a, images_b = _images(rows_a), _images(rows_b)
-    conditions = [c.name for c in plugins.suite.configure(a.suite)[1].conditions()]
+    conditions = [c.name for c in plugins.suite.configure(a.suite).plugin.conditions()]
     for entry, images in ((a, images_a), (b, images_b)):
         same_suite = record.benchmark(entry.suite) == record.benchmark(a.suite)
         missing = [name for name in conditions if name not in images]

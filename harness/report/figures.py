@@ -150,7 +150,7 @@ def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     with mpl.rc_context({"svg.hashsalt": "harness", "text.parse_math": False}):
         is_loaded = entries[0].suite.partition(":")[0] in plugins.suite
         # Records outlive the plugin file of their suite; its own kind of figure does not.
-        figure = plugins.suite.configure(entries[0].suite)[1].figure(entries) if is_loaded else ranking(entries)
+        figure = plugins.suite.configure(entries[0].suite).plugin.figure(entries) if is_loaded else ranking(entries)
         for kind, metadata in METADATA.items():
             files.append(folder / f"{stem}.{kind}")
             with writing(files[-1]) as partial:

@@ -242,5 +242,5 @@ def is_of(entry: RunRecord, suite: str | None) -> bool:
     spellings = {suite}
     if ":" in suite:
         with suppress(HarnessError):
-            spellings.add(record.benchmark(plugins.suite.configure(suite)[0]))
+            spellings.add(record.benchmark(plugins.suite.configure(suite).text))
     return not spellings.isdisjoint({entry.suite, record.benchmark(entry.suite), plain(entry.suite)})

@@ -53,7 +53,7 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         init=start_from(built.network, spec, built.arguments, data) if spec.init else None,
         copies={copy.number: copy.copy.sha256 for copy in paired},
     )
-    entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment)[1]
+    entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment).plugin
     host, device = _transforms(spec, data, distorter)
     feed = TrainFeed(plan, data, augment, host, bool(entry.facts.get("pictures")), paired, spec.diffaug)
     return Task(spec, built.network, built.objective, feed, device, inputs), _header(spec, kind, built, inputs, data)

@@ -45,7 +45,7 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     if (spec.warmup or 0) > (spec.epochs or 0):
         raise HarnessError(f"--warmup {spec.warmup} is longer than the run (--epochs {spec.epochs}). Lower --warmup.")
     _check_optimisation(spec)
-    spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none")[0])
+    spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none").text)
     if spec.deepaugment:
         spec = replace(spec, deepaugment=configured(spec.deepaugment)[0])
     lacks_denoiser = kind_of(spec).needs_denoiser(spec) and not spec.diffusion

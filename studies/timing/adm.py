@@ -164,7 +164,7 @@ class Bench:
         # What a run does once, for all of its images, is no part of a call.
         shown = TiledClassifier(seen, Tiles(rows, self.device)) if seen else self.ready.get(rows)
         classifier = shown or self.ready.setdefault(rows, TiledClassifier(self.classifier, Tiles(rows, self.device)))
-        plugins.method.configure(settings)[1](views, classifier)
+        plugins.method.configure(settings).plugin(views, classifier)
         return tiles
 
     def theirs(self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None) -> None:

@@ -90,11 +90,11 @@ def main() -> None:
     denoiser, _ = find_denoiser("digits")
     place(denoiser.network, "cpu")
     network, _ = find_classifier("digits/resnet")
-    suite = plugins.suite.configure("digits-c")[1]
+    suite = plugins.suite.configure("digits-c").plugin
     condition = suite.conditions()[0]
 
     def observe(method: str, classifiers: int, dtype: str = "float32") -> int:
-        procedure = plugins.method.configure(method)[1]
+        procedure = plugins.method.configure(method).plugin
         tiles = Tiles(IMAGES, dtype=dtype, multiple=4)
         found = [TiledClassifier(network, Tiles(IMAGES)) for _ in range(classifiers)]
         pairs = [Pair(str(k), method, c, procedure, Weights(str(k), "", "")) for k, c in enumerate(found)]
@@ -107,7 +107,7 @@ def main() -> None:
             observe(method, 1)
 
     def one_by_one() -> None:
-        procedure = plugins.method.configure("de")[1]
+        procedure = plugins.method.configure("de").plugin
         classifier = TiledClassifier(network, Tiles(1))
         for k in range(IMAGES):
             views = BatchViews(

@@ -251,7 +251,7 @@ class Certification(SuiteBase):
         Raises HarnessError for certificates that do not compare: other noise levels, draws, alpha or radii.
         """
         check_pairable(a, b)
-        settings = [benchmark(suite.configure(entry.suite)[0]) for entry in (a, b)]
+        settings = [benchmark(suite.configure(entry.suite).text) for entry in (a, b)]
         if settings[0] != settings[1]:
             raise HarnessError(
                 f"{settings[0]} and {settings[1]} cannot be paired: sigma, n, n0, alpha and radii decide what can be "

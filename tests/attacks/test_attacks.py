@@ -180,7 +180,7 @@ def attacked(name: str, classifier: Any, images: Tensor, labels: Tensor, ids: li
     def eps(purpose: str) -> Tensor:
         return noise.gaussian(images.shape[1:], seed=0, purpose=purpose, samples=ids)
 
-    adversarial: Tensor = plugins.attack.configure(name)[1](images, labels, classifier, eps)
+    adversarial: Tensor = plugins.attack.configure(name).plugin(images, labels, classifier, eps)
     return adversarial
 
 

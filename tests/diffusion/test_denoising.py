@@ -216,7 +216,7 @@ def test_the_network_is_asked_at_its_own_time(schedule: Schedule) -> None:
     index = schedule.time_of(sigma)
     assert schedule.times[index] != index
     plain, once = (
-        plugins.smoother.configure(name)[1](images(2), sigma, denoiser, lambda _: normal(2, 3, 16, 16), 0)
+        plugins.smoother.configure(name).plugin(images(2), sigma, denoiser, lambda _: normal(2, 3, 16, 16), 0)
         for name in ("denoise", "denoise-vote:votes=1,steps=1")
     )
     assert (plain - once).abs().max() < 1e-6

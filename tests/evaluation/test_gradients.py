@@ -70,7 +70,7 @@ def tiny_denoiser(dtype: torch.dtype = torch.float32) -> Denoiser:
 def under(
     method: str, denoiser: Denoiser | None, network: TiledClassifier, rows: slice = slice(0, 5)
 ) -> MethodClassifier:
-    return MethodClassifier(plugins.method.configure(method)[1], network, denoiser, Tiles(8), 0, batch(rows).ids)
+    return MethodClassifier(plugins.method.configure(method).plugin, network, denoiser, Tiles(8), 0, batch(rows).ids)
 
 
 def slope(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor, h: float = 1e-6) -> Tensor:
@@ -331,7 +331,7 @@ def test_pgd_through_a_method_breaks_more_than_one_that_looks_past_it() -> None:
     images, denoiser, network = batch(slice(0, 5)).images, tiny_denoiser(), classifier()
     defended = under("de:times=200,400", denoiser, network)
     labels = defended(images).argmax(1)
-    attack = plugins.attack.configure("pgd:steps=5,random_start=false")[1]
+    attack = plugins.attack.configure("pgd:steps=5,random_start=false").plugin
     adaptive, transferred = (
         cross_entropy(defended(attack(images, labels, target, lambda purpose: images)), labels)
         for target in (defended, network)

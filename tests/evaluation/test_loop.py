@@ -146,7 +146,7 @@ def test_another_seed_is_another_run_and_fresh_computes_again(tmp_path: Path) ->
 
 
 def test_records_are_rescorable(small_run: list[RunRecord]) -> None:
-    suite = plugins.suite.configure(SMALL.suite)[1]
+    suite = plugins.suite.configure(SMALL.suite).plugin
     for entry in small_run:
         again, notes = suite.summarise(entry.rows())
         assert tuple(again) == tuple(entry.metrics) and list(notes) == list(entry.notes)
@@ -209,7 +209,7 @@ def test_mean_is_over_corruptions_after_severities(tmp_path: Path) -> None:
 
 def test_mce_is_the_mean_ratio_to_the_reference(small_run: list[RunRecord]) -> None:
     """Hendrycks & Dietterich (2019): errors summed over severities, divided by the reference's, averaged."""
-    suite = plugins.suite.configure(SMALL.suite)[1]
+    suite = plugins.suite.configure(SMALL.suite).plugin
     entry = small_run[0]
     ratios = []
     for condition in suite.conditions():
@@ -222,7 +222,7 @@ def test_mce_is_the_mean_ratio_to_the_reference(small_run: list[RunRecord]) -> N
 
 
 def test_tally_counts_distinct_views() -> None:
-    methods = [plugins.method.configure(m)[1] for m in ("default", "de", "dda", "dda-se")]
+    methods = [plugins.method.configure(m).plugin for m in ("default", "de", "dda", "dda-se")]
     image = torch.zeros(1, 3, 32, 32)
     assert [tally([m], image, 10).denoiser for m in methods] == [0, 9, 50, 50]
     together = tally(methods, image, 10)

@@ -80,7 +80,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> BatchViews:
 
 
 def probabilities(method: str, views: BatchViews) -> Tensor:
-    found: Tensor = plugins.method.configure(method)[1](views, TiledClassifier(Classifier(), Tiles(4)))
+    found: Tensor = plugins.method.configure(method).plugin(views, TiledClassifier(Classifier(), Tiles(4)))
     return found
 
 

@@ -137,11 +137,11 @@ def test_settings_of_methods_and_detectors_change_their_probes() -> None:
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def of_method(text: str) -> Tensor:
-        return method_outputs(plugins.method.configure(text)[1], images, 10, text, False)
+        return method_outputs(plugins.method.configure(text).plugin, images, 10, text, False)
 
     def of_detector(text: str) -> Tensor:
         axis = plugins.AXES["detector"]
-        return detector_outputs(axis.configure(text)[1], images, bool(axis.of(text).facts.get("whole")))
+        return detector_outputs(axis.configure(text).plugin, images, bool(axis.of(text).facts.get("whole")))
 
     for probe, texts in (
         (of_method, ["default", "de", "de:times=0,50", "dda", "dda:scale=1", "dda-se"]),

@@ -81,7 +81,7 @@ def test_shipped_records_are_rescorable() -> None:
     assert all(entry.sha256 for entry in entries)
     for suite in {r.suite for r in entries}:
         for entry in [r for r in entries if r.suite == suite][:: 16 if suite == "openood-digits" else 3]:
-            again, notes = plugins.suite.configure(entry.suite)[1].summarise(entry.rows())
+            again, notes = plugins.suite.configure(entry.suite).plugin.summarise(entry.rows())
             assert len(again) == len(entry.metrics) and tuple(notes) == tuple(entry.notes), entry.path
             for new, old in zip(again, entry.metrics, strict=True):
                 # The last bits of a logarithm or a sum depend on the processor.
@@ -180,7 +180,7 @@ def test_the_reference_of_mce_is_the_plain_resnet() -> None:
     entry = next(r for r in shipped() if (r.suite, r.model.name, r.method) == ("digits-c", "digits/resnet", "default"))
     assert values["model"] == entry.model.name and values["sha256"] == entry.model.sha256
     assert len(values["error"]) == 19 * 5 and min(values["error"].values()) > 0
-    for condition in plugins.suite.configure("digits-c")[1].conditions():
+    for condition in plugins.suite.configure("digits-c").plugin.conditions():
         accuracy = entry.metric("accuracy", condition.name)
         assert accuracy and accuracy.value == pytest.approx(1 - values["error"][condition.name])
     mce = entry.metric("mce")

@@ -92,8 +92,9 @@ def test_the_decorator_states_the_facts_of_a_suite() -> None:
     class Facts(CleanAccuracy):
         severity: int = 2
 
-    text, suite = plugins.suite.configure("test/facts:severity=3")
-    assert text == "test/facts:severity=3"
+    configured = plugins.suite.configure("test/facts:severity=3")
+    suite = configured.plugin
+    assert configured.text == "test/facts:severity=3"
     facts = suite.name, suite.version, suite.dataset, suite.denoiser, suite.every
     assert facts == ("test/facts", 3, "digits", "digits", 4)
     assert (CleanAccuracy.version, CleanAccuracy.every, CleanAccuracy.denoiser) == (1, 1, None), (
@@ -167,7 +168,7 @@ def test_a_suite_without_learning_leaves_its_pairs_as_they_are(tmp_path: Path) -
 
 def test_certification_and_corruption_take_the_test_images_of_their_data_set() -> None:
     for name in ("certify", "digits-c", "entropy-vs-t", "noisy-accuracy", "digits"):
-        suite = plugins.suite.configure(name)[1]
+        suite = plugins.suite.configure(name).plugin
         assert suite.open(suite.conditions()[-1], 0).ids == open_dataset("digits", "test").ids, name
 
 

@@ -160,7 +160,7 @@ def test_votes_are_those_of_a_plain_loop(undisturbed: list[RunRecord]) -> None:
 
 def test_records_hold_all_that_a_certificate_needs(undisturbed: list[RunRecord]) -> None:
     """Counts in, certificates out, at the alpha of the record and at any other."""
-    suite = plugins.suite.configure(SPEC.suite)[1]
+    suite = plugins.suite.configure(SPEC.suite).plugin
     for entry in undisturbed:
         rows = entry.rows()
         assert (rows["selection"].sum(1) == 20).all() and (rows["estimation"].sum(1) == 60).all()
@@ -207,7 +207,7 @@ def test_sequential_certification_stops_and_claims_no_more(tmp_path: Path) -> No
     assert quick.cost.at_most and not whole.cost.at_most
     again = certify(tmp_path / "c", changes, batch_size=1)
     assert outcome(again) == outcome([quick])
-    far = plugins.suite.configure("certify:sigma=0.5,n=300,n0=100,radii=0.25,0.75,1,1.25")[1]
+    far = plugins.suite.configure("certify:sigma=0.5,n=300,n0=100,radii=0.25,0.75,1,1.25").plugin
     assert not quick.notes and far.summarise(few)[1] == ["sigma=0.5: 300 draws at alpha=0.001 cannot certify 1, 1.25."]
 
 
@@ -227,15 +227,15 @@ def under_noise(
 ) -> Tensor:
     """What a registered smoother shows of images (B, 3, H, W) under fresh draws of noise: (draws B, 3, H, W)."""
     eps = torch.randn(draws * len(images), *images.shape[1:], generator=torch.Generator().manual_seed(seed))
-    procedure = plugins.smoother.configure(smoother)[1]
+    procedure = plugins.smoother.configure(smoother).plugin
     return procedure(images.repeat(draws, 1, 1, 1), sigma, denoiser, lambda _: eps, 0)
 
 
 def certificates(settings: str, smoother: str, classifier: Classifier, images: Tensor, denoiser: Any = None) -> Columns:
     """The suite's columns for images of its first noise level."""
-    suite = plugins.suite.configure(f"certify:{settings}")[1]
+    suite = plugins.suite.configure(f"certify:{settings}").plugin
     batch = Batch(tuple(str(k) for k in range(len(images))), images, torch.zeros(len(images), dtype=torch.int64))
-    procedure = plugins.smoother.configure(smoother)[1]
+    procedure = plugins.smoother.configure(smoother).plugin
     pair = Pair("test", smoother, classifier, procedure, Weights("test", "", ""))
     views = BatchViews(batch, denoiser, Tiles(500), seed=0)
     *_, last = suite.observe(BatchTask(suite.conditions()[0], views, batch.labels, [pair], [None]))
@@ -323,7 +323,7 @@ def test_one_class_and_as_many_draws_to_select_as_to_estimate() -> None:
     assert columns["radius"].tolist() == [certification.largest_radius(120, 0.001, 0.5)] * 2
     rows = {name: column.numpy() for name, column in columns.items()}
     rows |= {"condition": np.full(2, "sigma=0.5"), "label": np.zeros(2, int)}
-    metrics, _ = plugins.suite.configure("certify:sigma=0.5,n=120,n0=120")[1].summarise(rows)
+    metrics, _ = plugins.suite.configure("certify:sigma=0.5,n=120,n0=120").plugin.summarise(rows)
     assert {m.name: m.value for m in metrics}["smoothed_accuracy"] == 1
 
 
@@ -353,7 +353,10 @@ def test_an_interim_state_that_does_not_fit_is_refused_before_any_draw() -> None
         seen.append(x)
         return torch.zeros(len(x), 10)
 
-    suite, procedure = plugins.suite.configure("certify:sigma=0.5,n=300")[1], plugins.smoother.configure("gaussian")[1]
+    suite, procedure = (
+        plugins.suite.configure("certify:sigma=0.5,n=300").plugin,
+        plugins.smoother.configure("gaussian").plugin,
+    )
     batch = Batch(("a", "b"), torch.rand(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64))
     pair = Pair("test", "gaussian", classifier, procedure, Weights("test", "", ""))
     votes = torch.zeros(2, 10, dtype=torch.int32)
@@ -384,7 +387,7 @@ def test_a_dry_run_bills_tiles_that_draws_fill(
 
 def test_only_certificates_of_one_kind_are_compared(undisturbed: list[RunRecord]) -> None:
     a, b = (r for r in undisturbed if r.method == "gaussian")
-    suite = plugins.suite.configure(a.suite)[1]
+    suite = plugins.suite.configure(a.suite).plugin
     table = suite.compare(a, replace(b, suite="certify:sigma=0.5,1,n=60,n0=20"))
     assert "Certified accuracy at radius 0." in table.caption
     at_zero = [r.metric("certified_accuracy", "sigma=0.5 r=0") for r in (a, b)]
@@ -406,7 +409,7 @@ def test_the_same_class_serves_other_data(tmp_path: Path) -> None:
         def clean(self) -> Any:
             return open_dataset("digits", "train")
 
-    assert plugins.suite.configure("test/certify-train")[1].n == 10_000
+    assert plugins.suite.configure("test/certify-train").plugin.n == 10_000
     changes = {"suite": "test/certify-train:sigma=0.25,n=30,n0=10", "methods": ("gaussian",), "denoiser": None}
     assert len(certify(tmp_path, changes)[0].rows()["id"]) == 5
 

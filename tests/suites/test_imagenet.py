@@ -181,7 +181,7 @@ def run(disk: Path, suite: str, out: Path, **changes: Any) -> list[RunRecord]:
     folder = name.partition("-")[0] if name.endswith(("-gen", "-certify")) else name
     text = f"{name}:data={disk / folder}" + (f",{settings}" if settings else "")
     model = "test/palette10" if name.startswith("cifar10") else "test/palette"
-    spec = RunSpec(plugins.suite.configure(text)[0], (model,), ("default",), tile=4)
+    spec = RunSpec(plugins.suite.configure(text).text, (model,), ("default",), tile=4)
     job = prepare(replace(spec, **changes), out)
     return [record.load(path) for path in loop.run(job)]
 
@@ -221,7 +221,7 @@ def test_every_suite_runs_names_what_it_lacks_and_is_rescorable(disk: Path, suit
     (entry,) = run(disk, suite, tmp_path, limit=LIMITS.get(suite, 0))
     assert (entry.status, entry.coverage) == ("partial", coverage), "published counts are known"
     assert "(subset)" in leaderboard.title(entry)
-    bench = plugins.suite.configure(entry.suite)[1]
+    bench = plugins.suite.configure(entry.suite).plugin
     assert len(bench.conditions()) == conditions
     for place, expected in values.items():
         assert value(entry, *place) == pytest.approx(expected), place
@@ -312,7 +312,7 @@ def test_the_clean_images_are_those_of_the_same_classes(disk: Path, tmp_path: Pa
 
 def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
     """As in a run that left out what could not be read."""
-    suite = plugins.suite.configure("imagenet-c")[1]
+    suite = plugins.suite.configure("imagenet-c").plugin
     names = [c.name for c in suite.conditions()]
     cells = [(c, i) for c in names for i in "abc" if (c, i) != ("fog/5", "b")]
     right = np.array([(len(c) + ord(i)) % 3 > 0 for c, i in cells])
@@ -423,7 +423,7 @@ def test_protocols_are_never_ranked_together(disk: Path, tmp_path: Path) -> None
     assert "protocol=resize256" in leaderboard.title(paper) and "protocol" not in leaderboard.title(official)
     with pytest.raises(HarnessError, match="data differ"):
         comparison.compare(official, paper)
-    same = plugins.suite.configure("imagenet-r:protocol=resize256")[0]
+    same = plugins.suite.configure("imagenet-r:protocol=resize256").text
     assert same == "imagenet-r", "where the two protocols are one geometry, they are one benchmark"
     with pytest.raises(HarnessError, match="Unknown protocol 'resize' of imagenet-c"):
         plugins.suite.configure("imagenet-c:protocol=resize")
@@ -439,12 +439,12 @@ def test_generated_and_published_corruptions_are_never_ranked_together(disk: Pat
     assert len(leaderboard.boards([enlarged, generated])) == 2
     with pytest.raises(HarnessError, match=r"conditions differ .*resize256"):
         comparison.compare(generated, enlarged)
-    suite = plugins.suite.configure("imagenet-c-gen:severity=1,2,3,4,5")[1]
+    suite = plugins.suite.configure("imagenet-c-gen:severity=1,2,3,4,5").plugin
     assert suite.reference() is None, "AlexNet's rates are of the published images"
 
 
 def test_npy_files_are_read_in_the_order_of_severities(disk: Path, tmp_path: Path) -> None:
-    suite = plugins.suite.configure(f"cifar10-c:severity=1,2,3,4,5,data={disk / 'cifar10-c'}")[1]
+    suite = plugins.suite.configure(f"cifar10-c:severity=1,2,3,4,5,data={disk / 'cifar10-c'}").plugin
     for c in suite.conditions()[:5]:
         data = suite.open(c, 0)
         assert isinstance(data, MappedImages) and isinstance(data.pixels, np.memmap) and len(data.ids) == 10_000
@@ -463,14 +463,14 @@ def test_npy_files_are_read_in_the_order_of_severities(disk: Path, tmp_path: Pat
 
 def test_other_arrays_are_refused(tmp_path: Path) -> None:
     def opened(root: Path) -> Any:
-        suite = plugins.suite.configure(f"cifar10-c:data={root}")[1]
+        suite = plugins.suite.configure(f"cifar10-c:data={root}").plugin
         return suite.open(suite.conditions()[0], 0)
 
     root = tmp_path / "CIFAR-10-C"
     cifar10c(root, ["gaussian_noise"])
     assert len(opened(root).ids) == len(opened(tmp_path).ids) == 10_000, "in the archive's folder, or above it"
     with pytest.raises(HarnessError, match=r"no shot_noise.npy.*Expected CORRUPTION.npy.*Found there: gaussian_noise"):
-        suite = plugins.suite.configure(f"cifar10-c:data={root}")[1]
+        suite = plugins.suite.configure(f"cifar10-c:data={root}").plugin
         suite.open(suite.conditions()[1], 0)
     whole = (root / "gaussian_noise.npy").read_bytes()[:128]
     for labels, message in {
@@ -504,7 +504,7 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
 
 def test_missing_and_swapped_folders_are_named(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(text: str) -> Any:
-        suite = plugins.suite.configure(text)[1]
+        suite = plugins.suite.configure(text).plugin
         return [suite.open(c, 0) for c in suite.conditions()]
 
     corrupted(tmp_path / "c", STANDARD[:-1], [5])
@@ -532,7 +532,7 @@ def test_missing_and_swapped_folders_are_named(disk: Path, tmp_path: Path, monke
     (tmp_path / "c" / "gaussian_noise").rename(tmp_path / "gaussian_noise")
     (tmp_path / "c" / "noise").mkdir()
     (tmp_path / "gaussian_noise").rename(tmp_path / "c" / "noise" / "gaussian_noise")
-    suite = plugins.suite.configure(f"imagenet-c:data={tmp_path / 'c'}")[1]
+    suite = plugins.suite.configure(f"imagenet-c:data={tmp_path / 'c'}").plugin
     assert len(suite.open(suite.conditions()[0], 0).ids) == 3, "an archive unpacked into a folder of its own"
     monkeypatch.setattr(ImageNetR, "size", 2)
     with pytest.raises(HarnessError, match="imagenet-r: 3 images under 'imagenet-r', of which 2 were published"):
@@ -597,7 +597,7 @@ def test_the_interval_of_the_calibration_error_covers_it() -> None:
 def test_certification(disk: Path, tmp_path: Path) -> None:
     """The published strides and draws, and that a sample of the validation set is named so."""
     for name, every, n, total in (("imagenet-certify", 50, 10_000, 50_000), ("cifar10-certify", 20, 100_000, 10_000)):
-        suite = plugins.suite.configure(name)[1]
+        suite = plugins.suite.configure(name).plugin
         assert (suite.every, suite.n, suite.n0, suite.alpha, suite.sigma) == (every, n, 100, 0.001, (0.25, 0.5, 1.0))
         (entry,) = run(disk, f"{name}:sigma=0.25,n=20,n0=5", tmp_path, methods=("gaussian",), limit=2)
         assert entry.coverage == f"2 of {total} images (the first ones)" and entry.status == "partial"

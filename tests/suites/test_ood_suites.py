@@ -120,7 +120,7 @@ def bank(folder: Path, network: nn.Module | None = None, **changes: Any) -> Feat
 
 def scores(name: str, images: Tensor, folder: Path, network: nn.Module | None = None) -> np.ndarray:
     known = bank(folder, network)
-    _, detector = plugins.detector.configure(name)
+    detector = plugins.detector.configure(name).plugin
     detect = detector.fit(known) if hasattr(detector, "fit") else detector
     whole = bool(plugins.detector.of(name).facts.get("whole"))
     probabilities = known.classifier.respond(images)[1].softmax(1)
@@ -180,10 +180,13 @@ class Fixture(Detection):
     ],
 )
 def test_tuning_chooses_as_openood_does(name: str, theirs: str, chosen: dict[str, float], tmp_path: Path) -> None:
-    canonical, procedure = plugins.AXES["detector"].configure(name)
-    assert canonical.endswith("=tune") and canonical != plugins.AXES["detector"].configure(name.partition(":")[0])[0]
+    detector = plugins.AXES["detector"].configure(name)
+    assert (
+        detector.text.endswith("=tune")
+        and detector.text != plugins.AXES["detector"].configure(name.partition(":")[0]).text
+    )
     classifier = TiledClassifier(Given(), Tiles(100))
-    pair = Pair("given", canonical, classifier, procedure, Weights("given", "0" * 64, ""))
+    pair = Pair("given", detector.text, classifier, detector.plugin, Weights("given", "0" * 64, ""))
     stages: list[Any] = []
 
     def look(batch: Batch) -> BatchViews:
@@ -211,7 +214,7 @@ def test_of_equal_settings_the_first_is_chosen_and_one_candidate_needs_no_images
     """A pair without settings to tune costs no pass over the validation images."""
     classifier = TiledClassifier(Given(), Tiles(100))
     pair = Pair("given", "test", classifier, None, Weights("given", "0" * 64, ""))
-    method = plugins.method.configure("default")[1]
+    method = plugins.method.configure("default").plugin
 
     def fitted(sign: float) -> Trial:
         detect = lambda seen: sign * seen.logits.amax(1)  # noqa: E731
@@ -346,7 +349,7 @@ def test_method_and_detector_combine(undisturbed: list[RunRecord]) -> None:
 
 
 def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_path: Path) -> None:
-    suite = plugins.suite.configure("openood-digits")[1]
+    suite = plugins.suite.configure("openood-digits").plugin
     for entry in undisturbed:
         rows = entry.rows()
         assert ((rows["label"] == -1) == (rows["condition"] != "id")).all()
@@ -385,7 +388,7 @@ def test_records_with_other_images_in_distribution_are_not_paired(undisturbed: l
     (full,) = run(tmp_path, {"suite": suite, "models": ("digits/resnet",), "methods": ("msp",), "denoiser": None})
     plain = next(r for r in undisturbed if r.method == "msp")
     with pytest.raises(HarnessError, match="in distribution"):
-        plugins.suite.configure(suite)[1].compare(plain, full)
+        plugins.suite.configure(suite).plugin.compare(plain, full)
 
 
 def test_a_method_with_groups_takes_a_detector(tmp_path: Path) -> None:
@@ -490,7 +493,7 @@ def test_too_many_neighbours_are_refused_before_features_are_computed(tmp_path: 
 def test_a_comparison_says_which_images_both_cover(undisturbed: list[RunRecord], tmp_path: Path) -> None:
     a = next(r for r in undisturbed if r.method == "msp")
     (b,) = run(tmp_path, {"models": (a.model.name,), "methods": ("msp",), "denoiser": None, "limit": 3, "every": 3})
-    suite = plugins.suite.configure("openood-digits")[1]
+    suite = plugins.suite.configure("openood-digits").plugin
     caption = suite.compare(a, b).caption
     assert "A covers 54 of 2326 images (the first ones), B 18 of 2326 images (every 3rd)" in caption
     assert "covers" not in suite.compare(a, a).caption
@@ -627,7 +630,9 @@ def test_pytorch_oods_detectors(tmp_path: Path) -> None:
         # KNN is a distance there, its square here.
         assert np.argsort(a)[::6].tolist() == np.argsort(b)[::6].tolist(), theirs
     (entry,) = run(tmp_path, {"models": ("digits/resnet",), "methods": ("pytorch-ood/EnergyBased",), "denoiser": None})
-    assert entry.method == plugins.AXES["detector"].configure("pytorch-ood/EnergyBased")[0] == "pytorch-ood/EnergyBased"
+    assert (
+        entry.method == plugins.AXES["detector"].configure("pytorch-ood/EnergyBased").text == "pytorch-ood/EnergyBased"
+    )
     for wrong, right in {"MaxSoftmaxx": "MaxSoftmax", "Knnn": "KNN"}.items():
         with pytest.raises(HarnessError, match=f"Did you mean {right}"):
             plugins.detector.configure(f"pytorch-ood/{wrong}")
@@ -716,9 +721,9 @@ def test_names_of_methods_and_detectors_combine() -> None:
     axis = plugins.AXES["detector"]
     given = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
     assert [configured.text for configured in axis.select(given, [])] == ["dda+scale:percentile=90", "de+knn", "knn"]
-    assert axis.configure("dda:scale=1e+1+odin:temperature=1e+3")[0] == "dda:scale=10+odin"
-    assert axis.configure("odin:temperature=1e16")[0] == "odin:temperature=1e+16"
-    again = axis.configure("odin:temperature=1e+16")[1].inner
+    assert axis.configure("dda:scale=1e+1+odin:temperature=1e+3").text == "dda:scale=10+odin"
+    assert axis.configure("odin:temperature=1e16").text == "odin:temperature=1e+16"
+    again = axis.configure("odin:temperature=1e+16").plugin.inner
     assert again.temperature == 1e16
 
 

@@ -128,7 +128,7 @@ class Pictures(ArrayDataset):
 @pytest.mark.parametrize("name", ["crop-flip", "three-augment", "rand-augment"])
 def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayDataset) -> None:
     data: Any = Pictures(few.name, few.ids, few.pixels, few.labels, 10, Geometry(32, 32, "bilinear"))
-    augment = plugins.augmentation.configure(name)[1]
+    augment = plugins.augmentation.configure(name).plugin
     state = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].copy()
 
     def images(**changes: Any) -> dict[str, torch.Tensor]:
@@ -155,7 +155,7 @@ def test_pictures_are_augmented_by_sample_and_epoch_alone(name: str, few: ArrayD
 
 def test_rand_augment_fills_with_the_mean_colour_of_imagenet(few: ArrayDataset) -> None:
     white = Step(few.read([0]), few.read([0]), seed=0, epoch=0, pictures=(Image.new("RGB", (32, 32), "white"),))
-    augment = plugins.augmentation.configure("rand-augment:least=1")[1]
+    augment = plugins.augmentation.configure("rand-augment:least=1").plugin
     colours = {c for epoch in range(20) for c in corner_colours(augment(replace(white, epoch=epoch)))}
     assert (124, 116, 104) in colours, "DeiT's, by timm"
 
@@ -211,7 +211,7 @@ def test_deepaugment_distorts_its_share_in_every_combination(few: ArrayDataset) 
 
 
 def test_the_autoencoder_reconstructs_and_distorts(few: ArrayDataset) -> None:
-    distort = plugins.distorter.configure("autoencoder")[1]
+    distort = plugins.distorter.configure("autoencoder").plugin
     image = few.read(range(8)).images
     assert float((distort.network(image) - image).square().mean().sqrt()) < 0.02
     moved = [float((distort(image, np.random.default_rng(s)) - image).abs().mean()) for s in range(12)]

@@ -83,17 +83,17 @@ def files(tmp_path_factory: pytest.TempPathFactory, recorded: dict[str, Any]) ->
 
 @pytest.fixture(scope="module")
 def edsr(files: Path) -> Any:
-    return plugins.distorter.configure(f"edsr:weights={files / 'edsr.pt'}")[1]
+    return plugins.distorter.configure(f"edsr:weights={files / 'edsr.pt'}").plugin
 
 
 @pytest.fixture(scope="module")
 def cae(files: Path) -> Any:
-    return plugins.distorter.configure(f"cae:weights={files / 'cae.pt'}")[1]
+    return plugins.distorter.configure(f"cae:weights={files / 'cae.pt'}").plugin
 
 
 @pytest.fixture(scope="module")
 def autoencoder(files: Path) -> Any:
-    return plugins.distorter.configure(f"autoencoder:weights={files / 'autoencoder.pt'}")[1]
+    return plugins.distorter.configure(f"autoencoder:weights={files / 'autoencoder.pt'}").plugin
 
 
 def module(name: str) -> Any:
@@ -439,7 +439,7 @@ def test_every_family_is_drawn_equally_often(
 
 @pytest.mark.parametrize("name", ["autoencoder", "cae", "edsr", "noise2net"])
 def test_batch_mates_change_nothing(name: str, request: pytest.FixtureRequest) -> None:
-    net = plugins.distorter.configure(name)[1] if name == "noise2net" else request.getfixturevalue(name)
+    net = plugins.distorter.configure(name).plugin if name == "noise2net" else request.getfixturevalue(name)
     images = picture(1, 12, 16, images=4)
     for seed in range(3):
         distort = net.perturbed(rng(seed))
@@ -451,7 +451,7 @@ def test_batch_mates_change_nothing(name: str, request: pytest.FixtureRequest) -
 @pytest.mark.parametrize("size", [(32, 32), (32, 48), (30, 35)])
 def test_a_distorter_keeps_the_size_and_the_range(size: tuple[int, int], autoencoder: Any) -> None:
     images = picture(0, *size, images=2)
-    for net in (autoencoder, plugins.distorter.configure("noise2net")[1]):
+    for net in (autoencoder, plugins.distorter.configure("noise2net").plugin):
         out = net(images, rng())
         assert out.shape == images.shape and out.dtype == torch.float32
         assert float(out.min()) >= 0 and float(out.max()) <= 1
@@ -484,14 +484,14 @@ def test_images_are_shown_at_the_size_that_a_network_was_made_for(edsr: Any, cae
 
 def test_noise2net_without_strength_is_the_identity() -> None:
     images = picture(0, 9, 11, images=3)
-    torch.testing.assert_close(plugins.distorter.configure("noise2net:max_eps=0")[1](images, rng()), images)
+    torch.testing.assert_close(plugins.distorter.configure("noise2net:max_eps=0").plugin(images, rng()), images)
 
 
 def test_noise2net_adds_with_a_strength_of_its_own_for_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
     m = module("noise2net")
     monkeypatch.setattr(m, "block", lambda x, weights, structure: torch.ones_like(x))
     images = torch.full((2000, 3, 2, 2), 0.01)
-    added = plugins.distorter.configure("noise2net:planes=1,max_eps=0.6")[1](images, rng()) - images
+    added = plugins.distorter.configure("noise2net:planes=1,max_eps=0.6").plugin(images, rng()) - images
     eps = added[:, :, 0, 0] / torch.tensor(m.STD) / m.BLOCKS
     torch.testing.assert_close(eps[:, 0], eps[:, 1], rtol=1e-3, atol=1e-4)
     eps = eps[:, 0]
@@ -560,14 +560,14 @@ def test_what_is_not_the_published_file_is_refused(
     path = tmp_path / "file.pt"
     write(path, torch.load(files / f"{name}.pt", weights_only=True))
     with pytest.raises(HarnessError, match=f"(?s){message}"):
-        _ = plugins.distorter.configure(f"{name}:weights={path}")[1].network
+        _ = plugins.distorter.configure(f"{name}:weights={path}").plugin.network
 
 
 @pytest.mark.parametrize("name", ["edsr", "cae"])
 def test_published_weights_must_be_given(name: str, files: Path) -> None:
     with pytest.raises(HarnessError, match=f"{name}:weights=FILE.*imagenet-r"):
-        _ = plugins.distorter.configure(name)[1].network
-    told = plugins.distorter.configure(f"{name}:weights={files / name}.pt")[1].provenance
+        _ = plugins.distorter.configure(name).plugin.network
+    told = plugins.distorter.configure(f"{name}:weights={files / name}.pt").plugin.provenance
     assert told.sha256 == file_sha256(files / f"{name}.pt")
 
 

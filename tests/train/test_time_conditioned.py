@@ -349,7 +349,7 @@ def test_what_the_leaderboard_and_the_figure_show(small: list[RunRecord]) -> Non
     mean = entry.metric("mean_accuracy", "mean")
     assert mean and mean.value == pytest.approx(np.mean([m.value for m in per_time if m])), "without the random time"
     assert "accuracy uniform (%)" in leaderboard.ranking(small).header
-    suite = plugins.suite.configure(SPEC.suite)[1]
+    suite = plugins.suite.configure(SPEC.suite).plugin
     (axes,) = suite.figure(small).axes
     labels = {line.get_label(): line for line in axes.lines}
     assert len(labels) == 4

@@ -83,7 +83,8 @@ class Distorter:
 
 def configured(text: str) -> tuple[str, Distorter]:
     """Canonical name and network of ``name:key=value``; raises HarnessError for a plugin that is no `Distorter`."""
-    name, network = plugins.distorter.configure(text)
+    distorter = plugins.distorter.configure(text)
+    name, network = distorter.text, distorter.plugin
     if not isinstance(network, Distorter):
         raise HarnessError(
             f"The DeepAugment network {name!r} is of class {type(network).__name__}. Make it a subclass of "
