@@ -60,16 +60,16 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
 
 
 def _header(spec: TrainSpec, kind: NetworkKind, built: Built, inputs: Inputs, data: Dataset) -> dict[str, Any]:
-    """The checkpoint's header. The order of its fields is a part of the file, and so of its SHA-256."""
+    """The header of the checkpoint. Its fields are sorted by name when it is written."""
     header: dict[str, Any] = {
         "architecture": spec.model,
+        "arguments": built.arguments,
         "dataset": spec.dataset,
         "kind": kind.loads_as or kind.name,
+        **built.facts,
+        **inputs.weights,
     }
-    facts = {"arguments": built.arguments, **built.facts, **inputs.weights}
-    header |= {name: facts[name] for name in (*kind.header, "deepaugment_sha256") if name in facts}
-    header |= header_classes(header, data)
-    return header | ({"init_sha256": inputs.init} if inputs.init else {})
+    return header | header_classes(header, data)
 
 
 def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:

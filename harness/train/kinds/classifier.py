@@ -75,7 +75,6 @@ CLASSIFIER = register(
         measure=clean_accuracy,
         outcome=spell_accuracy,
         use="harness run --model {}",
-        header=("sizes", "denoiser_sha256", "conditional_sha256", "arguments"),
         options=frozenset({
             "loss", "smoothing", "augmix", "augmix_severity", "jsd", "deepaugment", "deepaugment_share",
             "diffaug", "diffusion", "diffaug_times", "diffaug_sampler", "conditional", "conditional_weight",

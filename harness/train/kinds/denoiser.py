@@ -82,7 +82,6 @@ DENOISER = register(
         measure=denoising_error,
         outcome=spell_error,
         use="harness run --denoiser {}",
-        header=("arguments", "schedule", "steps"),
         options=frozenset({"noise_schedule"}),
         init=find_init,
     )

@@ -43,7 +43,6 @@ class NetworkKind:
     measure: entries of the card on the quality of a trained network: (spec, network, test images, device).
     outcome: a sentence on these entries, from the card.
     use: a command that uses the result, with {} for its folder.
-    header: header fields of this kind, "arguments" among them, in the order of the shipped checkpoints.
     options: options that this kind understands and some other kind does not.
     beside: options of these that mean nothing without another one: {option: the other}.
     needs_denoiser: whether a specification looks at a frozen denoiser.
@@ -56,7 +55,6 @@ class NetworkKind:
     measure: Callable[[TrainSpec, nn.Module, Dataset, str], dict[str, Any]]
     outcome: Callable[[Mapping[str, Any]], str]
     use: str
-    header: tuple[str, ...] = ("arguments",)
     options: frozenset[str] = frozenset()
     beside: Mapping[str, str] = field(default_factory=dict)
     needs_denoiser: Callable[[TrainSpec], bool] = _never

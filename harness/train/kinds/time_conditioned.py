@@ -39,7 +39,6 @@ TIME_CONDITIONED = register(
         measure=clean_accuracy,
         outcome=spell_accuracy,
         use="harness run --suite noisy-accuracy --model {}",
-        header=("arguments", "objective", "denoiser_sha256"),
         options=frozenset({"objective", "consistency_radius", "labels", "diffusion", "diffaug_times", "smoothing"}),
         needs_denoiser=lambda spec: True,
         loads_as="classifier",
