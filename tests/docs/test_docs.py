@@ -20,13 +20,6 @@ ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-<<<<<<< HEAD:tests/docs/test_docs.py
-=======
-moved = pytest.mark.skipif(
-    find_spec("harness.evaluation") is None, reason="the pages describe the layout with harness/evaluation"
-)
-
->>>>>>> docs:tests/test_readme.py
 
 class Block(NamedTuple):
     """A fenced block: its language and its text."""
@@ -167,11 +160,6 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-<<<<<<< HEAD:tests/docs/test_docs.py
-@pytest.mark.skipif(not (ROOT / "studies").is_dir(), reason="the pages describe the layout with studies/")
-=======
-@moved
->>>>>>> docs:tests/test_readme.py
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     roots = "harness|registry|suites|studies|results|tests|docs"
