@@ -15,10 +15,10 @@ from harness.base.files import check_writable, sweep
 from harness.data import ReadAhead
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
-from harness.evaluation.part import PartInProgress
+from harness.evaluation.part_in_progress import PartInProgress
 from harness.evaluation.preflight import resume
 from harness.evaluation.recording import record_of
-from harness.evaluation.records.journal import Required, tell_losses
+from harness.evaluation.records.journal import Required, warn_of_losses
 from harness.evaluation.records.parts import Part
 from harness.evaluation.views.batch import BatchViews
 from harness.types import Batch, Dataset, HarnessError, Pair
@@ -94,7 +94,7 @@ class _Counter:
         self._done = 0.0
         self._computed = 0.0
 
-    def tell(self, part: Part, done: float, resumed: float) -> None:
+    def report(self, part: Part, done: float, resumed: float) -> None:
         """Report the part at hand. done: images of it that lie behind; resumed: of these, what was on disk."""
         computed = self._computed + done - resumed
         self._report(
@@ -103,7 +103,7 @@ class _Counter:
 
     def end(self, part: Part, resumed: float) -> None:
         """Count and report a whole part."""
-        self.tell(part, len(part.indices), resumed)
+        self.report(part, len(part.indices), resumed)
         self._done += len(part.indices)
         self._computed += len(part.indices) - resumed
 
@@ -121,7 +121,7 @@ def _forget(job: Job) -> None:
 
 
 def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
-    """For each part, by its name, the indices of the pairs that still need it. Tells of files that do not count."""
+    """For each part, by its name, the indices of the pairs that still need it. Warns of files that do not count."""
     unfinished = [(index, journal) for index, journal in enumerate(job.journals) if not journal.done(job.required)]
     for journal in job.journals:
         if journal.done(Required(rows=job.planned)):
@@ -135,7 +135,7 @@ def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
     }
     for index in {index for indices in lacking.values() for index in indices}:
         resume.keep(job.journals[index], job.probes[index])
-    tell_losses(job.journals)
+    warn_of_losses(job.journals)
     return lacking
 
 
@@ -176,11 +176,11 @@ def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, feed: R
         if batch is None:  # none of its images could be read
             continue
         if progress.resume(batch):
-            counter.tell(part, start + len(batch), progress.resumed)
+            counter.report(part, start + len(batch), progress.resumed)
             continue
         for observation in job.suite.observe(progress.begin(batch)):
             progress.add(observation)
-            counter.tell(part, start + observation.done * len(batch), progress.resumed)
+            counter.report(part, start + observation.done * len(batch), progress.resumed)
         progress.end()
     progress.finish()
     counter.end(part, progress.resumed)

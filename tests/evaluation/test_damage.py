@@ -20,7 +20,7 @@ from helpers import SMALL, Outcome, outcome, run_small
 
 from harness.base import files, sealed
 from harness.base.errors import Notice
-from harness.evaluation import part as part_in_progress
+from harness.evaluation import part_in_progress
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare

@@ -18,8 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness import plugins
-from harness.evaluation import loop
-from harness.evaluation import part as part_in_progress
+from harness.evaluation import loop, part_in_progress
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare

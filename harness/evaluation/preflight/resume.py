@@ -5,8 +5,8 @@
 Names and hashes are the same where a module that a plugin imports by a detour, a constant or a library has changed; the
 outputs are not. On another device of the same kind they may differ by rounding that adds up; the record says so.
 
-What detectors learn from a classifier lies in a folder of its own, under the classifier's name and weights. It outlives
-records and parts, and so does the classifier's probe beside it.
+Features that detectors learnt from lie in a separate folder, under the classifier's name and weights. They outlive
+records and parts, and so does the classifier's probe beside them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.models.probe import Probe, spell
 from harness.types import HarnessError, Pair
 
 LEARNT = ".learnt"
-"""Folder in the results folder for what suites learn before the first image."""
+"""Folder in the results folder for features and settings that suites learn before the first image."""
 
 
 def verify(job: Job) -> None:
@@ -38,12 +38,12 @@ def verify(job: Job) -> None:
     for pair, journal, probe in zip(job.pairs, job.journals, job.probes, strict=True):
         for file, older in _stored(journal):
             if older is None:
-                _tell(f"{file} is damaged: the parts of {pair.model} under {pair.method_name} are computed anew.")
+                _warn(f"{file} is damaged: the parts of {pair.model} under {pair.method_name} are computed anew.")
                 journal.clear_parts()
                 break
             differences = probe.differences(older)
             if differences and older.device != probe.device and file == journal.file:
-                _tell(f"{file} was computed on {older.device}; on {probe.device} outputs differ: {spell(differences)}.")
+                _warn(f"{file} was computed on {older.device}; on {probe.device} outputs differ: {spell(differences)}.")
             elif differences and older.device == probe.device:
                 reason = f"it gives other outputs than when {file} was made: {spell(differences)}"
                 _start_anew(job, pair, journal, f"{reason}. Code, a library or weights changed that no hash covers")
@@ -62,7 +62,7 @@ def _verify_learnt(job: Job) -> None:
         differences = probe.differences(older) if older else {}
         if differences:
             check_writable(job.out)
-            _tell(
+            _warn(
                 f"What was learnt of {pair.model} is computed anew: it gives other outputs than when {file} was made: "
                 f"{spell(differences)}. Code, a library or weights changed that no hash covers."
             )
@@ -107,12 +107,12 @@ def notes(journal: Journal, probe: Probe) -> list[str]:
 
 def _start_anew(job: Job, pair: Pair, journal: Journal, reason: str) -> None:
     check_writable(job.out)
-    _tell(f"{pair.model} under {pair.method_name} is computed anew: {reason}.")
+    _warn(f"{pair.model} under {pair.method_name} is computed anew: {reason}.")
     journal.clear()
     forget_learnt(job.out)  # features of the network as it was
 
 
-def _tell(sentence: str) -> None:
+def _warn(sentence: str) -> None:
     warnings.warn(Notice(sentence), stacklevel=3)
 
 

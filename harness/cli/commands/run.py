@@ -13,7 +13,7 @@ import typer
 from harness.cli.defaults import requests
 from harness.cli.options import RESULTS, Files, Plugin, Workers, shares_of, threads
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weights import give
+from harness.cli.weight_files import use_files
 from harness.types.spec import HOW_MUCH, WHAT, RunSpec
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Execution:
 
 @with_settings
 def run(
-    given: Settings[RunSpec],
+    settings: Settings[RunSpec],
     methods: OtherMethods,
     suite_settings: SuiteSettings,
     execution: Execution,
@@ -147,16 +147,16 @@ def run(
     from harness.evaluation.prepare import prepare
 
     plugins.discover(*execution.plugin)
-    give(execution.weights)
+    use_files(execution.weights)
     claims = Shard(*shares_of(execution.shard))
-    wanted = requests(given, vars(suite_settings), methods.texts(given["methods"]), full)
+    wanted = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full)
     skip_bad = execution.on_bad_image is OnBadImage.skip
     jobs = [prepare(request, execution.out, skip_bad=skip_bad) for request in wanted]
     _say_unusual({name: weights for job in jobs for name, weights in job.models.items()})
     if execution.dry_run:
         console.show(_estimates(jobs, claims))
         return
-    _say_subsets(jobs, "--every 1" if given["suite"] else "--full")
+    _say_subsets(jobs, "--every 1" if settings["suite"] else "--full")
     _finish(jobs, _evaluate(jobs, claims, execution), execution)
 
 
@@ -185,19 +185,20 @@ def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:
 
     lines: dict[str, Any] = {}
 
-    def report(tick: Progress) -> None:
-        if tick.stage not in lines:
-            lines[tick.stage] = bar.begin(tick.stage or record.benchmark(job.spec.suite), tick.total)
-        bar.update(lines[tick.stage], completed=tick.done, computed=tick.computed, info=_info(tick))
+    def report(progress: Progress) -> None:
+        stage = progress.stage
+        if stage not in lines:
+            lines[stage] = bar.begin(stage or record.benchmark(job.spec.suite), progress.total)
+        bar.update(lines[stage], completed=progress.done, computed=progress.computed, info=_info(progress))
 
     return report
 
 
-def _info(tick: Progress) -> str:
+def _info(progress: Progress) -> str:
     """The condition under evaluation, and at the end the share of the time that went into waiting for data."""
-    if tick.stage or tick.done < tick.total:
-        return tick.condition
-    return f"{tick.waiting:.0%} of it waiting for data"
+    if progress.stage or progress.done < progress.total:
+        return progress.condition
+    return f"{progress.waiting:.0%} of it waiting for data"
 
 
 def _say_unusual(models: dict[str, Weights]) -> None:
@@ -230,7 +231,8 @@ def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: Execution) 
 
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
-    out, missing = execution.out, sum(len(job.pairs) for job in jobs) - len(records)
+    out = execution.out
+    missing = sum(len(job.pairs) for job in jobs) - len(records)
     if missing:
         console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
     console.out.print(f"Records written or found in {out}: {len(records)}.")

@@ -103,7 +103,7 @@ def check(
 def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> Findings:
     """Look at every split under a progress bar."""
     from harness.cli import console
-    from harness.data import check as checking
+    from harness.data.check import check as check_images
 
     findings = Findings()
     with console.progress() as bar:
@@ -113,7 +113,7 @@ def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> 
                 if not hasattr(images, "picture"):
                     raise HarnessError(f"made from other images. Check those: harness data check {images.name}")
                 report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
-                checked = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
+                checked = check_images(images, quick=quick, workers=threads(workers, [images]), report=report)
                 findings.add(part, images, checked, published)
             except HarnessError as error:
                 findings.wrong.setdefault(str(error), []).append(part)
