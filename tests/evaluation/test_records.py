@@ -1,4 +1,4 @@
-"""Records and their sample tables are data that somebody else may have written: every field is checked, and shown as text."""
+"""Records and sample tables that somebody else may have written: every field is checked, and shown as text."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     shutil.copy(of("default").with_suffix(".parquet"), tmp_path)
     left_out: list[HarnessError] = []
     (entry,) = leaderboard.find(tmp_path, left_out.append)
-    assert found.model.name == "digits/resnet"
+    assert entry.model.name == "digits/resnet"
     names = ("bytes", "dangling", "folder", "large", "loop", "pipe", "zero")
     assert all(f"{name}.json" in str(reason) for name, reason in zip(names, left_out, strict=True))
 
