@@ -60,11 +60,11 @@ def check_options(suites: Sequence[Configured], texts: Texts) -> None:
     """Raise HarnessError for an option that names a kind of method that none of the suites takes."""
     from harness import plugins
 
-    taken = {registry.kind for suite in suites for registry in plugins.AXES[suite.plugin.axis].registries}
+    accepted = {registry.kind for suite in suites for registry in plugins.AXES[suite.plugin.axis].registries}
     options = {registry.kind: registry.option for axis in plugins.AXES.values() for registry in axis.registries}
     for kind, methods in texts.items():
-        if methods and kind not in taken:
-            takes = " and ".join(sorted(options[name] for name in taken))
+        if methods and kind not in accepted:
+            takes = " and ".join(sorted(options[name] for name in accepted))
             names = ", ".join(suite.text for suite in suites)
             raise HarnessError(f"{options[kind]} {methods[0]}: {names} takes {takes}. See: harness list.")
 
@@ -82,7 +82,7 @@ def check_networks(models: Sequence[str], denoiser: str | None) -> None:
 
 
 def _request(suite: Configured, settings: Mapping[str, Any], texts: Texts, common: Mapping[str, Any]) -> Request:
-    """The request for one suite: what the options give, and the suite's defaults for all else."""
+    """The request for one suite: the options, and the suite's defaults for all that they leave open."""
     from harness import plugins
     from harness.evaluation.request import Request
     from harness.types import RunSpec
@@ -122,31 +122,31 @@ def _without_denoiser(suite: Configured, methods: list[Configured]) -> list[Conf
         f"the diffusion model {denoiser} ({lacks}) is not here. What to put where: harness weights list. "
         "Another one: --denoiser."
     )
-    rest = [method for method in methods if method not in left_out]
-    if not rest:
+    usable = [method for method in methods if method not in left_out]
+    if not usable:
         axis = plugins.AXES[suite.plugin.axis]
         raise HarnessError(f"{suite.text}: {names}: {reason} Without one: {axis.option} {_undiffused(axis)}.")
     console.err.print(f"{suite.text}: left out {names}: {reason}", markup=False)
-    return rest
+    return usable
 
 
 def _undiffused(axis: Registry | Combined) -> str:
-    """The first plugin that needs no diffusion model."""
+    """Name of the first plugin that needs no diffusion model."""
     return next(entry.name for entry in axis.entries() if not entry.facts.get("denoiser"))
 
 
 def _usual_models(suite: Configured) -> list[str]:
-    """The models that a suite takes where none is named: those of its data set whose weights are here."""
+    """The default models of a suite: those of its data set whose weights are here."""
     from harness import plugins
     from harness.cli import console
 
     name, dataset = suite.text, suite.plugin.dataset
-    usual = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
-    if not usual:
+    candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
+    if not candidates:
         raise HarnessError(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
-    lacking = ", ".join(f"{entry.name} ({entry.lacks})" for entry in usual if entry.lacks)
+    lacking = ", ".join(f"{entry.name} ({entry.lacks})" for entry in candidates if entry.lacks)
     remedy = "What to put where: harness weights list."
-    models = [entry.name for entry in usual if not entry.lacks]
+    models = [entry.name for entry in candidates if not entry.lacks]
     if not models:
         raise HarnessError(f"{name!r}: the weights of its models are not here: {lacking}. {remedy}")
     if lacking:

@@ -72,12 +72,12 @@ def run(
     to_read, to_evaluate = tee(claims.parts(job.parts))
     work = _batches(job, (part for part in to_read if lacking[part.name]), step)
     claimed = []
-    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as feed:
-        counter = _Counter(report, feed, sum(len(part.indices) for part in candidates))
+    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
+        counter = _Counter(report, reader, sum(len(part.indices) for part in candidates))
         for part in to_evaluate:
             pairs = {index: prepared[index] for index in lacking[part.name]}
             if pairs:
-                _evaluate(job, PartInProgress(job, part, pairs), part, step, feed, counter)
+                _evaluate(job, PartInProgress(job, part, pairs), part, step, reader, counter)
             else:
                 counter.pass_over(part)
             claimed.append(part)
@@ -87,9 +87,9 @@ def run(
 class _Counter:
     """Images done and computed so far, and the reports of them. total: images of all parts that may be claimed."""
 
-    def __init__(self, report: Report, feed: ReadAhead, total: int) -> None:
+    def __init__(self, report: Report, reader: ReadAhead, total: int) -> None:
         self._report = report
-        self._feed = feed
+        self._reader = reader
         self._total = total
         self._done = 0.0
         self._computed = 0.0
@@ -98,7 +98,7 @@ class _Counter:
         """Report the part at hand. done: images of it that lie behind; resumed: of these, what was on disk."""
         computed = self._computed + done - resumed
         self._report(
-            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._feed.waiting)
+            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._reader.waiting)
         )
 
     def end(self, part: Part, resumed: float) -> None:
@@ -169,10 +169,10 @@ def _batches(job: Job, parts: Iterable[Part], step: int) -> Iterator[tuple[Datas
             yield job.datasets[part.condition.name], part.indices[start : start + step]
 
 
-def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, feed: ReadAhead, counter: _Counter) -> None:
-    """Evaluate one part for the pairs that lack it, batch by batch as they come out of the feed, and write it."""
+def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader: ReadAhead, counter: _Counter) -> None:
+    """Evaluate one part for the pairs that lack it, batch by batch as the reader yields them, and write it."""
     for start in _starts(part, step):
-        batch = next(feed)
+        batch = next(reader)
         if batch is None:  # none of its images could be read
             continue
         if progress.resume(batch):

@@ -145,10 +145,10 @@ def test_mistakes_get_one_message_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = [a.format(files=files) for a in arguments]
-    extra = ["--out", str(files / "out")] if given[0] == "run" and "--out" not in given else []
+    words = [a.format(files=files) for a in arguments]
+    extra = ["--out", str(files / "out")] if words[0] == "run" and "--out" not in words else []
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["harness", *given, *extra])
+    monkeypatch.setattr(sys, "argv", ["harness", *words, *extra])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     shown = capsys.readouterr().err
@@ -266,10 +266,10 @@ def test_a_table_of_numbers_stays_readable_at_any_width(room: int, monkeypatch: 
     (row,) = [line.split() for line in lines if line.startswith("1 ")]
     assert " ".join(row[:6]) == "1 a/model+diffaug msp [tile 4] 94.5" and max(map(len, lines)) <= room
     caption = " ".join(" ".join(lines).partition("A caption.")[2].split())
-    whole = console.needed(TABLE)
-    assert ("[86.2," in row) == (room >= whole) == (caption == "")
-    assert room >= whole or f"intervals{'' if row[-1] == 'image' else ', denoiser calls'}" in caption
-    assert f"{whole} columns" in caption or not caption
+    needed_width = console.needed(TABLE)
+    assert ("[86.2," in row) == (room >= needed_width) == (caption == "")
+    assert room >= needed_width or f"intervals{'' if row[-1] == 'image' else ', denoiser calls'}" in caption
+    assert f"{needed_width} columns" in caption or not caption
 
 
 def test_a_log_tells_rates_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,8 +280,8 @@ def test_a_log_tells_rates_that_were_measured(monkeypatch: pytest.MonkeyPatch) -
         for now, name, done, total in [(10.0, "a", 0.05, 6), (12.0, "b", 3000, 6000), (12.5, "c", 100, 200)]:
             clock.append(now)
             bar.update(bar.begin(name, total), completed=done, computed=done)
-    found = re.findall(r"^\w: .*", log.getvalue(), re.M)
-    assert found[:3] == [
+    lines = re.findall(r"^\w: .*", log.getvalue(), re.M)
+    assert lines[:3] == [
         "a: 0.05/6, 0.005 images/s, 0:19:50 left", "b: 3000/6000, 1,500 images/s, 0:00:02 left", "c: 100/200, starting",
     ]  # fmt: skip
 
@@ -301,8 +301,8 @@ def test_progress_keeps_to_one_line(width: int, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_strides_in_words() -> None:
-    found = [RunSpec("digits", ("m",), ("default",), every=k).stride for k in (2, 3, 10, 11, 12, 21, 113)]
-    assert found == [f"every {word}" for word in ("2nd", "3rd", "10th", "11th", "12th", "21st", "113th")]
+    strides = [RunSpec("digits", ("m",), ("default",), every=k).stride for k in (2, 3, 10, 11, 12, 21, 113)]
+    assert strides == [f"every {word}" for word in ("2nd", "3rd", "10th", "11th", "12th", "21st", "113th")]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

@@ -90,8 +90,8 @@ def check(
 
     plugins.discover(*plugin)
     splits = _parts(name, str(data or ""))
-    if strange := [part for part in split if part not in splits]:
-        raise plugins.suggest("split", strange[0], list(splits), f" of {name!r}")
+    if unknown := [part for part in split if part not in splits]:
+        raise plugins.suggest("split", unknown[0], list(splits), f" of {name!r}")
     chosen = {part: splits[part] for part in split} if split else splits
     findings = _look(name, chosen, quick, workers)
     _show(f"{name}{f' in {data}' if data else ''}", findings)

@@ -149,14 +149,14 @@ def run(
     plugins.discover(*execution.plugin)
     use_files(execution.weights)
     claims = Shard(*shares_of(execution.shard))
-    wanted = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full)
+    all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full)
     skip_bad = execution.on_bad_image is OnBadImage.skip
-    jobs = [prepare(request, execution.out, skip_bad=skip_bad) for request in wanted]
-    _say_unusual({name: weights for job in jobs for name, weights in job.models.items()})
+    jobs = [prepare(request, execution.out, skip_bad=skip_bad) for request in all_requests]
+    _print_replaced({name: weights for job in jobs for name, weights in job.models.items()})
     if execution.dry_run:
         console.show(_estimates(jobs, claims))
         return
-    _say_subsets(jobs, "--every 1" if settings["suite"] else "--full")
+    _print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
     _finish(jobs, _evaluate(jobs, claims, execution), execution)
 
 
@@ -201,7 +201,7 @@ def _info(progress: Progress) -> str:
     return f"{progress.waiting:.0%} of it waiting for data"
 
 
-def _say_unusual(models: dict[str, Weights]) -> None:
+def _print_replaced(models: dict[str, Weights]) -> None:
     """Print a line for each published model whose weights are not the published ones."""
     from harness.cli import console
 
@@ -214,7 +214,7 @@ def _say_unusual(models: dict[str, Weights]) -> None:
             )
 
 
-def _say_subsets(jobs: Sequence[Job], remedy: str) -> None:
+def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
     """Print the strides of jobs that take no whole test set, and the option that would."""
     from harness.cli import console
 

@@ -130,8 +130,8 @@ def _classifiers(job: Job) -> dict[Pair, Probe]:
 
 def _learnt_probe(job: Job, pair: Pair, probe: Probe) -> Path:
     """Place of a classifier's probe beside what was learnt of it: one per device, arithmetic and images."""
-    called = {"device": probe.device, "dtype": probe.dtypes["model"], "images": list(probe.ids)}
-    name = key_of({"model": pair.weights.sha256, "name": pair.model, "data": job.data.sha256, **called})
+    arithmetic = {"device": probe.device, "dtype": probe.dtypes["model"], "images": list(probe.ids)}
+    name = key_of({"model": pair.weights.sha256, "name": pair.model, "data": job.data.sha256, **arithmetic})
     return job.out / LEARNT / f"{name}.probe"
 
 

@@ -77,7 +77,7 @@ def check_pages(metadata: pq.FileMetaData, file: BinaryIO) -> None:
 
 def _check_claims(metadata: pq.FileMetaData, most: int) -> None:
     """Raise ValueError where values and pages, as the file's footer counts them, take more than `most` bytes."""
-    taken = 0
+    total = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for k in range(group.num_columns):
             chunk, column = group.column(k), metadata.schema.column(k)
@@ -89,9 +89,9 @@ def _check_claims(metadata: pq.FileMetaData, most: int) -> None:
             width += OBJECT * (column.physical_type == "BYTE_ARRAY" and not _is_coded(chunk))
             if _is_coded(chunk) and _is_nested(column):
                 width += chunk.total_uncompressed_size
-            taken += chunk.total_uncompressed_size + max(chunk.num_values, group.num_rows) * width
-    if taken > most:
-        raise ValueError(f"unpacked it takes {taken:,} bytes, of which {most:,} are allowed")
+            total += chunk.total_uncompressed_size + max(chunk.num_values, group.num_rows) * width
+    if total > most:
+        raise ValueError(f"unpacked it takes {total:,} bytes, of which {most:,} are allowed")
 
 
 def _is_coded(chunk: pq.ColumnChunkMetaData) -> bool:
@@ -116,10 +116,10 @@ def _coded(metadata: pq.FileMetaData) -> list[str]:
 
 def _check_texts(table: pa.Table, most: int) -> None:
     """Raise ValueError where texts that are numbers of a dictionary, written out, take more than `most` bytes."""
-    taken = 0
+    total = 0
     for array in (chunk for column in table.columns for chunk in column.chunks):
         if pa.types.is_dictionary(array.type):
             lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
-            taken += OBJECT * len(array.dictionary) + (pc.sum(lengths).as_py() or 0)
-    if taken > most:
-        raise ValueError(f"unpacked its texts take {taken:,} bytes, of which {most:,} are allowed")
+            total += OBJECT * len(array.dictionary) + (pc.sum(lengths).as_py() or 0)
+    if total > most:
+        raise ValueError(f"unpacked its texts take {total:,} bytes, of which {most:,} are allowed")

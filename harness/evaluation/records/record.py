@@ -46,7 +46,7 @@ class Samples(TypedDict):
 
 @dataclass(frozen=True)
 class Cost:
-    """What the run took: beside `created` the only part of a record that may differ between two runs of the same spec.
+    """Cost of a run: beside `created` the only part of a record that may differ between two runs of the same spec.
 
     seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together.
     images: test images evaluated, one per sample and condition.
@@ -200,8 +200,8 @@ def identity(
 
 def sha256_of(values: Mapping[str, Any]) -> str:
     """SHA-256 of a record's canonical JSON: ASCII, sorted, without blanks and without the field that holds the hash."""
-    rest = {name: value for name, value in values.items() if name != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    hashed = {name: value for name, value in values.items() if name != "sha256"}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
