@@ -93,7 +93,7 @@ def test_fields_of_a_specification_become_options_and_come_back_as_values() -> N
     words = ["--goal", "sea", "--goal", "hill", "--via", "inn", "--window", "9,17", "--days", "3", "--by", "boat"]
     trip, luggage, quick, _ = travel(*words, "--bags", "2", "--label", "red", "--quick")
     assert trip == {"goal": ("sea", "hill"), "stops": ("inn",), "window": (9, 17), "days": 3, "by": "boat"}
-    assert type(trip["by"]) is str, "a value of an enumeration would not be JSON of its own kind"
+    assert type(trip["by"]) is str, "a value of an enumeration would not be a JSON text"
     assert (luggage, quick) == (Luggage(2, ["red"]), True)
 
 
