@@ -52,8 +52,9 @@ class Autoencoder(AutoencoderDistorter):
         known = self.provenance.details["dataset"]
         if dataset != known:
             raise HarnessError(
-                f"The bundled autoencoder is of {known!r}, and would make {dataset!r} unrecognisable. Use noise2net, or "
-                f"train one (harness train --architecture autoencoder --dataset {dataset}): autoencoder:weights=FOLDER."
+                f"The bundled autoencoder is of {known!r}, and would make {dataset!r} unrecognisable. Use noise2net, "
+                f"or train one (harness train --architecture autoencoder --dataset {dataset}): "
+                "autoencoder:weights=FOLDER."
             )
 
     def options(self) -> Sequence[Option]:
