@@ -18,7 +18,7 @@ from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
-"""The error that click raises for bad arguments; typer brings a copy of click or imports it, by its version."""
+"""Click's error for bad arguments; depending on its version, typer imports click or contains a copy."""
 
 
 class Commands(TyperGroup):

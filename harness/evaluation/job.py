@@ -38,7 +38,7 @@ class Job:
     datasets: by condition. models: weights by model name. journals: one per pair.
     tiles, classifier_tiles, gradient_tiles: how the denoiser, the classifiers and their gradients are called.
     probes: outputs of each pair for `shown`.
-    notes: by model, what its records say of classes that were taken by position.
+    notes: by model, notes for its records on classes that were matched by position.
     skip_bad: leave out images that cannot be read, instead of stopping; the records are partial.
     """
 

@@ -95,7 +95,7 @@ class _Counter:
         self._computed = 0.0
 
     def report(self, part: Part, done: float, resumed: float) -> None:
-        """Report the part at hand. done: images of it that lie behind; resumed: of these, what was on disk."""
+        """Report on the part at hand. done: its images so far; resumed: those of them that were on disk."""
         computed = self._computed + done - resumed
         self._report(
             Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._reader.waiting)
@@ -234,7 +234,7 @@ def _round_up(number: int, multiple: int) -> int:
 def _batch_size(job: Job) -> int:
     """A tile full of images, or as many as a tenth of the free memory holds with all their views.
 
-    Never so few that they leave a tile unfilled, which would be computed all the same: memory that caches could give
+    Never so few that they leave a tile unfilled: a tile costs the same, filled or not. Memory that caches could give
     back does not count as free.
     """
     try:

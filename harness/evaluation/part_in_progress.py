@@ -1,4 +1,4 @@
-"""A part in progress: resumed from its interim state, filled batch by batch, kept on disk now and then, finished."""
+"""A part in progress: resumed from its interim state, filled batch by batch, saved now and then, finished."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEEP_EVERY = 20.0
 class PairInProgress:
     """The rows of one pair in a part.
 
-    interim: rows that an interrupted run had left, final and begun ones; None where there are none.
+    interim: rows of an interrupted run, final and begun ones; None if there are none.
     spent: the cost of these. batches: finished rows of this run, in the order of the part.
     current: rows of the batch at hand as they stand; None between batches.
     """

@@ -117,7 +117,7 @@ def _source(content: bytes, beside: dict[str, Sequence[Path]]) -> str:
 
 
 def _modules_beside(plugin: Path, content: bytes) -> dict[str, Sequence[Path]]:
-    """The files of each module beside a plugin that it imports anywhere in its code, or that one of these imports."""
+    """By name, the files of each module beside a plugin that it imports, directly or through others."""
     modules: dict[str, Sequence[Path]] = {}
     waiting = _imported(content)
     while waiting:

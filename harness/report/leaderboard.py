@@ -106,7 +106,7 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
 
 
 def _notes(entries: Sequence[RunRecord]) -> list[str]:
-    """The records' notes: those that all share, then every other one behind the rows that it is about."""
+    """The records' notes: shared ones first, then each other note after the labels of its rows."""
     shared = set.intersection(*(set(entry.notes) for entry in entries))
     labels: dict[str, list[str]] = {}
     for entry in entries:

@@ -42,7 +42,7 @@ class Findings:
     """Results of the splits that were looked at.
 
     columns: by split, the cells of the table, in the order of `ROWS`. wrong: sentences on what makes data unusable.
-    remarks: sentences on what is worth knowing.
+    remarks: sentences on harmless findings.
     """
 
     columns: dict[str, list[str]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Findings:
     remarks: Lines = field(default_factory=dict)
 
     def add(self, part: str, images: Pictures, checked: Checked, published: int) -> None:
-        """Add what there is to say of a split."""
+        """Add the results of a split."""
         from harness.data.contents import unread_note
 
         self.columns[part] = _column(images, checked, published)
@@ -62,7 +62,7 @@ class Findings:
             self.remarks.setdefault(line, []).append(part)
 
     def fine(self) -> list[str]:
-        """Splits with which nothing is wrong."""
+        """Splits without a fault."""
         return [split for split in self.columns if not any(split in splits for splits in self.wrong.values())]
 
 
@@ -136,7 +136,7 @@ def _show(title: str, findings: Findings) -> None:
 
 
 def _verdict(findings: Findings, fine: Sequence[str]) -> str:
-    """The sentences on what is wrong, and the options that take only the splits that are fine."""
+    """Sentences on the faults, and the options that select the splits without any."""
     lines = [f"{', '.join(splits)}: {line}" for line, splits in findings.wrong.items()]
     if fine:
         lines.append(f"Nothing is wrong with the rest: {' '.join(f'--split {part}' for part in fine)}")

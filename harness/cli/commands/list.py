@@ -31,7 +31,7 @@ def list_plugins(
     kind: Annotated[Kind | None, typer.Argument(help="Leave out for everything.")] = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """List what is there: models, test-time methods, smoothers, detectors, suites and what they are made of."""
+    """List the plugins: models, test-time methods, smoothers, detectors, attacks, suites and their ingredients."""
     from harness import plugins
     from harness.cli import console
     from harness.plugins import cache

@@ -35,7 +35,7 @@ class OnBadImage(StrEnum):
 
 @dataclass(frozen=True)
 class OtherMethods:
-    """Options that name what suites combine with classifiers in place of test-time methods, or beside them."""
+    """Options that name methods of other kinds, which suites combine with classifiers beside test-time methods."""
 
     smooth: Annotated[
         list[str],
@@ -75,7 +75,7 @@ class OtherMethods:
 
 @dataclass(frozen=True)
 class SuiteSettings:
-    """Options that are short for a setting of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
+    """Shorthands for settings of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
 
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data, for suites that read one.", rich_help_panel=SUITES)
@@ -98,7 +98,7 @@ class SuiteSettings:
 
 @dataclass(frozen=True)
 class Execution:
-    """Options of how to run that decide no number, and the files that a run reads and writes."""
+    """Options that decide no number: how to run, and the files that a run reads and writes."""
 
     batch_size: Annotated[
         int,
@@ -161,7 +161,7 @@ def run(
 
 
 def _evaluate(jobs: Sequence[Job], claims: Claims, execution: Execution) -> list[Path]:
-    """Run every job under a progress bar; the records that are complete."""
+    """Run every job under a progress bar; paths of the complete records."""
     from harness.cli import console
     from harness.evaluation import loop
 
@@ -225,7 +225,7 @@ def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
 
 
 def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: Execution) -> None:
-    """Print the leaderboards of the records, and what there is to do next."""
+    """Print the leaderboards of the records, and the next step."""
     from harness.cli import console
     from harness.report import leaderboard
 

@@ -55,7 +55,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Execution:
-    """Options that are no settings of a training: the machine, and the files that it reads and writes."""
+    """Options that are not part of the specification: the machine, and the files that a training reads and writes."""
 
     device: Device = "auto"
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and augment ahead of time.")] = 0
@@ -129,7 +129,7 @@ def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[st
 
 
 def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
-    """Train under a progress bar, and print how good the result is and what it is for."""
+    """Train under a progress bar, and print the quality and the use of the result."""
     from harness.cli import console
     from harness.train import run
     from harness.train.kinds import kind_of
@@ -178,7 +178,7 @@ def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Cal
 
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
-    """Print the settings, the steps and the time of a training, as far as its data and weights are here."""
+    """Print the settings, the steps and the time of a training, as far as its data and weights are available."""
     from harness.cli import console
     from harness.models.tiles import check_compiler
     from harness.report.table import Table

@@ -1,4 +1,4 @@
-"""Comparison of what is on disk with what runs now: probes, kept with the parts and in the record, must agree.
+"""Comparison of stored with current outputs: probes, kept with the parts and in the record, must agree.
 
     results/local/.parts/6a5b4c3d2e1f/9f86d081884c-1b4f0e.probe
 
@@ -52,7 +52,7 @@ def verify(job: Job) -> None:
 
 
 def _verify_learnt(job: Job) -> None:
-    """Delete what was learnt of a classifier that now gives other outputs; records and parts may be gone by then."""
+    """Delete learnt features of a classifier that now gives other outputs; records and parts may be gone by then."""
     for pair, probe in _classifiers(job).items():
         file = _learnt_probe(job, pair, probe)
         try:
@@ -129,7 +129,7 @@ def _classifiers(job: Job) -> dict[Pair, Probe]:
 
 
 def _learnt_probe(job: Job, pair: Pair, probe: Probe) -> Path:
-    """Place of a classifier's probe beside what was learnt of it: one per device, arithmetic and images."""
+    """Place of a classifier's probe beside its learnt features: one per device, arithmetic and images."""
     arithmetic = {"device": probe.device, "dtype": probe.dtypes["model"], "images": list(probe.ids)}
     name = key_of({"model": pair.weights.sha256, "name": pair.model, "data": job.data.sha256, **arithmetic})
     return job.out / LEARNT / f"{name}.probe"

@@ -48,7 +48,7 @@ class Journal:
 
     out: results folder. suite, model, method: for the file name. key: see `key_of`.
     shared: the same for the parts, which say themselves what data they are of. plan: the parts, in order.
-    damage: by file, what was wrong with it. incomplete: by file, how many images it lacks. See `warn_of_losses`.
+    damage: by file, the fault. incomplete: by file, how many images it lacks. See `warn_of_losses`.
     """
 
     def __init__(

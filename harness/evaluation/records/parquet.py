@@ -30,7 +30,7 @@ def read_table(source: Path | bytes, most_bytes: int = MOST, name: str = "") -> 
     most_bytes: what the table may take in memory; reading takes up to twice that. Texts in structures and lists count
         as if each were as long as all that differ together. name: of bytes, for messages.
 
-    Raises HarnessError for what is no regular file, no Parquet, damaged or too large; OSError where nothing is.
+    Raises HarnessError for a file that is not regular, not Parquet, damaged or too large; OSError for a missing one.
     """
     if isinstance(source, Path):
         name = str(source)
@@ -64,7 +64,7 @@ def _bytes(source: Path | bytes) -> BinaryIO:
 def check_pages(metadata: pq.FileMetaData, file: BinaryIO) -> None:
     """Raise ValueError where the pages of a column unpack to more than the file's footer says, or hold more values.
 
-    pyarrow believes the pages, and what is checked of a footer would be worth nothing. file: the same, open.
+    pyarrow trusts the pages, so checks of the footer alone would be worth nothing. file: the same file, open.
     """
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):

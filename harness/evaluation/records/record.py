@@ -1,6 +1,6 @@
 """The record of a run: a JSON file, and a Parquet sample table beside it.
 
-    results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: what was measured, from what, by what
+    results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: metrics, inputs, code
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.parquet    one row per sample and condition
 
 The hash in the names identifies everything that decides a number.
@@ -72,7 +72,7 @@ class RunRecord:
 
     status: "complete" for the whole test set, "partial" for a subset; subsets are never ranked beside whole sets.
     coverage: in words, "600 of 600 images" or "100 of 600 images (every 6th)".
-    suite, suite_version, dataset: what was measured on. facts: what else decides the suite's numbers.
+    suite, suite_version, dataset: the benchmark. facts: other properties that decide the suite's numbers.
     model, denoiser: names, hashes and origins of the weights.
     data_sha256: hash of the clean test images, labels and ids.
     key: hash of everything that decides a number; the same key means the same rows.
