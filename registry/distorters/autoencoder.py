@@ -34,7 +34,7 @@ a digit where no residual connection leads around them."""
 class Autoencoder(AutoencoderDistorter):
     """A small autoencoder, by default the one of the 32x32 digits, under the published autoencoder's changes.
 
-    weights: another checkpoint of an autoencoder, from ``harness train --model autoencoder``.
+    weights: another checkpoint of an autoencoder, from ``harness train --architecture autoencoder``.
     """
 
     weights: str = ""
@@ -53,7 +53,8 @@ class Autoencoder(AutoencoderDistorter):
         if dataset != known:
             raise HarnessError(
                 f"The bundled autoencoder is of {known!r}, and would make {dataset!r} unrecognisable. Use noise2net, "
-                f"or train one (harness train --model autoencoder --dataset {dataset}): autoencoder:weights=FOLDER."
+                f"or train one (harness train --architecture autoencoder --dataset {dataset}): "
+                "autoencoder:weights=FOLDER."
             )
 
     def options(self) -> Sequence[Option]:
