@@ -3,11 +3,11 @@
     python studies/timing/adm.py          # a GPU: ADM-256 at 224 pixels; without one a small network at 64
     python studies/timing/adm.py --out results/adm.md --dtype float16 --method de --method dda
 
-Weights are random, which changes no time. The authors' loop is written out below: DE denoises a batch at one time after
-the other, DDA takes its guided steps; both draw their noise on the device. Compared are equal numbers of rows per call,
-four times as many until memory ends; the best of them once more under torch.compile (on the CPU only with --compile:
-half an hour of compiling). The ceiling is a large matrix product in the same arithmetic. Before anything is timed, both
-must show the classifier the same images under the same noise, in float32. The table is written as it grows.
+Weights are random, which changes no time. The authors' loop is authors_loop.py: DE denoises a batch at one time after
+the other, DDA takes its guided steps; both draw their noise on the device. Both sides get equal numbers of rows per
+call, four times as many until memory ends; the best number runs once more under torch.compile (on the CPU only with
+--compile: half an hour of compiling). The ceiling is a large matrix product in the same arithmetic. Before anything is
+timed, both must show the classifier the same images under the same noise, in float32. The table is written as it grows.
 """
 
 from __future__ import annotations
@@ -24,21 +24,18 @@ from typing import Annotated
 
 import torch
 import typer
+from authors_loop import AuthorsLoop
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness import plugins
 from harness.base import noise
-from harness.diffusion.adaptation import low_pass
 from harness.diffusion.adm import AdmFlags, unet
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.views.batch import BatchViews
-from harness.models.tiles import TiledClassifier, Tiles, autocast, check_compiler, place
+from harness.models.tiles import TiledClassifier, Tiles, check_compiler, place
 from harness.report.table import Table, markdown
 from harness.types import Batch
-
-Draw = Callable[[str, int], Tensor]
-"""Noise like the images, by purpose and draw."""
 
 
 @dataclass(frozen=True)
@@ -59,58 +56,6 @@ class Scale:
 
 FULL = Scale(AdmFlags(), 224, "resnet50", ("float16", "bfloat16"), (4, 16, 64, 256), 50, 8192)
 SMALL = Scale(AdmFlags(num_channels=32, num_head_channels=16), 64, "resnet18", ("float32", "bfloat16"), (4, 8), 5, 1024)
-
-
-class AuthorsLoop:
-    """DiffAug's ensemble and DDA as their authors run them, in plain torch.
-
-    DDA's authors run batches of four, whose images share a norm; so do every four of a larger batch here. start: guided
-    steps, of a schedule respaced to 100.
-    """
-
-    def __init__(self, network: nn.Module, classifier: nn.Module, device: str, dtype: str, start: int) -> None:
-        self.network, self.classifier, self.device, self.dtype, self.start = network, classifier, device, dtype, start
-        self.beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-        self.abar = self.beta.neg().add(1).cumprod(0)
-
-    def default(self, images: Tensor, draw: Draw) -> Tensor:
-        with torch.no_grad():
-            return self.classifier(images).softmax(-1)
-
-    def de(self, images: Tensor, draw: Draw) -> Tensor:
-        total = self.default(images, draw)
-        for t in range(50, 451, 50):
-            with torch.no_grad():
-                x_t = self.abar[t].sqrt() * (images * 2 - 1) + (1 - self.abar[t]).sqrt() * draw("denoise", t)
-                total = total + self.default((self.predict(x_t.float(), t, self.abar[t])[0] + 1) / 2, draw)
-        return total / 10
-
-    def dda(self, images: Tensor, draw: Draw) -> Tensor:
-        kept = [round(k * 999 / 99) for k in range(100)]
-        abar = self.abar[kept]
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), abar[:-1]])
-        beta = 1 - abar / previous
-        low = (beta * (1 - previous) / (1 - abar)).log()
-        reference = images * 2 - 1
-        x = (abar[self.start].sqrt() * reference + (1 - abar[self.start]).sqrt() * draw("dda", 0)).float()
-        for step, i in enumerate(reversed(range(self.start))):
-            x = x.detach().requires_grad_()
-            x0, v = self.predict(x, kept[i], abar[i])
-            residual = low_pass(reference - x0, 4).reshape(len(x) // 4, -1)
-            (slope,) = torch.autograd.grad(torch.linalg.norm(residual, dim=1).sum(), x)
-            with torch.no_grad():
-                mean = beta[i] * previous[i].sqrt() / (1 - abar[i]) * x0
-                mean = mean + (1 - previous[i]) * (1 - beta[i]).sqrt() / (1 - abar[i]) * x
-                spread = (0.5 * ((v + 1) / 2 * beta[i].log() + (1 - v) / 2 * low[max(i, 1)])).exp()
-                eps = draw("dda", 1 + step)
-                x = (mean + (spread * eps if i else 0) - 6 * slope).float()
-        return self.default(((x + 1) / 2).clamp(0, 1), draw)
-
-    def predict(self, x: Tensor, t: int, abar: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(self.device, self.dtype):
-            out = self.network(x, torch.full((len(x),), t, device=x.device), return_dict=False)[0]
-        eps, v = out.float().chunk(2, 1)
-        return ((1 / abar).sqrt().float() * x - (1 / abar - 1).sqrt().float() * eps).clamp(-1, 1), v
 
 
 class Seen(nn.Module):
