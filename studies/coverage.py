@@ -8,6 +8,7 @@ accuracies up to 99.9 %. "Here" is what records have; beside it stand the interv
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -246,6 +247,14 @@ def calibration_errors() -> Table:
 
 TABLES = (shares, means, paired, areas, rates, corruption_errors, calibration_errors)
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Print the page of all tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     sys.stdout.write("# Coverage of the intervals\n\nMade by `python studies/coverage.py`.\n\n")
     sys.stdout.write("\n".join(markdown(make()) for make in TABLES))
+
+
+if __name__ == "__main__":
+    main()

@@ -63,7 +63,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunMode:
-    """How a run is carried out; changes no number. workers: processes that prepare passes ahead of time."""
+    """Circumstances of a run; they change no number. workers: processes that prepare passes ahead of time."""
 
     world: World = field(default_factory=World)
     workers: int = 0

@@ -117,7 +117,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from harness.data import open_dataset
 from harness.plugins import suite
-from harness.suites.shift import CovariateShift
+from harness.suites.bases.covariate_shift import CovariateShift
 from harness.types import Condition
 
 class Base(CovariateShift):
