@@ -145,9 +145,7 @@ def test_intervals_over_seeds_are_student_s(benchmark: Callable[[str], Any]) -> 
 
 
 @pytest.mark.parametrize("program", ["ten_classifiers", "guidance"])
-def test_tables_over_seeds_are_those_of_the_rows(
-    program: str, benchmark: Callable[[str], Any], tmp_path: Path
-) -> None:
+def test_tables_over_seeds_are_those_of_the_rows(program: str, benchmark: Callable[[str], Any], tmp_path: Path) -> None:
     study = benchmark(program).STUDY
     name = study.name
     rows = study.read()

@@ -371,9 +371,19 @@ def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_
     assert one and two and difference == pytest.approx(100 * (two.value - one.value), abs=0.006)
 
 
-def test_full_spectrum_counts_shifted_digits_as_digits(tmp_path: Path) -> None:
-    changes = {"suite": "openood-digits:full_spectrum=true", "models": ("digits/resnet",), "methods": ("msp",)}
-    (entry,) = run(tmp_path, {**changes, "denoiser": None})
+FULL_SPECTRUM = "openood-digits:full_spectrum=true"
+
+
+@pytest.fixture(scope="module")
+def full_spectrum(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """The record of the suite that counts shifted digits as digits."""
+    changes = {"suite": FULL_SPECTRUM, "models": ("digits/resnet",), "methods": ("msp",), "denoiser": None}
+    (entry,) = run(tmp_path_factory.mktemp("full-spectrum"), changes)
+    return entry
+
+
+def test_full_spectrum_counts_shifted_digits_as_digits(full_spectrum: RunRecord) -> None:
+    entry = full_spectrum
     rows = entry.rows()
     shifted = np.char.startswith(rows["condition"].astype(str), "csid/")
     assert shifted.sum() == 4 * 9 and (rows["label"][shifted] >= 0).all()
@@ -383,12 +393,12 @@ def test_full_spectrum_counts_shifted_digits_as_digits(tmp_path: Path) -> None:
     assert metric.value == pytest.approx(ood.auroc(inside, rows["score"][rows["condition"] == "far/patches"]))
 
 
-def test_records_with_other_images_in_distribution_are_not_paired(undisturbed: list[RunRecord], tmp_path: Path) -> None:
-    suite = "openood-digits:full_spectrum=true"
-    (full,) = run(tmp_path, {"suite": suite, "models": ("digits/resnet",), "methods": ("msp",), "denoiser": None})
+def test_records_with_other_images_in_distribution_are_not_paired(
+    undisturbed: list[RunRecord], full_spectrum: RunRecord
+) -> None:
     plain = next(r for r in undisturbed if r.method == "msp")
     with pytest.raises(HarnessError, match="in distribution"):
-        plugins.suite.configure(suite).plugin.compare(plain, full)
+        plugins.suite.configure(FULL_SPECTRUM).plugin.compare(plain, full_spectrum)
 
 
 def test_a_method_with_groups_takes_a_detector(tmp_path: Path) -> None:
@@ -461,7 +471,10 @@ def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -
     faults: dict[str, tuple[Any, str]] = {
         "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(10, 192\) for 10 .* \(10,\)"),
         "number": (lambda self, seen: 1.0, "digits/resnet: it returned a float"),
-        "typo": (lambda self, seen: seen.featurs, r"digits/resnet failed in .*test_openood\.py, line \d+: Attribute"),
+        "typo": (
+            lambda self, seen: seen.featurs,
+            r"digits/resnet failed in .*ood_suites\.py, line \d+: Attribute",
+        ),
         "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* fix the detector"),
         "mates": (lambda self, seen: seen.logits[:, 0] - seen.logits.mean(), "digits/resnet: it scores .* differently"),
     }
