@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "studies").rglob("*.py"))
 PROGRAMS = [file for file in FILES if '\nif __name__ == "__main__":\n' in file.read_text()]
-PARTS = {"seeds.py", "usual_intervals.py", "authors_loop.py"}
+PARTS = {"seeds.py", "usual_intervals.py", "authors_loop.py", "machine.py"}
 """Files that programs import and nobody starts."""
 
 

@@ -1,4 +1,4 @@
-"""What all suites share: facts in the decorator, defaults of the bases, budgets, and votes under noise."""
+"""Common parts of all suites: facts in the decorator, defaults of the bases, budgets, and votes under noise."""
 
 from __future__ import annotations
 

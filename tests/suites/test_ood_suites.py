@@ -119,12 +119,12 @@ def bank(folder: Path, network: nn.Module | None = None, **changes: Any) -> Feat
 
 
 def scores(name: str, images: Tensor, folder: Path, network: nn.Module | None = None) -> np.ndarray:
-    known = bank(folder, network)
+    features = bank(folder, network)
     detector = plugins.detector.configure(name).plugin
-    detect = detector.fit(known) if hasattr(detector, "fit") else detector
+    detect = detector.fit(features) if hasattr(detector, "fit") else detector
     whole = bool(plugins.detector.of(name).facts.get("whole"))
-    probabilities = known.classifier.respond(images)[1].softmax(1)
-    return score(detect, whole, known.classifier, probabilities, [images]).numpy()
+    probabilities = features.classifier.respond(images)[1].softmax(1)
+    return score(detect, whole, features.classifier, probabilities, [images]).numpy()
 
 
 @pytest.mark.parametrize(("ours", "theirs"), THEIRS.items(), ids=list(THEIRS))
@@ -132,10 +132,10 @@ def test_scores_are_those_of_openood(ours: str, theirs: str, tmp_path: Path) -> 
     for split in ("test", "near", "far"):
         expected = RECORDED[f"score/{theirs}/{split}"]
         data = recorded(split)
-        found = scores(ours, data.read(range(len(data.labels))).images, tmp_path)
+        values = scores(ours, data.read(range(len(data.labels))).images, tmp_path)
         # (1 - p)^0.1 near p = 1 loses three digits in float32, theirs as ours.
         tolerance = (2e-3 if theirs == "gen" else 1e-4) * expected.std()
-        assert np.abs(found - expected).max() < tolerance
+        assert np.abs(values - expected).max() < tolerance
 
 
 def test_odin_is_that_of_openood(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_odin_is_that_of_openood(tmp_path: Path) -> None:
     for split in ("test", "near", "far"):
         expected = RECORDED[f"score/odin/{split}"]
         images = torch.from_numpy(RECORDED[f"in/odin_{split}_img"]) * STD
-        found = scores("odin", images, tmp_path, OdinNetwork())
-        assert np.abs(found - expected).max() < 1e-4 * spread
+        values = scores("odin", images, tmp_path, OdinNetwork())
+        assert np.abs(values - expected).max() < 1e-4 * spread
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,9 @@ def test_tuning_chooses_as_openood_does(name: str, theirs: str, chosen: dict[str
     assert [s for s in stages if "tuning" in s.name]
     data = recorded("far")
     views = look(data.read(range(len(data.labels))))
-    found = ready.method(views, ready)[1].numpy()
+    values = ready.method(views, ready)[1].numpy()
     expected = RECORDED[f"score_aps/{theirs}/far"]
-    assert np.abs(found - expected).max() < (2e-3 if theirs == "gen" else 1e-4) * expected.std()
+    assert np.abs(values - expected).max() < (2e-3 if theirs == "gen" else 1e-4) * expected.std()
 
 
 def test_a_bank_names_the_new_name_of_an_attribute(tmp_path: Path) -> None:
@@ -343,8 +343,8 @@ def test_method_and_detector_combine(undisturbed: list[RunRecord]) -> None:
     }
     for method, values in expected.items():
         rows = entries[method].rows()
-        found = rows["score"][rows["condition"] == "near/letters"]
-        assert found == pytest.approx(values.numpy(), rel=2e-3 if "gen" in method else 1e-4), method
+        column = rows["score"][rows["condition"] == "near/letters"]
+        assert column == pytest.approx(values.numpy(), rel=2e-3 if "gen" in method else 1e-4), method
     assert entries["msp"].denoiser is None and entries["de:times=0,100+scale"].denoiser
 
 
@@ -685,8 +685,8 @@ def test_openoods_post_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         scores("openood/distance", images, tmp_path)
     monkeypatch.setattr("harness.registry.detectors.openood._api", lambda: (Api, {"cifar10": 10, "imagenet": 1000}))
     mean = torch.from_numpy(RECORDED["in/train_feat"]).mean(0)
-    found = scores("openood/distance", images, tmp_path)
-    assert found == pytest.approx(-(images.flatten(1) - mean).norm(dim=1).numpy(), rel=1e-4)
+    values = scores("openood/distance", images, tmp_path)
+    assert values == pytest.approx(-(images.flatten(1) - mean).norm(dim=1).numpy(), rel=1e-4)
     with pytest.raises(HarnessError, match=r"offline\.yml"):
         scores("openood/offline", images, tmp_path)
     with pytest.raises(HarnessError, match="Did you mean distance"):
@@ -732,8 +732,8 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
 
 def test_names_of_methods_and_detectors_combine() -> None:
     axis = plugins.AXES["detector"]
-    given = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
-    assert [configured.text for configured in axis.select(given, [])] == ["dda+scale:percentile=90", "de+knn", "knn"]
+    texts = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
+    assert [configured.text for configured in axis.select(texts, [])] == ["dda+scale:percentile=90", "de+knn", "knn"]
     assert axis.configure("dda:scale=1e+1+odin:temperature=1e+3").text == "dda:scale=10+odin"
     assert axis.configure("odin:temperature=1e16").text == "odin:temperature=1e+16"
     again = axis.configure("odin:temperature=1e+16").plugin.inner
@@ -742,7 +742,7 @@ def test_names_of_methods_and_detectors_combine() -> None:
 
 def test_compare_finds_records_by_plain_names(undisturbed: list[RunRecord]) -> None:
     for text in ("digits/resnet:de+gen", "digits/resnet:de:times=0,100+gen"):
-        (found,) = selection.resolve(text, undisturbed)
-        assert found.method == "de:times=0,100+gen"
+        (entry,) = selection.resolve(text, undisturbed)
+        assert entry.method == "de:times=0,100+gen"
     with pytest.raises(HarnessError, match="Unknown record"):
         selection.resolve("digits/resnet:de", undisturbed)
