@@ -59,12 +59,9 @@ class Stopwatch:
 class Log:
     """``log.jsonl``: step, epoch, learning rate, mean loss terms, images per second, shares of the time.
 
-    A line averages its group of steps; the first line after a resume, the rest of the interrupted group. Images per second and
-    shares are of the last group of steps; on a GPU the shares are those of its last step, the
-    only one that is watched closely. Only the first of several processes writes.
-
-    start: the step that the run goes on from; lines that an interrupted run wrote after it are dropped.
-    tensorboard: the same numbers as TensorBoard scalars beside it.
+    A line averages its group of steps; the first line after a resume, the rest of the interrupted group. Images per
+    second and shares are of the last group of steps; on a GPU the shares are those of its last step, the only one that
+    is watched closely. Only the first of several processes writes.
     """
 
     def __init__(self, out: Path, plan: Plan, start: int, world: World, *, tensorboard: bool) -> None:
