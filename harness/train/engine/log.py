@@ -62,6 +62,9 @@ class Log:
     A line averages its group of steps; the first line after a resume, the rest of the interrupted group. Images per
     second and shares are of the last group of steps; on a GPU the shares are those of its last step, the only one that
     is watched closely. Only the first of several processes writes.
+
+    start: number of steps that earlier runs did; lines that an interrupted run wrote after it are dropped.
+    tensorboard: the same numbers as TensorBoard scalars beside it.
     """
 
     def __init__(self, out: Path, plan: Plan, start: int, world: World, *, tensorboard: bool) -> None:
