@@ -1,41 +1,45 @@
-"""How often do 95 % intervals hold the truth, and how often do tests reject what is true? A simulation.
+"""Coverage of 95 % intervals, and false rejections of tests, in simulation.
 
     python studies/coverage.py > results/coverage.md
 
 Five minutes on one core. Images are drawn from populations whose truth is known, in samples of 30 to 600, with
-accuracies up to 99.9 %. "Here" is what records have; beside it stand the usual ways.
+accuracies up to 99.9 %. "Here" is what records have; beside it stand the intervals of usual_intervals.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
+from usual_intervals import Array, Ends, delong, delta, effective, logit, percentile, student
 
 from harness.base.noise import generator
 from harness.metrics import calibration, intervals, ood
 from harness.metrics.accuracy import mce
-from harness.metrics.delong import Components, rank
+from harness.metrics.delong import rank
 from harness.metrics.intervals import LEVEL, TAIL, Undefined
 from harness.metrics.paired import compare_clustered
 from harness.report.table import Table, markdown
 
-Array = NDArray[np.floating[Any]]
-Ends = tuple[Any, Any]
-
-Z = float(stats.norm.isf(TAIL))
 CONDITIONS = 15
+"""Conditions under which every image is classified, as in ImageNet-C."""
+
 SIZES = (30, 60, 100, 600)
+"""Images per sample."""
+
 DRAWS = 400
-FEW = 60  # where an interval is a simulation itself
+"""Samples per row."""
+
+FEW = 60
+"""Samples per row if an interval is itself a simulation."""
 
 
 def independent(rng: Any, n: int, error: float) -> Array:
-    """(n, CONDITIONS) errors that know nothing of one another."""
+    """Independent errors, (n, CONDITIONS)."""
     return (rng.random((n, CONDITIONS)) < error).astype(float)
 
 
@@ -55,27 +59,13 @@ def alike(rng: Any, n: int, error: float) -> Array:
     return np.repeat(rng.random((n, 1)) < error, CONDITIONS, axis=1).astype(float)
 
 
-def student(x: Array) -> Ends:
-    """Student's t."""
-    half = stats.t.isf(TAIL, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return x.mean() - half, x.mean() + half
-
-
-def effective(x: Array) -> Ends:
-    """Wilson's on the effective sample size, with Korn and Graubard's degrees of freedom."""
-    mean, variance = x.mean(), x.var(ddof=1) / len(x)
-    size = mean * (1 - mean) / variance * (Z / stats.t.isf(TAIL, len(x) - 1)) ** 2 if variance else float(len(x))
-    centre, half = mean + Z**2 / 2 / size, Z * np.sqrt(mean * (1 - mean) / size + Z**2 / 4 / size**2)
-    return (centre - half) / (1 + Z**2 / size), (centre + half) / (1 + Z**2 / size)
-
-
 def share(samples: Iterator[Any], truth: float, *ways: Callable[[Any], Ends]) -> list[tuple[float, float]]:
-    """For each way, how often it holds the truth, and its mean width."""
-    found = []
+    """For each interval its coverage of the truth, in [0, 1], and its mean width."""
+    outcomes = []
     for sample in samples:
         ends = [way(sample) for way in ways]
-        found.append([(low <= truth <= high, high - low) for low, high in ends])
-    return [(float(hits), float(width)) for hits, width in np.mean(found, axis=0)]
+        outcomes.append([(low <= truth <= high, high - low) for low, high in ends])
+    return [(float(hits), float(width)) for hits, width in np.mean(outcomes, axis=0)]
 
 
 def percent(*values: float) -> list[str]:
@@ -161,28 +151,6 @@ def scores(name: str, area: float) -> Callable[[Any, int], tuple[Array, Array]]:
     return draw
 
 
-def wald(sample: tuple[Array, Array]) -> tuple[float, float]:
-    """AUROC and DeLong's standard error."""
-    found = Components.of([rank(*sample)])
-    inside, outside = found.id, found.ood[0]
-    return found.value, float(np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside)))
-
-
-def delong(sample: tuple[Array, Array]) -> Ends:
-    """Wald's interval; Wilson's where there is no variance."""
-    value, error = wald(sample)
-    return (value - Z * error, value + Z * error) if error > 1e-9 else effective(np.repeat(value, len(sample[0])))
-
-
-def logit(sample: tuple[Array, Array]) -> Ends:
-    """DeLong's on the logit scale; Clopper and Pearson's where there is no variance."""
-    value, error = wald(sample)
-    if error < 1e-9:
-        return intervals.of_mean(np.repeat(value, len(sample[0])))
-    half = Z * error / value / (1 - value)
-    return tuple(float(stats.logistic.cdf(stats.logistic.ppf(value) + sign * half)) for sign in (-1, 1))
-
-
 def areas() -> Table:
     """AUROC."""
     rows = []
@@ -191,23 +159,12 @@ def areas() -> Table:
             for n in (30, 100, 600):
                 rng, draw = generator(0, "coverage/auroc", f"{name} {area} {n}"), scores(name, area)
                 here = lambda s: ood.auroc_metric(s[0], {"": s[1]}, "").interval  # noqa: E731
-                found = share((draw(rng, n) for _ in range(DRAWS)), area, delong, logit, here)
-                rows.append([name, f"{area:g}", str(n), *percent(*(f[0] for f in found), *(f[1] for f in found))])
+                coverages = share((draw(rng, n) for _ in range(DRAWS)), area, delong, logit, here)
+                hits, widths = zip(*coverages, strict=True)
+                rows.append([name, f"{area:g}", str(n), *percent(*hits, *widths)])
     header = ["scores", "AUROC", "n ID = n OOD", "DeLong", "logit", "here", "width: DeLong", "logit", "here"]
     caption = f"Percent; {DRAWS} samples. Wide OOD: three times the spread; rare OOD: few, but above all ID images."
     return Table("AUROC", header, rows, caption)
-
-
-def percentile(sample: tuple[Array, Array]) -> Array:
-    """Percentile bootstrap of the `RATES`, (2, 4)."""
-    rng, ranked = generator(0, "coverage/percentile", ""), rank(*sample)
-    n, m = map(len, sample)
-    drawn = zip(rng.multinomial(n, np.full(n, 1 / n), 400), rng.multinomial(m, np.full(m, 1 / m), 400), strict=True)
-    rates = []
-    for weights in drawn:
-        counts = np.stack(ranked.counts(*weights))
-        rates.append(ood.rates(*counts[:, counts.sum(0) > 0]))
-    return np.quantile(rates, (TAIL, 1 - TAIL), axis=0)
 
 
 def rates() -> Table:
@@ -266,15 +223,7 @@ def confidences(rng: Any, n: int, level: float, over: float) -> tuple[Array, Arr
     return correct, confidence, np.where(correct, confidence, (1 - confidence) / 9)
 
 
-def delta(sample: tuple[Array, Array, Array]) -> Ends:
-    """Student's t of ECE with the signs of the gaps taken for known."""
-    correct, confidence, _ = sample
-    gap, place = (correct - confidence)[:, 0], np.clip(np.ceil(confidence[:, 0] * 15).astype(int) - 1, 0, 14)
-    low, high = student(np.sign(np.bincount(place, gap, minlength=15))[place] * gap)
-    return max(0.0, low), high
-
-
-def honesty() -> Table:
+def calibration_errors() -> Table:
     """ECE and NLL."""
     rows = []
     for level in (0.8, 0.98, 0.995):
@@ -286,17 +235,26 @@ def honesty() -> Table:
                 rng = generator(0, "coverage/honesty", f"{level} {over} {n}")
                 samples = [confidences(rng, n, level, over) for _ in range(FEW)]
                 here = lambda s: calibration.ece(*s[:2], "").interval  # noqa: E731
-                found = share(iter(samples), truth, delta, here)
+                coverages = share(iter(samples), truth, delta, here)
                 losses = (-np.log(s[2][:, 0]) for s in samples)
-                found += share(losses, loss, student, lambda x: calibration.nll(np.exp(-x)[:, None], "").interval)
-                rows.append([*percent(level), "no" if over else "yes", str(n), *percent(*(f[0] for f in found))])
+                coverages += share(losses, loss, student, lambda x: calibration.nll(np.exp(-x)[:, None], "").interval)
+                hits = percent(*(held for held, _ in coverages))
+                rows.append([*percent(level), "no" if over else "yes", str(n), *hits])
     header = ["confidence (%)", "calibrated", "n", "ECE: delta method", "here", "NLL: t", "here"]
     caption = f"Percent of {FEW} samples that hold the truth, an ECE of 0 where the classifier is calibrated."
     return Table("Calibration", header, rows, caption)
 
 
-TABLES = (shares, means, paired, areas, rates, corruption_errors, honesty)
+TABLES = (shares, means, paired, areas, rates, corruption_errors, calibration_errors)
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Print the page of all tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     sys.stdout.write("# Coverage of the intervals\n\nMade by `python studies/coverage.py`.\n\n")
     sys.stdout.write("\n".join(markdown(make()) for make in TABLES))
+
+
+if __name__ == "__main__":
+    main()

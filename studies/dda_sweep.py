@@ -1,4 +1,4 @@
-"""Does the published guidance scale of DDA suit 32x32 digits? Measured on training images only.
+"""The guidance scale of DDA for 32x32 digits, measured on training images only.
 
     python studies/dda_sweep.py
 
@@ -10,6 +10,7 @@ About eight minutes on two cores, resumable.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +25,9 @@ from harness.report.table import Table, markdown
 from harness.types import RunSpec
 
 SCALES = (0.5, 1, 2, 4, 6)
+"""Guidance scales that are tried; 6 is the published one."""
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def sweep(out: Path) -> Table:
@@ -57,11 +61,17 @@ def sweep(out: Path) -> Table:
     return leaderboard.crosstab([record.load(path) for path in paths])
 
 
-if __name__ == "__main__":
-    results = Path(__file__).resolve().parents[1] / "results"
-    table = sweep(results / "local" / "dda_sweep")
+def main() -> None:
+    """Print the table, and write results/dda_sweep.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    table = sweep(RESULTS / "local" / "dda_sweep")
     console.show(table)
-    (results / "dda_sweep.md").write_text(
+    (RESULTS / "dda_sweep.md").write_text(
         "# Guidance scale of DDA at 32x32\n\nOn training images; written by `python studies/dda_sweep.py`.\n\n"
         + markdown(table)
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ is 95 % on its own. Each classifier is one training: what another seed would giv
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -113,5 +114,13 @@ def _spell(digits: int, value: float, low: float, high: float) -> str:
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
+def main() -> None:
+    """Print the tables of a results folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of the records")
+    arguments = parser.parse_args()
+    sys.stdout.write("\n".join(markdown(table) for table in tables(arguments.results)))
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(markdown(table) for table in tables(Path(sys.argv[1]))))
+    main()

@@ -1,15 +1,15 @@
-"""What a bfloat16 denoiser changes in certification: the same images, noise and classifiers under both precisions.
+"""Effect of a bfloat16 denoiser on certification: same images, noise and classifiers under both precisions.
 
     python studies/precision.py                    # 4 images, 100 draws at each sigma: a few minutes on one core
     python studies/precision.py 20 1000 [--write]  # about an hour; with --write into results/precision.md
 
-Votes moved: net, by how much an image's count of a class differs, of the draws that estimate the probability. Two draws
-that change places between two classes do not show, in the counts as little as in the certificate.
+Net votes moved: the difference of an image's counts by class, over the draws that estimate the probability. Two draws
+that swap their classes leave the counts, and so the certificate, as they are.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from harness.types import RunSpec
 def certified(spec: RunSpec, folder: str) -> Mapping[str, RunRecord]:
     """The records of a run, by model."""
     paths = loop.run(prepare(spec, folder))
-    return {found.model.name: found for found in map(record.load, paths)}
+    return {entry.model.name: entry for entry in map(record.load, paths)}
 
 
 def compared(exact: RunRecord, rounded: RunRecord) -> list[list[str]]:
@@ -48,9 +48,13 @@ def compared(exact: RunRecord, rounded: RunRecord) -> list[list[str]]:
 
 
 def main() -> None:
-    """Print the table, and write it where that is asked for."""
-    numbers = [text for text in sys.argv[1:] if text != "--write"]
-    images, n = (int(text) for text in numbers or ("4", "100"))
+    """Print the table; with --write also write results/precision.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=int, nargs="?", default=4, help="images to certify (4)")
+    parser.add_argument("n", type=int, nargs="?", default=100, help="draws that estimate the probability (100)")
+    parser.add_argument("--write", action="store_true", help="also write results/precision.md")
+    arguments = parser.parse_args()
+    images, n = arguments.images, arguments.n
     plugins.discover()
     models = tuple(entry.name for entry in plugins.model.entries() if entry.facts.get("dataset") == "digits")
     spec = RunSpec(f"certify:n={n}", models, ("denoise",), denoiser="digits", every=600 // images, limit=images)
@@ -62,7 +66,7 @@ def main() -> None:
         rows = [row for model in models for row in compared(exact[model], rounded[model])]
     header = ["model", "noise", "net votes moved, most", "predictions changed", "average radius changed by"]
     table = Table("bfloat16 denoiser against float32", header, rows, f"{images} images, {n} draws each.")
-    if "--write" in sys.argv[1:]:
+    if arguments.write:
         Path("results/precision.md").write_text(markdown(table))
     console.show(table)
 

@@ -8,6 +8,7 @@ whenever that checkpoint or a corruption changes.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -21,16 +22,18 @@ MODEL = "digits/resnet"
 
 def main() -> None:
     """Predict, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     plugins.discover()
     suite = plugins.suite.configure("digits-c:severity=1,2,3,4,5,extra=true").plugin
-    network, found = find_classifier(MODEL)
+    network, weights = find_classifier(MODEL)
     classifier = TiledClassifier(network, Tiles(100))
     error = {}
     for condition in suite.conditions():
         data = suite.open(condition, seed=0)
         batch = data.read(range(len(data.ids)))
         error[condition.name] = float((classifier(batch.images).argmax(1) != batch.labels).double().mean())
-    values = {"model": MODEL, "sha256": found.sha256, "images": len(batch), "seed": 0, "error": error}
+    values = {"model": MODEL, "sha256": weights.sha256, "images": len(batch), "seed": 0, "error": error}
     FILE.write_text(json.dumps(values, indent=1) + "\n")
 
 

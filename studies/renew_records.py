@@ -8,6 +8,7 @@ writes that record. Afterwards: harness leaderboard --write, and python studies/
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from dataclasses import replace
@@ -28,20 +29,23 @@ def renewed(entry: RunRecord) -> RunRecord:
 
     Values stay as they are to the bit: the last one of a sum depends on the processor.
     """
-    found, notes = plugins.suite.configure(entry.suite).plugin.summarise(entry.rows())
-    metrics = tuple(replace(new, value=old.value) for old, new in zip(entry.metrics, found, strict=False))
+    summarised, notes = plugins.suite.configure(entry.suite).plugin.summarise(entry.rows())
+    metrics = tuple(replace(new, value=old.value) for old, new in zip(entry.metrics, summarised, strict=False))
     bare = [[replace(m, interval=(0.0, 0.0)) for m in side] for side in (entry.metrics, metrics)]
-    for old, new in zip(entry.metrics, found, strict=False):
+    for old, new in zip(entry.metrics, summarised, strict=False):
         if not math.isclose(old.value, new.value, rel_tol=ROUNDING, abs_tol=ROUNDING):
             raise HarnessError(f"{entry.path}: '{old.name}' of '{old.condition}' would change its value.")
-    if bare[0] != bare[1] or len(found) != len(metrics):
+    if bare[0] != bare[1] or len(summarised) != len(metrics):
         raise HarnessError(f"{entry.path}: its sample table has other metrics than the record.")
-    # Other notes, on classes or images left out, are of the run and not of the table.
+    # Notes on classes or images left out come from the run; the table does not have them.
     return replace(entry, metrics=metrics, notes=tuple(dict.fromkeys([*entry.notes, *notes])))
 
 
-def main(root: Path) -> None:
-    """Every shipped record below a results folder."""
+def main() -> None:
+    """Renew every shipped record of a results folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of the records")
+    root: Path = parser.parse_args().results
     plugins.discover()
     shipped = [r for r in leaderboard.find(root) if r.path and not leaderboard.is_local(r.path, root)]
     for entry in shipped:
@@ -51,4 +55,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

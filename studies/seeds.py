@@ -1,13 +1,13 @@
-"""The same trainings over several seeds: a row each in a file that ships, and tables with intervals over trainings.
+"""Studies over training seeds: a CSV file that ships with a row per training, and tables with intervals over trainings.
 
-Programs that compare ways of training, zoo.py and guidance.py, declare a `Study` and get their command line from it:
+ten_classifiers.py and guidance.py compare ways of training: each declares a `Study` and gets its command line from it.
 
     train [--seeds 0,1,2]   # trains the missing classifiers, into runs/NAME
     score                   # evaluates the finished trainings, for results/NAME.csv
     table                   # compares over seeds, from that file alone
 
-A training that is finished is not done again, and one that was stopped goes on. Start `train` once per core, with
-OMP_NUM_THREADS=1: each takes the next trainings that no other is at.
+A finished training is not repeated, and a stopped one resumes. Start `train` once per core, with OMP_NUM_THREADS=1:
+each process takes the next trainings that no other process runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is sequential certification right as often as it says, and how many noise draws does it save?
+"""Sequential certification: its error rates, and the noise draws that it saves.
 
     python studies/sequential.py              # in simulation
     python studies/sequential.py results      # on the fixed-N records of a folder
@@ -21,6 +21,7 @@ largest. Draws include the 100 that select the class.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -75,7 +76,7 @@ IMAGES_LIKE = {
 
 
 def name(stop: Sequential) -> str:
-    """Noise level and radii, and where images stop for futility unless where they usually do."""
+    """Noise level and radii, and the futility level where it is not the default."""
     futility = f", futility {stop.futility:g}" if stop.futility != FUTILITY else ""
     return f"sigma {stop.sigma:g}, r = {', '.join(f'{r:g}' for r in stop.radii)}{futility}"
 
@@ -214,12 +215,12 @@ def recorded(folder: Path) -> Table:
                 right = top == here["label"]
                 bound = lower_bound(k, suite.n, suite.alpha)
                 fixed = np.array([100 * (right & (bound >= 1 - q)).mean() for q in stop.failure])
-                found = [100 * (np.tile(right, REPEATS) & (claimed > j)).mean() for j in range(len(radii))]
+                early = [100 * (np.tile(right, REPEATS) & (claimed > j)).mean() for j in range(len(radii))]
                 total = used.mean() + suite.n0
                 rows.append([
                     entry.model.name, entry.method, name(stop), f"{suite.n:,}", f"{len(k)}", f"{total:,.0f}",
                     f"{(suite.n + suite.n0) / total:.2f}", " ".join(f"{value:.1f}" for value in fixed),
-                    f"{max(fixed - found):+.2f}",
+                    f"{max(fixed - early):+.2f}",
                 ])  # fmt: skip
     header = [
         "model",
@@ -236,8 +237,12 @@ def recorded(folder: Path) -> Table:
 
 
 def main() -> None:
-    """Print the tables, or write them."""
-    folders, write = [Path(text) for text in sys.argv[1:] if text != "--write"], "--write" in sys.argv
+    """Print the tables; with --write also write sequential.md into the first folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*", metavar="RESULTS", help="folders of fixed-N records")
+    parser.add_argument("--write", action="store_true", help="write sequential.md into the first folder")
+    arguments = parser.parse_args()
+    folders, write = arguments.folders, arguments.write
     if write and not folders:
         sys.exit("--write puts the page beside records: name their folder first, as in: sequential.py results --write")
     plugins.discover()
@@ -245,11 +250,11 @@ def main() -> None:
     tables: list[Callable[[], Table]] = [partial(recorded, folder) for folder in folders]
     page = "# Sequential certification against the fixed-N procedure\n\n"
     page += "By `python studies/sequential.py results --write`.\n"
-    for table in [*tables, *(simulated if write or not folders else [])]:
+    for make in [*tables, *(simulated if write or not folders else [])]:
         start = time.perf_counter()
-        found = table()
-        console.show(replace(found, caption=f"{found.caption} {time.perf_counter() - start:.0f} s."))
-        page += "\n" + markdown(found)
+        table = make()
+        console.show(replace(table, caption=f"{table.caption} {time.perf_counter() - start:.0f} s."))
+        page += "\n" + markdown(table)
     if write:
         (folders[0] / "sequential.md").write_text(page)
 

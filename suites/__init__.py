@@ -1,4 +1,4 @@
-"""Benchmarks.
+"""The benchmarks; bases/ has what they share.
 
 Imported as ``harness.suites`` only: a second name would make a second copy of every plugin.
 """

@@ -59,7 +59,7 @@ class ByDiffusionTime(CovariateShift):
         return [Condition(f"t={time}", f"t={time}") for time in self.times]
 
     def open(self, condition: Condition, seed: int) -> Dataset:
-        """The test split, whatever the time: diffused and denoised images are views."""
+        """The test split at every time: diffused and denoised images are views."""
         return self.test_images()
 
     def lines(self, entries: Sequence[RunRecord], metric: str) -> dict[str, list[tuple[float, float, float, float]]]:
@@ -99,11 +99,11 @@ class EntropyVersusTime(ByDiffusionTime):
         if any(super(EntropyVersusTime, self).tally([p], image, 10).denoiser for p in methods):
             raise HarnessError(f"{self.name} looks at one-step denoisings itself; leave out --tta.")
 
-    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
+    def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Class, its probability and the entropy, on the denoised images."""
-        (denoised,) = scene.views.denoised([self.times[self.conditions().index(scene.condition)]])
+        (denoised,) = task.views.denoised([self.times[self.conditions().index(task.condition)]])
         probabilities = pair.classifier(denoised).softmax(-1)
-        check_probabilities(probabilities, pair, len(scene.labels))
+        check_probabilities(probabilities, pair, len(task.labels))
         confidence, prediction = probabilities.max(1)
         entropy = torch.special.entr(probabilities).sum(1)
         return {"prediction": prediction, "confidence": confidence, "entropy": entropy}
@@ -158,12 +158,12 @@ class NoisyAccuracy(ByDiffusionTime):
         for method in methods:
             method(Diffused(image, torch.tensor([0]), lambda: image), lambda images: torch.zeros(len(images), 2))
 
-    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
+    def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and the time of every image."""
         times = {f"t={time}": time for time in self.times}
-        views = scene.views.diffused(times.get(scene.condition.name))
+        views = task.views.diffused(times.get(task.condition.name))
         probabilities = pair.method(views, _with_times(pair.classifier, views))
-        check_probabilities(probabilities, pair, len(scene.labels))
+        check_probabilities(probabilities, pair, len(task.labels))
         confidence, prediction = probabilities.max(1)
         return {"prediction": prediction, "confidence": confidence, "time": views.times}
 

@@ -73,7 +73,7 @@ def _header(spec: TrainSpec, kind: NetworkKind, built: Built, inputs: Inputs, da
 
 
 def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:
-    """Which samples each pass sees; raises HarnessError where the batch does not fit the data or the processes."""
+    """The plan of passes; raises HarnessError where the batch does not fit the data or the processes."""
     return Plan(
         images=len(data.ids), name=spec.dataset, seed=spec.seed, batch_size=spec.batch_size or 0,
         epochs=spec.epochs or 0, repeats=spec.repeats, passes=spec.accumulate, rank=world.rank, world=world.size,

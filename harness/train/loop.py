@@ -63,7 +63,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunMode:
-    """How a run is carried out; changes no number. workers: processes that prepare passes ahead of time."""
+    """Circumstances of a run; they change no number. workers: processes that prepare passes ahead of time."""
 
     world: World = field(default_factory=World)
     workers: int = 0
@@ -73,7 +73,7 @@ class RunMode:
 
 @dataclass(frozen=True)
 class Trained:
-    """The finished network, what it took, and the last shares of the time."""
+    """The finished network, its steps and seconds, and the last shares of the time."""
 
     network: nn.Module
     steps: int
@@ -82,7 +82,7 @@ class Trained:
 
 
 def train(task: Task, out: Path, mode: RunMode) -> Trained:
-    """Train to the end, from wherever ``out/state.pt`` left off.
+    """Train to the end, from the step of ``out/state.pt`` on if there is one.
 
     The order of the samples, their augmentation, noise and dropout are functions of (seed, epoch, sample, step), so a
     run that was killed and resumed ends with the weights of one that was not.

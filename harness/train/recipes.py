@@ -1,4 +1,4 @@
-"""Published recipes: settings of `TrainSpec` in declarative files, with their source and what they should reach.
+"""Published recipes: settings of `TrainSpec` in declarative files, with their source and expected accuracy.
 
 A recipe is a TOML file in ``registry/recipes/`` or anywhere on disk: the fields of `Recipe`, and a table of settings.
 """
@@ -19,17 +19,21 @@ from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
 SETTABLE = {"model", *options()}
+"""Settings that a recipe may make."""
+
 LIMIT = 2**16
-"""Bytes of a recipe."""
+"""Largest size of a recipe in bytes."""
+
 SPELT = {dict: "table", list: "list", str: "text"}
+"""Names of types in messages."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Published settings of a training.
 
-    about: in one line. source: place of publication. expected: the number that it reached there.
-    measured: the number that it reached here, or that nobody has tried. notes: differences of this trainer.
+    about: one line. source: place of publication. expected: the number reached there.
+    measured: the number reached here, or a word that it was not tried. notes: differences of this trainer.
     needs: settings that must be given with it. like: the recipe whose settings and needs it starts from, by name or
         as a path relative to this file.
     """
@@ -45,7 +49,7 @@ class Recipe:
     like: str = ""
 
     @property
-    def told(self) -> Sequence[str]:
+    def remarks(self) -> Sequence[str]:
         """Source, expected and measured numbers and notes, line by line."""
         facts = [("Source", self.source), ("Expected", self.expected), ("Measured", self.measured)]
         return [*(f"{what}: {text}." for what, text in facts if text), *filter(None, [self.notes])]

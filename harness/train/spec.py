@@ -37,13 +37,15 @@ TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
 
 
 LARGEST = 2**31 - 1
-"""Largest value of a whole number that has no limit of its own: counts and sides of images."""
+"""Largest value of whole numbers without another limit: counts and sides of images."""
+
 CHOICES = {
     "extra_as": ("union", "terms"),
     "loss": ("ce", "bce"),
     "decay": ("matrices", "all", "timm"),
     "noise_schedule": ("linear", "cosine"),
 }
+"""Values of the settings that name one of several ways."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Step:
     """The images of one forward and backward pass: B samples, (B, 3, H, W) float32 in [0, 1].
 
     raw: the images as the data set has them, for a copy the original; augmented: the samples after augmentation.
-    first: place of the first image in the epoch's order, whatever the number of processes.
+    first: place of the first image in the epoch's order, the same for any number of processes.
     views: further views (B, 3, H, W) of the augmented images, for a consistency term.
     extras: the same samples out of the extra copies of the data set, augmented.
     pictures: the samples' whole pictures, for augmentations that crop; they stay on the host.

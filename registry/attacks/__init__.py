@@ -1,1 +1,1 @@
-"""Adversarial attacks: one short file per attack."""
+"""Adversarial attacks, combinations of `harness.attacks`: one short file per attack."""

@@ -1,4 +1,4 @@
-"""Projected gradient descent (Madry et al., ICLR 2018): the white-box attack that adversarial training is named by."""
+"""Projected gradient descent, the white-box attack of adversarial training (Madry et al., ICLR 2018, section 2.1)."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ NORMS: dict[str, tuple[Step, Projection, Callable[[Tensor], Tensor]]] = {
 @attack("pgd")
 @dataclass(frozen=True)
 class PGD:
-    """PGD in an linf ball; the defaults are those of the authors' evaluation on CIFAR-10 (their table 2).
+    """PGD in an linf ball: x <- P(x + step sign(grad)); defaults of the authors' evaluation on CIFAR-10 (table 2).
 
     eps: radius of the ball. step: length of a step. steps: their number. loss: ce, margin or dlr.
     random_start: sets out from a random point of the ball instead of from the image.
     draws: fresh noise draws of a stochastic defence whose gradients each step averages (expectation over
-        transformation, Athalye et al., ICML 2018); 0 takes the very noise that the evaluation uses.
+        transformation, Athalye et al., ICML 2018); 0 takes the evaluation's own noise.
     """
 
     norm: ClassVar[str] = "linf"
@@ -92,9 +92,9 @@ class PGD:
 @attack("pgd-l2")
 @dataclass(frozen=True)
 class PGDL2(PGD):
-    """PGD in an l2 ball; the defaults are those of the robustness library (Engstrom et al., 2019) on CIFAR-10.
+    """PGD in an l2 ball: x <- P(x + step grad / |grad|); defaults of the robustness library (Engstrom et al., 2019).
 
-    Steps have length 2.5 eps / steps, as the library's tables have it.
+    The library evaluates CIFAR-10 with eps = 0.5 and steps of length 2.5 eps / steps.
     """
 
     norm: ClassVar[str] = "l2"

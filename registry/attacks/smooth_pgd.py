@@ -1,4 +1,4 @@
-"""An attack on smoothed classifiers (Salman et al., NeurIPS 2019): a certificate must withstand it."""
+"""SmoothAdv, PGD on smoothed classifiers (Salman et al., NeurIPS 2019): a certificate must withstand it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST = 1e-12
 @attack("smooth-pgd")
 @dataclass(frozen=True)
 class SmoothPGD:
-    """l2 PGD on the mean softmax under Gaussian noise, the smoothed classifier of randomized smoothing.
+    """l2 PGD on the mean softmax under Gaussian noise, the smoothed classifier of randomized smoothing (eq. 5 and 6).
 
     sigma: standard deviation of the noise. eps: radius of the l2 ball. draws: noise draws per step, fresh in each.
     """

@@ -1,4 +1,4 @@
-"""Augmentation of small pictures without a left and a right that could be swapped, such as digits."""
+"""Augmentation of small pictures whose mirror image means something else, such as digits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.plugins import augmentation
 from harness.train.step import BatchTransform, Step
 
 DEGREES, SCALE, SHEAR, SHIFT = 10.0, 0.1, 0.1, 0.1
+"""Largest rotation in degrees; largest scaling, shear and shift as shares of the side."""
 
 
 @augmentation("none")
@@ -25,7 +26,7 @@ def none() -> BatchTransform:
 def affine() -> BatchTransform:
     """A small random rotation (up to 10 degrees), scaling, shear and shift (up to 10 % each) of every image.
 
-    None of the test corruptions is an affine map, so this gives nothing of them away.
+    No test corruption is an affine map, so that training sees none of them.
     """
     return small_affine
 

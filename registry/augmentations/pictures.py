@@ -1,4 +1,4 @@
-"""Augmentation of whole pictures, by timm's transforms: what models for ImageNet are trained with."""
+"""Augmentation of whole pictures by timm's transforms, as in the training of models for ImageNet."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def _source(name: str) -> str:
 
 @detector.family("openood", _source)
 def openood(name: str) -> Callable[[], "PostProcessor"]:
-    """Post-processor NAME of OpenOOD with the settings of its own configuration file."""
+    """Post-processor NAME of OpenOOD with the settings of its configuration file."""
     return partial(PostProcessor, name)
 
 

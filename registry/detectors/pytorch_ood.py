@@ -83,7 +83,7 @@ class PytorchOODDetector:
 
     def _build(self, bank: Bank) -> Any:
         kind = self._kind()
-        given: dict[str, Callable[[], Any]] = {
+        arguments: dict[str, Callable[[], Any]] = {
             "model": lambda: bank.network,
             "encoder": lambda: bank.network.features,
             "backbone": lambda: bank.network.features,
@@ -95,8 +95,8 @@ class PytorchOODDetector:
         }
         settings = {}
         for key, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
-            if key in given and (parameter.default is inspect.Parameter.empty or key not in ("p", "d")):
-                settings[key] = given[key]()
+            if key in arguments and (parameter.default is inspect.Parameter.empty or key not in ("p", "d")):
+                settings[key] = arguments[key]()
             elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
                 raise HarnessError(f"it needs {key!r}, which this harness cannot give it.")
         return kind(**settings).to(next(bank.network.parameters(), torch.empty(0)).device)

@@ -1,1 +1,1 @@
-"""Networks of DeepAugment."""
+"""Networks of DeepAugment, which distort training images: one file per network."""

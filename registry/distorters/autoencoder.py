@@ -25,8 +25,8 @@ ANYWHERE = (
     WEIGHTS["strongest"],
 )
 BYPASSED = (WEIGHTS["flip"], drop_or_sign)
-"""All that the published autoencoder has, for about the same share of the filters. The last two would leave nothing of
-a digit where no residual connection leads around them."""
+"""The published autoencoder's changes, for about the same share of the filters. Those of `BYPASSED` would erase a digit
+in layers without a residual connection around them."""
 
 
 @distorter("autoencoder")
@@ -46,14 +46,14 @@ class Autoencoder(AutoencoderDistorter):
         return load_autoencoder(*bundled("digits-autoencoder"))
 
     def check(self, dataset: str) -> None:
-        """The bundled one knows the data set that it was trained on, and no other; a file of the user's is trusted."""
+        """Refuse other data sets than the bundled autoencoder's; a user's file is trusted."""
         if self.weights:
             return
-        known = self.provenance.details["dataset"]
-        if dataset != known:
+        trained_on = self.provenance.details["dataset"]
+        if dataset != trained_on:
             raise HarnessError(
-                f"The bundled autoencoder is of {known!r}, and would make {dataset!r} unrecognisable. Use noise2net, "
-                f"or train one (harness train --architecture autoencoder --dataset {dataset}): "
+                f"The bundled autoencoder is of {trained_on!r}, and would make {dataset!r} unrecognisable. "
+                f"Use noise2net, or train one (harness train --architecture autoencoder --dataset {dataset}): "
                 "autoencoder:weights=FOLDER."
             )
 

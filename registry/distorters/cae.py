@@ -101,7 +101,7 @@ class Cae(AutoencoderDistorter):
         """The file, checked."""
         origin = "Take DeepAugment/CAE_Weights/model_final.state from github.com/hendrycks/imagenet-r."
         if not self.weights:
-            raise HarnessError(f"cae has no weights of its own: write cae:weights=FILE. {origin}")
+            raise HarnessError(f"cae comes without weights: write cae:weights=FILE. {origin}")
         return load_published(Path(self.weights), CompressiveAutoencoder(), "compressive autoencoder", origin)
 
     def options(self) -> Sequence[Option]:

@@ -130,7 +130,7 @@ class EdsrDistorter(TrainedDistorter):
         """The file, checked."""
         origin = "Take DeepAugment/EDSR_Weights/edsr_baseline_x4.pt from github.com/hendrycks/imagenet-r."
         if not self.weights:
-            raise HarnessError(f"edsr has no weights of its own: write edsr:weights=FILE. {origin}")
+            raise HarnessError(f"edsr comes without weights: write edsr:weights=FILE. {origin}")
         return load_published(Path(self.weights), Edsr(), "baseline EDSR network for x4", origin)
 
     def perturbed(self, rng: Rng, device: str = "cpu") -> Distortion:

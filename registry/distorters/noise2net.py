@@ -17,7 +17,7 @@ from harness.types import HarnessError
 
 BLOCKS, SCALES = 4, 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's channels: the network sees normalised images, which gives what it adds its size."""
+"""Statistics of ImageNet's channels: the network sees normalised images, which sets the size of its additions."""
 
 Structure = Sequence[tuple[int, int]]
 """Kernel side and dilation of a block's inner convolutions."""

@@ -1,6 +1,4 @@
-"""Diffusion denoised smoothing: remove the noise in one step (Carlini et al., ICLR 2023), or by sampling and voting
-(DensePure: Xiao et al., ICLR 2023).
-"""
+"""Diffusion denoised smoothing: one step (Carlini et al., ICLR 2023), or sampling and voting (Xiao et al., 2023)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +13,7 @@ from harness.types import HarnessError, Noise
 
 
 def diffused(images: Tensor, sigma: float, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, int]:
-    """x_t and t, at the first time whose noise, on the scale [0, 1], is at least sigma."""
+    """x_t and t, the first time at which the noise, in [0, 1] pixel units, is at least sigma."""
     time = denoiser.schedule.time_of(sigma)
     return denoiser.diffuse(images, torch.full((len(images),), time, device=images.device), noise("image")), time
 
@@ -36,7 +34,7 @@ class Denoise:
 @smoother("denoise-vote", denoiser=True)
 @dataclass(frozen=True)
 class DenoiseVote:
-    """The most frequent class over `votes` samples of the reverse process, each of `steps` ancestral steps."""
+    """DensePure: the most frequent class over `votes` samples of the reverse process, `steps` ancestral steps each."""
 
     votes: int = 5
     steps: int = 5

@@ -1,49 +1,42 @@
-"""What the full-size diffusion model costs per image: this harness against the authors' loop on the same weights.
+"""Cost of the full-size diffusion model per image: this harness against the authors' loop on the same weights.
 
     python studies/timing/adm.py          # a GPU: ADM-256 at 224 pixels; without one a small network at 64
     python studies/timing/adm.py --out results/adm.md --dtype float16 --method de --method dda
 
-Weights are random, which changes no time. The authors' loop is written out below: DE denoises a batch at one time after
-the other, DDA takes its guided steps; both draw their noise on the device. Compared are equal numbers of rows per call,
-four times as many until memory ends; the best of them once more under torch.compile (on the CPU only with --compile:
-half an hour of compiling). The ceiling is a large matrix product in the same arithmetic. Before anything is timed, both
-must show the classifier the same images under the same noise, in float32. The table is written as it grows.
+Weights are random, which changes no time. The authors' loop is authors_loop.py: DE denoises a batch at one time after
+the other, DDA takes its guided steps; both draw their noise on the device. Both sides get equal numbers of rows per
+call, four times as many until memory ends; the best number runs once more under torch.compile (on the CPU only with
+--compile: half an hour of compiling). The ceiling is a large matrix product in the same arithmetic. Before anything is
+timed, both must show the classifier the same images under the same noise, in float32. The table is written as it grows.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from authors_loop import AuthorsLoop
+from machine import ceiling, machine, operations, seconds
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness import plugins
 from harness.base import noise
-from harness.diffusion.adaptation import low_pass
 from harness.diffusion.adm import AdmFlags, unet
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.views.batch import BatchViews
-from harness.models.tiles import TiledClassifier, Tiles, autocast, check_compiler, place
+from harness.models.tiles import TiledClassifier, Tiles, check_compiler, place
 from harness.report.table import Table, markdown
 from harness.types import Batch
-
-Draw = Callable[[str, int], Tensor]
-"""Noise like the images, by purpose and draw."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is timed: the network, its images, the classifier behind it, the arithmetic and the steps of DDA.
+    """Subject of a timing: the network, its images, the classifier behind it, the arithmetic and the steps of DDA.
 
     start: guided steps. product: side of the matrices of the ceiling.
     """
@@ -61,60 +54,8 @@ FULL = Scale(AdmFlags(), 224, "resnet50", ("float16", "bfloat16"), (4, 16, 64, 2
 SMALL = Scale(AdmFlags(num_channels=32, num_head_channels=16), 64, "resnet18", ("float32", "bfloat16"), (4, 8), 5, 1024)
 
 
-class AuthorsLoop:
-    """DiffAug's ensemble and DDA as their authors run them, in plain torch.
-
-    DDA's authors run batches of four, whose images share a norm; so do every four of a larger batch here. start: guided
-    steps, of a schedule respaced to 100.
-    """
-
-    def __init__(self, network: nn.Module, classifier: nn.Module, device: str, dtype: str, start: int) -> None:
-        self.network, self.classifier, self.device, self.dtype, self.start = network, classifier, device, dtype, start
-        self.beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-        self.abar = self.beta.neg().add(1).cumprod(0)
-
-    def default(self, images: Tensor, draw: Draw) -> Tensor:
-        with torch.no_grad():
-            return self.classifier(images).softmax(-1)
-
-    def de(self, images: Tensor, draw: Draw) -> Tensor:
-        total = self.default(images, draw)
-        for t in range(50, 451, 50):
-            with torch.no_grad():
-                x_t = self.abar[t].sqrt() * (images * 2 - 1) + (1 - self.abar[t]).sqrt() * draw("denoise", t)
-                total = total + self.default((self.predict(x_t.float(), t, self.abar[t])[0] + 1) / 2, draw)
-        return total / 10
-
-    def dda(self, images: Tensor, draw: Draw) -> Tensor:
-        kept = [round(k * 999 / 99) for k in range(100)]
-        abar = self.abar[kept]
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), abar[:-1]])
-        beta = 1 - abar / previous
-        low = (beta * (1 - previous) / (1 - abar)).log()
-        reference = images * 2 - 1
-        x = (abar[self.start].sqrt() * reference + (1 - abar[self.start]).sqrt() * draw("dda", 0)).float()
-        for step, i in enumerate(reversed(range(self.start))):
-            x = x.detach().requires_grad_()
-            x0, v = self.predict(x, kept[i], abar[i])
-            residual = low_pass(reference - x0, 4).reshape(len(x) // 4, -1)
-            (slope,) = torch.autograd.grad(torch.linalg.norm(residual, dim=1).sum(), x)
-            with torch.no_grad():
-                mean = beta[i] * previous[i].sqrt() / (1 - abar[i]) * x0
-                mean = mean + (1 - previous[i]) * (1 - beta[i]).sqrt() / (1 - abar[i]) * x
-                spread = (0.5 * ((v + 1) / 2 * beta[i].log() + (1 - v) / 2 * low[max(i, 1)])).exp()
-                eps = draw("dda", 1 + step)
-                x = (mean + (spread * eps if i else 0) - 6 * slope).float()
-        return self.default(((x + 1) / 2).clamp(0, 1), draw)
-
-    def predict(self, x: Tensor, t: int, abar: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(self.device, self.dtype):
-            out = self.network(x, torch.full((len(x),), t, device=x.device), return_dict=False)[0]
-        eps, v = out.float().chunk(2, 1)
-        return ((1 / abar).sqrt().float() * x - (1 / abar - 1).sqrt().float() * eps).clamp(-1, 1), v
-
-
 class Seen(nn.Module):
-    """Stands in for the classifier and keeps what it is shown."""
+    """Stands in for the classifier and keeps the images that it gets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,8 +86,8 @@ class Bench:
             place(part, self.device)
         with torch.device("meta"):
             network, classifier = unet(self.scale.flags), timm.create_model(self.scale.classifier).eval()
-        one, view = counted(network, self.scale.side, False), counted(classifier, self.scale.side, False)
-        guided = self.scale.start * counted(network, self.scale.side, True)
+        one, view = operations(network, self.scale.side, False), operations(classifier, self.scale.side, False)
+        guided = self.scale.start * operations(network, self.scale.side, True)
         self.ready: dict[int, TiledClassifier] = {}
         self.flops = {"default": view, "de": 9 * one + 10 * view, "dda": guided + view}
 
@@ -155,20 +96,27 @@ class Bench:
         coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         return nn.functional.interpolate(coarse, size=self.scale.side, mode="bicubic").clamp(0, 1)
 
-    def ours(self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None) -> Tiles:
-        """As many images as rows, through the harness; short: two guided steps, to warm up."""
+    def by_harness(
+        self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None
+    ) -> Tiles:
+        """One call of the harness on `rows` images.
+
+        short: two guided steps, to warm up. seen: takes the classifier's place.
+        """
         settings = {"dda": f"dda:start={2 if short else self.scale.start},norm=batch4"}.get(method, method)
         images, tiles = self.images(rows), Tiles(rows, self.device, dtype, multiple=4)
         batch = Batch(tuple(map(str, range(rows))), images, torch.zeros(rows, dtype=torch.int64))
         views = BatchViews(batch, Denoiser(self.network, self.scale.flags.schedule), tiles, seed=0)
-        # What a run does once, for all of its images, is no part of a call.
+        # A run prepares its classifier once for all images, so that is no part of a call.
         shown = TiledClassifier(seen, Tiles(rows, self.device)) if seen else self.ready.get(rows)
         classifier = shown or self.ready.setdefault(rows, TiledClassifier(self.classifier, Tiles(rows, self.device)))
         plugins.method.configure(settings).plugin(views, classifier)
         return tiles
 
-    def theirs(self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None) -> None:
-        """The same by the authors' loop; with our noise if somebody looks, else with the device's."""
+    def by_authors(
+        self, method: str, dtype: str, rows: int, short: bool = False, seen: nn.Module | None = None
+    ) -> None:
+        """The same call of the authors' loop, on the device's noise; with `seen`, on the harness's noise."""
         start = 2 if short else self.scale.start
         loop = AuthorsLoop(self.network, seen or self.classifier, self.device, dtype, start)
         images = self.images(rows).to(self.device)
@@ -181,47 +129,13 @@ class Bench:
 
         getattr(loop, method)(images, draw).cpu()
 
-    def apart(self, method: str, dtype: str, rows: int) -> Tensor:
-        """How much the images differ that the classifier is shown both ways."""
+    def difference(self, method: str, dtype: str, rows: int) -> Tensor:
+        """Absolute difference of the images that both ways show the classifier."""
         seen = Seen(), Seen()
-        self.ours(method, dtype, rows, seen=seen[0])
-        self.theirs(method, dtype, rows, seen=seen[1])
-        ours, theirs = (torch.cat(part.images) for part in seen)
-        return (ours - theirs).abs()
-
-
-def counted(network: nn.Module, side: int, guided: bool) -> float:
-    """Operations of one row, a multiplication and an addition being two; guided: and of the way back to its input.
-
-    Counted on the meta device, without computing anything.
-    """
-    x = torch.zeros(1, 3, side, side, device="meta", requires_grad=guided)
-    given = (torch.zeros(1, device="meta"),) if hasattr(network, "time_embedding") else ()
-    with FlopCounterMode(display=False) as counter:
-        out = network.requires_grad_(False)(x, *given)
-        if guided:
-            out.sample.sum().backward()
-    return float(counter.get_total_flops())
-
-
-def seconds(call: Callable[[], object], device: str, least: float = 2.0) -> float:
-    """The best repetition, of five or as many as take `least` seconds together."""
-    taken: list[float] = []
-    while len(taken) < 5 and sum(taken) < least:
-        start = time.perf_counter()
-        call()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
-@cache
-def ceiling(dtype: str, side: int, device: str) -> float:
-    """Operations per second of a (side, side) matrix product: what the machine can do at best."""
-    a, b = (torch.randn(side, side, device=device).to(getattr(torch, dtype)) for _ in range(2))
-    a @ b
-    return 2 * side**3 / seconds(lambda: a @ b, device)
+        self.by_harness(method, dtype, rows, seen=seen[0])
+        self.by_authors(method, dtype, rows, seen=seen[1])
+        of_harness, of_authors = (torch.cat(part.images) for part in seen)
+        return (of_harness - of_authors).abs()
 
 
 HEADER = ["method", "arithmetic", "compiled", "rows per call", "ours, ms / image", "authors' loop, ms / image"]
@@ -235,39 +149,41 @@ class Timing:
     method: str
     dtype: str
     rows: int
-    ours: float
-    theirs: float
+    harness_seconds: float
+    authors_seconds: float
     memory: int
     compiled: bool = False
 
 
 def timed(bench: Bench, method: str, dtype: str, rows: int, before: Timing | None = None) -> Timing | None:
-    """The timing of a method, or None where memory ends; `before`: without compiling, if the networks now are."""
+    """The timing of a method, or None where memory ends. before: its timing without compiling, if networks now are."""
     call, device = (method, dtype, rows), bench.device
     try:
-        halved = bench.ours(*call, short=True).halved
+        halved = bench.by_harness(*call, short=True).halved
         if not before:
-            bench.theirs(*call, short=True)
-        theirs = before.theirs if before else seconds(lambda: bench.theirs(*call), device)
+            bench.by_authors(*call, short=True)
+        authors = before.authors_seconds if before else seconds(lambda: bench.by_authors(*call), device)
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats()
-        halved += bench.ours(*call).halved
-        ours = seconds(lambda: bench.ours(*call), device)
+        halved += bench.by_harness(*call).halved
+        own = seconds(lambda: bench.by_harness(*call), device)
     except torch.OutOfMemoryError:
         halved = 1
     if halved:
         torch.cuda.empty_cache()
         return None
     memory = torch.cuda.max_memory_allocated() if device != "cpu" else 0
-    return Timing(method, dtype, rows, ours, theirs, memory, bool(before))
+    return Timing(method, dtype, rows, own, authors, memory, bool(before))
 
 
 def line(bench: Bench, t: Timing, apart: str) -> list[str]:
     """The cells of the table."""
-    share = bench.flops[t.method] * t.rows / t.ours / ceiling(t.dtype, bench.scale.product, bench.device)
-    values = [f"{1000 * s / t.rows:.2f}" for s in (t.ours, t.theirs)] + [f"{t.theirs / t.ours:.2f}", f"{share:.0%}"]
+    share = bench.flops[t.method] * t.rows / t.harness_seconds / ceiling(t.dtype, bench.scale.product, bench.device)
+    milliseconds = [f"{1000 * s / t.rows:.2f}" for s in (t.harness_seconds, t.authors_seconds)]
+    ratio = f"{t.authors_seconds / t.harness_seconds:.2f}"
     memory = f"{t.memory / 1e9:.1f}" if t.memory else "-"
-    return [t.method, t.dtype, "yes" if t.compiled else "no", str(t.rows), *values, memory, apart]
+    setting = [t.method, t.dtype, "yes" if t.compiled else "no", str(t.rows)]
+    return [*setting, *milliseconds, ratio, f"{share:.0%}", memory, apart]
 
 
 def lines(
@@ -276,14 +192,15 @@ def lines(
     """Lines as they are measured: as many rows as fit, then the best number of rows compiled."""
     best: list[Timing] = []
     for method, dtype in [(m, d) for m in methods for d in (["float32"] if m == "default" else dtypes)]:
-        found: list[Timing] = []
+        timings: list[Timing] = []
         for rows in batches:
             timing = timed(bench, method, dtype, rows)
             if not timing:
                 break
-            found.append(timing)
-            yield line(bench, timing, f"{bench.apart(method, dtype, rows).max():.1e}" if rows == batches[0] else "")
-        best += sorted(found, key=lambda t: t.ours / t.rows)[:1]
+            timings.append(timing)
+            first = rows == batches[0]
+            yield line(bench, timing, f"{bench.difference(method, dtype, rows).max():.1e}" if first else "")
+        best += sorted(timings, key=lambda t: t.harness_seconds / t.rows)[:1]
     if compiled:
         check_compiler(bench.device)
         for part in (bench.network, bench.classifier):
@@ -291,7 +208,7 @@ def lines(
         for before in best:
             timing = timed(bench, before.method, before.dtype, before.rows, before)
             if timing:
-                apart = bench.apart(before.method, before.dtype, before.rows)
+                apart = bench.difference(before.method, before.dtype, before.rows)
                 yield line(bench, timing, f"{apart.max():.1e}")
 
 
@@ -299,7 +216,8 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
     method: Annotated[list[str], typer.Option(help="default, de or dda. Repeatable. [default: all]")] = [],  # noqa: B006
     dtype: Annotated[
-        list[str], typer.Option(help="Of the diffusion model. Repeatable. [default on a GPU: float16, bfloat16]")
+        list[str],
+        typer.Option(help="Arithmetic of the diffusion model. Repeatable. [default on a GPU: float16, bfloat16]"),
     ] = [],  # noqa: B006
     batch: Annotated[list[int], typer.Option(help="Rows per call, multiples of four. Repeatable.")] = [],  # noqa: B006
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="[default: on a GPU]")] = None,
@@ -311,8 +229,8 @@ def main(
     plugins.discover()
     bench = Bench(scale, device)
     for name in methods:
-        # A pixel that is clipped one way and not the other is off by more, once (see tests/test_adm.py).
-        apart = bench.apart(name, "float32", 4)
+        # A pixel that is clipped one way and not the other is off by more, once (see tests/diffusion/test_adm.py).
+        apart = bench.difference(name, "float32", 4)
         if (apart > 1e-3).float().mean() > 1e-3:
             sys.exit(f"{name}: ours and the authors' loop differ by {apart.max():.1e}, which is more than rounding.")
     caption = f"{scale.classifier} behind a UNet of {sum(p.numel() for p in bench.network.parameters()) / 1e6:.0f} M "
@@ -330,15 +248,6 @@ def main(
                 f"Written by `python studies/timing/adm.py`.\n\n{page}"
             )
     print(markdown(Table(f"{scale.side} pixels", HEADER, rows, caption)))
-
-
-def machine(device: str) -> str:
-    """Device and versions, in a line."""
-    import diffusers
-
-    named = torch.cuda.get_device_name() if device != "cpu" else f"{platform.machine()}, {os.cpu_count()} cores"
-    threads = f"{torch.get_num_threads()} threads, " if device == "cpu" else f"CUDA {torch.version.cuda}, "
-    return f"{named}, {threads}torch {torch.__version__}, diffusers {diffusers.__version__}"
 
 
 if __name__ == "__main__":

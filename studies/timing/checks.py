@@ -1,4 +1,4 @@
-"""What the checks of a run cost: probes, hashes, plans and fields, as a share of one `harness run`.
+"""Cost of the checks of a run: probes, hashes, plans and fields, as a share of one `harness run`.
 
     python studies/timing/checks.py [--write] [options of harness run]   # with --write into results/checks.md
 
@@ -8,6 +8,7 @@ records go to a folder that is removed.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -31,7 +32,7 @@ CHECKED: dict[str, list[tuple[Any, str]]] = {
     "class names": [(matching, "match")],
     "files that nobody reads": [(contents, "check_counted")],
 }
-"""By what the table calls them, the functions; each as the module that holds it and its name."""
+"""Timed functions by their name in the table; each as the module that holds it and its own name."""
 
 
 class Clock:
@@ -57,9 +58,12 @@ class Clock:
         return call
 
 
-def main(options: list[str]) -> None:
-    """Run, and print the table, or write it where that is asked for."""
-    options, write = [option for option in options if option != "--write"], "--write" in options
+def main() -> None:
+    """Run, and print the table; with --write also write results/checks.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.allow_abbrev = False
+    parser.add_argument("--write", action="store_true", help="also write results/checks.md")
+    arguments, options = parser.parse_known_args()
     clock = Clock()
     for name, functions in CHECKED.items():
         for module, function in functions:
@@ -70,17 +74,17 @@ def main(options: list[str]) -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         app(["run", *options, "--out", folder], standalone_mode=False)
-    whole = time.perf_counter() - start
-    lines = [f"| {name} | {seconds:.2f} | {seconds / whole:.2%} |" for name, seconds in clock.seconds.items()]
+    run_seconds = time.perf_counter() - start
+    lines = [f"| {name} | {seconds:.2f} | {seconds / run_seconds:.2%} |" for name, seconds in clock.seconds.items()]
     total = sum(clock.seconds.values())
-    lines += [f"| together | {total:.2f} | {total / whole:.2%} |", f"| the whole run | {whole:.1f} | |"]
+    lines += [f"| together | {total:.2f} | {total / run_seconds:.2%} |", f"| the whole run | {run_seconds:.1f} | |"]
     command = " ".join(["harness run", *options])
     page = [f"### Checks within one `{command}`", "", "| | seconds | share |", "| --- | --- | --- |", *lines, ""]
-    if write:
+    if arguments.write:
         Path("results/checks.md").write_text("\n".join(page))
     sys.stdout.write("\n".join(page))
 
 
 if __name__ == "__main__":
     _ = loop, prepare  # imported, so that their names are timed, too
-    main(sys.argv[1:])
+    main()

@@ -1,10 +1,10 @@
-"""What the harness costs around a classifier: its run against a bare loop over the same images and network.
+"""Cost of the harness around a classifier: its run against a bare loop over the same images and network.
 
     python studies/timing/evaluation_loop.py [--images 512] [--model timm/mobilenetv2_100] [--write]
 
 The images are JPEGs of 500 x 375 pixels, ImageNet's usual size, made for the purpose. The bare loop reads them with
-torch's own DataLoader and as many workers, and counts what the network gets right. Both are timed in turns in one
-process; the whole of ours counts, with the sample table, the metrics and the record.
+torch's own DataLoader and as many workers, and counts correct predictions. Both are timed in turns in one process; the
+run's time includes the sample table, the metrics and the record.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def write_images(root: Path, count: int) -> None:
 
 
 class Read(Dataset[tuple[torch.Tensor, int]]):
-    """The very images that the run reads, one by one, as a DataLoader wants them."""
+    """The very images that the run reads, one by one, as items of a DataLoader."""
 
     def __init__(self, job: Job) -> None:
         self.data = job.data
@@ -75,7 +75,7 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def measure(images: int, model: str, repeats: int) -> list[list[str]]:
-    """A row per number of workers: images per second of both, and what the run costs more."""
+    """A row per number of workers: images per second of both, and the extra cost of the run."""
 
     @plugins.model("benchmark/network", dataset="imagenet")
     def network() -> nn.Module:
@@ -88,13 +88,13 @@ def measure(images: int, model: str, repeats: int) -> list[list[str]]:
         job = prepare(spec, Path(folder) / "out")
         body = network().eval().to(memory_format=torch.channels_last)
         for workers in sorted({0, cores()}):
-            ours, theirs = [], []
+            run_times, bare_times = [], []
             for _ in range(repeats):
-                ours.append(timed(lambda n=workers: loop.run(job, fresh=True, workers=n)))
-                theirs.append(timed(lambda n=workers: bare(job, body, n)))
-            mine, other = statistics.median(ours), statistics.median(theirs)
+                run_times.append(timed(lambda n=workers: loop.run(job, fresh=True, workers=n)))
+                bare_times.append(timed(lambda n=workers: bare(job, body, n)))
+            run, plain = statistics.median(run_times), statistics.median(bare_times)
             rows.append(
-                [str(workers), f"{images / mine:.1f}", f"{images / other:.1f}", f"{100 * (mine / other - 1):+.1f} %"]
+                [str(workers), f"{images / run:.1f}", f"{images / plain:.1f}", f"{100 * (run / plain - 1):+.1f} %"]
             )
     return rows
 

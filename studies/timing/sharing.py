@@ -1,4 +1,4 @@
-"""What sharing, batching and precision are worth, as ratios within one run.
+"""Sharing, batching and precision: how much time each saves, as ratios within one run.
 
     python studies/timing/sharing.py [--write]   # with --write into results/sharing.md
 
@@ -15,8 +15,8 @@ Times on the machine it runs on, medians of interleaved repetitions:
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,27 +38,104 @@ from harness.models.tiles import TiledClassifier, Tiles, place
 from harness.report.table import Table, markdown
 from harness.types import Batch, BatchTask, Pair, RunSpec, Weights
 
+Call = Callable[[], object]
+
 IMAGES = 40
+"""Digits per timed call."""
+
 REPEATS = 3
+"""Repetitions of which the median counts."""
+
 PHOTOGRAPHS = 32
 """JPEGs of the usual size of ImageNet's, two tiles full."""
 
+SHORT_DDA = "dda:steps=100,start=10"
+"""DDA with ten guided steps."""
 
-def ratio(slow: Callable[[], object], fast: Callable[[], object]) -> tuple[float, float, float]:
-    """Median seconds of both, interleaved after a warm-up, and their ratio."""
+
+class DigitsBatch:
+    """One batch of digits with its denoiser and classifier, looked at in the ways that are timed."""
+
+    def __init__(self) -> None:
+        self.batch = plugins.dataset["digits"].build("test").read(range(IMAGES))
+        self.denoiser, _ = find_denoiser("digits")
+        place(self.denoiser.network, "cpu")
+        self.network, _ = find_classifier("digits/resnet")
+        self.suite = plugins.suite.configure("digits-c").plugin
+        self.condition = self.suite.conditions()[0]
+
+    def observe(self, method: str, classifiers: int, dtype: str = "float32") -> int:
+        """One look of the suite at the batch, through as many classifiers as asked; returns the denoiser's calls."""
+        configured = plugins.method.configure(method).plugin
+        tiles = Tiles(IMAGES, dtype=dtype, multiple=4)
+        copies = [TiledClassifier(self.network, Tiles(IMAGES)) for _ in range(classifiers)]
+        pairs = [Pair(str(k), method, copy, configured, Weights(str(k), "", "")) for k, copy in enumerate(copies)]
+        views = BatchViews(self.batch, self.denoiser, tiles, seed=0)
+        list(self.suite.observe(BatchTask(self.condition, views, self.batch.labels, pairs, [None] * len(pairs))))
+        return views.calls
+
+    def unshared(self, method: str) -> None:
+        """Ten looks with one classifier each."""
+        for _ in range(10):
+            self.observe(method, 1)
+
+    def one_by_one(self) -> None:
+        """DE image by image and time by time."""
+        ensemble = plugins.method.configure("de").plugin
+        classifier = TiledClassifier(self.network, Tiles(1))
+        ids, images, labels = self.batch.ids, self.batch.images, self.batch.labels
+        for k in range(IMAGES):
+            one = Batch(ids[k : k + 1], images[k : k + 1], labels[k : k + 1])
+            views = BatchViews(one, self.denoiser, Tiles(1), 0)
+            torch.stack([classifier(x).softmax(-1) for t in ensemble.times for x in views.denoised([t])]).mean(0)
+
+    def bare(self) -> None:
+        """The network alone."""
+        with torch.no_grad():
+            self.network(self.batch.images)
+
+    def cases(self) -> list[tuple[str, Call, Call]]:
+        """Name, slow call and fast call of every ratio."""
+        observe = self.observe
+        return [
+            ("de: ten classifiers / one, shared", lambda: observe("de", 10), lambda: observe("de", 1)),
+            ("de: ten classifiers, not shared / shared", lambda: self.unshared("de"), lambda: observe("de", 10)),
+            (
+                "dda (10 steps): ten classifiers / one, shared",
+                lambda: observe(SHORT_DDA, 10),
+                lambda: observe(SHORT_DDA, 1),
+            ),
+            (
+                "dda (10 steps): ten, not shared / shared",
+                lambda: self.unshared(SHORT_DDA),
+                lambda: observe(SHORT_DDA, 10),
+            ),
+            ("de: image by image, time by time / batched", self.one_by_one, lambda: observe("de", 1)),
+            ("de: float32 / bfloat16 denoiser", lambda: observe("de", 1), lambda: observe("de", 1, "bfloat16")),
+            (
+                "dda: float32 / bfloat16 denoiser",
+                lambda: observe(SHORT_DDA, 1),
+                lambda: observe(SHORT_DDA, 1, "bfloat16"),
+            ),
+            ("default: a suite's look / the bare network", lambda: observe("default", 1), self.bare),
+        ]
+
+
+def ratio(slow: Call, fast: Call) -> tuple[float, float, float]:
+    """Median seconds of both calls, interleaved after a warm-up, and their ratio."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for call in (slow, fast):
         call()
     for _ in range(REPEATS):
-        for call, kept in zip((slow, fast), seconds, strict=True):
+        for call, measured in zip((slow, fast), seconds, strict=True):
             start = time.perf_counter()
             call()
-            kept.append(time.perf_counter() - start)
-    a, b = (statistics.median(kept) for kept in seconds)
+            measured.append(time.perf_counter() - start)
+    a, b = (statistics.median(measured) for measured in seconds)
     return a, b, a / b
 
 
-def whole_runs(folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
+def whole_runs(folder: Path) -> tuple[Call, Call]:
     """A run of `imagenet` under `default`, and a bare loop over the same reader, network and batches."""
     import timm
 
@@ -82,69 +159,33 @@ def whole_runs(folder: Path) -> tuple[Callable[[], object], Callable[[], object]
     return lambda: loop.run(job, fresh=True), bare
 
 
-def main() -> None:
-    """Print the table, and write it where that is asked for."""
-    plugins.discover()
-    data = plugins.dataset["digits"].build("test")
-    batch = data.read(range(IMAGES))
-    denoiser, _ = find_denoiser("digits")
-    place(denoiser.network, "cpu")
-    network, _ = find_classifier("digits/resnet")
-    suite = plugins.suite.configure("digits-c").plugin
-    condition = suite.conditions()[0]
-
-    def observe(method: str, classifiers: int, dtype: str = "float32") -> int:
-        procedure = plugins.method.configure(method).plugin
-        tiles = Tiles(IMAGES, dtype=dtype, multiple=4)
-        found = [TiledClassifier(network, Tiles(IMAGES)) for _ in range(classifiers)]
-        pairs = [Pair(str(k), method, c, procedure, Weights(str(k), "", "")) for k, c in enumerate(found)]
-        views = BatchViews(batch, denoiser, tiles, seed=0)
-        list(suite.observe(BatchTask(condition, views, batch.labels, pairs, [None] * len(pairs))))
-        return views.calls
-
-    def unshared(method: str) -> None:
-        for _ in range(10):
-            observe(method, 1)
-
-    def one_by_one() -> None:
-        procedure = plugins.method.configure("de").plugin
-        classifier = TiledClassifier(network, Tiles(1))
-        for k in range(IMAGES):
-            views = BatchViews(
-                Batch(batch.ids[k : k + 1], batch.images[k : k + 1], batch.labels[k : k + 1]), denoiser, Tiles(1), 0
-            )
-            torch.stack([classifier(x).softmax(-1) for t in procedure.times for x in views.denoised([t])]).mean(0)
-
-    def bare() -> None:
-        with torch.no_grad():
-            network(batch.images)
-
-    short = "dda:steps=100,start=10"
-    assert observe("de", 10) == observe("de", 1), "ten classifiers make the denoiser calls of one"
+def measure() -> Table:
+    """A row per ratio."""
+    digits = DigitsBatch()
+    assert digits.observe("de", 10) == digits.observe("de", 1), "ten classifiers make the denoiser calls of one"
     rows = []
-    for name, slow, fast in [
-        ("de: ten classifiers / one, shared", lambda: observe("de", 10), lambda: observe("de", 1)),
-        ("de: ten classifiers, not shared / shared", lambda: unshared("de"), lambda: observe("de", 10)),
-        ("dda (10 steps): ten classifiers / one, shared", lambda: observe(short, 10), lambda: observe(short, 1)),
-        ("dda (10 steps): ten, not shared / shared", lambda: unshared(short), lambda: observe(short, 10)),
-        ("de: image by image, time by time / batched", one_by_one, lambda: observe("de", 1)),
-        ("de: float32 / bfloat16 denoiser", lambda: observe("de", 1), lambda: observe("de", 1, "bfloat16")),
-        ("dda: float32 / bfloat16 denoiser", lambda: observe(short, 1), lambda: observe(short, 1, "bfloat16")),
-        ("default: a suite's look / the bare network", lambda: observe("default", 1), bare),
-    ]:  # fmt: skip
+    for name, slow, fast in digits.cases():
         a, b, r = ratio(slow, fast)
         rows.append([name, f"{1000 * a / IMAGES:.2f}", f"{1000 * b / IMAGES:.2f}", f"{r:.2f}"])
     with tempfile.TemporaryDirectory() as folder:
         a, b, r = ratio(*whole_runs(Path(folder)))
-    whole = "default: a whole run of ImageNet / a bare loop, ResNet-50"
-    rows.append([whole, f"{1000 * a / PHOTOGRAPHS:.1f}", f"{1000 * b / PHOTOGRAPHS:.1f}", f"{r:.2f}"])
+    name = "default: a whole run of ImageNet / a bare loop, ResNet-50"
+    rows.append([name, f"{1000 * a / PHOTOGRAPHS:.1f}", f"{1000 * b / PHOTOGRAPHS:.1f}", f"{r:.2f}"])
     caption = (
         f"{IMAGES} images of 32x32, {torch.get_num_threads()} threads, torch {torch.__version__}, median of {REPEATS}."
     )
-    table = Table(
-        "What sharing, batching and precision are worth", ["what", "ms / image", "ms / image", "ratio"], rows, caption
-    )
-    if "--write" in sys.argv[1:]:
+    header = ["what", "ms / image", "ms / image", "ratio"]
+    return Table("What sharing, batching and precision are worth", header, rows, caption)
+
+
+def main() -> None:
+    """Print the table; with --write also write results/sharing.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="also write results/sharing.md")
+    arguments = parser.parse_args()
+    plugins.discover()
+    table = measure()
+    if arguments.write:
         Path("results/sharing.md").write_text(markdown(table))
     console.show(table)
 

@@ -2,9 +2,9 @@
 
     python studies/timing/start_time.py OTHER [--runs 5] [--write]
 
-Every run is a process of its own: its user and system time count from the interpreter's start to its end. The least of
-several runs is shown, for whatever disturbs a run only adds to it. Both checkouts read the records of this one, under
-one interpreter and with one cache folder; a first run of each, which may fill the cache, is shown by itself.
+Every run is one process, measured in user and system time from the interpreter's start to its end. The table shows the
+least of several runs, for disturbances only add to it. Both checkouts read the records of this one, under one
+interpreter and each with a cache folder that starts empty; the first run, which may fill it, has its own column.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS = {
         "--results", str(ROOT / "results"),
     ],
 }  # fmt: skip
-"""By its name in the table, the arguments of a command."""
+"""Arguments of each command, by its name in the table."""
 
 
 def cpu_seconds(checkout: Path, arguments: list[str], cache: Path) -> float:
@@ -67,7 +67,7 @@ def measure(other: Path, runs: int) -> Table:
 
 
 def main() -> None:
-    """Print the table, and write it where asked to."""
+    """Print the table; with --write also write results/start_time.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, help="checkout to compare with, such as one of an older version")
     parser.add_argument("--runs", type=int, default=5)

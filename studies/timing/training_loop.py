@@ -1,11 +1,11 @@
-"""What the trainer costs around the networks: its loop against a bare one over the same images and networks.
+"""Cost of the trainer around the networks: its loop against a bare one over the same images and networks.
 
     python studies/timing/training_loop.py [--steps 30] [--write]
 
 The bare loop has one batch in memory, augmented and ready: forward, backward and step of the optimiser, and for DiffAug
-the denoiser on pre-generated noise. Both are timed in turns in one process, a step at a time, so that what else the
-machine does falls on both. The image operations of AugMix are no part of the bare loop; with `--workers 1` a process of
-its own prepares them ahead.
+the denoiser on pre-generated noise. Both are timed in turns in one process, a step at a time, so that other work of the
+machine slows both alike. The image operations of AugMix are no part of the bare loop; with `--workers 1` a separate
+process prepares them ahead.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
     "vit": ({"model": "vit"}, 0),
     "vit+diffaug": ({"model": "vit", "diffaug": True}, 0),
 }
-"""Settings, and the processes that prepare batches ahead."""
+"""Settings of each training, and its number of processes that prepare batches ahead."""
 
 
 def bare(task: Task) -> Iterator[None]:
@@ -73,24 +73,24 @@ def bare(task: Task) -> Iterator[None]:
 
 
 def measure(settings: dict[str, Any], workers: int, steps: int) -> tuple[float, float]:
-    """Median seconds of a step: ours, and the bare one's."""
+    """Median seconds of a step, of the trainer and of the bare loop."""
     spec = resolve(TrainSpec(**settings, epochs=-(-steps // 18)))
     data = open_training(spec)
     other = bare(build(spec, data, World())[0])
-    ours, theirs = [], []
+    trainer_times, bare_times = [], []
     clock = time.perf_counter()
 
     def between(progress: Progress) -> None:
         nonlocal clock
-        ours.append(time.perf_counter() - clock)
+        trainer_times.append(time.perf_counter() - clock)
         start = time.perf_counter()
         next(other)
         clock = time.perf_counter()
-        theirs.append(clock - start)
+        bare_times.append(clock - start)
 
     with tempfile.TemporaryDirectory() as folder:
         train(build(spec, data, World())[0], Path(folder), RunMode(workers=workers, report=between))
-    return statistics.median(ours[3:]), statistics.median(theirs[3:])
+    return statistics.median(trainer_times[3:]), statistics.median(bare_times[3:])
 
 
 def main() -> None:
@@ -102,8 +102,8 @@ def main() -> None:
     plugins.discover()
     rows = []
     for name, (settings, workers) in CASES.items():
-        ours, theirs = measure(settings, workers, arguments.steps)
-        rows.append([name, f"{1000 * ours:.0f}", f"{1000 * theirs:.0f}", f"{100 * (ours / theirs - 1):+.1f} %"])
+        trainer, plain = measure(settings, workers, arguments.steps)
+        rows.append([name, f"{1000 * trainer:.0f}", f"{1000 * plain:.0f}", f"{100 * (trainer / plain - 1):+.1f} %"])
         print(*rows[-1], flush=True)
     if arguments.write:
         header = ["classifier", "step (ms)", "bare step (ms)", "the loop costs"]

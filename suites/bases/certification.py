@@ -125,23 +125,23 @@ class Certification(SuiteBase):
                     f"{self.name}: {steps} reverse steps, but sigma={sigma:g} is only {time} steps away."
                 )
 
-    def observe(self, scene: BatchTask) -> Iterator[Observation]:
+    def observe(self, task: BatchTask) -> Iterator[Observation]:
         """Count votes under noise, for all images of the batch side by side, until each has its answer.
 
         One pass over the draws: each noisy (and denoised) image is made once, and shown to every classifier that still
         wants draws of some image.
         """
-        pairs = scene.pairs
-        sigma = self.sigma[self.conditions().index(scene.condition)]
-        classes = pairs[0].classifier(scene.views.original()).shape[1]
-        counts = [VoteCounts.resume(columns, len(scene.labels), classes) for columns in scene.known]
+        pairs = task.pairs
+        sigma = self.sigma[self.conditions().index(task.condition)]
+        classes = pairs[0].classifier(task.views.original()).shape[1]
+        counts = [VoteCounts.resume(columns, len(task.labels), classes) for columns in task.known]
         if not all(c.stand_between(self._rounds) for c in counts):
             raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
-        if any(columns is not None for columns in scene.known):
+        if any(columns is not None for columns in task.known):
             yield self._interim(counts, sigma)
         for vote_round in vote_rounds(pairs, counts, self._rounds, self._abreast):
             selecting = vote_round.draws.stop <= self.n0
-            ballots = vote_round.cast(scene.views, sigma, pairs, classes)
+            ballots = vote_round.cast(task.views, sigma, pairs, classes)
             for k, votes, wanted in zip(vote_round.voters, ballots, vote_round.wanted, strict=True):
                 counts[k].add(vote_round.images[wanted], votes[wanted], selecting=selecting)
                 self._settle(counts[k], sigma)

@@ -40,12 +40,12 @@ class CovariateShift(SuiteBase):
         """Error rate per condition of mCE's reference classifier, such as AlexNet for ImageNet-C; None without mCE."""
         return None
 
-    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
+    def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and that of the true class for every image, by one pair."""
-        probabilities = pair.method(scene.views, pair.classifier)
-        check_probabilities(probabilities, pair, len(scene.labels))
+        probabilities = pair.method(task.views, pair.classifier)
+        check_probabilities(probabilities, pair, len(task.labels))
         confidence, prediction = probabilities.max(1)
-        true = probabilities.gather(1, scene.labels[:, None])[:, 0]
+        true = probabilities.gather(1, task.labels[:, None])[:, 0]
         return {"prediction": prediction, "confidence": confidence, "probability": true}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:

@@ -90,13 +90,13 @@ class Detection(SuiteBase):
         chosen = choose(trials, (inside, outside), look, self.part, report)
         return [replace(pair, method=detector) for pair, detector in zip(pairs, chosen, strict=True)]
 
-    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
+    def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability, the detector's score, and the values of tuned settings."""
-        probabilities, scores = pair.method(scene.views, pair)
+        probabilities, scores = pair.method(task.views, pair)
         confidence, prediction = probabilities.max(1)
         columns = {"prediction": prediction, "confidence": confidence, "score": scores}
         if pair.method.rectified:
-            columns["signed"] = (pair.classifier.respond(scene.views.original())[0] < 0).any(1)
+            columns["signed"] = (pair.classifier.respond(task.views.original())[0] < 0).any(1)
         for key, value in pair.method.chosen.items():
             columns[f"chosen {key}"] = torch.full_like(scores, value)
         return columns

@@ -108,7 +108,7 @@ def choose(
     batch_size: int,
     report: Callable[[Stage], None],
 ) -> list[FittedDetector]:
-    """Of each pair's trials the detector of largest AUROC, of equals the first; one pass over the validation images.
+    """Per pair the detector of largest AUROC, the first among equals; one pass over the validation images.
 
     trials: per pair. validation: images in and out of distribution; not looked at if no pair has several trials.
     """

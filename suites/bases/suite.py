@@ -71,10 +71,10 @@ class SuiteBase:
         """Nothing to learn."""
         return pairs
 
-    def observe(self, scene: BatchTask) -> Iterator[Observation]:
+    def observe(self, task: BatchTask) -> Iterator[Observation]:
         """Every pair's columns, in one step."""
-        yield Observation([self.columns_of(scene, pair) for pair in scene.pairs])
+        yield Observation([self.columns_of(task, pair) for pair in task.pairs])
 
-    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
+    def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Columns of the sample table for a batch under one pair."""
         raise NotImplementedError

@@ -48,7 +48,7 @@ class VoteCounts:
         return ~self.settled & (self.drawn() == draws.start)
 
     def stand_between(self, rounds: Sequence[range]) -> bool:
-        """Whether every image is settled, or has taken whole rounds."""
+        """True if every image is settled or stands between two rounds."""
         stops = torch.tensor([0, *(draws.stop for draws in rounds)])
         return bool((self.settled | torch.isin(self.drawn(), stops)).all())
 

@@ -56,7 +56,7 @@ class FromImageNet(Published):
     """Base of the suites of published images of ImageNet's classes.
 
     official: the geometry in which the authors evaluate.
-    suffix: suffix of the ids where the images are copies of the validation set, in whatever format.
+    suffix: suffix of the ids where the images are copies of the validation set, in any format.
 
     protocol: "official", or "resize256" for that of the DiffAug paper's scripts; where both are the same geometry,
         "resize256" is "official".

@@ -91,23 +91,23 @@ class SomeClasses(FromImageNet):
             )
         return Subset(replace(data, labels=self._counts_as[data.labels]), tuple(rows))
 
-    def columns_of(self, scene: BatchTask, pair: Pair) -> Columns:
+    def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability and that of the true class in one reading, the prediction in the other."""
         answers = {
-            ALL: self._answer(scene, pair, pair.classifier, torch.arange(len(self._counts_as))),
-            MASKED: self._answer(scene, pair, _masked(pair.classifier, self._labels), self._labels),
+            ALL: self._answer(task, pair, pair.classifier, torch.arange(len(self._counts_as))),
+            MASKED: self._answer(task, pair, _masked(pair.classifier, self._labels), self._labels),
         }
         return {**answers[self.reading], self.other: answers[self.other]["prediction"]}
 
-    def _answer(self, scene: BatchTask, pair: Pair, classifier: Classifier, labels: Tensor) -> Columns:
+    def _answer(self, task: BatchTask, pair: Pair, classifier: Classifier, labels: Tensor) -> Columns:
         """Prediction and probabilities of a classifier whose outputs have these labels (C,)."""
-        probabilities = pair.method(scene.views, classifier)
-        images = len(scene.labels)
+        probabilities = pair.method(task.views, classifier)
+        images = len(task.labels)
         check_probabilities(probabilities, pair, images)
         prediction = self._counts_as[labels[probabilities.argmax(1)]]
         summed = probabilities.new_zeros(images, len(self._counts_as))
         summed.index_add_(1, self._counts_as[labels], probabilities)
-        confidence, true = (summed.gather(1, label[:, None])[:, 0] for label in (prediction, scene.labels))
+        confidence, true = (summed.gather(1, label[:, None])[:, 0] for label in (prediction, task.labels))
         return {"prediction": prediction, "confidence": confidence, "probability": true}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:

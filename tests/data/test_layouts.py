@@ -441,7 +441,7 @@ def named(root: Path) -> Dataset:
 @pytest.fixture
 def bench(tmp_path: Path) -> Path:
     """A suite on images that are decoded as they are read: six batches of four or fewer, in three parts."""
-    from harness.suites.shift import CovariateShift
+    from harness.suites.bases.covariate_shift import CovariateShift
 
     animals = make(20, ("cat", "frog", "dog"))
     root = as_folder(tmp_path / "images", animals, "test")
@@ -517,7 +517,7 @@ def test_a_run_stops_at_a_bad_image_or_goes_on_without_it(tmp_path: Path, bench:
 def test_whoever_mends_an_image_keeps_what_was_made_of_other_conditions(tmp_path: Path, bench: Path) -> None:
     roots = {name: as_folder(tmp_path / name, make(20, ("cat", "frog", "dog")), "test") for name in ("a", "b")}
 
-    from harness.suites.shift import CovariateShift
+    from harness.suites.bases.covariate_shift import CovariateShift
 
     class Twice(CovariateShift):
         """The same images in two folders."""

@@ -279,7 +279,7 @@ def test_conditions_may_have_data_of_their_own(tmp_path: Path) -> None:
         """
 from harness.data import open_dataset
 from harness.plugins import suite
-from harness.suites.shift import CovariateShift
+from harness.suites.bases.covariate_shift import CovariateShift
 from harness.types import Condition
 
 @suite("both")

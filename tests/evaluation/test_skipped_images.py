@@ -46,7 +46,7 @@ class Faulty:
 @pytest.fixture
 def faulty() -> Iterator[dict[str, Faulty]]:
     """A suite on two sets of twelve digits each, in parts of four; one metric in all."""
-    from harness.suites.shift import CovariateShift
+    from harness.suites.bases.covariate_shift import CovariateShift
 
     digits = plugins.dataset["digits"].build("test")
 

@@ -33,7 +33,7 @@ from harness.models.checkpoint import is_checkpoint, read_checkpoint
 from harness.models.classifier import ImageClassifier, fitted
 from harness.models.lookup import find_classifier
 from harness.plugins import architecture, suite
-from harness.suites.shift import CovariateShift
+from harness.suites.bases.covariate_shift import CovariateShift
 from harness.train.engine.init import start_from
 from harness.train.recipes import load as recipe
 from harness.train.recipes import names as recipes

@@ -116,7 +116,7 @@ def test_records_are_renewed_from_their_sample_tables(benchmark: Callable[[str],
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """From a name to a program of studies/ as a module."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "studies")
     return importlib.import_module
 
 
@@ -127,7 +127,7 @@ def test_the_paired_tests_are_those_of_the_records(benchmark: Callable[[str], An
 
 def test_intervals_over_seeds_are_student_s(benchmark: Callable[[str], Any]) -> None:
     """Three seeds of one pair, by hand: 2, 3 and 4 points, t(0.975, 2) = 4.3027; what was not trained is left open."""
-    study = benchmark("zoo").STUDY
+    study = benchmark("ten_classifiers").STUDY
     scores = {"resnet": (0.70, 0.71, 0.72), "resnet+diffaug": (0.72, 0.74, 0.76)}
     rows = [
         {"classifier": name, "seed": str(seed), "seconds": "3600", **dict.fromkeys(study.columns, str(value))}
@@ -144,9 +144,10 @@ def test_intervals_over_seeds_are_student_s(benchmark: Callable[[str], Any]) -> 
     assert study.tables(perfect)[0].rows[0][1] == "99.3 [97.9, 100.0]"
 
 
-@pytest.mark.parametrize("name", ["zoo", "guidance"])
-def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[[str], Any], tmp_path: Path) -> None:
-    study = benchmark(name).STUDY
+@pytest.mark.parametrize("program", ["ten_classifiers", "guidance"])
+def test_tables_over_seeds_are_those_of_the_rows(program: str, benchmark: Callable[[str], Any], tmp_path: Path) -> None:
+    study = benchmark(program).STUDY
+    name = study.name
     rows = study.read()
     assert {(row["classifier"], row["seed"]) for row in rows} == {(n, s) for n in study.names for s in "012"}
     text = "\n".join(markdown(table) for table in study.tables(rows))
@@ -164,11 +165,11 @@ def test_tables_over_seeds_are_those_of_the_rows(name: str, benchmark: Callable[
 
 
 def test_studies_say_what_is_not_trained(benchmark: Callable[[str], Any], tmp_path: Path) -> None:
-    zoo = benchmark("zoo")
+    program = benchmark("ten_classifiers")
     with pytest.raises(HarnessError, match="Nothing is trained in"):
-        zoo.STUDY.score(tmp_path, [0])
+        program.STUDY.score(tmp_path, [0])
     with pytest.raises(HarnessError, match=r"lacks resnet, .* of seed 0\. Train first"):
-        zoo.ship(tmp_path)
+        program.ship(tmp_path)
 
 
 def test_the_leaderboard_is_rebuilt_from_the_records() -> None:

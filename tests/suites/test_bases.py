@@ -1,4 +1,4 @@
-"""What all suites share: facts in the decorator, defaults of the bases, budgets, and votes under noise."""
+"""Common parts of all suites: facts in the decorator, defaults of the bases, budgets, and votes under noise."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from harness.data import open_dataset
 from harness.plugins import suite
-from harness.suites.shift import CovariateShift
+from harness.suites.bases.covariate_shift import CovariateShift
 from harness.types import Condition
 
 class Base(CovariateShift):

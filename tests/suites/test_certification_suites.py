@@ -17,7 +17,7 @@ from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import linear
-from harness.evaluation import estimate, loop, part
+from harness.evaluation import estimate, loop
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare
@@ -105,13 +105,13 @@ def test_a_run_resumes_in_the_middle_of_an_image(
                 raise KeyboardInterrupt
 
         try:
-            found = certify(tmp_path, changes, report=stop, batch_size=(4, 1, 3)[stops % 3])
+            records = certify(tmp_path, changes, report=stop, batch_size=(4, 1, 3)[stops % 3])
             break
         except KeyboardInterrupt:
             stops += 1
             assert list(tmp_path.rglob("*.interim")) or stops > 1
     assert stops > 2
-    assert outcome(found) == outcome(undisturbed)
+    assert outcome(records) == outcome(undisturbed)
 
 
 def test_a_model_added_to_an_interrupted_run_shares_what_is_left(
@@ -128,9 +128,9 @@ def test_a_model_added_to_an_interrupted_run_shares_what_is_left(
     with pytest.raises(KeyboardInterrupt):
         certify(tmp_path, alone, report=stop, batch_size=4)
     assert list(tmp_path.rglob("*.interim"))
-    found = certify(tmp_path, {**alone, "models": SPEC.models})
+    records = certify(tmp_path, {**alone, "models": SPEC.models})
     expected = {r.key: r.samples["sha256"] for r in undisturbed if r.method == "gaussian"}
-    assert {r.key: r.samples["sha256"] for r in found} == expected
+    assert {r.key: r.samples["sha256"] for r in records} == expected
 
 
 def test_votes_are_those_of_a_plain_loop(undisturbed: list[RunRecord]) -> None:
@@ -194,8 +194,8 @@ def test_sequential_certification_stops_and_claims_no_more(tmp_path: Path) -> No
     changes = {"suite": "certify:sigma=0.5,n=300,n0=100,radii=0.25,0.75", "models": ("digits/resnet+diffaug",)}
     changes |= {"methods": ("gaussian",), "denoiser": None, "limit": 6, "tile": 100}
     (quick,) = certify(tmp_path / "a", changes)
-    (whole,) = certify(tmp_path / "b", {**changes, "suite": "certify:sigma=0.5,n=300,n0=100"})
-    few, all_ = quick.rows(), whole.rows()
+    (fixed,) = certify(tmp_path / "b", {**changes, "suite": "certify:sigma=0.5,n=300,n0=100"})
+    few, all_ = quick.rows(), fixed.rows()
     assert (few["selection"] == all_["selection"]).all()
     assert (few["estimation"] <= all_["estimation"]).all()
     assert set(few["radius"]) <= {0.0, 0.25, 0.75}
@@ -204,7 +204,7 @@ def test_sequential_certification_stops_and_claims_no_more(tmp_path: Path) -> No
     share = quick.metric("share_of_draws")
     assert share and share.value < 0.8
     assert quick.metric("average_certified_radius") is None
-    assert quick.cost.at_most and not whole.cost.at_most
+    assert quick.cost.at_most and not fixed.cost.at_most
     again = certify(tmp_path / "c", changes, batch_size=1)
     assert outcome(again) == outcome([quick])
     far = plugins.suite.configure("certify:sigma=0.5,n=300,n0=100,radii=0.25,0.75,1,1.25").plugin
@@ -225,7 +225,7 @@ def test_voting_takes_the_most_frequent_class_of_several_samples(tmp_path: Path)
 def under_noise(
     smoother: str, sigma: float, denoiser: Denoiser | None, images: Tensor, draws: int, seed: int
 ) -> Tensor:
-    """What a registered smoother shows of images (B, 3, H, W) under fresh draws of noise: (draws B, 3, H, W)."""
+    """Images (draws B, 3, H, W) that a registered smoother makes of (B, 3, H, W) under fresh draws of noise."""
     eps = torch.randn(draws * len(images), *images.shape[1:], generator=torch.Generator().manual_seed(seed))
     procedure = plugins.smoother.configure(smoother).plugin
     return procedure(images.repeat(draws, 1, 1, 1), sigma, denoiser, lambda _: eps, 0)
@@ -251,10 +251,10 @@ class Shrinking(nn.Module):
 
 @pytest.mark.parametrize("smoother", ["gaussian", "denoise"])
 def test_a_linear_classifier_is_certified_up_to_its_boundary_and_broken_beyond(smoother: str) -> None:
-    """Of two classes on both sides of a plane, sigma Phi^-1(p) is the distance to the plane exactly.
+    """For two classes on both sides of a plane, sigma Phi^-1(p) is exactly the distance to the plane.
 
-    The attack finds the boundary: 5 % before it the vote stays, 5 % behind it is lost. Denoising puts in the noise of
-    the first time that has at least sigma, so that its radii are smaller by the ratio of the two.
+    The attack finds the boundary: 5 % before it the vote stays, 5 % behind it is lost. Denoising adds the noise
+    of the first time with at least sigma, which makes its radii smaller by the ratio of the two.
     """
     sigma, denoiser = 0.25, Denoiser(Shrinking(), linear()) if smoother == "denoise" else None
     normal = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -274,11 +274,11 @@ def test_a_linear_classifier_is_certified_up_to_its_boundary_and_broken_beyond(s
     exact = distance.double() * (sigma / (0.5 * (1 / abar - 1) ** 0.5) if denoiser else 1)
     radius = certificates(f"sigma={sigma},n=2000", smoother, classifier, images, denoiser)["radius"]
     assert (radius <= exact).all() and (radius > 0.85 * exact).all()
-    for share, kept in ((0.95, True), (1.05, False)):
+    for share, holds in ((0.95, True), (1.05, False)):
         attacked = smooth_pgd(logits, images, labels, share * distance, steps=8)
         assert (attacked - images).flatten(1).norm(dim=1) == pytest.approx(share * distance, rel=1e-3)
         votes = logits(attacked, 1000, 10_000).argmax(-1)
-        assert ((votes == labels).double().mean(0) > 0.5).tolist() == [kept] * 3
+        assert ((votes == labels).double().mean(0) > 0.5).tolist() == [holds] * 3
 
 
 @pytest.mark.parametrize("smoother", ["gaussian", "denoise"])
@@ -360,10 +360,10 @@ def test_an_interim_state_that_does_not_fit_is_refused_before_any_draw() -> None
     batch = Batch(("a", "b"), torch.rand(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64))
     pair = Pair("test", "gaussian", classifier, procedure, Weights("test", "", ""))
     votes = torch.zeros(2, 10, dtype=torch.int32)
-    known = {"selection": votes.index_fill(1, torch.tensor([0]), 70), "estimation": votes}
+    columns = {"selection": votes.index_fill(1, torch.tensor([0]), 70), "estimation": votes}
     with pytest.raises(HarnessError, match="--fresh"):
         views = BatchViews(batch, None, Tiles(100), seed=0)
-        next(suite.observe(BatchTask(suite.conditions()[0], views, batch.labels, [pair], [known])))
+        next(suite.observe(BatchTask(suite.conditions()[0], views, batch.labels, [pair], [columns])))
     assert len(seen) == 1, "only to learn how many classes there are"
 
 
@@ -376,11 +376,11 @@ def test_a_dry_run_bills_tiles_that_draws_fill(
     for models in (("digits/resnet",), ("digits/resnet", "digits/vit")):
         changes = {"suite": "certify:sigma=0.5,n=1000", "models": models, "methods": ("denoise",)}
         job = prepare(replace(SPEC, **{**changes, "limit": 6, "tile": tile}), tmp_path)
-        found = estimate.estimate(job)
-        assert found.denoiser_calls == 6 * 1100, "one for all classifiers"
-        assert found.classifier_calls == 6 * 1100 * len(models)
-        assert found.seconds == pytest.approx(rows * (1100 * (1 + len(models)) + 1))
-        assert not found.at_most
+        guess = estimate.estimate(job)
+        assert guess.denoiser_calls == 6 * 1100, "one for all classifiers"
+        assert guess.classifier_calls == 6 * 1100 * len(models)
+        assert guess.seconds == pytest.approx(rows * (1100 * (1 + len(models)) + 1))
+        assert not guess.at_most
     shift = prepare(RunSpec("digits", ("digits/resnet",), ("default",), limit=6, tile=tile), tmp_path)
     assert estimate.estimate(shift).seconds == pytest.approx(tile * (1 + 1)), "six images in a tile of their own"
 
@@ -448,8 +448,8 @@ def test_table_and_figure(undisturbed: list[RunRecord], tmp_path: Path) -> None:
     assert "average certified radius sigma=0.5 (l2)" in table.header
     assert "certified accuracy sigma=1 r=1 (%)" in table.header
     denoised = [replace(r, cost=replace(r.cost, at_most=True)) for r in entries]
-    for found, most in ((entries, ""), (denoised, "≤ ")):
-        assert {row[-1] for row in leaderboard.ranking(found).rows} == {f"{most}80 / image", "0 / image"}
+    for board, most in ((entries, ""), (denoised, "≤ ")):
+        assert {row[-1] for row in leaderboard.ranking(board).rows} == {f"{most}80 / image", "0 / image"}
     files = figures.write(entries, tmp_path)
     assert [f.suffix for f in files] == [".png", ".svg"]
     assert all(file.stat().st_size > 5000 for file in files)

@@ -283,8 +283,8 @@ def test_imagenet_d_takes_any_of_an_objects_classes(disk: Path, tmp_path: Path) 
     assert rows["label"][chair] == rows["prediction"][chair] == 423, "painted as 765, a rocking chair"
     suite = ImageNetD(data=str(disk / "imagenet-d"))
     batch = suite.open(suite.conditions()[0], 0).read([0])
-    whole = softmax(Palette(1000).double()(batch.images.double()).numpy())[0]
-    assert rows["confidence"][chair] == pytest.approx(whole[[423, 559, 765]].sum(), abs=1e-4)
+    all_classes = softmax(Palette(1000).double()(batch.images.double()).numpy())[0]
+    assert rows["confidence"][chair] == pytest.approx(all_classes[[423, 559, 765]].sum(), abs=1e-4)
     assert value(entry, MASKED, "all") == 1 and value(entry, ALL, "all") == 3 / 4 and value(entry, ALL, "texture") == 0
     metric = entry.metric("accuracy_1000_way", "all")
     assert metric and metric.n == 4 and metric.interval == accuracy(np.arange(4) < 3, "all").interval
@@ -321,8 +321,8 @@ def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
         "label": np.zeros(len(cells), int), "prediction": 1 - right, "confidence": np.full(len(cells), 0.5),
         "probability": np.full(len(cells), 0.5),
     }  # fmt: skip
-    found, notes = suite.summarise(rows)
-    by_name = {(m.name, m.condition): m for m in found}
+    metrics, notes = suite.summarise(rows)
+    by_name = {(m.name, m.condition): m for m in metrics}
     mean = by_name["mean_accuracy", "mean"]
     assert mean.n == 2 and mean.value == pytest.approx(right[[i != "b" for _, i in cells]].mean())
     assert by_name["accuracy", "fog/5"].n == 2 and by_name["accuracy", "snow/5"].n == 3
@@ -330,8 +330,8 @@ def test_an_image_that_is_missing_under_one_condition_is_in_no_mean() -> None:
     (group,) = comparison.shared_groups(suite.conditions(), cells)
     assert group.ids == ("a", "c") and [c.name for c in group.conditions] == names, "nor in a comparison"
     left = rows["condition"] != "fog/5"
-    found, notes = suite.summarise({name: column[left] for name, column in rows.items()})
-    assert "No image under fog/5." in notes and not any(m.condition in ("mean", "fog/5") for m in found)
+    metrics, notes = suite.summarise({name: column[left] for name, column in rows.items()})
+    assert "No image under fog/5." in notes and not any(m.condition in ("mean", "fog/5") for m in metrics)
 
 
 def test_records_with_images_of_their_own_are_compared(disk: Path, tmp_path: Path) -> None:
@@ -339,11 +339,11 @@ def test_records_with_images_of_their_own_are_compared(disk: Path, tmp_path: Pat
     clean = disk / "imagenet"
     for suite, images in {"imagenet-d": 4, f"imagenet-r:clean={clean}": 3 + 6, f"imagenet-c:clean={clean}": 9}.items():
         right, wrong = run(disk, suite, tmp_path, methods=("default", "test/wrong"))
-        found = comparison.compare(wrong, right)
-        assert found.images == images and set(found.per_condition) == set(right.rows()["condition"])
+        metrics = comparison.compare(wrong, right)
+        assert metrics.images == images and set(metrics.per_condition) == set(right.rows()["condition"])
         expected = value(right, *right.columns[0]) - value(wrong, *wrong.columns[0])
-        assert found.mean.difference == pytest.approx(expected) and expected > 0.4
-        assert found.mean.n == (4 if suite == "imagenet-d" else 3)
+        assert metrics.mean.difference == pytest.approx(expected) and expected > 0.4
+        assert metrics.mean.n == (4 if suite == "imagenet-d" else 3)
 
 
 def test_mce_is_relative_to_alexnet(tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"no shot_noise.npy.*Expected CORRUPTION.npy.*Found there: gaussian_noise"):
         suite = plugins.suite.configure(f"cifar10-c:data={root}").plugin
         suite.open(suite.conditions()[1], 0)
-    whole = (root / "gaussian_noise.npy").read_bytes()[:128]
+    header = (root / "gaussian_noise.npy").read_bytes()[:128]
     for labels, message in {
         "short": "labels.npy holds 49999 numbers",
         "strange": "labels from 0 to 10",
@@ -490,8 +490,8 @@ def test_other_arrays_are_refused(tmp_path: Path) -> None:
     archive = io.BytesIO()
     np.savez(archive, images=np.zeros(3, np.uint8))
     for content, message in {
-        whole: "not a readable array: it was cut short",
-        whole.replace(b"(", b"["): "not a readable array: it was cut short or damaged",
+        header: "not a readable array: it was cut short",
+        header.replace(b"(", b"["): "not a readable array: it was cut short or damaged",
         b"<html>": "not a readable array: it is an HTML page",
         archive.getvalue(): "not a readable array: it is a zip archive, such as .npz",
         archive.getvalue()[:50]: "not a readable array: it is a zip archive",
@@ -570,10 +570,12 @@ def test_calibration_against_plain_loops() -> None:
     random = np.random.default_rng(0)
     confidence = random.beta(5, 2, size=(400, 3))
     correct = random.random((400, 3)) < confidence**2
-    found = calibration.ece(correct, confidence, "mean")
+    metric = calibration.ece(correct, confidence, "mean")
     each = [bins(correct[:, k], confidence[:, k]) for k in range(3)]
-    assert found.value == pytest.approx(np.mean(each), abs=1e-12)
-    assert 0 < found.interval[0] < found.value < found.interval[1] and found.n == 400 and not found.higher_is_better
+    assert metric.value == pytest.approx(np.mean(each), abs=1e-12)
+    assert (
+        0 < metric.interval[0] < metric.value < metric.interval[1] and metric.n == 400 and not metric.higher_is_better
+    )
     one = calibration.ece(correct[:, :1], confidence[:, :1], "c")
     assert one.value == pytest.approx(each[0], abs=1e-12) and one.unit == "fraction"
     assert calibration.ece(np.ones((5, 1), bool), np.full((5, 1), 0.9), "c").value == pytest.approx(0.1)
@@ -611,9 +613,9 @@ def test_a_partial_copy_is_not_ranked_beside_a_whole_one(
     from harness.suites.imagenet.variants import ImageNetSketch
 
     monkeypatch.setattr(ImageNetSketch, "size", 3)
-    (whole,) = run(disk, "imagenet-sketch", tmp_path / "whole")
-    assert (partial.status, whole.status) == ("partial", "complete") and whole.coverage == "3 of 3 images"
-    assert len(leaderboard.boards([partial, whole])) == 2
+    (complete,) = run(disk, "imagenet-sketch", tmp_path / "whole")
+    assert (partial.status, complete.status) == ("partial", "complete") and complete.coverage == "3 of 3 images"
+    assert len(leaderboard.boards([partial, complete])) == 2
 
 
 def test_data_check_reads_suites(
@@ -621,16 +623,16 @@ def test_data_check_reads_suites(
 ) -> None:
     monkeypatch.setattr(console.out, "width", 200)  # which is read from the environment once, at the first import
     check: Callable[..., tuple[int, str]] = partial(harness, monkeypatch, capsys, "data", "check")
-    code, said = check("imagenet-r", "--data", str(disk / "imagenet-r"))
-    assert code == 0 and "3 of 30,000" in said and "3 of 1000" in said and "40 / 40 / 40" in said
-    code, said = check("imagenet-c", "--data", str(disk / "imagenet-c"), "--quick")
-    assert code == 0 and said.count("3 of 50,000") == 15 and "jpeg_compression/5" in said
-    code, said = check("imagenet-c:severity=4,5", "--data", str(disk / "imagenet-c"), "--split", "fog/4")
-    assert code == 2 and "no fog/4 in" in said and "Expected CORRUPTION/SEVERITY" in said
-    code, said = check("imagenet-c-gen", "--data", str(disk / "imagenet"), "--split", "fog/5")
-    assert code == 2 and "made from other images. Check those: harness data check imagenet" in said
-    code, said = check("imagenet-rr", "--data", str(disk))
-    assert code == 2 and "Did you mean imagenet-r" in said
+    code, text = check("imagenet-r", "--data", str(disk / "imagenet-r"))
+    assert code == 0 and "3 of 30,000" in text and "3 of 1000" in text and "40 / 40 / 40" in text
+    code, text = check("imagenet-c", "--data", str(disk / "imagenet-c"), "--quick")
+    assert code == 0 and text.count("3 of 50,000") == 15 and "jpeg_compression/5" in text
+    code, text = check("imagenet-c:severity=4,5", "--data", str(disk / "imagenet-c"), "--split", "fog/4")
+    assert code == 2 and "no fog/4 in" in text and "Expected CORRUPTION/SEVERITY" in text
+    code, text = check("imagenet-c-gen", "--data", str(disk / "imagenet"), "--split", "fog/5")
+    assert code == 2 and "made from other images. Check those: harness data check imagenet" in text
+    code, text = check("imagenet-rr", "--data", str(disk))
+    assert code == 2 and "Did you mean imagenet-r" in text
 
 
 @pytest.mark.skipif(not SHARED, reason="HARNESS_SHARED names no folder with real images and a real classifier")
@@ -676,7 +678,7 @@ def test_without_the_diffusion_model_the_usual_methods_are_those_that_need_none(
         "--out",
         str(tmp_path),
     ]
-    code, said = harness(monkeypatch, capsys, *usual, "--dry-run")
-    assert code == 0 and "left out de" in said and "256x256_diffusion_uncond.pt" in said
-    code, said = harness(monkeypatch, capsys, *usual, "--dry-run", "--tta", "de")
-    assert code == 2 and "No weights of 'adm256'" in said
+    code, text = harness(monkeypatch, capsys, *usual, "--dry-run")
+    assert code == 0 and "left out de" in text and "256x256_diffusion_uncond.pt" in text
+    code, text = harness(monkeypatch, capsys, *usual, "--dry-run", "--tta", "de")
+    assert code == 2 and "No weights of 'adm256'" in text

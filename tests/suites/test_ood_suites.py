@@ -119,12 +119,12 @@ def bank(folder: Path, network: nn.Module | None = None, **changes: Any) -> Feat
 
 
 def scores(name: str, images: Tensor, folder: Path, network: nn.Module | None = None) -> np.ndarray:
-    known = bank(folder, network)
+    features = bank(folder, network)
     detector = plugins.detector.configure(name).plugin
-    detect = detector.fit(known) if hasattr(detector, "fit") else detector
+    detect = detector.fit(features) if hasattr(detector, "fit") else detector
     whole = bool(plugins.detector.of(name).facts.get("whole"))
-    probabilities = known.classifier.respond(images)[1].softmax(1)
-    return score(detect, whole, known.classifier, probabilities, [images]).numpy()
+    probabilities = features.classifier.respond(images)[1].softmax(1)
+    return score(detect, whole, features.classifier, probabilities, [images]).numpy()
 
 
 @pytest.mark.parametrize(("ours", "theirs"), THEIRS.items(), ids=list(THEIRS))
@@ -132,10 +132,10 @@ def test_scores_are_those_of_openood(ours: str, theirs: str, tmp_path: Path) -> 
     for split in ("test", "near", "far"):
         expected = RECORDED[f"score/{theirs}/{split}"]
         data = recorded(split)
-        found = scores(ours, data.read(range(len(data.labels))).images, tmp_path)
+        values = scores(ours, data.read(range(len(data.labels))).images, tmp_path)
         # (1 - p)^0.1 near p = 1 loses three digits in float32, theirs as ours.
         tolerance = (2e-3 if theirs == "gen" else 1e-4) * expected.std()
-        assert np.abs(found - expected).max() < tolerance
+        assert np.abs(values - expected).max() < tolerance
 
 
 def test_odin_is_that_of_openood(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_odin_is_that_of_openood(tmp_path: Path) -> None:
     for split in ("test", "near", "far"):
         expected = RECORDED[f"score/odin/{split}"]
         images = torch.from_numpy(RECORDED[f"in/odin_{split}_img"]) * STD
-        found = scores("odin", images, tmp_path, OdinNetwork())
-        assert np.abs(found - expected).max() < 1e-4 * spread
+        values = scores("odin", images, tmp_path, OdinNetwork())
+        assert np.abs(values - expected).max() < 1e-4 * spread
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,9 @@ def test_tuning_chooses_as_openood_does(name: str, theirs: str, chosen: dict[str
     assert [s for s in stages if "tuning" in s.name]
     data = recorded("far")
     views = look(data.read(range(len(data.labels))))
-    found = ready.method(views, ready)[1].numpy()
+    values = ready.method(views, ready)[1].numpy()
     expected = RECORDED[f"score_aps/{theirs}/far"]
-    assert np.abs(found - expected).max() < (2e-3 if theirs == "gen" else 1e-4) * expected.std()
+    assert np.abs(values - expected).max() < (2e-3 if theirs == "gen" else 1e-4) * expected.std()
 
 
 def test_a_bank_names_the_new_name_of_an_attribute(tmp_path: Path) -> None:
@@ -343,8 +343,8 @@ def test_method_and_detector_combine(undisturbed: list[RunRecord]) -> None:
     }
     for method, values in expected.items():
         rows = entries[method].rows()
-        found = rows["score"][rows["condition"] == "near/letters"]
-        assert found == pytest.approx(values.numpy(), rel=2e-3 if "gen" in method else 1e-4), method
+        column = rows["score"][rows["condition"] == "near/letters"]
+        assert column == pytest.approx(values.numpy(), rel=2e-3 if "gen" in method else 1e-4), method
     assert entries["msp"].denoiser is None and entries["de:times=0,100+scale"].denoiser
 
 
@@ -371,9 +371,19 @@ def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_
     assert one and two and difference == pytest.approx(100 * (two.value - one.value), abs=0.006)
 
 
-def test_full_spectrum_counts_shifted_digits_as_digits(tmp_path: Path) -> None:
-    changes = {"suite": "openood-digits:full_spectrum=true", "models": ("digits/resnet",), "methods": ("msp",)}
-    (entry,) = run(tmp_path, {**changes, "denoiser": None})
+FULL_SPECTRUM = "openood-digits:full_spectrum=true"
+
+
+@pytest.fixture(scope="module")
+def full_spectrum(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """The record of the suite that counts shifted digits as digits."""
+    changes = {"suite": FULL_SPECTRUM, "models": ("digits/resnet",), "methods": ("msp",), "denoiser": None}
+    (entry,) = run(tmp_path_factory.mktemp("full-spectrum"), changes)
+    return entry
+
+
+def test_full_spectrum_counts_shifted_digits_as_digits(full_spectrum: RunRecord) -> None:
+    entry = full_spectrum
     rows = entry.rows()
     shifted = np.char.startswith(rows["condition"].astype(str), "csid/")
     assert shifted.sum() == 4 * 9 and (rows["label"][shifted] >= 0).all()
@@ -383,12 +393,12 @@ def test_full_spectrum_counts_shifted_digits_as_digits(tmp_path: Path) -> None:
     assert metric.value == pytest.approx(ood.auroc(inside, rows["score"][rows["condition"] == "far/patches"]))
 
 
-def test_records_with_other_images_in_distribution_are_not_paired(undisturbed: list[RunRecord], tmp_path: Path) -> None:
-    suite = "openood-digits:full_spectrum=true"
-    (full,) = run(tmp_path, {"suite": suite, "models": ("digits/resnet",), "methods": ("msp",), "denoiser": None})
+def test_records_with_other_images_in_distribution_are_not_paired(
+    undisturbed: list[RunRecord], full_spectrum: RunRecord
+) -> None:
     plain = next(r for r in undisturbed if r.method == "msp")
     with pytest.raises(HarnessError, match="in distribution"):
-        plugins.suite.configure(suite).plugin.compare(plain, full)
+        plugins.suite.configure(FULL_SPECTRUM).plugin.compare(plain, full_spectrum)
 
 
 def test_a_method_with_groups_takes_a_detector(tmp_path: Path) -> None:
@@ -461,7 +471,10 @@ def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -
     faults: dict[str, tuple[Any, str]] = {
         "wide": (lambda self, seen: seen.features, r"digits/resnet: it returned shape \(10, 192\) for 10 .* \(10,\)"),
         "number": (lambda self, seen: 1.0, "digits/resnet: it returned a float"),
-        "typo": (lambda self, seen: seen.featurs, r"digits/resnet failed in .*test_openood\.py, line \d+: Attribute"),
+        "typo": (
+            lambda self, seen: seen.featurs,
+            r"digits/resnet failed in .*ood_suites\.py, line \d+: Attribute",
+        ),
         "nan": (lambda self, seen: seen.logits.amax(1) * torch.nan, r"digits/resnet gave NaN .* fix the detector"),
         "mates": (lambda self, seen: seen.logits[:, 0] - seen.logits.mean(), "digits/resnet: it scores .* differently"),
     }
@@ -672,8 +685,8 @@ def test_openoods_post_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         scores("openood/distance", images, tmp_path)
     monkeypatch.setattr("harness.registry.detectors.openood._api", lambda: (Api, {"cifar10": 10, "imagenet": 1000}))
     mean = torch.from_numpy(RECORDED["in/train_feat"]).mean(0)
-    found = scores("openood/distance", images, tmp_path)
-    assert found == pytest.approx(-(images.flatten(1) - mean).norm(dim=1).numpy(), rel=1e-4)
+    values = scores("openood/distance", images, tmp_path)
+    assert values == pytest.approx(-(images.flatten(1) - mean).norm(dim=1).numpy(), rel=1e-4)
     with pytest.raises(HarnessError, match=r"offline\.yml"):
         scores("openood/offline", images, tmp_path)
     with pytest.raises(HarnessError, match="Did you mean distance"):
@@ -719,8 +732,8 @@ def test_mistakes_on_the_command_line(tmp_path: Path) -> None:
 
 def test_names_of_methods_and_detectors_combine() -> None:
     axis = plugins.AXES["detector"]
-    given = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
-    assert [configured.text for configured in axis.select(given, [])] == ["dda+scale:percentile=90", "de+knn", "knn"]
+    texts = {"test-time method": ["de", "default"], "detector": ["knn", "dda+scale:percentile=90"]}
+    assert [configured.text for configured in axis.select(texts, [])] == ["dda+scale:percentile=90", "de+knn", "knn"]
     assert axis.configure("dda:scale=1e+1+odin:temperature=1e+3").text == "dda:scale=10+odin"
     assert axis.configure("odin:temperature=1e16").text == "odin:temperature=1e+16"
     again = axis.configure("odin:temperature=1e+16").plugin.inner
@@ -729,7 +742,7 @@ def test_names_of_methods_and_detectors_combine() -> None:
 
 def test_compare_finds_records_by_plain_names(undisturbed: list[RunRecord]) -> None:
     for text in ("digits/resnet:de+gen", "digits/resnet:de:times=0,100+gen"):
-        (found,) = selection.resolve(text, undisturbed)
-        assert found.method == "de:times=0,100+gen"
+        (entry,) = selection.resolve(text, undisturbed)
+        assert entry.method == "de:times=0,100+gen"
     with pytest.raises(HarnessError, match="Unknown record"):
         selection.resolve("digits/resnet:de", undisturbed)

@@ -52,9 +52,9 @@ def draws(count: int, **settings: Any) -> list[Mixture]:
 @pytest.mark.parametrize("case", CASES)
 def test_operations_are_the_published_ones(case: str) -> None:
     side, name, level, sign = case.split("/")
-    ours = np.asarray(operations()[name](Image.fromarray(PHOTOS[side]), float(level), int(sign)))
+    result = np.asarray(operations()[name](Image.fromarray(PHOTOS[side]), float(level), int(sign)))
     step = 16 if side == "224" else 1
-    assert np.array_equal(ours[::step, ::step], RECORDED[case])
+    assert np.array_equal(result[::step, ::step], RECORDED[case])
 
 
 def test_the_record_has_every_operation_at_two_sizes() -> None:
@@ -77,8 +77,8 @@ def test_translation_goes_by_the_side_along_which_it_moves(shape: tuple[int, int
     for name, axis in (("translate_y", 0), ("translate_x", 1)):
         moved = np.asarray(operations()[name](Image.fromarray(picture), 9.99, 1))
         pixels = {90: 29, 24: 7}[shape[axis]]
-        kept = np.take(moved, range(shape[axis] - pixels), axis)
-        assert np.array_equal(kept, np.take(picture, range(pixels, shape[axis]), axis))
+        inside = np.take(moved, range(shape[axis] - pixels), axis)
+        assert np.array_equal(inside, np.take(picture, range(pixels, shape[axis]), axis))
         assert not np.take(moved, range(shape[axis] - pixels, shape[axis]), axis).any()
 
 
@@ -128,17 +128,17 @@ def test_severity_is_strength() -> None:
 
 def test_an_image_does_not_depend_on_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     images, samples = some(14)
-    whole = AugMix()(images, samples=samples, **KEY)
+    together = AugMix()(images, samples=samples, **KEY)
     for size in (1, 7):
         parts = [
             AugMix()(images[i : i + size], samples=samples[i : i + size], **KEY) for i in range(0, len(images), size)
         ]
-        assert torch.equal(torch.cat(parts), whole)
-    assert torch.equal(AugMix()(images.flip(0), samples=samples[::-1], **KEY).flip(0), whole)
+        assert torch.equal(torch.cat(parts), together)
+    assert torch.equal(AugMix()(images.flip(0), samples=samples[::-1], **KEY).flip(0), together)
     strided = images.to(memory_format=torch.channels_last)
-    assert torch.equal(AugMix()(strided, samples=samples, **KEY), whole)
+    assert torch.equal(AugMix()(strided, samples=samples, **KEY), together)
     monkeypatch.setattr(noise, "THREADED", 0)
-    assert torch.equal(AugMix()(images, samples=samples, **KEY), whole)
+    assert torch.equal(AugMix()(images, samples=samples, **KEY), together)
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"epoch": 3}, {"view": 1}])
@@ -165,12 +165,12 @@ def test_constant_pictures_survive_every_operation(value: int) -> None:
     for name, operation in operations().items():
         allowed = {"posterize": {value & mask for mask in (240, 224, 192, 128)}, "solarize": {value, 255 - value}}
         for level in (0.1, 3.0, 9.99):
-            found = set(np.unique(np.asarray(operation(picture, level, 1))).tolist())
-            assert found <= allowed.get(name, {value} if name in ("autocontrast", "equalize") else {0, value})
+            values = set(np.unique(np.asarray(operation(picture, level, 1))).tolist())
+            assert values <= allowed.get(name, {value} if name in ("autocontrast", "equalize") else {0, value})
 
 
 def test_chains_see_8_bits_and_the_mixture_keeps_them_all() -> None:
-    """What rounding takes away reaches the result through the image alone: times 1 - m."""
+    """Rounding reaches the result through the image alone: times 1 - m."""
     images, samples = some(16)[0].double().mul(253).round().add(1).div(255), [str(i) for i in range(16)]
     lost = (0.4 / 255) * noise.gaussian((3, 32, 32), seed=0, purpose="lost", samples=samples).double().sign()
     exact, finer = (AugMix()(x, samples=samples, **KEY) for x in (images, images + lost))

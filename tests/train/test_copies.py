@@ -161,7 +161,7 @@ def test_rand_augment_fills_with_the_mean_colour_of_imagenet(few: ArrayDataset) 
 
 
 def corner_colours(step: Step) -> list[tuple[int, ...]]:
-    """What the four corners of the first image look like, in 8 bits."""
+    """Colours of the four corners of the first image, in 8 bits."""
     corners = step.augmented.images[0][:, ::31, ::31].flatten(1).T
     return [tuple(colour) for colour in (corners * 255).round().int().tolist()]
 
@@ -169,8 +169,8 @@ def corner_colours(step: Step) -> list[tuple[int, ...]]:
 def test_networks_that_distort_copies_see_whole_pictures(few: ArrayDataset) -> None:
     """As torchvision's Resize makes them for the published programs."""
     data: Any = Pictures(few.name, few.ids, few.pixels, few.labels, 10, Geometry(32, 32, "bilinear"))
-    found = list(offline._uncropped(data, [3, 5], 24))
-    for row, image in zip((3, 5), found, strict=True):
+    pictures = list(offline._uncropped(data, [3, 5], 24))
+    for row, image in zip((3, 5), pictures, strict=True):
         assert torch.equal(image, to_tensor(Resize(24)(data.picture(row)))) and image.shape == (3, 30, 24)
     assert next(offline._uncropped(data, [3], None)).shape == (3, 40, 32), "any size: the data set's shorter side"
     assert torch.equal(next(offline._uncropped(few, [3], 32)), few.read([3]).images[0])
@@ -192,8 +192,8 @@ def test_groups_of_distorted_images_are_places_in_the_epoch(few: ArrayDataset) -
         task, _ = build(spec(deepaugment="autoencoder", batch_size=40, accumulate=passes), few, World())
         steps = [task.transforms[0](task.feed[number]) for number in range(passes)]
         images.append({n: i for s in steps for n, i in zip(s.augmented.ids, s.augmented.images, strict=True)})
-    whole, split = images
-    assert all(torch.allclose(whole[name], split[name], atol=1e-4) for name in few.ids)
+    together, split = images
+    assert all(torch.allclose(together[name], split[name], atol=1e-4) for name in few.ids)
 
 
 def test_deepaugment_distorts_its_share_in_every_combination(few: ArrayDataset) -> None:
@@ -278,31 +278,31 @@ def test_weights_of_other_classes_are_no_start(tmp_path: Path) -> None:
 
 def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    told = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\n[settings]\n'
-    file.write_text(told + 'model = "resnet"\nlearning_rate = 1\n')
+    head = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\n[settings]\n'
+    file.write_text(head + 'model = "resnet"\nlearning_rate = 1\n')
     with pytest.raises(HarnessError, match="'learning_rate' in the recipe"):
         recipes.load(str(file))
     for text, message in (
-        (told.replace("about", "abuot"), "Unknown word 'abuot' in the recipe .* Did you mean about"),
-        (told.replace('about = "a"\n', ""), "does not say its about: it needs a line"),
+        (head.replace("about", "abuot"), "Unknown word 'abuot' in the recipe .* Did you mean about"),
+        (head.replace('about = "a"\n', ""), "does not say its about: it needs a line"),
         ('about = "a"\n', "does not say its settings"),
-        ("epochs = 3\n" + told, r"says epochs above the line \[settings\]"),
-        ("like = 3\n" + told, "says like = 3, which must be a text"),
-        ('needs = ["sed"]\n' + told, "Unknown setting 'sed' in the recipe .* Did you mean seed"),
-        ('needs = [["seed"]]\n' + told, r"Unknown setting .*'seed'.* in the recipe"),
+        ("epochs = 3\n" + head, r"says epochs above the line \[settings\]"),
+        ("like = 3\n" + head, "says like = 3, which must be a text"),
+        ('needs = ["sed"]\n' + head, "Unknown setting 'sed' in the recipe .* Did you mean seed"),
+        ('needs = [["seed"]]\n' + head, r"Unknown setting .*'seed'.* in the recipe"),
         ("a = \n", "is not in TOML"),
     ):
         file.write_text(text)
         with pytest.raises(HarnessError, match=message):
             recipes.load(str(file))
-    file.write_text(told + 'model = "resnet"\nepochs = "1"\n')
+    file.write_text(head + 'model = "resnet"\nepochs = "1"\n')
     with pytest.raises(HarnessError, match="epochs to '1', of the wrong type"):
         recipes.load(str(file))
     for key, value in (("epochs", "1.5"), ("diffaug_times", '["a", "b"]'), ("seed", "true"), ("smoothing", "true")):
-        file.write_text(told + f'model = "resnet"\n{key} = {value}\n')
+        file.write_text(head + f'model = "resnet"\n{key} = {value}\n')
         with pytest.raises(HarnessError, match=rf"sets {key} to .*of the wrong type"):
             recipes.load(str(file))
-    file.write_text(told.replace("[settings]", "settings = 3"))
+    file.write_text(head.replace("[settings]", "settings = 3"))
     with pytest.raises(HarnessError, match="says settings = 3, which must be a table"):
         recipes.load(str(file))
     file.write_bytes(b"\xff\xfe")
@@ -316,22 +316,22 @@ def test_recipes_of_a_user_are_checked(tmp_path: Path) -> None:
 
 def test_a_recipe_starts_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\nlike = "{}"\n[settings]\n{}\n'
+    text = 'about = "a"\nsource = "b"\nexpected = "c"\nmeasured = "d"\nlike = "{}"\n[settings]\n{}\n'
     mine, base = tmp_path / "in" / "mine.toml", tmp_path / "in" / "base.toml"
     mine.parent.mkdir()
-    mine.write_text(told.format("base.toml", "epochs = 3"))
-    base.write_text('needs = ["init"]\n' + told.format("resnet50", "lr = 0.5"))
-    found, usual = recipes.load("in/mine.toml"), recipes.load("resnet50")
-    assert found.settings == {**usual.settings, "epochs": 3, "lr": 0.5} and found.needs == ["init"]
+    mine.write_text(text.format("base.toml", "epochs = 3"))
+    base.write_text('needs = ["init"]\n' + text.format("resnet50", "lr = 0.5"))
+    loaded, usual = recipes.load("in/mine.toml"), recipes.load("resnet50")
+    assert loaded.settings == {**usual.settings, "epochs": 3, "lr": 0.5} and loaded.needs == ["init"]
     for circle in ("mine.toml", "../in/mine.toml", "base.toml"):
-        base.write_text(told.format(circle, ""))
+        base.write_text(text.format(circle, ""))
         with pytest.raises(HarnessError, match=rf"'in/base.toml' is like 'in/{circle}', which starts from"):
             recipes.load("in/mine.toml")
     (tmp_path / "link").symlink_to(mine.parent)
-    base.write_text(told.format("../link/mine.toml", ""))
+    base.write_text(text.format("../link/mine.toml", ""))
     with pytest.raises(HarnessError, match="which starts from"):
         recipes.load("in/mine.toml")
-    base.write_text(told.format("resnet51", ""))
+    base.write_text(text.format("resnet51", ""))
     with pytest.raises(HarnessError, match=r"'in/mine.toml' is like 'base.toml': .*'resnet51'.*Did you mean resnet50"):
         recipes.load("in/mine.toml")
 
@@ -360,12 +360,12 @@ CONTROLS = [name for name in recipes.names() if name.endswith("+extra")]
 def test_recipes_hold_the_published_numbers(name: str) -> None:
     recipe = recipes.load(name)
     copies = {"resnet50+synth": ("SYNTHETIC",), "resnet50+synth+diffaug": ("SYNTHETIC",)}.get(name, ("EDSR", "CAE"))
-    told = TrainSpec(**{**recipe.settings, **dict.fromkeys(recipe.needs, copies)})
-    samples = 1_281_167 * (1 + len(told.data_extra) * (told.extra_as == "union"))
-    assert told.epochs and told.batch_size
-    rounds = (told.epochs, round(told.epochs * samples / told.batch_size / 1000), told.batch_size)
-    terms = {term for term in ("augmix", "diffaug") if getattr(told, term)}
-    assert (*rounds, told.optimizer, told.lr, told.schedule, told.init, terms) == PUBLISHED[name]
+    settings = TrainSpec(**{**recipe.settings, **dict.fromkeys(recipe.needs, copies)})
+    samples = 1_281_167 * (1 + len(settings.data_extra) * (settings.extra_as == "union"))
+    assert settings.epochs and settings.batch_size
+    rounds = (settings.epochs, round(settings.epochs * samples / settings.batch_size / 1000), settings.batch_size)
+    terms = {term for term in ("augmix", "diffaug") if getattr(settings, term)}
+    assert (*rounds, settings.optimizer, settings.lr, settings.schedule, settings.init, terms) == PUBLISHED[name]
 
 
 def test_every_recipe_has_its_numbers_here() -> None:
@@ -390,12 +390,12 @@ def test_a_dry_run_says_what_needs_no_weights(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for absent in (("--diffaug", "--diffusion", "none.pt"), ("--init", "runs/none"), ("--init", "vit/none")):
-        code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", *absent, "--dry-run")
-        assert code == 0 and "1,197 training images, 1,080 steps, 69,120 samples" in said
-        assert f"No estimate of the time: No checkpoint at {absent[-1]}" in said
+        code, text = harness(monkeypatch, capsys, "train", "--model", "resnet", *absent, "--dry-run")
+        assert code == 0 and "1,197 training images, 1,080 steps, 69,120 samples" in text
+        assert f"No estimate of the time: No checkpoint at {absent[-1]}" in text
     for data in ((), ("--data", "none")):
-        code, said = harness(monkeypatch, capsys, "train", "--recipe", "resnet50", *data, "--dry-run")
-        assert code == 0 and "Expected: 76.13 %" in said and "No estimate: " in said
+        code, text = harness(monkeypatch, capsys, "train", "--recipe", "resnet50", *data, "--dry-run")
+        assert code == 0 and "Expected: 76.13 %" in text and "No estimate: " in text
     for wrong, message in (
         (("--batch-size", "2000"), "--batch-size 2000 is larger"),
         (("--batch-size", "4", "--accumulate", "4"), "batch norm one sample at a time"),
@@ -404,16 +404,16 @@ def test_a_dry_run_says_what_needs_no_weights(
         (("--init", "digits/resnt"), "Unknown model 'digits/resnt'. Did you mean digits/resnet"),
         (("--dataset", "digits", "--data", "here"), "leave out --data"),
     ):
-        code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", *wrong, "--dry-run")
-        assert code == 2 and message in said
+        code, text = harness(monkeypatch, capsys, "train", "--model", "resnet", *wrong, "--dry-run")
+        assert code == 2 and message in text
 
 
 def test_a_refusal_is_one_line_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    code, said = harness(monkeypatch, capsys, "train", "--model", "resnet", "--batch-size", "2000", "--out", str(out))
-    assert code == 2 and said.startswith("Error: --batch-size 2000 is larger") and not out.exists()
+    code, text = harness(monkeypatch, capsys, "train", "--model", "resnet", "--batch-size", "2000", "--out", str(out))
+    assert code == 2 and text.startswith("Error: --batch-size 2000 is larger") and not out.exists()
 
 
 def test_an_estimate_has_the_batches_that_the_run_would_have(few: ArrayDataset) -> None:

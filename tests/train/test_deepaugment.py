@@ -1,7 +1,7 @@
 """DeepAugment: the published program, its families one by one, and copies of data sets.
 
-recorded/deepaugment.npz holds what the authors' programs made of the weights and pictures below;
-recorded/deepaugment_record.py is how.
+recorded/deepaugment.npz holds the outputs of the authors' programs on the weights and pictures below;
+recorded/deepaugment_record.py recorded them.
 """
 
 from __future__ import annotations
@@ -214,14 +214,14 @@ def test_rotations_are_all_three() -> None:
     corner = KERNELS[0, 0].numpy()
     assert seen == {tuple(np.rot90(corner, k).flatten().tolist()) for k in (1, 2, 3)}
     planes = {tuple(rotate(KERNELS, OFFSETS, rng(k), channels=True)[0].flatten().tolist()) for k in range(60)}
-    whole = KERNELS.numpy()
-    turns = [np.rot90(whole, k, axes) for k in (1, 2, 3) for axes in ((2, 3), (0, 1))]
+    kernels = KERNELS.numpy()
+    turns = [np.rot90(kernels, k, axes) for k in (1, 2, 3) for axes in ((2, 3), (0, 1))]
     assert planes == {tuple(turn.flatten().tolist()) for turn in turns}
 
 
 def test_the_strongest_entry_of_each_kernel_is_kept() -> None:
-    kept = WEIGHTS["strongest"](KERNELS, OFFSETS, rng())[0].flatten(0, 1).numpy()
-    for kernel, before in zip(kept, KERNELS.flatten(0, 1).numpy(), strict=True):
+    strongest = WEIGHTS["strongest"](KERNELS, OFFSETS, rng())[0].flatten(0, 1).numpy()
+    for kernel, before in zip(strongest, KERNELS.flatten(0, 1).numpy(), strict=True):
         assert (kernel != 0).sum() == 1 and kernel.max(initial=-9, where=kernel != 0) == before.max()
         assert kernel.flat[before.argmax()] == before.max()
 
@@ -267,7 +267,7 @@ def test_noise_is_uniform_within_half() -> None:
 
 
 def kernels_of(name: str, seed: int) -> np.ndarray:
-    """What weights are convolved with, (I, I, 3, 3), from what becomes of single points: channel j of filter j."""
+    """Kernels (I, I, 3, 3) that weights are convolved with, by their effect on points: channel j of filter j."""
     points = torch.zeros(24, 24, 3, 3)
     points[torch.arange(24), torch.arange(24), 1, 1] = 1
     return WEIGHTS[name](points, OFFSETS, rng(seed))[0].flip(2, 3).transpose(0, 1).numpy()
@@ -297,8 +297,8 @@ def test_any_kernels_are_mixed_as_a_sum_over_channels() -> None:
     n, m = 5, 7
     padded = np.pad(weight[n], ((0, 0), (1, 1), (1, 1)))
     expected = [[float((padded[:, a : a + 3, b : b + 3] * z[m]).sum()) for b in range(3)] for a in range(3)]
-    ours = WEIGHTS["uniform"](KERNELS, OFFSETS, rng(3))[0][n, m]
-    np.testing.assert_allclose(ours.numpy(), expected, atol=1e-5)
+    mixed = WEIGHTS["uniform"](KERNELS, OFFSETS, rng(3))[0][n, m]
+    np.testing.assert_allclose(mixed.numpy(), expected, atol=1e-5)
 
 
 def test_spots() -> None:
@@ -317,8 +317,8 @@ def test_spots() -> None:
 def test_channels_are_permuted_copied_and_reversed() -> None:
     order = ACTIVATIONS["permute"](torch.arange(32.0)[None, :, None, None], rng()).flatten().tolist()
     assert sorted(order[:10]) == list(range(10)) != order[:10] and order[10:] == list(range(10, 32))
-    kept = [len(ACTIVATIONS["copy"](torch.arange(64.0)[None, :, None, None], rng(k)).unique()) for k in range(50)]
-    assert min(kept) >= 59 and max(kept) <= 64 and np.mean(kept) < 60
+    distinct = [len(ACTIVATIONS["copy"](torch.arange(64.0)[None, :, None, None], rng(k)).unique()) for k in range(50)]
+    assert min(distinct) >= 59 and max(distinct) <= 64 and np.mean(distinct) < 60
     ways = [ACTIVATIONS["reverse"](FEATURES, rng(k)) for k in range(300)]
     upside = sum(torch.equal(way, FEATURES.flip(1).flip(2)) for way in ways)
     assert upside + sum(torch.equal(way, FEATURES.flip(1).flip(3)) for way in ways) == 300
@@ -567,15 +567,15 @@ def test_what_is_not_the_published_file_is_refused(
 def test_published_weights_must_be_given(name: str, files: Path) -> None:
     with pytest.raises(HarnessError, match=f"{name}:weights=FILE.*imagenet-r"):
         _ = plugins.distorter.configure(name).plugin.network
-    told = plugins.distorter.configure(f"{name}:weights={files / name}.pt").plugin.provenance
-    assert told.sha256 == file_sha256(files / f"{name}.pt")
+    weights = plugins.distorter.configure(f"{name}:weights={files / name}.pt").plugin.provenance
+    assert weights.sha256 == file_sha256(files / f"{name}.pt")
 
 
 def test_an_autoencoder_is_a_checkpoint_of_its_kind(autoencoder: Any, files: Path) -> None:
-    network, told = load_autoencoder(files / "autoencoder.pt")
+    network, weights = load_autoencoder(files / "autoencoder.pt")
     images = picture(0, 32, images=2)
     torch.testing.assert_close(network(images), autoencoder.network(images))
-    assert network(images).shape == images.shape and told.details["kind"] == "autoencoder"
+    assert network(images).shape == images.shape and weights.details["kind"] == "autoencoder"
     assert 0.15e6 < sum(p.numel() for p in network.parameters()) < 0.5e6
     names = {name.rpartition(".")[0] for name in network.state_dict()}
     assert set(network.bypassed) < set(network.layers) < names

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import harness
+from helpers import ROOT, harness
 from torch import Tensor, nn
 
 from harness import plugins
@@ -141,7 +141,7 @@ def test_every_kind_has_its_header_fields(
 
 @pytest.mark.parametrize("name", ["digits/resnet", "digits/vit+diffaug", "digits/resnet+augmix+diffaug"])
 def test_headers_of_shipped_checkpoints_come_out_again(name: str, few: ArrayDataset) -> None:
-    card = Path(__file__).parents[1] / "registry" / "checkpoints" / f"{name.replace('/', '-')}.json"
+    card = ROOT / "registry" / "checkpoints" / f"{name.replace('/', '-')}.json"
     shipped = read_checkpoint(card.with_suffix(".safetensors")).header
     settings = {**json.loads(card.read_text())["spec"], "batch_size": 20, "epochs": 1, "warmup": 0}
     _, header = build(resolve(TrainSpec(**settings)), few, World())

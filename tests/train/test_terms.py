@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import ROOT
 from torch import Tensor, nn
 
 from harness import plugins
@@ -217,8 +218,8 @@ SCRIPT = """
 from dataclasses import replace
 from pathlib import Path
 import sys
-sys.path.insert(0, {tests!r})
-from test_train_terms import FastSign, FeatureMatching
+sys.path[:0] = [{tests!r}, {tests!r} + "/train"]
+from test_terms import FastSign, FeatureMatching
 from harness import plugins
 from harness.data import Subset
 from harness.train.kinds import classifier
@@ -261,14 +262,15 @@ class Halves(nn.Module):
 def test_two_processes_with_features_and_gradients_are_one_with_the_whole_batch(tmp_path: Path) -> None:
     """Torchrun with gloo: features come out of the wrapper's one call, so their gradients are averaged, too."""
     (tmp_path / "halves.py").write_text(PLUGIN)
-    tests = Path(__file__).resolve().parent
+    tests = ROOT / "tests"
     for processes in (1, 2):
         script = tmp_path / f"{processes}.py"
         places = {"tests": str(tests), "plugin": str(tmp_path / "halves.py"), "out": str(tmp_path / str(processes))}
         script.write_text(SCRIPT.format(**places))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        environment = {**os.environ, "PYTHONPATH": str(tests.parent), "OMP_NUM_THREADS": "1"}
-        subprocess.run([*command, str(script)], check=True, env=environment, capture_output=True)
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *(launcher if processes > 1 else []), str(script)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, env=environment, capture_output=True)
     one, two = (read_checkpoint(tmp_path / str(n)).tensors for n in (1, 2))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)

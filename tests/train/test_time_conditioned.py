@@ -47,9 +47,9 @@ ABAR = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 
 @pytest.fixture(scope="module")
 def digits() -> ArrayDataset:
     """The training digits."""
-    found = plugins.dataset["digits"].build("train")
-    assert isinstance(found, ArrayDataset)
-    return found
+    data = plugins.dataset["digits"].build("train")
+    assert isinstance(data, ArrayDataset)
+    return data
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def one(denoiser: Denoiser, network: TimeConditionedClassifier, image: Tensor, t
 def test_the_objective_is_what_its_formulas_say(objective: str, digits: ArrayDataset, denoiser: Denoiser) -> None:
     """Cross-entropy on the labelled images at t, KL from the earlier to the later prediction on the others."""
     network, batch = linear(objective), digits.read(range(8))
-    known = set(batch.ids[:3])
-    terms = TimeConditioned(denoiser, objective == "da", labelled=known, consistency_radius=150, weight=0.7)(
+    with_label = set(batch.ids[:3])
+    terms = TimeConditioned(denoiser, objective == "da", labelled=with_label, consistency_radius=150, weight=0.7)(
         network, Step(batch, batch, seed=3, epoch=7)
     )
     ce, kl, gaps = [], [], []
@@ -99,7 +99,7 @@ def test_the_objective_is_what_its_formulas_say(objective: str, digits: ArrayDat
         key: Any = {"seed": 3, "samples": [sample], "draw": 7}
         t = int(noise.integers(0, 1000, purpose="guidance-time", **key))
         eps = noise.gaussian((3, 32, 32), purpose="guidance-noise", **key)[0]
-        if sample in known:
+        if sample in with_label:
             ce.append(-one(denoiser, network, image, t, eps)[label])
             continue
         near = min(max(t + int(noise.integers(-150, 151, purpose="guidance-shift", **key)), 0), 999)
@@ -127,11 +127,11 @@ def test_consistency_vanishes_where_time_changes_nothing(digits: ArrayDataset, d
             return torch.arange(10.0).expand(len(x), -1)
 
     blind, batch = TimeConditionedClassifier(Blind(), denoised=False), digits.read(range(8))
-    step, known = Step(batch, batch, seed=0, epoch=0), set(batch.ids[:2])
-    at_once = TimeConditioned(denoiser, False, labelled=known, consistency_radius=100)
+    step, with_label = Step(batch, batch, seed=0, epoch=0), set(batch.ids[:2])
+    at_once = TimeConditioned(denoiser, False, labelled=with_label, consistency_radius=100)
     assert float(at_once(blind, step)["consistency"].detach()) == pytest.approx(0, abs=1e-12)
     assert float(at_once(linear("noisy"), step)["consistency"].detach()) > 1e-3
-    assert set(TimeConditioned(denoiser, False, labelled=known)(blind, step)) == {"ce"}
+    assert set(TimeConditioned(denoiser, False, labelled=with_label)(blind, step)) == {"ce"}
     with pytest.raises(HarnessError, match="--labels below 1"):
         TimeConditioned(denoiser, False, consistency_radius=10)
     with pytest.raises(HarnessError, match=r"--diffaug-times 0,1201: .*<= 1000"):
@@ -173,8 +173,8 @@ def test_a_fraction_of_the_labels(digits: ArrayDataset) -> None:
     assert sets[-1] == set(digits.ids)
     per_class = np.bincount(digits.labels.numpy())
     place = {name: i for i, name in enumerate(digits.ids)}
-    for fraction, found in zip(fractions, sets, strict=True):
-        counts = np.bincount([int(digits.labels[place[name]]) for name in found], minlength=10)
+    for fraction, names in zip(fractions, sets, strict=True):
+        counts = np.bincount([int(digits.labels[place[name]]) for name in names], minlength=10)
         assert np.abs(counts - fraction * per_class).max() <= 0.5
     assert chosen(0.1) == chosen(0.1, list(reversed(range(len(digits.ids))))) != chosen(0.1, seed=1)
     with pytest.raises(HarnessError, match=r"leaves class \d, of \d+ samples, without a label"):
@@ -209,9 +209,9 @@ def test_a_checkpoint_becomes_the_classifier_that_was_trained(trained: tuple[Pat
     images = digits.read(range(3)).images
     x_t, t = torch.randn(3, 3, 32, 32), torch.tensor([0, 500, 999])
     with torch.no_grad():
-        found = network.noisy(x_t, images, t)
-        assert torch.equal(found, network.body(torch.cat([x_t, 2 * images - 1], 1), t))
-        assert not torch.allclose(found, network.noisy(x_t, images, t.flip(0)))
+        logits = network.noisy(x_t, images, t)
+        assert torch.equal(logits, network.body(torch.cat([x_t, 2 * images - 1], 1), t))
+        assert not torch.allclose(logits, network.noisy(x_t, images, t.flip(0)))
         clean = network.noisy(2 * images - 1, images, torch.zeros(3, dtype=torch.int64))
         assert torch.equal(network(images), clean), "images alone are at t = 0"
 
@@ -318,8 +318,8 @@ class Oracle(nn.Module):
         rows = []
         for x, time in zip(x_t, t, strict=True):
             eps = noise.gaussian((3, 32, 32), seed=0, purpose="denoise", samples=self.batch.ids, draw=int(time))
-            known = self.denoiser.diffuse(self.batch.images, time.expand(len(self.batch)), eps)
-            rows.append(self.batch.labels[(known - x).flatten(1).norm(dim=1).argmin()])
+            diffused = self.denoiser.diffuse(self.batch.images, time.expand(len(self.batch)), eps)
+            rows.append(self.batch.labels[(diffused - x).flatten(1).norm(dim=1).argmin()])
         return F.one_hot(torch.stack(rows), 10).float()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,24 +86,42 @@ def go(
 def test_a_killed_training_ends_like_an_undisturbed_one(
     settings: dict[str, Any], few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Killed in the middle of the second epoch, after the warm-up; what the kill interrupted is done again."""
     save_every_step(monkeypatch)
-    undisturbed = go(spec(**settings), few, tmp_path / "undisturbed")
+    sixteen = ArrayDataset("digits", few.ids[:16], few.pixels[:16], few.labels[:16], 10, few.geometry)
+    short = spec(epochs=2, batch_size=4, **settings)
+    undisturbed = go(short, sixteen, tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
-        go(spec(**settings), few, tmp_path / "killed", stop_at=8)
-    resumed = go(spec(**settings), few, tmp_path / "killed")
-    assert undisturbed.steps == resumed.steps == 15
+        go(short, sixteen, tmp_path / "killed", stop_at=6)
+    starts: list[int] = []
+    resumed = go(short, sixteen, tmp_path / "killed", report=lambda progress: starts.append(progress.start))
+    assert undisturbed.steps == resumed.steps == 8 and set(starts) == {5}
     for (name, a), b in zip(
         undisturbed.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
     ):
         assert torch.equal(a, b), name
 
 
-def test_state_of_another_run_is_refused(few: ArrayDataset, tmp_path: Path) -> None:
-    go(spec(epochs=1), few, tmp_path)
+@pytest.fixture(scope="module")
+def finished(few: ArrayDataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+    """The folder and the outcome of a training of one epoch, with a line of its log for every second step."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.train.engine.log.EVERY", 2)
+        return folder, go(spec(epochs=1), few, folder)
+
+
+@pytest.fixture
+def folder(finished: tuple[Path, Trained], tmp_path: Path) -> Path:
+    """A copy of the folder of the finished training."""
+    return Path(shutil.copytree(finished[0], tmp_path / "finished"))
+
+
+def test_state_of_another_run_is_refused(few: ArrayDataset, folder: Path) -> None:
     with pytest.raises(HarnessError, match="lr"):
-        go(spec(epochs=1, lr=1e-2), few, tmp_path)
+        go(spec(epochs=1, lr=1e-2), few, folder)
     with pytest.raises(HarnessError, match=r"inputs \(data_sha256\)"):
-        go(spec(epochs=1), replace(few, labels=few.labels.flip(0)), tmp_path)
+        go(spec(epochs=1), replace(few, labels=few.labels.flip(0)), folder)
 
 
 def test_a_large_state_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,31 +162,30 @@ def at_step(number: int) -> Callable[[Path], None]:
     [flip, at_step(-5), at_step(10**12), lambda file: os.truncate(file, 5000), lambda file: file.write_bytes(b"")],
 )
 def test_a_damaged_state_is_named_and_training_starts_over(
-    damage: Callable[[Path], object], few: ArrayDataset, tmp_path: Path
+    damage: Callable[[Path], object], finished: tuple[Path, Trained], few: ArrayDataset, folder: Path
 ) -> None:
     steps: list[int] = []
-    done = go(spec(epochs=1), few, tmp_path)
-    damage(tmp_path / "state.pt")
-    damaged = (tmp_path / "state.pt").read_bytes()
-    with pytest.warns(Notice, match=rf"{tmp_path}/state.pt is damaged .* anew"):
-        again = go(spec(epochs=1), few, tmp_path, report=lambda progress: steps.append(progress.start))
+    done = finished[1]
+    damage(folder / "state.pt")
+    damaged = (folder / "state.pt").read_bytes()
+    with pytest.warns(Notice, match=rf"{folder}/state.pt is damaged .* anew"):
+        again = go(spec(epochs=1), few, folder, report=lambda progress: steps.append(progress.start))
     assert set(steps) == {0}
     assert all(torch.equal(a, b) for a, b in zip(done.network.parameters(), again.network.parameters(), strict=True))
-    assert (tmp_path / "state.damaged").read_bytes() == damaged
-    assert go(spec(epochs=1), few, tmp_path).steps == 5, "and leaves a good state"
+    assert (folder / "state.damaged").read_bytes() == damaged
+    assert go(spec(epochs=1), few, folder).steps == 5, "and leaves a good state"
 
 
 @pytest.mark.parametrize("line", ["[1]", '{"a": 1}', '{"step": "2"}', '{"step": 1}', '{"step": true}', "[" * 100_000])
 def test_a_log_is_kept_up_to_a_line_that_is_none(
-    line: str, few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    line: str, few: ArrayDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.train.engine.log.EVERY", 2)
-    go(spec(epochs=1), few, tmp_path)
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lines = (folder / "log.jsonl").read_text().splitlines()
     assert [json.loads(text)["step"] for text in lines] == [2, 4, 5]
-    (tmp_path / "log.jsonl").write_text("\n".join([lines[0], line, *lines[1:]]))
-    go(spec(epochs=1), few, tmp_path)
-    assert (tmp_path / "log.jsonl").read_text().splitlines() == lines[:1]
+    (folder / "log.jsonl").write_text("\n".join([lines[0], line, *lines[1:]]))
+    go(spec(epochs=1), few, folder)
+    assert (folder / "log.jsonl").read_text().splitlines() == lines[:1]
 
 
 def test_a_folder_takes_one_training_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,8 @@ class Still(nn.Module):
 
 
 def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own() -> None:
-    whole = plan()
-    epochs = [[i for n in range(e * 5, e * 5 + 5) for i, _ in whole.samples(n)[2]] for e in range(3)]
+    undivided = plan()
+    epochs = [[i for n in range(e * 5, e * 5 + 5) for i, _ in undivided.samples(n)[2]] for e in range(3)]
     assert all(sorted(seen) == list(range(40)) for seen in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
@@ -72,9 +72,9 @@ def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own() -> None:
 def test_processes_and_passes_share_out_the_same_batches(world: int, passes: int) -> None:
     parts = [plan(world=world, passes=passes, rank=rank) for rank in range(world)]
     for step in range(15):
-        whole = plan().samples(step)[2]
+        undivided = plan().samples(step)[2]
         shared = [s for turn in range(passes) for part in parts for s in part.samples(step * passes + turn)[2]]
-        assert shared == list(whole)
+        assert shared == list(undivided)
 
 
 def test_repeated_draws_of_a_sample_stand_apart() -> None:
@@ -100,10 +100,10 @@ def test_accumulated_passes_are_one_large_batch(few: ArrayDataset, tmp_path: Pat
         (tmp_path / name).mkdir()
         return train(task, tmp_path / name, RunMode()).network.state_dict()
 
-    whole, pieces, none = trained("whole"), trained("pieces", accumulate=4), trained("none", epochs=1, lr=1e-9)
-    assert float((whole["body.head.weight"] - none["body.head.weight"]).abs().max()) > 1e-3
-    for name in whole:
-        torch.testing.assert_close(whole[name], pieces[name], rtol=1e-5, atol=1e-6)
+    large, pieces, none = trained("whole"), trained("pieces", accumulate=4), trained("none", epochs=1, lr=1e-9)
+    assert float((large["body.head.weight"] - none["body.head.weight"]).abs().max()) > 1e-3
+    for name in large:
+        torch.testing.assert_close(large[name], pieces[name], rtol=1e-5, atol=1e-6)
 
 
 SCRIPT = """
@@ -140,14 +140,14 @@ class Still(nn.Module):
 
 
 def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
-    """Torchrun with gloo: the weights agree to rounding, and one process alone writes."""
+    """Torchrun with gloo against a plain process: the weights agree to rounding, and one process alone writes."""
     (tmp_path / "still.py").write_text(PLUGIN)
     for processes in (1, 2):
         script, out = tmp_path / f"{processes}.py", tmp_path / str(processes)
         script.write_text(SCRIPT.format(plugin=str(tmp_path / "still.py"), out=str(out)))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        root = str(ROOT)
-        subprocess.run([*command, str(script)], check=True, env={**os.environ, "PYTHONPATH": root}, capture_output=True)
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *(launcher if processes > 1 else []), str(script)]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
     one, two = (read_checkpoint(tmp_path / str(n)).tensors for n in (1, 2))
     assert float(one["body.head.weight"].abs().max()) > 1e-3
     for name in one:
@@ -178,7 +178,7 @@ def test_the_terms_of_augmix_are_the_published_sum(few: ArrayDataset) -> None:
     views = tuple(batch.images.flip(dim) for dim in (2, 3))
     terms = Classification([Clean(), Consistency(12.0)])(network, Step(batch, batch, 0, 0, views=views))
     torch.stack(list(terms.values())).sum().backward()
-    found = network.head.weight.grad.clone()
+    gradient = network.head.weight.grad.clone()
     network.zero_grad()
     logits = [network(images) for images in (batch.images, *views)]
     p = [z.softmax(1) for z in logits]
@@ -187,7 +187,7 @@ def test_the_terms_of_augmix_are_the_published_sum(few: ArrayDataset) -> None:
     expected = F.cross_entropy(logits[0], batch.labels) + 12 * jsd
     expected.backward()
     assert float((terms["ce"] + terms["jsd"]).detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
-    torch.testing.assert_close(found, network.head.weight.grad, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(gradient, network.head.weight.grad, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
@@ -222,7 +222,7 @@ class Gaussian(nn.Module):
 
 
 def exact(x_t: torch.Tensor, t: int, mean: float, spread: float) -> torch.Tensor:
-    """Where the probability flow takes x_t at time 0 of Gaussian data: the same quantile."""
+    """End of the probability flow from x_t at time 0, for Gaussian data: the same quantile."""
     abar = float(linear().alpha_bar[t])
     return mean + (x_t - abar**0.5 * mean) * spread / (abar * spread**2 + 1 - abar) ** 0.5
 
@@ -271,25 +271,25 @@ def test_dpm_solver_2_agrees_with_the_library_s_single_step_solver() -> None:
     effective = eps + (eps_m - eps) * span / (2 * (lam[middle] - lam[time]))
     wanted = ((end - s[0] * effective) / a[0] + 1) / 2
     assert float(wanted.min()) > 0 and float(wanted.max()) < 1
-    found = Reverse(denoiser, "dpm2")(images, t, noise, torch.zeros(2))
-    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-5)
+    result = Reverse(denoiser, "dpm2")(images, t, noise, torch.zeros(2))
+    torch.testing.assert_close(result.double(), wanted, rtol=0, atol=1e-5)
 
 
 def test_the_conditional_network_is_mixed_in_with_weight_lambda() -> None:
     schedule = linear()
-    plain, given = Denoiser(Gaussian(0.0, 0.3), schedule), Denoiser(Gaussian(0.2, 0.3), schedule)
+    plain, conditional = Denoiser(Gaussian(0.0, 0.3), schedule), Denoiser(Gaussian(0.2, 0.3), schedule)
     images, noise = torch.rand(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
     t, labels = torch.tensor([10, 200, 500, 900]), torch.tensor([0, 1, 2, 3])
     x_t = plain.diffuse(images, t, noise)
     eps = plain.network(x_t, t, False)[0]
-    eps_y = given.network(x_t, t, False, labels)[0]
+    eps_y = conditional.network(x_t, t, False, labels)[0]
     for weight in (0.0, 0.3, 1.0):
         mixed = (1 - weight) * eps + weight * eps_y
         wanted = (plain.x0(schedule, x_t, t, mixed.float()) + 1) / 2
-        found = Reverse(plain, conditional=given, weight=weight)(images, t, noise, labels)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        result = Reverse(plain, conditional=conditional, weight=weight)(images, t, noise, labels)
+        torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-4)
     with pytest.raises(HarnessError, match="schedule"):
-        Reverse(plain, conditional=Denoiser(given.network, linear(500)), weight=0.5)
+        Reverse(plain, conditional=Denoiser(conditional.network, linear(500)), weight=0.5)
 
 
 def test_a_conditional_denoiser_trains_and_serves_diffaug(few: ArrayDataset, tmp_path: Path) -> None:
@@ -480,10 +480,10 @@ def test_the_log_has_a_line_per_group_and_survives_a_kill(
     with pytest.raises(KeyboardInterrupt):
         go(stop_at=4)  # killed before its state was written: line 4 stands, step 4 does not
     go()
-    found = list(lines())
-    assert [line["step"] for line in found] == [2, 4, 6]
-    assert set(found[0]["loss"]) == {"ce", "diffaug"}
-    assert all(0 < line["share"]["diffaug"] < 1 and line["images_per_second"] > 0 for line in found)
+    lines_left = list(lines())
+    assert [line["step"] for line in lines_left] == [2, 4, 6]
+    assert set(lines_left[0]["loss"]) == {"ce", "diffaug"}
+    assert all(0 < line["share"]["diffaug"] < 1 and line["images_per_second"] > 0 for line in lines_left)
 
 
 def test_a_finished_run_keeps_its_shares_and_any_device_goes_on(few: ArrayDataset, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     def say(text: str) -> None:
         console.out.print(text, soft_wrap=True)
 
-    for line in [command, *(recipe.told if recipe else ())]:
+    for line in [command, *(recipe.remarks if recipe else ())]:
         say(line)
     try:
         data = splits.open_training(spec)

@@ -5,7 +5,7 @@ and operations are those of google-research/augmix (augmentations.py, cifar.py, 
 scripts share. As there, what overlaps with the test corruptions (brightness, contrast, colour, sharpness) is left out.
 
 Each operation is timm's, equal to the published one in every pixel. The complete AugMix of the libraries is another
-augmentation, and in neither can an image have randomness of its own:
+augmentation, and neither can draw for each image separately:
 
 - timm's `AugMixAugment` has the four overlapping operations. By default levels are uniform from 0, translations go up
   to 45 % of the side instead of a third, degrees and pixels are fractional, filters bilinear or bicubic at random, and
@@ -116,7 +116,7 @@ class AugMix:
     def __call__(self, images: Tensor, *, seed: int, samples: Sequence[str], epoch: int, view: int) -> Tensor:
         """Augmented images (B, 3, H, W) in [0, 1], of such images with one sample id each.
 
-        What happens to an image depends on seed, view, its id and epoch, never on the rest of the batch. Chains run on
+        An image's augmentation depends on seed, view, its id and epoch, never on the rest of the batch. Chains run on
         the image in 8 bits; the mixture keeps the precision of `images`.
         """
         if len(samples) != len(images):

@@ -32,7 +32,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Time what happens in the context."""
+        """Time the context."""
         start = self._now()
         try:
             yield
@@ -44,9 +44,9 @@ class Stopwatch:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def shares(self, whole: str) -> dict[str, float]:
-        """Shares of the other names in the time of `whole`; starts over."""
-        total = self._seconds.pop(whole)
+    def shares(self, total_name: str) -> dict[str, float]:
+        """Shares of the other names in the time of `total_name`; starts over."""
+        total = self._seconds.pop(total_name)
         shares = {name: round(seconds / total, 4) for name, seconds in self._seconds.items()}
         self.forget()
         return shares
@@ -59,11 +59,11 @@ class Stopwatch:
 class Log:
     """``log.jsonl``: step, epoch, learning rate, mean loss terms, images per second, shares of the time.
 
-    A line averages its group of steps, the first after a resume those that were left of it. Images per second and
-    shares are of the last group of steps; on a GPU the shares are those of its last step, the
-    only one that is watched closely. Only the first of several processes writes.
+    A line averages its group of steps; the first line after a resume, the rest of the interrupted group. Images per
+    second and shares are of the last group of steps; on a GPU the shares are those of its last step, the only one that
+    is watched closely. Only the first of several processes writes.
 
-    start: the step that the run goes on from; lines that an interrupted run wrote after it are dropped.
+    start: number of steps that earlier runs did; lines that an interrupted run wrote after it are dropped.
     tensorboard: the same numbers as TensorBoard scalars beside it.
     """
 

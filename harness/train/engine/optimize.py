@@ -32,9 +32,10 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
             settings["betas"] = (spec.momentum, spec.beta2)
         optimizer: torch.optim.Optimizer = create_optimizer_v2(groups, opt=spec.optimizer, **settings)
     except Exception as error:  # optimisers check themselves in many ways, and some are not installed
-        given = " ".join(f"{flag(name)} {getattr(spec, name)}" for name in ("lr", "momentum", "beta2", "weight_decay"))
+        numbers = ("lr", "momentum", "beta2", "weight_decay")
+        shown = " ".join(f"{flag(name)} {getattr(spec, name)}" for name in numbers)
         reason = f"{error or type(error).__name__}".rstrip(".")
-        raise HarnessError(f"--optimizer {spec.optimizer} cannot be made of {given}: {reason}.") from error
+        raise HarnessError(f"--optimizer {spec.optimizer} cannot be made of {shown}: {reason}.") from error
     if getattr(optimizer, "is_second_order", False):  # timm's mark of those that differentiate the gradient
         raise HarnessError(f"--optimizer {spec.optimizer} needs second derivatives, which the loop does not keep.")
     return optimizer

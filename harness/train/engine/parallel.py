@@ -1,4 +1,4 @@
-"""Several processes as one: torch's distributed engine, joined when ``torchrun`` has started this process."""
+"""Several processes as one: torch's distributed engine, joined in processes that ``torchrun`` started."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class World:
             raise HarnessError(f"The processes disagree on {what}. Look at the disk, and start them again.")
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Block until all processes are here."""
         if self.size > 1:
             dist.barrier()
 

@@ -1,4 +1,4 @@
-"""The state of an unfinished training run on disk, from which it goes on as if nothing had happened."""
+"""The state of an unfinished training on disk: a resumed run ends with the weights of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from harness.base import sealed
 from harness.types import HarnessError
 
 SAVE_EVERY_SECONDS = 10.0
+"""Least time between two saved states."""
+
 SHARE_OF_TIME = 0.02
 """Largest share of the time that saving may take: the larger the network, the rarer its states."""
 
@@ -72,7 +74,7 @@ class State:
         buffer = io.BytesIO()  # a full disk is an OSError to Python, but an anonymous RuntimeError to torch.save
         torch.save(state, buffer)
         if self._damaged:
-            with suppress(OSError):  # it is worth no failure
+            with suppress(OSError):  # a lost copy of a damaged file is no reason to fail
                 self.file.replace(self.file.with_suffix(".damaged"))
             self._damaged = False
         place = buffer.tell()

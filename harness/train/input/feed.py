@@ -44,7 +44,7 @@ class TrainFeed(TorchDataset[Step]):
         return replace(step, pictures=())
 
     def _read(self, data: Any, samples: Sequence[tuple[int, int]], epoch: int, first: int) -> Step:
-        """The samples before augmentation; `samples` are (index, repetition), and repetitions have ids of their own."""
+        """The samples before augmentation; `samples` are (index, repetition), and repetitions have their own ids."""
         indices = [index for index, _ in samples]
         pictures = tuple(data.picture(i) for i in indices) if self.whole else ()
         if not self.whole:
@@ -62,7 +62,7 @@ class TrainFeed(TorchDataset[Step]):
 
 
 def _placeholder(data: Any, indices: Sequence[int]) -> Batch:
-    """A batch whose images the augmentation replaces; NaN, so that a reader of the raw images shows at once."""
+    """A batch whose images the augmentation replaces: NaN, which exposes any reader of the raw images."""
     side = data.geometry.crop
     images = torch.full((len(indices), 3, side, side), torch.nan)
     return Batch(tuple(data.ids[i] for i in indices), images, data.labels[list(indices)])

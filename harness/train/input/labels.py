@@ -1,4 +1,4 @@
-"""Which training samples keep their labels (``--labels``)."""
+"""The training samples that keep their labels (``--labels``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples each pass of each process sees: a function of the pass's number alone."""
+"""The samples of each pass of each process: a function of the pass's number alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.types import HarnessError
 
 @dataclass(frozen=True)
 class Plan:
-    """Which samples each pass of each process sees. An epoch's order is a function of (seed, name, epoch).
+    """Assigns samples to each pass of each process. An epoch's order is a function of (seed, name, epoch).
 
     images: of the data set `name`. batch_size: of a whole step, in all processes and accumulated passes.
     repeats: draws of a sample in one batch, of which an epoch then sees a share (Hoffer et al., CVPR 2020).

@@ -1,4 +1,4 @@
-"""What a denoiser is trained for: to predict the noise in a diffused image."""
+"""The objective of denoisers: to predict the noise in a diffused image."""
 
 from __future__ import annotations
 

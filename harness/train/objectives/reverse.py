@@ -14,6 +14,7 @@ from harness.diffusion.denoiser import Denoiser, at
 from harness.types import HarnessError
 
 SAMPLERS = ("ddim", "dpm2")
+"""Names of the reverse steps; see `Reverse`."""
 
 
 def check_times(denoiser: Denoiser, times: tuple[int, int]) -> None:
@@ -59,10 +60,10 @@ class Reverse:
         if not self.conditional or not self.weight:
             return self.denoiser.predict_noise(x, t)[0]
         network = cast(Any, partial(self.conditional.network, class_labels=labels))
-        given, _ = replace(self.conditional, network=network).predict_noise(x, t)
+        for_class, _ = replace(self.conditional, network=network).predict_noise(x, t)
         if self.weight == 1:
-            return given
-        return torch.lerp(self.denoiser.predict_noise(x, t)[0], given, self.weight)
+            return for_class
+        return torch.lerp(self.denoiser.predict_noise(x, t)[0], for_class, self.weight)
 
     @cached_property
     def _half_log_snr(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Classifiers for guidance: cross-entropy on diffused images, and temporal consistency where there are no labels."""
+"""The objective of classifiers for guidance: cross-entropy on diffused images, temporal consistency without labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TimeConditioned:
     times: t is uniform over the integers in this half-open interval.
     labelled: ids of the samples whose labels may be used (see `input.labels.labelled`); None for all.
     consistency_radius: the other samples' predictions at t and at t' = t + u, clipped to `times`, are drawn together,
-        with u uniform over the integers from -radius to radius; with 0 they count for nothing.
+        with u uniform over the integers from -radius to radius; with 0 they have no loss.
     weight: of that term.
 
     Images are the augmented ones. Time and noise are keyed by (seed, sample, epoch); t and t' share the noise, so that

@@ -1,4 +1,4 @@
-"""Networks of DeepAugment, and how their changes are drawn."""
+"""Networks of DeepAugment, and the draws of their changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Option:
     """One way to change a network's weights.
 
     places: layer names or prefixes of them, one of which is drawn. changes: changes of weights, by the rest of the
-    layer's name. times: how often this is done.
+    layer's name. times: number of draws.
     """
 
     places: Sequence[str]
@@ -101,7 +101,7 @@ def _resized(images: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class TrainedDistorter(Distorter):
-    """A DeepAugment network with trained weights, which `load` gets once they are needed."""
+    """A DeepAugment network with trained weights, loaded at first use."""
 
     def load(self) -> tuple[nn.Module, Weights]:
         """The network and the origin of its weights."""

@@ -76,7 +76,7 @@ def drop_or_sign(weight: Tensor, bias: Tensor, rng: Rng) -> tuple[Tensor, Tensor
 
 
 def strongest(weight: Tensor, bias: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
-    """Of every kernel only its largest entry; zeros around it."""
+    """Only the largest entry of every kernel; zeros around it."""
     flat = weight.flatten(2)
     value, index = flat.max(-1, keepdim=True)
     return torch.zeros_like(flat).scatter(-1, index, value).view_as(weight), bias
