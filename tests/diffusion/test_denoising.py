@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,74 +9,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from small_denoisers import SHORT, Analytic, gaussian_data, images, normal, random_unet
+from torch import Tensor
 
 from harness import plugins
 from harness.diffusion.adaptation import adapt, guided_step, low_pass, low_pass_matrix, resize_matrix
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.sampling import log_variance
 from harness.diffusion.schedule import Schedule, cosine, linear
-from harness.types import Adaptation, Batch, HarnessError
-
-SHORT = Adaptation(steps=10, start=3, factor=2)
-
-
-class Analytic(nn.Module):
-    """A noise prediction given as a function of x_t and t, called as diffusers' networks are."""
-
-    def __init__(self, predict: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.predict = predict
-
-    def forward(self, x: Tensor, t: Tensor, return_dict: bool) -> tuple[Tensor]:
-        return (self.predict(x, t),)
-
-
-def gaussian_data(spread: float) -> Denoiser:
-    """The exact denoiser of data distributed as N(0, spread^2): E[noise | x_t] = sqrt(1-abar) x_t / Var(x_t)."""
-    schedule = linear()
-    slope = (1 - schedule.alpha_bar) ** 0.5 / (schedule.alpha_bar * spread**2 + 1 - schedule.alpha_bar)
-    return Denoiser(Analytic(lambda x, t: torch.from_numpy(slope)[t].float()[:, None, None, None] * x), schedule)
-
-
-def random_unet(out_channels: int = 3) -> Denoiser:
-    from diffusers import UNet2DModel
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = UNet2DModel(
-            block_out_channels=(8, 16),
-            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-            layers_per_block=1,
-            norm_num_groups=4,
-            out_channels=out_channels,
-        )
-    return Denoiser(network.eval().requires_grad_(False), linear())
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def images(count: int, side: int = 16) -> Tensor:
-    return torch.rand((count, 3, side, side), generator=torch.Generator().manual_seed(count))
-
-
-def batch(rows: slice) -> Batch:
-    """Some of the same five images."""
-    ids = tuple(f"image-{i}" for i in range(5))
-    return Batch(ids[rows], images(5)[rows], torch.zeros(5, dtype=torch.int64)[rows])
-
-
-def count_calls(denoiser: Denoiser) -> list[int]:
-    """The rows of every network call from now on."""
-    calls: list[int] = []
-    denoiser.network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
-    return calls
-
-
-# Schedules.
+from harness.types import Adaptation, HarnessError
 
 
 @pytest.mark.parametrize(
@@ -174,9 +114,6 @@ def test_learned_variance_lies_between_the_posteriors_and_beta() -> None:
     assert log_variance(schedule, index, None).item() == pytest.approx(low, rel=1e-6)
 
 
-# One step.
-
-
 @pytest.mark.parametrize("t", [0, 50, 450, 700])
 def test_known_noise_gives_the_image_back(t: int) -> None:
     clean, noise, times = images(2), normal(2, 3, 16, 16), torch.tensor([t, t])
@@ -238,9 +175,6 @@ def test_times_outside_the_schedule_are_refused() -> None:
             denoiser.check_times((t,))
 
 
-# The low-pass filter.
-
-
 @pytest.mark.parametrize("side", [32, 64])
 def test_borders_are_pulled_to_grey(side: int) -> None:
     """A constant 0.7, measured with the authors' code: 0.646 at the edge and 0.596 in the corner of the small image."""
@@ -273,9 +207,6 @@ def test_low_pass_of_oblong_images_filters_each_axis_with_its_own_matrix() -> No
     picture = normal(2, 3, 16, 24)
     expected = torch.einsum("hk,bckl,wl->bchw", low_pass_matrix(16, 4), picture, low_pass_matrix(24, 4))
     torch.testing.assert_close(low_pass(picture, 4), expected)
-
-
-# Adaptation.
 
 
 def step(denoiser: Denoiser, x: Tensor, reference: Tensor, real: Tensor | None = None, **settings: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_diffusion import SHORT, batch, gaussian_data, random_unet
+from small_denoisers import SHORT, batch, gaussian_data, random_unet
 from torch import Tensor, nn
 
 from harness import plugins

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_diffusion import SHORT, batch, count_calls, gaussian_data, random_unet
+from small_denoisers import SHORT, batch, count_calls, gaussian_data, random_unet
 from torch import Tensor, nn
 
 from harness.base import noise

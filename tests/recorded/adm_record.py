@@ -1,6 +1,6 @@
 """Records adm.npz with the original code of ADM and DDA, neither of which the tests need.
 
-    PYTHONPATH=.:tests python tests/recorded/adm_record.py GUIDED_DIFFUSION DDA
+    PYTHONPATH=.:tests:tests/diffusion python tests/recorded/adm_record.py GUIDED_DIFFUSION DDA
 
 for clones of openai/guided-diffusion (recorded at 22e0df8) and shiyegao/DDA (at accf067). Weights and inputs are those
 of test_adm.py; only what the original code makes of them is stored, pictures at every second row and column where they

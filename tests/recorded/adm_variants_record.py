@@ -1,6 +1,6 @@
 """Records adm_variants.npz with the original code of guided-diffusion and improved-diffusion.
 
-    PYTHONPATH=.:tests python tests/recorded/adm_variants_record.py GUIDED_DIFFUSION IMPROVED_DIFFUSION
+    PYTHONPATH=.:tests:tests/diffusion python tests/recorded/adm_variants_record.py GUIDED_DIFFUSION IMPROVED_DIFFUSION
 
 for clones of openai/guided-diffusion (recorded at 22e0df8) and openai/improved-diffusion (at 1bc7bbb). Of every
 variant in test_denoisers.py it stores the names and shapes of the original's tensors, and what the original makes of

@@ -1,9 +1,9 @@
 """Records authors.npz with the original code of DDA and DiffAug, which the tests do not need.
 
-    PYTHONPATH=.:tests python tests/recorded/authors_record.py GUIDED_DIFFUSION DIFFAUG DDA
+    PYTHONPATH=.:tests:tests/evaluation python tests/recorded/authors_record.py GUIDED_DIFFUSION DIFFAUG DDA
 
 for clones of openai/guided-diffusion (recorded at 22e0df8), oore-lab/diffaug (at e7df646) and shiyegao/DDA (at
-accf067). Weights, pictures, noise and classifier are those of test_authors.py; only what the original code makes of
+accf067). Weights, pictures, noise and classifier are those of test_methods.py; only what the original code makes of
 them is stored. DiffAug's script takes the mean of the softmax over times, DDA's the sum over both images of what mmcls
 answers, which are probabilities (`LinearClsHead.simple_test`); here it is halved.
 """
@@ -20,7 +20,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 from adm_networks import random_weights
-from test_authors import COARSE, FLAGS, RECORDING, START, TIMES, Classifier, draws, pictures
+from test_methods import COARSE, FLAGS, RECORDING, START, TIMES, Classifier, draws, pictures
 from torch import Tensor
 
 NOT_NEEDED = ("mmcv", "mmcv.runner", "mmcls", "mmcls.models", "mmcls.models.losses")

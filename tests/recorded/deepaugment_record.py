@@ -1,6 +1,6 @@
 """Records deepaugment.npz with the authors' programs, which the tests do not need.
 
-    PYTHONPATH=.:tests python tests/recorded/deepaugment_record.py IMAGENET_R
+    PYTHONPATH=.:tests:tests/train python tests/recorded/deepaugment_record.py IMAGENET_R
 
 for a clone of hendrycks/imagenet-r (recorded at 3131cac). Their random functions are replaced by ones that draw what
 ours draws, from one numpy generator per case; weights and pictures are those of test_deepaugment.py. Cases in which
