@@ -45,15 +45,15 @@ def written(pattern: str, words: str) -> Rule:
 
 
 class Mismatch(ValueError):
-    """A value that is not what it should be; `at` holds the steps to its place, the outermost last."""
+    """A value of the wrong type or range. at: the parts of its place, outermost last."""
 
     def __init__(self, value: Any, wanted: str) -> None:
         super().__init__()
         self.at: list[str] = []
-        self._reason = f"is {shown(value)}, not {wanted}" if wanted else str(value)
+        self._fault = f"is {shown(value)}, not {wanted}" if wanted else str(value)
 
     def __str__(self) -> str:
-        return f"{''.join(reversed(self.at)).lstrip('.') or 'it'} {self._reason}"
+        return f"{''.join(reversed(self.at)).lstrip('.') or 'it'} {self._fault}"
 
 
 Read = Callable[[Any], Any]
@@ -107,19 +107,19 @@ class Reader:
                 raise Mismatch(f"has no field {min(lacking)!r}", "")
             if self._strict and (unknown := value.keys() - readers.keys()):
                 raise Mismatch(f"has a field {shown(min(unknown))} that this version does not know", "")
-            fields_read: dict[str, Any] = {}
+            arguments: dict[str, Any] = {}
             name = ""
             try:
                 for name, read_field in readers.items():
                     if name in value:
-                        fields_read[name] = read_field(value[name])
+                        arguments[name] = read_field(value[name])
             except Mismatch as mismatch:
                 raise _placed(mismatch, f".{name}") from None
             for name, rule in rules.items():
-                if name in fields_read and not rule.holds(fields_read[name]):
+                if name in arguments and not rule.holds(arguments[name]):
                     raise _placed(Mismatch(value[name], rule.words), f".{name}")
             try:
-                return kind(**fields_read)
+                return kind(**arguments)
             except HarnessError as error:
                 raise Mismatch(f"says what cannot be: {error}", "") from error
 
