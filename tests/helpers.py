@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,12 +52,33 @@ def outcome(records: list[RunRecord]) -> Outcome:
 
 
 def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """The command line: exit code, and what was printed, in one line."""
+    """Run a command in this process: exit code, and everything printed, in one line."""
+    code, out, err = outputs(monkeypatch, capsys, *arguments)
+    return code, f"{out} {err}".strip()
+
+
+def outputs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    """Run a command in this process: exit code, output and errors, each in one line."""
     monkeypatch.setattr(sys, "argv", ["harness", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     printed = capsys.readouterr()
-    return int(stopped.value.code or 0), " ".join((printed.out + printed.err).split())
+    return int(stopped.value.code or 0), " ".join(printed.out.split()), " ".join(printed.err.split())
+
+
+def process(
+    *arguments: str, program: Sequence[str] = ("-m", "harness"), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a separate process, in the repository. program: Python's arguments before the command's."""
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), **environment},
+    )
 
 
 def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

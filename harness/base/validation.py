@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from itertools import repeat
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from harness.base.errors import HarnessError
@@ -44,15 +45,15 @@ def written(pattern: str, words: str) -> Rule:
 
 
 class Mismatch(ValueError):
-    """A value that is not what it should be; `at` its place, outermost last."""
+    """A value that is not what it should be; `at` holds the steps to its place, the outermost last."""
 
     def __init__(self, value: Any, wanted: str) -> None:
         super().__init__()
         self.at: list[str] = []
-        self._told = f"is {shown(value)}, not {wanted}" if wanted else str(value)
+        self._reason = f"is {shown(value)}, not {wanted}" if wanted else str(value)
 
     def __str__(self) -> str:
-        return f"{''.join(reversed(self.at)).lstrip('.') or 'it'} {self._told}"
+        return f"{''.join(reversed(self.at)).lstrip('.') or 'it'} {self._reason}"
 
 
 Read = Callable[[Any], Any]
@@ -106,26 +107,27 @@ class Reader:
                 raise Mismatch(f"has no field {min(lacking)!r}", "")
             if self._strict and (unknown := value.keys() - readers.keys()):
                 raise Mismatch(f"has a field {shown(min(unknown))} that this version does not know", "")
-            found = {name: _at(f".{name}", readers[name], value[name]) for name in readers if name in value}
+            fields_read: dict[str, Any] = {}
+            name = ""
+            try:
+                for name, read_field in readers.items():
+                    if name in value:
+                        fields_read[name] = read_field(value[name])
+            except Mismatch as mismatch:
+                raise _placed(mismatch, f".{name}") from None
             for name, rule in rules.items():
-                if name in found and not rule.holds(found[name]):
+                if name in fields_read and not rule.holds(fields_read[name]):
                     raise _placed(Mismatch(value[name], rule.words), f".{name}")
             try:
-                return kind(**found)
+                return kind(**fields_read)
             except HarnessError as error:
                 raise Mismatch(f"says what cannot be: {error}", "") from error
 
         return read
 
 
-def _at(place: str, read: Read, value: Any) -> Any:
-    try:
-        return read(value)
-    except Mismatch as mismatch:
-        raise _placed(mismatch, place) from None
-
-
 def _placed(mismatch: Mismatch, place: str) -> Mismatch:
+    """The mismatch, one step further out. Places are spelled for errors alone: a text per value would cost time."""
     mismatch.at.append(place)
     return mismatch
 
@@ -133,7 +135,14 @@ def _placed(mismatch: Mismatch, place: str) -> Mismatch:
 def _mapping(read: Read) -> Read:
     def of_mapping(value: Any) -> dict[str, Any]:
         _expect(isinstance(value, dict), value, "an object")
-        return {key: _at(f"[{shown(key)}]", read, inner) for key, inner in value.items()}
+        values = {}
+        key = ""
+        try:
+            for key, inner in value.items():
+                values[key] = read(inner)
+        except Mismatch as mismatch:
+            raise _placed(mismatch, f"[{shown(key)}]") from None
+        return values
 
     return of_mapping
 
@@ -141,17 +150,30 @@ def _mapping(read: Read) -> Read:
 def _sequence(read: Read) -> Read:
     def of_sequence(value: Any) -> tuple[Any, ...]:
         _expect(isinstance(value, list), value, "a list")
-        return tuple(_at(f"[{k}]", read, inner) for k, inner in enumerate(value))
+        return _items(repeat(read), value)
 
     return of_sequence
 
 
 def _fixed(readers: Sequence[Read]) -> Read:
+    wanted = f"a list of {len(readers)}"
+
     def of_fixed(value: Any) -> tuple[Any, ...]:
-        _expect(isinstance(value, list) and len(value) == len(readers), value, f"a list of {len(readers)}")
-        return tuple(_at(f"[{k}]", read, inner) for k, (read, inner) in enumerate(zip(readers, value, strict=True)))
+        _expect(isinstance(value, list) and len(value) == len(readers), value, wanted)
+        return _items(readers, value)
 
     return of_fixed
+
+
+def _items(readers: Iterable[Read], items: Sequence[Any]) -> tuple[Any, ...]:
+    """The items of a list, each by the reader of its place."""
+    values: list[Any] = []
+    try:
+        for read, item in zip(readers, items, strict=False):
+            values.append(read(item))
+    except Mismatch as mismatch:
+        raise _placed(mismatch, f"[{len(values)}]") from None
+    return tuple(values)
 
 
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
@@ -178,7 +200,8 @@ def _number(value: Any) -> float:
 
 def _text(value: Any) -> str:
     _expect(isinstance(value, str), value, "a text")
-    _expect(len(value) <= LONGEST, value, f"a text of at most {LONGEST:,} characters")
+    if len(value) > LONGEST:
+        raise Mismatch(value, f"a text of at most {LONGEST:,} characters")
     return str(value)
 
 

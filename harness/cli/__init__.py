@@ -44,13 +44,13 @@ def main() -> None:
 
 @contextmanager
 def _shown_notices() -> Iterator[None]:
-    """Notices are lines of their own, each time; other warnings stay as Python has them."""
+    """Notices are printed each time, in separate lines; other warnings stay as Python prints them."""
     with warnings.catch_warnings():
-        usual = warnings.showwarning
+        show_python_warning = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
             if not issubclass(category, Notice):
-                usual(message, category, *place, **more)  # type: ignore[arg-type]
+                show_python_warning(message, category, *place, **more)  # type: ignore[arg-type]
                 return
             from harness.cli import console
 

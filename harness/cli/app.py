@@ -10,15 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from harness.base.escape import printable
-from harness.cli import data
-from harness.cli.augment import app as augment
-from harness.cli.run import run
-from harness.cli.show import compare, leaderboard, list_plugins
-from harness.cli.train import train
-from harness.cli.weights import app as weights
+from harness.cli.commands import augment, data, weights
+from harness.cli.commands.compare import compare
+from harness.cli.commands.leaderboard import leaderboard
+from harness.cli.commands.list import list_plugins
+from harness.cli.commands.run import run
+from harness.cli.commands.train import train
 
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
-"""The error that click raises for bad arguments; typer brings a copy of click or imports it, by its version."""
+"""Click's error for bad arguments; depending on its version, typer imports click or contains a copy."""
 
 
 class Commands(TyperGroup):
@@ -57,8 +57,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(train)
 app.add_typer(data.app, name="data")
-app.add_typer(augment, name="augment")
-app.add_typer(weights, name="weights")
+app.add_typer(augment.app, name="augment")
+app.add_typer(weights.app, name="weights")
 app.command("list")(list_plugins)
 app.command()(compare)
 app.command()(leaderboard)

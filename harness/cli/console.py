@@ -66,9 +66,9 @@ def pace(task: Task) -> str:
 
 
 class Line(ProgressColumn):
-    """Name, bar, count, pace and a free text on one line of the terminal; what finds no room is cut.
+    """Name, bar, count, pace and a free text on one line of the terminal, cut to its width.
 
-    The pace is of what this run computed: what was on disk already says nothing about it.
+    The pace counts images that this run computed, not those that were already on disk.
     """
 
     BAR = 12
@@ -99,7 +99,7 @@ class Bar(Progress):
         super().start()
 
     def stop(self) -> None:
-        """See `rich.progress.Progress.stop`; where nothing began, nothing is left behind, not even an empty line."""
+        """See `rich.progress.Progress.stop`; a bar without lines leaves nothing behind, not even an empty line."""
         if self.tasks:
             super().stop()
         else:
@@ -107,7 +107,7 @@ class Bar(Progress):
             self.live.stop()
 
     def begin(self, name: str, total: int | None = None) -> TaskID:
-        """A new line of the bar; its clock runs since the line before stopped, for what it first reports took time."""
+        """A new line of the bar. Its clock starts when the line before stopped, since its first report took time."""
         task_id = self.add_task(name, total=total, computed=0, info="")
         self._tasks[task_id].start_time = self._idle_since
         return task_id
@@ -185,7 +185,7 @@ def escaped(table: Table) -> Table:
 
 
 def show(table: Table) -> None:
-    """Print a table; one with intervals is cut to what is readable in the width of the terminal."""
+    """Print a table; one with intervals is cut to the width of the terminal."""
     table = escaped(table)
     numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
     if numbers:
@@ -218,5 +218,5 @@ def warn(message: str | HarnessError) -> None:
 
 
 def leave_out(reason: HarnessError) -> None:
-    """Warn that a file is left out; the others are shown all the same."""
+    """Warn that a file is left out; the others are shown."""
     warn(f"Left out: {reason}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import HarnessError
 from harness.cli.options import precisions, usable_device
-from harness.cli.weights import fetch
+from harness.cli.weight_files import fetch_missing
 
 if TYPE_CHECKING:
     from harness.evaluation.request import Request
@@ -24,22 +24,22 @@ PER_SUITE = ("suite", "models", "methods", "denoiser", "every", "tile")
 
 
 def requests(
-    given: Mapping[str, Any], suite_settings: Mapping[str, Any], texts: Texts, full: bool
+    settings: Mapping[str, Any], suite_settings: Mapping[str, Any], texts: Texts, full: bool
 ) -> Sequence[Request]:
     """The request of each suite, without repetitions.
 
-    given: options of `RunSpec`, by field. suite_settings: options that are short for a setting of a suite, None where
+    settings: options of `RunSpec`, by field. suite_settings: options that are short for a setting of a suite, None if
     not given. Raises HarnessError for an option that no suite takes, and for names that do not exist.
     """
-    device = usable_device(given["device"])
-    common = {name: value for name, value in given.items() if name not in PER_SUITE}
-    common |= {"device": device, **precisions(given["dtype"], given["denoiser_dtype"], device)}
-    every = given["every"] or (1 if full else 0 if given["suite"] else QUICK)
-    suites = configured_suites(given["suite"] or [SUITE], suite_settings)
+    device = usable_device(settings["device"])
+    common = {name: value for name, value in settings.items() if name not in PER_SUITE}
+    common |= {"device": device, **precisions(settings["dtype"], settings["denoiser_dtype"], device)}
+    every = settings["every"] or (1 if full else 0 if settings["suite"] else QUICK)
+    suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
-    check_networks(given["models"], given["denoiser"])
-    made = [_request(suite, given, texts, {**common, "every": every}) for suite in suites]
-    return list({request.spec: request for request in made}.values())
+    check_networks(settings["models"], settings["denoiser"])
+    all_requests = [_request(suite, settings, texts, {**common, "every": every}) for suite in suites]
+    return list({request.spec: request for request in all_requests}.values())
 
 
 def configured_suites(texts: Sequence[str], settings: Mapping[str, Any]) -> Sequence[Configured]:
@@ -60,13 +60,13 @@ def check_options(suites: Sequence[Configured], texts: Texts) -> None:
     """Raise HarnessError for an option that names a kind of method that none of the suites takes."""
     from harness import plugins
 
-    taken = {registry.kind for suite in suites for registry in plugins.AXES[suite.plugin.axis].registries}
+    accepted = {registry.kind for suite in suites for registry in plugins.AXES[suite.plugin.axis].registries}
     options = {registry.kind: registry.option for axis in plugins.AXES.values() for registry in axis.registries}
-    for kind, given in texts.items():
-        if given and kind not in taken:
-            takes = " and ".join(sorted(options[name] for name in taken))
+    for kind, methods in texts.items():
+        if methods and kind not in accepted:
+            takes = " and ".join(sorted(options[name] for name in accepted))
             names = ", ".join(suite.text for suite in suites)
-            raise HarnessError(f"{options[kind]} {given[0]}: {names} takes {takes}. See: harness list.")
+            raise HarnessError(f"{options[kind]} {methods[0]}: {names} takes {takes}. See: harness list.")
 
 
 def check_networks(models: Sequence[str], denoiser: str | None) -> None:
@@ -78,20 +78,20 @@ def check_networks(models: Sequence[str], denoiser: str | None) -> None:
         check_name(model, plugins.model)
     if denoiser:
         check_name(denoiser, plugins.denoiser)
-    fetch([*models, denoiser or ""])
+    fetch_missing([*models, denoiser or ""])
 
 
-def _request(suite: Configured, given: Mapping[str, Any], texts: Texts, common: Mapping[str, Any]) -> Request:
-    """The request for one suite: what the options give, and the suite's defaults for all else."""
+def _request(suite: Configured, settings: Mapping[str, Any], texts: Texts, common: Mapping[str, Any]) -> Request:
+    """The request for one suite: the options, and the suite's defaults for all that they leave open."""
     from harness import plugins
     from harness.evaluation.request import Request
     from harness.types import RunSpec
 
     bench = suite.plugin
     data = bench.open(bench.conditions()[0], common["seed"])
-    models = given["models"] or _usual_models(suite)
+    models = settings["models"] or _usual_models(suite)
     methods = plugins.AXES[bench.axis].select(texts, bench.methods)
-    if not given["denoiser"] and not any(texts.values()) and not bench.diffuses:
+    if not settings["denoiser"] and not any(texts.values()) and not bench.diffuses:
         methods = _without_denoiser(suite, methods)
     methods = list({method.text: method for method in methods}.values())
     needs_denoiser = bench.diffuses or any(method.entry.facts.get("denoiser") for method in methods)
@@ -99,8 +99,8 @@ def _request(suite: Configured, given: Mapping[str, Any], texts: Texts, common: 
         suite=suite.text,
         models=tuple(dict.fromkeys(models)),
         methods=tuple(method.text for method in methods),
-        denoiser=(given["denoiser"] or bench.denoiser) if needs_denoiser else None,
-        tile=given["tile"] or (100 if data.geometry.crop <= 64 else 16),
+        denoiser=(settings["denoiser"] or bench.denoiser) if needs_denoiser else None,
+        tile=settings["tile"] or (100 if data.geometry.crop <= 64 else 16),
         **{**common, "every": common["every"] or bench.every},
     )
     return Request(spec, suite, methods)
@@ -122,31 +122,31 @@ def _without_denoiser(suite: Configured, methods: list[Configured]) -> list[Conf
         f"the diffusion model {denoiser} ({lacks}) is not here. What to put where: harness weights list. "
         "Another one: --denoiser."
     )
-    rest = [method for method in methods if method not in left_out]
-    if not rest:
+    usable = [method for method in methods if method not in left_out]
+    if not usable:
         axis = plugins.AXES[suite.plugin.axis]
         raise HarnessError(f"{suite.text}: {names}: {reason} Without one: {axis.option} {_undiffused(axis)}.")
     console.err.print(f"{suite.text}: left out {names}: {reason}", markup=False)
-    return rest
+    return usable
 
 
 def _undiffused(axis: Registry | Combined) -> str:
-    """The first plugin that needs no diffusion model."""
+    """Name of the first plugin that needs no diffusion model."""
     return next(entry.name for entry in axis.entries() if not entry.facts.get("denoiser"))
 
 
 def _usual_models(suite: Configured) -> list[str]:
-    """The models that a suite takes where none is named: those of its data set whose weights are here."""
+    """The default models of a suite: those of its data set whose weights are here."""
     from harness import plugins
     from harness.cli import console
 
     name, dataset = suite.text, suite.plugin.dataset
-    usual = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
-    if not usual:
+    candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
+    if not candidates:
         raise HarnessError(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
-    lacking = ", ".join(f"{entry.name} ({entry.lacks})" for entry in usual if entry.lacks)
+    lacking = ", ".join(f"{entry.name} ({entry.lacks})" for entry in candidates if entry.lacks)
     remedy = "What to put where: harness weights list."
-    models = [entry.name for entry in usual if not entry.lacks]
+    models = [entry.name for entry in candidates if not entry.lacks]
     if not models:
         raise HarnessError(f"{name!r}: the weights of its models are not here: {lacking}. {remedy}")
     if lacking:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 
-Plugin = Annotated[list[Path], typer.Option("--plugin", help="Python file with plugins of your own. Repeatable.")]
+Plugin = Annotated[list[Path], typer.Option("--plugin", help="Your own Python file with plugins. Repeatable.")]
 Files = Annotated[
     list[str],
     typer.Option(
@@ -61,8 +61,8 @@ def threads(workers: str, datasets: Iterable[Dataset]) -> int:
 def precisions(dtype: str, denoiser_dtype: str, device: str) -> dict[str, str]:
     """The precisions of a `RunSpec`, without "auto"; the denoiser's follows the classifiers' unless it is given."""
     usual = {"dtype": "float32", "denoiser_dtype": "float16" if device.startswith("cuda") else "float32"}
-    given = {"dtype": dtype, "denoiser_dtype": dtype if denoiser_dtype == "auto" else denoiser_dtype}
-    return {name: usual[name] if value == "auto" else value for name, value in given.items()}
+    options = {"dtype": dtype, "denoiser_dtype": dtype if denoiser_dtype == "auto" else denoiser_dtype}
+    return {name: usual[name] if value == "auto" else value for name, value in options.items()}
 
 
 def shares_of(text: str) -> tuple[int, int]:

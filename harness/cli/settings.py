@@ -17,11 +17,11 @@ Spec = TypeVar("Spec")
 
 
 class Settings(dict[str, Any], Generic[Spec]):
-    """Values of the options of a specification, by field: what was given, and the options' defaults for all else."""
+    """Values of a specification's options, by field: from the command line, or the option's default."""
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with options in place of its parameters that stand for several.
+    """The command with options in place of each parameter that stands for several options.
 
     A parameter of type ``Settings[Spec]`` stands for an option per field of the dataclass `Spec` that has a help text
     in its metadata. A parameter whose type is a dataclass stands for an option per field, declared as typer declares

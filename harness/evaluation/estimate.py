@@ -1,4 +1,4 @@
-"""Cost of a run before it is run: counts from the methods, seconds from a short measurement."""
+"""Cost of a run, estimated beforehand: counts from the methods, seconds from a short measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.types import Adaptation, Batch, Calls
 
 @dataclass(frozen=True)
 class Estimate:
-    """Counts are of single images. `missing` leaves out what is already on disk; seconds are for the missing part.
+    """Counts of single images. `missing` excludes what is already on disk; seconds are for the missing images.
 
     at_most: calls and seconds are upper limits.
     """

@@ -46,7 +46,7 @@ class StoredFeatures:
         for file in self.files:
             try:
                 piece = np.load(file, mmap_mode="r").astype(np.float32)
-            except (ValueError, OSError, EOFError) as error:  # it was whole when the run began
+            except (ValueError, OSError, EOFError) as error:  # it was intact when the run began
                 raise HarnessError(
                     f"{file} was deleted or damaged while this ran ({error}). The same command computes it anew."
                 ) from error
@@ -57,7 +57,7 @@ RENAMED = {
     "train": "train_features", "validation": "validation_features",
     "training": "train_images", "validating": "validation_images",
 }  # fmt: skip
-"""Attributes of a bank by the names that detectors written before used."""
+"""Attributes of a bank, by the names that older detectors use."""
 
 
 def linear_head(bank: Bank) -> nn.Linear:
@@ -155,8 +155,8 @@ class FeatureBank:
     @property
     def _identity(self) -> dict[str, Any]:
         tiles = self.classifier.tiles
-        called = {"device": tiles.device, "dtype": tiles.dtype, "tile": tiles.asked}
-        return {"model": self.weights.sha256, "name": self.weights.name, **called}
+        arithmetic = {"device": tiles.device, "dtype": tiles.dtype, "tile": tiles.asked}
+        return {"model": self.weights.sha256, "name": self.weights.name, **arithmetic}
 
     def _stored(self, data: Dataset, what: str) -> StoredFeatures:
         """Features of a data set; computes the files that neither a stopped run nor another shard has left."""

@@ -38,7 +38,7 @@ class Job:
     datasets: by condition. models: weights by model name. journals: one per pair.
     tiles, classifier_tiles, gradient_tiles: how the denoiser, the classifiers and their gradients are called.
     probes: outputs of each pair for `shown`.
-    notes: by model, what its records say of classes that were taken by position.
+    notes: by model, notes for its records on classes that were matched by position.
     skip_bad: leave out images that cannot be read, instead of stopping; the records are partial.
     """
 
@@ -206,7 +206,7 @@ class Job:
         return self._tallies[names]
 
     def uses_denoiser(self, pair: Pair) -> bool:
-        """Whether a pair's method is declared to look at denoised images, or the suite shows nothing else."""
+        """True if a pair's method is declared to look at denoised images, or the suite shows nothing else."""
         return self.suite.diffuses or bool(self.axis.of(pair.method_name).facts.get("denoiser"))
 
     def halvings(self) -> int:
@@ -229,7 +229,7 @@ class Job:
         return key_of({**self._identity(pair), "data": self.data_sha256})
 
     def _identity(self, pair: Pair) -> dict[str, Any]:
-        """Everything that decides the rows, apart from the data: whoever fixes an image keeps parts of other files."""
+        """Everything that decides the rows, apart from the data: a fixed image leaves other parts valid."""
         spec = self.spec_of(pair)
         sources = plugins.suite.of(spec.suite).source, self.axis.of(pair.method_name).source
         denoiser = self.denoiser_weights.sha256 if self.denoiser_weights and spec.denoiser else ""

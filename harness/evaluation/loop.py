@@ -15,10 +15,10 @@ from harness.base.files import check_writable, sweep
 from harness.data import ReadAhead
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
-from harness.evaluation.part import PartInProgress
+from harness.evaluation.part_in_progress import PartInProgress
 from harness.evaluation.preflight import resume
 from harness.evaluation.recording import record_of
-from harness.evaluation.records.journal import Required, tell_losses
+from harness.evaluation.records.journal import Required, warn_of_losses
 from harness.evaluation.records.parts import Part
 from harness.evaluation.views.batch import BatchViews
 from harness.types import Batch, Dataset, HarnessError, Pair
@@ -72,12 +72,12 @@ def run(
     to_read, to_evaluate = tee(claims.parts(job.parts))
     work = _batches(job, (part for part in to_read if lacking[part.name]), step)
     claimed = []
-    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as feed:
-        counter = _Counter(report, feed, sum(len(part.indices) for part in candidates))
+    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
+        counter = _Counter(report, reader, sum(len(part.indices) for part in candidates))
         for part in to_evaluate:
             pairs = {index: prepared[index] for index in lacking[part.name]}
             if pairs:
-                _evaluate(job, PartInProgress(job, part, pairs), part, step, feed, counter)
+                _evaluate(job, PartInProgress(job, part, pairs), part, step, reader, counter)
             else:
                 counter.pass_over(part)
             claimed.append(part)
@@ -87,23 +87,23 @@ def run(
 class _Counter:
     """Images done and computed so far, and the reports of them. total: images of all parts that may be claimed."""
 
-    def __init__(self, report: Report, feed: ReadAhead, total: int) -> None:
+    def __init__(self, report: Report, reader: ReadAhead, total: int) -> None:
         self._report = report
-        self._feed = feed
+        self._reader = reader
         self._total = total
         self._done = 0.0
         self._computed = 0.0
 
-    def tell(self, part: Part, done: float, resumed: float) -> None:
-        """Report the part at hand. done: images of it that lie behind; resumed: of these, what was on disk."""
+    def report(self, part: Part, done: float, resumed: float) -> None:
+        """Report on the part at hand. done: its images so far; resumed: those of them that were on disk."""
         computed = self._computed + done - resumed
         self._report(
-            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._feed.waiting)
+            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._reader.waiting)
         )
 
     def end(self, part: Part, resumed: float) -> None:
         """Count and report a whole part."""
-        self.tell(part, len(part.indices), resumed)
+        self.report(part, len(part.indices), resumed)
         self._done += len(part.indices)
         self._computed += len(part.indices) - resumed
 
@@ -121,7 +121,7 @@ def _forget(job: Job) -> None:
 
 
 def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
-    """For each part, by its name, the indices of the pairs that still need it. Tells of files that do not count."""
+    """For each part, by its name, the indices of the pairs that still need it. Warns of files that do not count."""
     unfinished = [(index, journal) for index, journal in enumerate(job.journals) if not journal.done(job.required)]
     for journal in job.journals:
         if journal.done(Required(rows=job.planned)):
@@ -135,7 +135,7 @@ def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
     }
     for index in {index for indices in lacking.values() for index in indices}:
         resume.keep(job.journals[index], job.probes[index])
-    tell_losses(job.journals)
+    warn_of_losses(job.journals)
     return lacking
 
 
@@ -169,18 +169,18 @@ def _batches(job: Job, parts: Iterable[Part], step: int) -> Iterator[tuple[Datas
             yield job.datasets[part.condition.name], part.indices[start : start + step]
 
 
-def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, feed: ReadAhead, counter: _Counter) -> None:
-    """Evaluate one part for the pairs that lack it, batch by batch as they come out of the feed, and write it."""
+def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader: ReadAhead, counter: _Counter) -> None:
+    """Evaluate one part for the pairs that lack it, batch by batch as the reader yields them, and write it."""
     for start in _starts(part, step):
-        batch = next(feed)
+        batch = next(reader)
         if batch is None:  # none of its images could be read
             continue
         if progress.resume(batch):
-            counter.tell(part, start + len(batch), progress.resumed)
+            counter.report(part, start + len(batch), progress.resumed)
             continue
         for observation in job.suite.observe(progress.begin(batch)):
             progress.add(observation)
-            counter.tell(part, start + observation.done * len(batch), progress.resumed)
+            counter.report(part, start + observation.done * len(batch), progress.resumed)
         progress.end()
     progress.finish()
     counter.end(part, progress.resumed)
@@ -234,7 +234,7 @@ def _round_up(number: int, multiple: int) -> int:
 def _batch_size(job: Job) -> int:
     """A tile full of images, or as many as a tenth of the free memory holds with all their views.
 
-    Never so few that they leave a tile unfilled, which would be computed all the same: memory that caches could give
+    Never so few that they leave a tile unfilled: a tile costs the same, filled or not. Memory that caches could give
     back does not count as free.
     """
     try:

@@ -78,18 +78,18 @@ class MethodAnswer:
 
 
 def check_independent(
-    detect: Callable[[Any], Tensor], whole: bool, classifier: TiledClassifier, images: Tensor
+    detect: Callable[[Any], Tensor], on_probabilities: bool, classifier: TiledClassifier, images: Tensor
 ) -> None:
     """Raise HarnessError for a detector whose scores depend on the other images of a batch, or on chance.
 
-    whole: see `score`. images: (B, 3, H, W) in [0, 1], B > 1.
+    on_probabilities: see `score`. images: (B, 3, H, W) in [0, 1], B > 1.
     """
     shown = [images, images.flip(-1)]
 
     def scores(rows: slice) -> Tensor:
         views = [view[rows] for view in shown]
         probabilities = classifier.respond(views[0])[1].softmax(-1)
-        return score(detect, whole, classifier, probabilities, views if whole else views[:1])
+        return score(detect, on_probabilities, classifier, probabilities, views if on_probabilities else views[:1])
 
     together, again, first = scores(slice(None)), scores(slice(None)), scores(slice(1))
     pairs = (together, again), (together[:1], first)
@@ -102,18 +102,18 @@ def check_independent(
 
 def score(
     detect: Callable[[Any], Tensor],
-    whole: bool,
+    on_probabilities: bool,
     classifier: TiledClassifier,
     probabilities: Tensor,
     shown: Sequence[Tensor],
 ) -> Tensor:
     """Scores (B,) of a fitted detector, in float32 and in tiles, so that batch-mates do not matter.
 
-    whole: the detector scores the method's `probabilities` (B, K); otherwise each batch of `shown`, (B, 3, H, W), and
-        the score is the mean. Raises HarnessError where it returns anything but a score per image.
+    on_probabilities: the detector scores the method's `probabilities` (B, K); otherwise each batch of `shown`,
+        (B, 3, H, W), and the score is the mean. Raises HarnessError where it returns anything but a score per image.
     """
     tiles = Tiles(classifier.tiles.size, classifier.tiles.device, cache=classifier.tiles.cache)
-    if whole:
+    if on_probabilities:
         views = [classifier.respond(images)[1].softmax(-1) for images in shown]
         return tiles(lambda p, *v: _one_each(detect(MethodAnswer(p, torch.stack(v))), len(p)), probabilities, *views)
     # Term by term: a reduction's order, and so its last bit, would depend on the number of images beside this one.

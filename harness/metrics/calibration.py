@@ -34,7 +34,7 @@ LEAST = float(np.finfo(np.float32).tiny)
 
 
 def nll(probability: Floats, condition: str) -> Metric:
-    """Mean negative log-likelihood in nats, -log p of the true class; proper, so that it also rewards accuracy.
+    """Mean negative log-likelihood in nats, -log p of the true class; a proper score, which also rewards accuracy.
 
     Losses have no limit, so that no interval can allow for every unseen image: this one does for losses of `UNSEEN`, or
     of twice the worst one seen.

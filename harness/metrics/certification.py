@@ -68,10 +68,12 @@ def lower_bound(count: ArrayLike, n: ArrayLike, alpha: float) -> Floats:
     alpha of Beta(count, n - count + 1), and 0 where the count is 0, with or without draws.
     """
     count, n = np.broadcast_arrays(np.asarray(count), np.asarray(n))
-    some = count > 0
+    has_votes = count > 0
     # A stand-in of one success keeps statsmodels away from 0 / 0 where there are no votes.
-    bound, _ = proportion_confint(np.where(some, count, 1), np.where(some, n, 1), alpha=2 * alpha, method="beta")
-    return np.where(some, bound, 0.0)
+    bound, _ = proportion_confint(
+        np.where(has_votes, count, 1), np.where(has_votes, n, 1), alpha=2 * alpha, method="beta"
+    )
+    return np.where(has_votes, bound, 0.0)
 
 
 def certify(selection: Ints, estimation: Ints, alpha: float, sigma: float) -> tuple[NDArray[np.int64], Floats]:

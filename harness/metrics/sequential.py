@@ -129,14 +129,14 @@ class Sequential:
         claimed = before.copy()
         settled = np.ones(claimed.shape, dtype=np.bool_)
         for j in np.flatnonzero(self.needed <= self.n).tolist():
-            here = claimed == j
-            enough = (k[here] >= self.needed[j]) | (
-                self.log_evidence(j, n[here], k[here], k0[here]) >= self.log_threshold[j]
+            open_rows = claimed == j
+            enough = (k[open_rows] >= self.needed[j]) | (
+                self.log_evidence(j, n[open_rows], k[open_rows], k0[open_rows]) >= self.log_threshold[j]
             )
-            claimed[here] += enough
-            here = claimed == j
-            chance = self.chance(j, n[here], k[here], k0[here])
-            settled[here] = (chance == 0) | (chance < self.futility)
+            claimed[open_rows] += enough
+            open_rows = claimed == j
+            chance = self.chance(j, n[open_rows], k[open_rows], k0[open_rows])
+            settled[open_rows] = (chance == 0) | (chance < self.futility)
         return settled, claimed
 
     def radius(self, claimed: ArrayLike) -> Floats:

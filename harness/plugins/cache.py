@@ -1,8 +1,8 @@
 """Answers about the project's plugins, remembered between commands: importing every plugin takes seconds.
 
-An answer is JSON in the user's cache folder. It is given for as long as no file of the project and of its plugins
-changes, under the same Python; a damaged or foreign file is as good as none. Plugins from installed packages may lie
-anywhere, so that with one of these nothing is remembered.
+An answer is JSON in the user's cache folder. It holds until a file of the project or of its plugins changes, under the
+same Python; a damaged or foreign file counts as absent. Plugins of installed packages may lie anywhere: with one of
+these nothing is remembered.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from harness.base.errors import HarnessError
 from harness.base.files import cache_folder, read_limited
 
 FORMAT = 1
-"""Raised when the answers themselves take another form."""
+"""Version of the answers' form; raise it when they take another one."""
 
-READ = {".py", ".toml", ".json"}
+HASHED = {".py", ".toml", ".json"}
 """Suffixes of the files whose content counts; of all others the names and sizes do."""
 
 
@@ -55,8 +55,8 @@ def _files() -> Iterator[str]:
         for root in _folders(package):
             for file in sorted(root.rglob("*")):
                 if "__pycache__" not in file.parts and file.is_file():
-                    read = file.suffix in READ
-                    content = hashlib.sha256(read_limited(file)).hexdigest() if read else str(file.stat().st_size)
+                    is_hashed = file.suffix in HASHED
+                    content = hashlib.sha256(read_limited(file)).hexdigest() if is_hashed else str(file.stat().st_size)
                     yield f"{package} {file.relative_to(root)} {content}"
 
 

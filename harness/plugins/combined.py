@@ -74,13 +74,13 @@ class Combined:
         name = inner.text if outer.text == self._default else f"{outer.text}+{inner.text}"
         return Configured(name, Combination(outer.plugin, inner.plugin), self.of(name))
 
-    def select(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[Configured]:
-        """Every given outer plugin with every given inner one; see `Registry.select`.
+    def select(self, texts: Mapping[str, Sequence[str]], defaults: Sequence[str]) -> list[Configured]:
+        """Every outer plugin with every inner one; see `Registry.select`.
 
         An inner text that names its outer plugin, as tables print it (``de+scale``), is taken as it is.
         """
-        outers, inners = given.get(self._outer.kind) or [self._default], given.get(self._inner.kind) or usual
+        outers, inners = texts.get(self._outer.kind) or [self._default], texts.get(self._inner.kind) or defaults
         combined = [text for text in inners if self._split(text)[1] != text]
         bare = [text for text in inners if text not in combined]
-        texts = [*combined, *(f"{outer}+{inner}" for outer in outers for inner in bare)]
-        return [self.configure(text) for text in texts]
+        pairs = [f"{outer}+{inner}" for outer in outers for inner in bare]
+        return [self.configure(text) for text in [*combined, *pairs]]

@@ -95,7 +95,7 @@ def _load_file(file: Path) -> None:
     sys.modules[name] = module
     try:
         beside = _modules_beside(resolved, content)
-        _importable(resolved.parent, beside)
+        _make_importable(resolved.parent, beside)
         with _registering(Origin(file.name, _source(content, beside))):
             module_spec.loader.exec_module(module)
     except HarnessError:
@@ -117,7 +117,7 @@ def _source(content: bytes, beside: dict[str, Sequence[Path]]) -> str:
 
 
 def _modules_beside(plugin: Path, content: bytes) -> dict[str, Sequence[Path]]:
-    """The files of each module beside a plugin that it imports anywhere in its code, or that one of these imports."""
+    """By name, the files of each module beside a plugin that it imports, directly or through others."""
     modules: dict[str, Sequence[Path]] = {}
     waiting = _imported(content)
     while waiting:
@@ -170,19 +170,19 @@ class _Beside:
 _beside = _Beside()
 
 
-def _importable(folder: Path, beside: dict[str, Sequence[Path]]) -> None:
+def _make_importable(folder: Path, beside: dict[str, Sequence[Path]]) -> None:
     """Make the modules beside a plugin importable; raises HarnessError if another module has the name of one."""
     if _beside not in sys.meta_path:
         sys.meta_path.insert(0, _beside)
     for name in beside:
         module = sys.modules.get(name)
-        other = _beside.folders.get(name, folder)
+        loaded_from = _beside.folders.get(name, folder)
         if module is not None and not _lies_in(module, folder):
-            other = Path(module.__file__ or name).parent
-        if other != folder:
+            loaded_from = Path(module.__file__ or name).parent
+        if loaded_from != folder:
             raise HarnessError(
                 f"The plugins in {folder} import the module {name!r} beside them, and another module of that name is "
-                f"loaded, from {other}. Rename one of the two."
+                f"loaded, from {loaded_from}. Rename one of the two."
             )
         _beside.folders[name] = folder
 

@@ -182,12 +182,12 @@ class Registry:
             plugin = Tuned(plugin, {key: entry.sweep[key] for key in tuned})
         return Configured(":".join([name, ",".join(settings)] if settings else [name]), plugin, entry)
 
-    def select(self, given: Mapping[str, Sequence[str]], usual: Sequence[str]) -> list[Configured]:
-        """The plugins that the command line gives, or those that the suite usually takes.
+    def select(self, texts: Mapping[str, Sequence[str]], defaults: Sequence[str]) -> list[Configured]:
+        """The plugins that the command line names, or the suite's defaults.
 
-        given: texts by kind of plugin. usual: texts for where there are none of this kind.
+        texts: by kind of plugin. defaults: texts to take if there are none of this kind.
         """
-        return [self.configure(text) for text in given.get(self.kind) or usual]
+        return [self.configure(text) for text in texts.get(self.kind) or defaults]
 
 
 def _first_line(documented: Any) -> str:

@@ -118,14 +118,14 @@ def shared_groups(conditions: Sequence[Condition], common: Iterable[tuple[str, s
     present = [c for c in conditions if c.name in images]
     groups: list[tuple[set[str], list[Condition]]] = []
     for condition in (c for c in present if c.scored):
-        here = images[condition.name]
+        images_here = images[condition.name]
         for ids, members in groups:
-            if not ids.isdisjoint(here):
-                ids &= here
+            if not ids.isdisjoint(images_here):
+                ids &= images_here
                 members.append(condition)
                 break
         else:
-            groups.append((set(here), [condition]))
+            groups.append((set(images_here), [condition]))
     groups += [(images[c.name], [c]) for c in present if not c.scored]
     return [SharedGroup(tuple(sorted(ids)), tuple(members)) for ids, members in groups]
 

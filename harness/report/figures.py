@@ -57,7 +57,7 @@ def ranking(entries: Sequence[RunRecord]) -> Any:
 def survival(panels: Mapping[str, Mapping[str, Sequence[float]]], total: int, xlabel: str, ylabel: str) -> Any:
     """Per panel and line, the share of `total` samples whose value is at least x, as steps over x.
 
-    panels: by title, by line, the values of the samples that count at all (the radii of the right and certified ones).
+    panels: by title, by line, the values of the samples that count (the radii of the right and certified ones).
     """
     from matplotlib.figure import Figure
 

@@ -106,7 +106,7 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
 
 
 def _notes(entries: Sequence[RunRecord]) -> list[str]:
-    """The records' notes: those that all share, then every other one behind the rows that it is about."""
+    """The records' notes: shared ones first, then each other note after the labels of its rows."""
     shared = set.intersection(*(set(entry.notes) for entry in entries))
     labels: dict[str, list[str]] = {}
     for entry in entries:
@@ -159,9 +159,9 @@ def variants(entries: Sequence[RunRecord]) -> list[str]:
     for row in {r for r in rows if rows.count(r) > 1}:
         alike = [k for k, r in enumerate(rows) if r == row]
         facts = [_facts(entries[k]) for k in alike]
-        telling = [key for key in facts[0] if len({f[key] for f in facts}) > 1 and key != "record"] or ["record"]
+        different = [key for key in facts[0] if len({f[key] for f in facts}) > 1 and key != "record"] or ["record"]
         for k, fact in zip(alike, facts, strict=True):
-            names[k] += f" [{', '.join(f'{key} {fact[key]}' for key in telling)}]"
+            names[k] += f" [{', '.join(f'{key} {fact[key]}' for key in different)}]"
     return names
 
 

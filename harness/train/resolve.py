@@ -24,7 +24,7 @@ def default_denoiser() -> str:
     if len(names) != 1:
         raise HarnessError(
             f"--denoiser does not say which architecture ({', '.join(names) or 'none is registered'}). "
-            "Name one with --model."
+            "Name one with --architecture."
         )
     return names[0]
 

@@ -161,12 +161,14 @@ class TrainSpec:
     def command(self, files: Sequence[str] = ()) -> str:
         """The command that makes these weights again, with every number and the device spelled out.
 
+        Shipped cards have the older spelling ``--model`` of ``--architecture``, which the command line accepts, too.
+
         files: options that name a user's files and are no settings.
         """
         from harness.train.kinds import kind_of  # torch stands behind it
 
         short = default_denoisers() == [self.model]
-        words = ["harness", "train", *(["--denoiser"] if short else ["--model", self.model])]
+        words = ["harness", "train", *(["--denoiser"] if short else ["--architecture", self.model])]
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
         if not kind_of(self).needs_denoiser(self) or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion

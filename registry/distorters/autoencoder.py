@@ -34,7 +34,7 @@ in layers without a residual connection around them."""
 class Autoencoder(AutoencoderDistorter):
     """A small autoencoder, by default the one of the 32x32 digits, under the published autoencoder's changes.
 
-    weights: another checkpoint of an autoencoder, from ``harness train --model autoencoder``.
+    weights: another checkpoint of an autoencoder, from ``harness train --architecture autoencoder``.
     """
 
     weights: str = ""
@@ -53,7 +53,7 @@ class Autoencoder(AutoencoderDistorter):
         if dataset != trained_on:
             raise HarnessError(
                 f"The bundled autoencoder is of {trained_on!r}, and would make {dataset!r} unrecognisable. "
-                f"Use noise2net, or train one (harness train --model autoencoder --dataset {dataset}): "
+                f"Use noise2net, or train one (harness train --architecture autoencoder --dataset {dataset}): "
                 "autoencoder:weights=FOLDER."
             )
 

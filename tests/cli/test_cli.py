@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -12,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, outputs, process
 from rich.console import Console
 from safetensors.torch import save_file
 
-from harness import cli
 from harness.cli import console
 from harness.diffusion.lookup import load_denoiser
 from harness.models.checkpoint import build_network, read_checkpoint, write_checkpoint
@@ -32,20 +30,10 @@ from harness.plugins import model
 
 @model("mine", dataset="digits")
 def mine() -> nn.Module:
-    """A linear classifier with weights of its own."""
+    """A linear classifier."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
 '''
-
-
-def harness(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), **environment},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -145,17 +133,14 @@ def test_mistakes_get_one_message_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = [a.format(files=files) for a in arguments]
-    extra = ["--out", str(files / "out")] if given[0] == "run" and "--out" not in given else []
+    words = [a.format(files=files) for a in arguments]
+    extra = ["--out", str(files / "out")] if words[0] == "run" and "--out" not in words else []
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["harness", *given, *extra])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    shown = capsys.readouterr().err
-    assert stopped.value.code == 2, shown
-    assert "Traceback" not in shown
+    code, _, errors = outputs(monkeypatch, capsys, *words, *extra)
+    assert code == 2, errors
+    assert "Traceback" not in errors
     for fragment in fragments:
-        assert fragment in " ".join(shown.split())
+        assert fragment in errors
 
 
 def test_a_changed_bundled_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,19 +180,19 @@ def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(files: Path, tmp_pat
         "--out",
         str(out),
     ]
-    done = harness("run", *arguments, "--suite", "digits", "--suite", "digits-c", "--tta", "default", "--tta", VIEWS)
+    done = process("run", *arguments, "--suite", "digits", "--suite", "digits-c", "--tta", "default", "--tta", VIEWS)
     assert done.returncode == 0, done.stderr
     assert len(list(out.rglob("*.json"))) == 4
     assert "mine" in done.stdout and "subset" in done.stdout
-    compared = harness("compare", "mine:default", f"mine:{VIEWS}", "--suite", "digits-c", "--results", str(out))
+    compared = process("compare", "mine:default", f"mine:{VIEWS}", "--suite", "digits-c", "--results", str(out))
     assert compared.returncode == 0, compared.stderr
     assert "McNemar" in compared.stdout
-    board = harness("leaderboard", "--results", str(out))
+    board = process("leaderboard", "--results", str(out))
     assert board.returncode == 0 and board.stdout.count("mine") == 4
 
 
 def test_dry_run_counts_and_computes_nothing(tmp_path: Path) -> None:
-    done = harness(
+    done = process(
         "run", "--dry-run", "--out", str(tmp_path), "--tta", "default", "--tta", "de", "--model", "digits/vit"
     )
     assert done.returncode == 0, done.stderr
@@ -233,16 +218,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_help_teaches() -> None:
-    assert "--suite" in harness("run", "--help").stdout
-    top = harness("--help").stdout
+    assert "--suite" in process("run", "--help").stdout
+    top = process("--help").stdout
     assert all(axis in top for axis in ("covariate shift", "certification", "detection", "train"))
     assert all(command in top for command in ("run", "train", "list", "compare", "leaderboard"))
     for command in ("run", "train", "compare"):
-        assert "Example" in harness(command, "--help").stdout
+        assert "Example" in process(command, "--help").stdout
 
 
 def test_list_shows_every_kind() -> None:
-    done = harness("list")
+    done = process("list")
     assert done.returncode == 0
     for name in ("digits/resnet+diffaug", "dda-se", "digits-c", "folder", "unet"):
         assert name in done.stdout
@@ -266,10 +251,10 @@ def test_a_table_of_numbers_stays_readable_at_any_width(room: int, monkeypatch: 
     (row,) = [line.split() for line in lines if line.startswith("1 ")]
     assert " ".join(row[:6]) == "1 a/model+diffaug msp [tile 4] 94.5" and max(map(len, lines)) <= room
     caption = " ".join(" ".join(lines).partition("A caption.")[2].split())
-    whole = console.needed(TABLE)
-    assert ("[86.2," in row) == (room >= whole) == (caption == "")
-    assert room >= whole or f"intervals{'' if row[-1] == 'image' else ', denoiser calls'}" in caption
-    assert f"{whole} columns" in caption or not caption
+    needed_width = console.needed(TABLE)
+    assert ("[86.2," in row) == (room >= needed_width) == (caption == "")
+    assert room >= needed_width or f"intervals{'' if row[-1] == 'image' else ', denoiser calls'}" in caption
+    assert f"{needed_width} columns" in caption or not caption
 
 
 def test_a_log_tells_rates_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,8 +265,8 @@ def test_a_log_tells_rates_that_were_measured(monkeypatch: pytest.MonkeyPatch) -
         for now, name, done, total in [(10.0, "a", 0.05, 6), (12.0, "b", 3000, 6000), (12.5, "c", 100, 200)]:
             clock.append(now)
             bar.update(bar.begin(name, total), completed=done, computed=done)
-    found = re.findall(r"^\w: .*", log.getvalue(), re.M)
-    assert found[:3] == [
+    lines = re.findall(r"^\w: .*", log.getvalue(), re.M)
+    assert lines[:3] == [
         "a: 0.05/6, 0.005 images/s, 0:19:50 left", "b: 3000/6000, 1,500 images/s, 0:00:02 left", "c: 100/200, starting",
     ]  # fmt: skip
 
@@ -301,8 +286,8 @@ def test_progress_keeps_to_one_line(width: int, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_strides_in_words() -> None:
-    found = [RunSpec("digits", ("m",), ("default",), every=k).stride for k in (2, 3, 10, 11, 12, 21, 113)]
-    assert found == [f"every {word}" for word in ("2nd", "3rd", "10th", "11th", "12th", "21st", "113th")]
+    strides = [RunSpec("digits", ("m",), ("default",), every=k).stride for k in (2, 3, 10, 11, 12, 21, 113)]
+    assert strides == [f"every {word}" for word in ("2nd", "3rd", "10th", "11th", "12th", "21st", "113th")]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

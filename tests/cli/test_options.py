@@ -36,10 +36,10 @@ def options(command: str) -> dict[str, Any]:
 
 
 def test_run_has_the_options_of_its_specification_and_of_its_execution() -> None:
-    found = options("run")
-    assert {name: str(option.default) for name, option in found.items()} == {k: str(v) for k, v in RUN.items()}
-    assert {f.name for f in fields(RunSpec)} <= found.keys()
-    for name, option in found.items():
+    options_of_run = options("run")
+    assert {name: str(option.default) for name, option in options_of_run.items()} == {k: str(v) for k, v in RUN.items()}
+    assert {f.name for f in fields(RunSpec)} <= options_of_run.keys()
+    for name, option in options_of_run.items():
         assert option.opts == [FLAGS.get(name, f"--{name.replace('_', '-')}")] and option.help
         assert option.multiple == isinstance(RUN[name], list) and option.is_flag == isinstance(RUN[name], bool)
         if RUN[name] == 0 and not option.is_flag:
@@ -90,10 +90,10 @@ def test_fields_of_a_specification_become_options_and_come_back_as_values() -> N
     trip, luggage, quick, _ = travel()
     assert trip == {"goal": (), "stops": (), "window": (8, 20), "days": 0, "by": "any"}
     assert (luggage, quick) == (Luggage(), False)
-    given = ["--goal", "sea", "--goal", "hill", "--via", "inn", "--window", "9,17", "--days", "3", "--by", "boat"]
-    trip, luggage, quick, _ = travel(*given, "--bags", "2", "--label", "red", "--quick")
+    words = ["--goal", "sea", "--goal", "hill", "--via", "inn", "--window", "9,17", "--days", "3", "--by", "boat"]
+    trip, luggage, quick, _ = travel(*words, "--bags", "2", "--label", "red", "--quick")
     assert trip == {"goal": ("sea", "hill"), "stops": ("inn",), "window": (9, 17), "days": 3, "by": "boat"}
-    assert type(trip["by"]) is str, "a value of an enumeration would not be JSON of its own kind"
+    assert type(trip["by"]) is str, "a value of an enumeration would not be a JSON text"
     assert (luggage, quick) == (Luggage(2, ["red"]), True)
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import process
 
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.plugins import cache as plugin_cache
+from harness.plugins.cache import remembered
 
 HEAVY = ("torch", "timm", "diffusers", "pandas", "statsmodels", "scipy", "matplotlib", "pyarrow")
 
@@ -34,9 +32,8 @@ PAIR = ("compare", "digits/resnet:default", "digits/resnet:de", "--suite", "digi
 
 
 def harness(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    """Run a command under `PROGRAM`."""
+    return process(*arguments, program=("-c", PROGRAM), XDG_CACHE_HOME=str(cache))
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +61,7 @@ for package in (harness.metrics, harness.report):
         importlib.import_module(name)
 print([name for name in ("torch", "timm", "diffusers", "matplotlib") if name in sys.modules])
 """
-    command = [sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = process(program=("-c", program))
     assert done.stdout == "[]\n", done.stderr
 
 
@@ -109,7 +104,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
         count[0] += 1
         return list(count)
 
-    return lambda *inputs: plugin_cache.remembered("question", answer, *inputs)
+    return lambda *inputs: remembered("question", answer, *inputs)
 
 
 def test_an_answer_is_computed_once_for_the_same_inputs(asked: Callable[..., list[int]]) -> None:
@@ -123,7 +118,7 @@ def test_an_answer_is_computed_anew_when_a_plugin_changes(
 ) -> None:
     folder = tmp_path / "plugins"
     folder.mkdir()
-    monkeypatch.setattr(plugin_cache, "_folders", lambda package: [folder])
+    monkeypatch.setattr("harness.plugins.cache._folders", lambda package: [folder])
     plugin, weights = folder / "mine.py", folder / "mine.safetensors"
     assert asked() == [1]
     plugin.write_text("a = 1")
@@ -156,6 +151,6 @@ def test_nothing_is_remembered_where_nothing_can_be_written(
 def test_nothing_is_remembered_beside_installed_plugin_packages(
     asked: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    point = EntryPoint("theirs", "theirs", "harness.plugins")
-    monkeypatch.setattr(plugin_cache, "entry_points", lambda group: [point])
+    point = EntryPoint("other", "other", "harness.plugins")
+    monkeypatch.setattr("harness.plugins.cache.entry_points", lambda group: [point])
     assert [asked(), asked()] == [[1], [2]]

@@ -20,7 +20,7 @@ from helpers import SMALL, Outcome, outcome, run_small
 
 from harness.base import files, sealed
 from harness.base.errors import Notice
-from harness.evaluation import part as part_in_progress
+from harness.evaluation import part_in_progress
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare
@@ -63,11 +63,11 @@ def stored(out: Path) -> list[Path]:
 
 
 def resumed(out: Path) -> tuple[Outcome, list[str]]:
-    """What the same command makes of a folder, and the notices that it gives."""
-    with warnings.catch_warnings(record=True) as given:
+    """The outcome of the same command on a folder, and its notices."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         records = run_small(out, TINY)
-    return outcome(records), [str(w.message) for w in given if issubclass(w.category, Notice)]
+    return outcome(records), [str(w.message) for w in caught if issubclass(w.category, Notice)]
 
 
 def flipped(data: bytes, bit: int) -> bytes:
@@ -90,8 +90,8 @@ def test_flipped_bits_in_parts_and_interim_states_change_no_number(
             data = file.read_bytes()
             file.write_bytes(flipped(data, int(rng.integers(8 * len(data)))))
             hit.add(file)
-        found, notices = resumed(out)
-        assert found == outcome(good)
+        result, notices = resumed(out)
+        assert result == outcome(good)
         assert any(file.name in text and "damaged" in text for text in notices for file in hit)
         assert not stored(out)
 
@@ -99,19 +99,19 @@ def test_flipped_bits_in_parts_and_interim_states_change_no_number(
 def rewritten(change: Callable[[pa.Table], pa.Table]) -> Callable[[list[Path]], bytes]:
     """A first part that another program has read, changed and written, with the metadata that it found."""
 
-    def damage(there: list[Path]) -> bytes:
+    def damage(files: list[Path]) -> bytes:
         sink = pa.BufferOutputStream()
-        pq.write_table(change(pq.read_table(there[0])), sink)
+        pq.write_table(change(pq.read_table(files[0])), sink)
         return sink.getvalue().to_pybytes()
 
     return damage
 
 
 DAMAGE: dict[str, Callable[[list[Path]], bytes]] = {
-    "empty": lambda there: b"",
-    "cut short": lambda there: there[0].read_bytes()[:-100],
-    "a zeroed page": lambda there: there[0].read_bytes()[:4] + bytes(200) + there[0].read_bytes()[204:],
-    "another part's content": lambda there: there[1].read_bytes(),
+    "empty": lambda files: b"",
+    "cut short": lambda files: files[0].read_bytes()[:-100],
+    "a zeroed page": lambda files: files[0].read_bytes()[:4] + bytes(200) + files[0].read_bytes()[204:],
+    "another part's content": lambda files: files[1].read_bytes(),
     "without a hash, as older versions wrote it": rewritten(lambda table: table),
     "other ids": rewritten(lambda table: table.set_column(0, "id", pa.array(["zz"] * len(table)))),
     "a column less": rewritten(lambda table: table.drop_columns(table.column_names[-1:])),
@@ -124,11 +124,11 @@ def test_a_part_that_is_not_what_was_written_is_named_and_computed_anew(
     damage: Callable[[list[Path]], bytes], half: Path, good: list[RunRecord], tmp_path: Path
 ) -> None:
     shutil.copytree(half, tmp_path, dirs_exist_ok=True)
-    there = stored(tmp_path)
-    there[0].write_bytes(damage(there))
-    found, (notice,) = resumed(tmp_path)
-    assert found == outcome(good)
-    assert str(there[0]) in notice and "computed anew" in notice
+    files = stored(tmp_path)
+    files[0].write_bytes(damage(files))
+    result, (notice,) = resumed(tmp_path)
+    assert result == outcome(good)
+    assert str(files[0]) in notice and "computed anew" in notice
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -181,15 +181,16 @@ def test_a_part_of_another_pair_is_not_taken(half: Path, good: list[RunRecord], 
     with pytest.raises(KeyboardInterrupt):
         run_small(other, {**TINY, "models": ("digits/vit",)}, report=stop_after_one)
     shutil.copytree(half, tmp_path / "half")
-    theirs, ours = stored(other)[0], stored(tmp_path / "half")[0]
-    assert theirs.name == ours.name
-    shutil.copy(theirs, ours)
-    found, (notice,) = resumed(tmp_path / "half")
-    assert found == outcome(good) and ours.name in notice
+    foreign = stored(other)[0]
+    replaced = stored(tmp_path / "half")[0]
+    assert foreign.name == replaced.name
+    shutil.copy(foreign, replaced)
+    result, (notice,) = resumed(tmp_path / "half")
+    assert result == outcome(good) and replaced.name in notice
 
 
-def stop_after_one(tick: Progress) -> None:
-    if tick.done > 8:
+def stop_after_one(progress: Progress) -> None:
+    if progress.done > 8:
         raise KeyboardInterrupt
 
 
@@ -207,8 +208,8 @@ def test_a_record_counts_only_with_its_sample_table(damage: str, good: list[RunR
     else:
         values = json.loads(entry.path.read_text())
         entry.path.write_text(json.dumps({**values, "key": "0" * 12, "sha256": ""}))
-    found, (notice,) = resumed(tmp_path)
-    assert found == outcome(good)
+    result, (notice,) = resumed(tmp_path)
+    assert result == outcome(good)
     assert (entry.path if "record" in damage else table).name in notice
     assert hashlib.sha256(table.read_bytes()).hexdigest() == entry.samples["sha256"]
 
@@ -248,7 +249,7 @@ def test_two_runs_of_the_same_leave_one_record_and_no_parts(good: list[RunRecord
 def test_a_finished_run_is_shown_from_a_folder_that_is_read_only(
     good: list[RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*given: Any, **more: Any) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
         raise OSError(30, "Read-only file system")
 
     run_small(tmp_path, TINY)
@@ -279,11 +280,11 @@ def test_unfinished_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
 def test_every_flipped_bit_breaks_a_seal(tmp_path: Path) -> None:
     content = bytearray(b"numbers" + sealed.BLANK + b"more")
     sealed.write(tmp_path / "file", content, 7, "name")
-    whole = sealed.read(tmp_path / "file", "name")
-    for bit in range(8 * len(whole)):
-        (tmp_path / "file").write_bytes(flipped(whole, bit))
+    content_read = sealed.read(tmp_path / "file", "name")
+    for bit in range(8 * len(content_read)):
+        (tmp_path / "file").write_bytes(flipped(content_read, bit))
         with pytest.raises(sealed.Damaged):
             sealed.read(tmp_path / "file", "name")
-    (tmp_path / "file").write_bytes(whole)
+    (tmp_path / "file").write_bytes(content_read)
     with pytest.raises(sealed.Damaged, match="name"):
         sealed.read(tmp_path / "file", "other")

@@ -261,11 +261,11 @@ class Silent(nn.Module):
 @pytest.mark.parametrize("method", ["de:times=0,100,300", "dda:steps=10,start=2,factor=2"])
 def test_gradients_of_methods_are_bit_equal_at_any_batch_size(method: str) -> None:
     denoiser, network = random_unet(), classifier(gradient_tile=2)
-    whole = under(method, denoiser, network)
+    of_all = under(method, denoiser, network)
     images = batch(slice(0, 5)).images
-    values, gradients = whole.gradient(images, cross_entropy, LABELS)
+    values, gradients = of_all.gradient(images, cross_entropy, LABELS)
     for rows in (slice(0, 1), slice(1, 4)):
-        some = whole.of(range(5)[rows]).gradient(images[rows], cross_entropy, LABELS[rows])
+        some = of_all.of(range(5)[rows]).gradient(images[rows], cross_entropy, LABELS[rows])
         assert torch.equal(some[0], values[rows]) and torch.equal(some[1], gradients[rows])
 
 
@@ -295,8 +295,10 @@ def test_views_of_a_tile_are_those_of_the_batch() -> None:
     tile = GradientViews(some.images, some.ids, denoiser, 0)
     assert tile.original() is some.images and next(tile.denoised((0,))) is some.images
     for draw in (0, 1):
-        for mine, theirs in zip(tile.denoised((50, 400), draw), ordinary.denoised((50, 400), draw), strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
+        for differentiable, plain in zip(
+            tile.denoised((50, 400), draw), ordinary.denoised((50, 400), draw), strict=True
+        ):
+            torch.testing.assert_close(differentiable, plain, rtol=0, atol=1e-5)
         torch.testing.assert_close(tile.adapted(SHORT, draw), ordinary.adapted(SHORT, draw), rtol=0, atol=1e-4)
     assert tile.adapted(SHORT) is tile.adapted(SHORT)
 

@@ -15,7 +15,7 @@ from helpers import ROOT, harness
 from harness.evaluation import loop
 
 RUN = ["run", "--suite", "digits-c", "--tta", "default", "--limit", "20", "--tile", "4", "--model", "digits/resnet"]
-KEPT = "Everything finished is kept: the same command, without --fresh, goes on.\n"
+ADVICE = "Everything finished is kept: the same command, without --fresh, goes on.\n"
 INSIDE = """
 import os, signal, sys
 import harness.cli
@@ -40,7 +40,7 @@ harness.cli.main()
 def test_a_signal_during_imports(number: int, code: int, times: int, word: str, module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", INSIDE, str(int(number)), str(times), module, *RUN, "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (code, f"{word}. {KEPT}")
+    assert (done.returncode, done.stderr) == (code, f"{word}. {ADVICE}")
 
 
 def test_ctrl_c_at_work_keeps_parts_and_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -51,21 +51,23 @@ def test_ctrl_c_at_work_keeps_parts_and_leaves_nothing_half_written(tmp_path: Pa
         time.sleep(0.01)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, printed = process.communicate()
     assert process.returncode == 130
-    assert said.endswith(f"Interrupted. {KEPT}") and said.count("Interrupted") == 1 and "Traceback" not in said
+    assert (
+        printed.endswith(f"Interrupted. {ADVICE}") and printed.count("Interrupted") == 1 and "Traceback" not in printed
+    )
     assert not [file for file in tmp_path.rglob("*") if file.name.endswith(".partial")]
 
 
 def test_an_exception_in_place_of_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*given: object, **more: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "run", interrupted)
-    code, said = harness(monkeypatch, capsys, *RUN, "--out", str(tmp_path))
-    assert code == 130 and said.endswith(f"Interrupted. {KEPT.strip()}")
+    code, printed = harness(monkeypatch, capsys, *RUN, "--out", str(tmp_path))
+    assert code == 130 and printed.endswith(f"Interrupted. {ADVICE.strip()}")
 
 
 def test_names_that_the_locale_lacks_are_no_obstacle(tmp_path: Path) -> None:

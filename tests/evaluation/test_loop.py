@@ -18,8 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness import plugins
-from harness.evaluation import loop
-from harness.evaluation import part as part_in_progress
+from harness.evaluation import loop, part_in_progress
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare
@@ -58,9 +57,9 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, small_run: list
 
     with pytest.raises(KeyboardInterrupt):
         run_small(tmp_path, report=stop)
-    kept = list((tmp_path / ".parts").rglob("*.parquet"))
-    assert len(kept) == 4 * 6, "four finished conditions of six pairs are on disk"
-    stamps = {file: file.stat().st_mtime_ns for file in kept}
+    parts = list((tmp_path / ".parts").rglob("*.parquet"))
+    assert len(parts) == 4 * 6, "four finished conditions of six pairs are on disk"
+    stamps = {file: file.stat().st_mtime_ns for file in parts}
     seen: list[Path] = []
 
     def check(tick: Progress) -> None:
@@ -91,9 +90,9 @@ def test_batches_of_an_unfinished_part_are_not_computed_again(tmp_path: Path, mo
             run_small(tmp_path / "disturbed", changes, batch_size=size, report=stop)
         computed.append(ticks[-1].done)
     assert computed == [8, 12, 16], "what a stop loses is the batch at hand"
-    found = run_small(tmp_path / "disturbed", changes, batch_size=4)
-    assert outcome(found) == outcome(undisturbed) and not list(tmp_path.rglob("*.interim"))
-    assert [r.cost.denoiser_calls for r in found] == [r.cost.denoiser_calls for r in undisturbed]
+    records = run_small(tmp_path / "disturbed", changes, batch_size=4)
+    assert outcome(records) == outcome(undisturbed) and not list(tmp_path.rglob("*.interim"))
+    assert [r.cost.denoiser_calls for r in records] == [r.cost.denoiser_calls for r in undisturbed]
 
 
 def test_killed_with_signal_9(tmp_path: Path) -> None:

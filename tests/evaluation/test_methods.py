@@ -28,7 +28,7 @@ FLAGS = {"image_size": 32, "num_channels": 32, "num_res_blocks": 1, "num_head_ch
 FLAGS |= {"attention_resolutions": "8", "resblock_updown": True, "learn_sigma": True, "use_scale_shift_norm": True}
 
 SEED = 0
-"""Of pictures and noise; of the first few, the one whose guided steps stay clear of the clip, where gradients jump."""
+"""Seed of pictures and noise: among the first few the one whose guided steps avoid the clip, where gradients jump."""
 
 IDS = ("0", "1", "2", "3")
 """As many as the authors of DDA have in a batch."""
@@ -39,7 +39,7 @@ START = 8
 """Guided steps, of the usual fifty the last."""
 
 COARSE = np.s_[..., ::4, ::4]
-"""Which pixels were recorded of one-step denoisings."""
+"""Pixels of one-step denoisings that were recorded."""
 
 
 def pictures() -> Tensor:
@@ -80,8 +80,8 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> BatchViews:
 
 
 def probabilities(method: str, views: BatchViews) -> Tensor:
-    found: Tensor = plugins.method.configure(method).plugin(views, TiledClassifier(Classifier(), Tiles(4)))
-    return found
+    averaged: Tensor = plugins.method.configure(method).plugin(views, TiledClassifier(Classifier(), Tiles(4)))
+    return averaged
 
 
 def test_one_step_denoisings_are_those_of_diffaug(views: BatchViews, recorded: dict[str, Tensor]) -> None:
@@ -98,6 +98,6 @@ def test_adapted_images_are_those_of_dda(views: BatchViews, recorded: dict[str, 
 
 @pytest.mark.parametrize("method", ["de", "dda", "dda-se"])
 def test_probabilities_are_those_of_the_authors(views: BatchViews, recorded: dict[str, Tensor], method: str) -> None:
-    found = probabilities(method if method == "de" else f"{method}:start={START},norm=batch4", views)
-    assert worst(found, recorded[method]) < 1e-5
+    result = probabilities(method if method == "de" else f"{method}:start={START},norm=batch4", views)
+    assert worst(result, recorded[method]) < 1e-5
     assert worst(probabilities("default", views), recorded[method]) > 0.01

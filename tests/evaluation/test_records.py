@@ -1,4 +1,4 @@
-"""Records and their sample tables are data that somebody else may have written: checked whole, shown as text."""
+"""Records and sample tables that somebody else may have written: every field is checked, and shown as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from helpers import ROOT, harness
 
 from harness.base import escape
 from harness.base.validation import Mismatch, Reader
-from harness.evaluation.records import record, rows
+from harness.evaluation.records import record
+from harness.evaluation.records.parquet import read_table
 from harness.evaluation.records.record import RunRecord
 from harness.report import comparison, leaderboard
 from harness.report.paper_tables import paper_tables
@@ -199,8 +200,8 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     shutil.copy(of("default"), tmp_path)
     shutil.copy(of("default").with_suffix(".parquet"), tmp_path)
     left_out: list[HarnessError] = []
-    (found,) = leaderboard.find(tmp_path, left_out.append)
-    assert found.model.name == "digits/resnet"
+    (entry,) = leaderboard.find(tmp_path, left_out.append)
+    assert entry.model.name == "digits/resnet"
     names = ("bytes", "dangling", "folder", "large", "loop", "pipe", "zero")
     assert all(f"{name}.json" in str(reason) for name, reason in zip(names, left_out, strict=True))
 
@@ -218,8 +219,8 @@ def test_records_survive_being_read_and_written(tmp_path: Path) -> None:
         assert again == replace(entry, sha256=again.sha256) and len(again.sha256) == 64 and not again.doubts
         old, new = (json.loads(f.read_text()) for f in (file, once))
         for name in old.keys() - {"sha256"}:
-            whole = {**new[name], **old[name]} if isinstance(old[name], dict) else old[name]
-            assert whole == new[name], name
+            with_new_fields = {**new[name], **old[name]} if isinstance(old[name], dict) else old[name]
+            assert with_new_fields == new[name], name
 
 
 def test_the_hash_is_that_of_the_canonical_json(good: dict[str, Any], tmp_path: Path) -> None:
@@ -411,16 +412,18 @@ def bombs() -> Iterator[tuple[str, bytes]]:
 def test_tables_are_refused_before_they_are_unpacked(name: str, data: bytes) -> None:
     before = pa.total_allocated_bytes()
     with pytest.raises(HarnessError, match="bomb is damaged or no Parquet table") as error:
-        rows.read_table(data, name="bomb")
+        read_table(data, name="bomb")
     assert "\n" not in str(error.value) and pa.total_allocated_bytes() - before < 2**26
 
 
 def zigzag(number: int) -> bytes:
     """A number as Thrift's compact protocol has it."""
-    number, found = 2 * number, b""
+    number = 2 * number
+    encoded = b""
     while number > 127:
-        number, found = number >> 7, found + bytes([number & 127 | 128])
-    return found + bytes([number])
+        encoded += bytes([number & 127 | 128])
+        number >>= 7
+    return encoded + bytes([number])
 
 
 def test_pages_are_held_to_what_the_footer_says() -> None:
@@ -431,7 +434,7 @@ def test_pages_are_held_to_what_the_footer_says() -> None:
     true, false = zigzag(size), zigzag(size // 2)
     assert len(true) == len(false) and true in data[start:]
     with pytest.raises(HarnessError, match="the pages of column 'a' are larger than its footer says"):
-        rows.read_table(data[:start] + data[start:].replace(true, false))
+        read_table(data[:start] + data[start:].replace(true, false))
 
 
 @pytest.mark.parametrize("codec", ["none", "snappy", "zstd", "gzip", "lz4"])
@@ -454,7 +457,7 @@ def test_tables_of_all_writers_can_be_read(page: str, codec: str) -> None:
             data_page_size=4096,
             row_group_size=4000,
         )
-        assert rows.read_table(data).equals(table)
+        assert read_table(data).equals(table)
 
 
 def test_bounded_reading_changes_nothing() -> None:
@@ -465,12 +468,12 @@ def test_bounded_reading_changes_nothing() -> None:
             "k": pa.array([[1, 2], [3, 4]], pa.list_(pa.int32(), 2)),
         }
     )
-    assert rows.read_table(parquet(table)).equals(table)
+    assert read_table(parquet(table)).equals(table)
     for file in FILES[::40]:
-        whole = pq.read_table(file.with_suffix(".parquet"))
-        assert rows.read_table(file.with_suffix(".parquet")).equals(whole)
+        stored = pq.read_table(file.with_suffix(".parquet"))
+        assert read_table(file.with_suffix(".parquet")).equals(stored)
     with pytest.raises(HarnessError, match=r"unpacked it takes .* bytes, of which 10 are allowed"):
-        rows.read_table(parquet(table), 10)
+        read_table(parquet(table), 10)
 
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31mRED\x9b0m\u202e\u2028|\n<script>alert(1)</script>[a](http://b)"

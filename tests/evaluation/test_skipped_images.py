@@ -210,7 +210,7 @@ def test_methods_are_counted_once_per_job(
 ) -> None:
     job = prepare(SPEC, tmp_path)
     first = job.tally(job.pairs)
-    monkeypatch.setattr(type(job.suite), "tally", lambda *given: pytest.fail("counted again"))
+    monkeypatch.setattr(type(job.suite), "tally", lambda *arguments: pytest.fail("counted again"))
     assert job.tally(job.pairs) == first == job.tally(job.pairs[:1])
 
 

@@ -32,7 +32,7 @@ def test_rows_are_bit_equal_at_any_batch_size(tile: int, out_channels: int) -> N
 
 
 def test_groups_of_four_do_not_see_padding() -> None:
-    """The fifth image makes a group of its own, whatever fills the tile; another tile changes rounding only."""
+    """The fifth image is a group alone, whatever fills the tile; another tile changes rounding only."""
     denoiser, settings = random_unet(), Adaptation(steps=10, start=3, factor=2, norm="batch4")
     five = BatchViews(batch(slice(0, 5)), denoiser, Tiles(4, multiple=4), seed=0).adapted(settings)
     last = BatchViews(batch(slice(4, 5)), denoiser, Tiles(4, multiple=4), seed=0).adapted(settings)

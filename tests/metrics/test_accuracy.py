@@ -158,7 +158,7 @@ def test_few_errors_of_the_reference_leave_mce_open() -> None:
 
 @pytest.mark.parametrize("n", [30, 100])
 def test_intervals_of_mce_hold_where_errors_are_few(n: int) -> None:
-    """Of 300 samples at least 94 %, less two standard errors; the percentile bootstrap holds in 82 to 91 %."""
+    """In 94 % of 300 samples or more, less two standard errors; the percentile bootstrap holds in 82 to 91 %."""
     rng, hits = np.random.default_rng(n), 0
     for _ in range(300):
         errors = rng.random((n, 5)) < rng.beta(0.02, 0.98, (n, 1))

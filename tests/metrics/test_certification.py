@@ -44,9 +44,9 @@ def test_radii_are_those_of_the_published_code() -> None:
     """194 counts: bounds, radii and abstentions within 1e-9."""
     for n, alpha, sigma, count, bound, abstains, radius in GOLDEN["radius_table"]:
         assert lower_bound(count, n, alpha) == pytest.approx(bound, abs=1e-9)
-        prediction, found = certify(np.array([[100, 0]]), two_class(count, n), alpha, sigma)
+        prediction, radii = certify(np.array([[100, 0]]), two_class(count, n), alpha, sigma)
         assert (prediction[0] == ABSTAIN) == abstains
-        assert found[0] == pytest.approx(radius, abs=1e-9)
+        assert radii[0] == pytest.approx(radius, abs=1e-9)
 
 
 def test_fewest_votes_that_certify() -> None:
@@ -159,8 +159,8 @@ def test_abstentions_are_wrong_and_counted() -> None:
     rate = abstention_rate(prediction, "")
     assert (rate.value, rate.higher_is_better) == (0.5, False)
     right = (prediction == label) & (prediction != ABSTAIN)
-    found = curve(right, np.array([0.5, 0, 0, 0.7]), (0.0, 0.5), 0.001, "s")
-    assert [(m.name, m.condition, m.value) for m in found if m.name == "certified_accuracy"] == [
+    metrics = curve(right, np.array([0.5, 0, 0, 0.7]), (0.0, 0.5), 0.001, "s")
+    assert [(m.name, m.condition, m.value) for m in metrics if m.name == "certified_accuracy"] == [
         ("certified_accuracy", "s r=0", 0.25),
         ("certified_accuracy", "s r=0.5", 0.25),
     ]
@@ -201,7 +201,7 @@ def test_bad_settings_are_answered_with_a_remedy(n0: int, n: int, alpha: float, 
 
 @pytest.mark.parametrize(("schedule", "name"), [(linear(), "imagenet"), (cosine(4000), "cifar10")], ids=str)
 def test_diffusion_time_of_a_noise_level(schedule: Schedule, name: str) -> None:
-    """Of ImageNet's linear schedule 145, 259 and 396 for sigma 0.25, 0.5 and 1; 1158, 1984 and 2809 of CIFAR-10's."""
+    """145, 259 and 396 on ImageNet's linear schedule for sigma 0.25, 0.5 and 1; 1158, 1984 and 2809 on CIFAR-10's."""
     for sigma, t in GOLDEN["timesteps"][name]:
         assert schedule.time_of(sigma) == t
         ratio = np.sqrt((1 - schedule.alpha_bar) / schedule.alpha_bar)

@@ -81,7 +81,7 @@ def alike(rng: np.random.Generator, n: int, error: float) -> Array:
 @pytest.mark.parametrize("draw", [independent, uneven, rare, alike])
 @pytest.mark.parametrize(("error", "n"), [(0.02, 30), (0.02, 600), (0.005, 100)])
 def test_small_mean_errors_are_covered(draw: Callable[..., Array], error: float, n: int) -> None:
-    """Of 200 samples at least 94 %, less two standard errors."""
+    """In 94 % of 200 samples or more, less two standard errors."""
     rng = np.random.default_rng(n)
     held = [intervals.p_value(draw(rng, n, error), 0.0, 1.0, error) >= 0.05 for _ in range(200)]
     assert np.mean(held) > 0.94 - 2 * np.sqrt(0.94 * 0.06 / 200)

@@ -146,16 +146,16 @@ def test_delong_agrees_with_all_pairs(digits: int) -> None:
 
     mean = auroc_metric(a_id, a_ood, "near")
     assert (mean.value, mean.n) == (pytest.approx((a[0].mean() + a[1].mean()) / 2), 1000)
-    whole = [Components.of(side) for side in ranked]
-    assert variance(whole[0]) == pytest.approx(mean_variance(*a), rel=0.03)
-    assert variance(whole[1] - whole[0]) == pytest.approx(mean_variance(b[0] - a[0], b[1] - a[1]), rel=0.03)
+    components = [Components.of(side) for side in ranked]
+    assert variance(components[0]) == pytest.approx(mean_variance(*a), rel=0.03)
+    assert variance(components[1] - components[0]) == pytest.approx(mean_variance(b[0] - a[0], b[1] - a[1]), rel=0.03)
     assert compare_auroc(a_id, a_ood, b_id, dict(reversed(b_ood.items()))) == compare_auroc(a_id, a_ood, b_id, b_ood)
 
 
 @pytest.mark.parametrize("area", [0.75, 0.99, 0.999])
 def test_intervals_of_auroc_cover_the_truth(area: float) -> None:
-    """Of 300 samples of 100 images at least 94 %, less two standard errors: of normal scores, of OOD scores with three
-    times the spread, and where few OOD images score above all ID images; and of means over two data sets.
+    """In 94 % of 300 samples of 100 images or more, less two standard errors: of normal scores, of OOD scores with
+    three times the spread, and where few OOD images score above all ID images; and of means over two data sets.
     """
     rng, held = np.random.default_rng(3), np.zeros(4)
     for _ in range(300):
@@ -177,8 +177,8 @@ def test_intervals_of_rates_cover_the_truth_near_their_ends() -> None:
     truth = stats.norm.cdf(stats.norm.ppf(0.95) - 3.5)
     for _ in range(20):
         inside, outside = normal(rng, 60, 60, shift=3.5)
-        found = {m.name: m.interval for m in summary(inside, {"far": {"a": outside}})}
-        held += [found[name][0] <= truth <= found[name][1] for name in ("fpr95_ood_pos", "fpr95_id_pos")]
+        intervals = {m.name: m.interval for m in summary(inside, {"far": {"a": outside}})}
+        held += [intervals[name][0] <= truth <= intervals[name][1] for name in ("fpr95_ood_pos", "fpr95_id_pos")]
     assert (held >= 17).all()
 
 
@@ -206,11 +206,11 @@ def test_comparison_by_condition() -> None:
     rng = np.random.default_rng(9)
     inside, near, far = (rng.normal(0, 1, (2, n)) for n in (30, 20, 25))
     a, b = ({"near": {"x": near[k], "y": far[k]}, "far": {"y": far[k]}} for k in (0, 1))
-    found = compare(inside[0], a, inside[1], b)
-    assert list(found) == ["near/x", "near/y", "near", "far/y", "far"]
-    assert found["near"] == compare_auroc(inside[0], a["near"], inside[1], b["near"])
-    assert found["near/x"] == compare_auroc(inside[0], {"x": near[0]}, inside[1], {"x": near[1]})
-    assert found["far"] == found["far/y"] == found["near/y"]
+    results = compare(inside[0], a, inside[1], b)
+    assert list(results) == ["near/x", "near/y", "near", "far/y", "far"]
+    assert results["near"] == compare_auroc(inside[0], a["near"], inside[1], b["near"])
+    assert results["near/x"] == compare_auroc(inside[0], {"x": near[0]}, inside[1], {"x": near[1]})
+    assert results["far"] == results["far/y"] == results["near/y"]
     for less in ({"near": b["near"]}, {"near": {"x": near[1]}, "far": b["far"]}):
         for sides in ((inside[0], a, inside[1], less), (inside[1], less, inside[0], a)):
             with pytest.raises(HarnessError, match="same images"):
@@ -236,11 +236,11 @@ def test_pairs_without_variance() -> None:
         (flat, up, 0.5),
         (up, down, -1.0),
     ):
-        found = paired(a, b)
-        assert (found.difference, found.n) == (difference, 15)
-        assert found.interval[0] <= difference <= found.interval[1]
-        assert np.ptp(found.interval) > 0.2 and (found.p < 0.05) == (difference == -1)
-        assert found.p == 1 or difference
+        result = paired(a, b)
+        assert (result.difference, result.n) == (difference, 15)
+        assert result.interval[0] <= difference <= result.interval[1]
+        assert np.ptp(result.interval) > 0.2 and (result.p < 0.05) == (difference == -1)
+        assert result.p == 1 or difference
     single = paired((mixed[0], mixed[1][:1]), (mixed[0], -mixed[1][:1]))
     assert (single.interval, single.p, single.n) == ((-1.0, 1.0), 1.0, 10)
 
@@ -267,15 +267,15 @@ def test_summary_names_what_it_found() -> None:
     rng = np.random.default_rng(7)
     inside, ssb = normal(rng, 60, 40, shift=2.0)
     ood = {"near": {"ssb": ssb, "ninco": rng.normal(0.5, 1, 30)}, "far": {"textures": rng.normal(-1, 1, 20).round(1)}}
-    found = summary(inside, ood)
+    metrics = summary(inside, ood)
     conditions = ["near/ssb", "near/ninco", "near", "far/textures", "far"]
-    assert [(m.condition, m.name) for m in found] == [(c, name) for c in conditions for name in ("auroc", *RATES)]
-    assert {m.name for m in found if not m.higher_is_better} == {"fpr95_ood_pos", "fpr95_id_pos"}
-    assert all(0 <= m.interval[0] <= m.value <= m.interval[1] <= 1 and m.unit == "fraction" for m in found)
-    assert all(m.interval[0] < m.interval[1] for m in found)
+    assert [(m.condition, m.name) for m in metrics] == [(c, name) for c in conditions for name in ("auroc", *RATES)]
+    assert {m.name for m in metrics if not m.higher_is_better} == {"fpr95_ood_pos", "fpr95_id_pos"}
+    assert all(0 <= m.interval[0] <= m.value <= m.interval[1] <= 1 and m.unit == "fraction" for m in metrics)
+    assert all(m.interval[0] < m.interval[1] for m in metrics)
 
-    by_name = {(m.condition, m.name): m for m in found}
-    ssb_metrics = {m.name: m.value for m in found if m.condition == "near/ssb"}
+    by_name = {(m.condition, m.name): m for m in metrics}
+    ssb_metrics = {m.name: m.value for m in metrics if m.condition == "near/ssb"}
     assert ssb_metrics == {
         "auroc": auroc(inside, ssb),
         "fpr95_ood_pos": fpr95(inside, ssb, "ood"),
@@ -290,7 +290,7 @@ def test_summary_names_what_it_found() -> None:
     assert by_name["far", "aupr_in"].interval == by_name["far/textures", "aupr_in"].interval
 
     alone: list[Metric] = summary(inside, {"far": ood["far"]})
-    assert alone == [m for m in found if m.condition.startswith("far")]
+    assert alone == [m for m in metrics if m.condition.startswith("far")]
 
 
 def test_a_mean_of_metrics_knows_its_shared_images() -> None:
@@ -299,8 +299,8 @@ def test_a_mean_of_metrics_knows_its_shared_images() -> None:
 
     def narrowing(n_id: int, n_ood: int, name: str) -> float:
         inside, first = normal(rng, n_id, n_ood)
-        found = summary(inside, {"near": {"a": first, "b": rng.normal(0, 1, n_ood)}})
-        width = {m.condition: m.interval[1] - m.interval[0] for m in found if m.name == name}
+        metrics = summary(inside, {"near": {"a": first, "b": rng.normal(0, 1, n_ood)}})
+        width = {m.condition: m.interval[1] - m.interval[0] for m in metrics if m.name == name}
         return width["near"] / np.mean([width["near/a"], width["near/b"]])
 
     for name in ("auroc", "aupr_out"):
@@ -337,13 +337,13 @@ def test_versions_of_one_image_are_one_image() -> None:
     names = [f"image {i:02d}" for i in range(80)]
     alone = {m.name + m.condition: m for m in ood.summary(inside, outside)}
     assert {m.name + m.condition: m for m in ood.summary(inside, outside, names)} == alone
-    for found in ood.summary(np.tile(inside, 4), outside, names * 4):
-        once = alone[found.name + found.condition]
-        assert found.n == once.n
-        if found.name == "auroc":
-            assert (found.value, *found.interval) == pytest.approx((once.value, *once.interval), rel=1e-9)
-        elif found.name == "fpr95_ood_pos":
-            assert (found.value, *found.interval) == pytest.approx((once.value, *once.interval), abs=1e-9)
+    for metric in ood.summary(np.tile(inside, 4), outside, names * 4):
+        once = alone[metric.name + metric.condition]
+        assert metric.n == once.n
+        if metric.name == "auroc":
+            assert (metric.value, *metric.interval) == pytest.approx((once.value, *once.interval), rel=1e-9)
+        elif metric.name == "fpr95_ood_pos":
+            assert (metric.value, *metric.interval) == pytest.approx((once.value, *once.interval), abs=1e-9)
     other = rng.normal(1.2, 1, 80)
     pair = [{**outside["near"]}, {k: v + rng.normal(0, 1, len(v)) for k, v in outside["near"].items()}]
     once_pair = ood.compare_auroc(inside, pair[0], other, pair[1])

@@ -32,7 +32,7 @@ def quadrature(stop: Sequential, j: int, n: int, k: int, k0: int) -> float:
         cuts = [top * i / 16 for i in range(17)]
 
         def integral(f: float, g: float) -> mpmath.mpf:
-            """Of q^f (1 - q)^g over q in (p, 1], by 1 - q = u^4, which takes away the pole at q = 1."""
+            """The integral of q^f (1 - q)^g over q in (p, 1], by 1 - q = u^4, which takes away the pole at q = 1."""
 
             def integrand(u: mpmath.mpf) -> mpmath.mpf:
                 return 4 * mpmath.power(1 - u**4, f) * mpmath.power(u, 4 * g + 3)
@@ -200,8 +200,8 @@ def test_chance_is_the_beta_binomials() -> None:
     """Predictive probability of the count still needed, against the exact one."""
     for n, k, k0 in [(100, 85, 84), (1000, 842, 83), (5000, 4200, 85), (9900, 8432, 85), (9999, 8516, 85), (0, 0, 97)]:
         exact = stats.betabinom.sf(STOP.needed[1] - k - 1, STOP.n - n, 0.5 + k + k0, 100.5 + n - k - k0)
-        found = STOP.chance(1, *(np.array([v]) for v in (n, k, k0)))[0]
-        assert found == pytest.approx(exact, abs=0.01)
+        chance = STOP.chance(1, *(np.array([v]) for v in (n, k, k0)))[0]
+        assert chance == pytest.approx(exact, abs=0.01)
     assert STOP.chance(1, *(np.array([v]) for v in (9999, 8000, 85)))[0] == 0
 
 

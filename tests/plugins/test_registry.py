@@ -131,7 +131,7 @@ def test_entry_points_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
     class Point:
-        dist, value = None, "theirs:plugins"
+        dist, value = None, "other:plugins"
 
         def load(self) -> None:
             loaded.append(self)
@@ -145,14 +145,14 @@ def test_entry_points_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_broken_plugins_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Point:
-        dist, value = None, "theirs:plugins"
+        dist, value = None, "other:plugins"
 
         def load(self) -> None:
             raise ImportError("no such module")
 
     monkeypatch.setattr(discovery, "_discovered", set())
     monkeypatch.setattr(discovery, "entry_points", lambda group: [Point()])
-    with pytest.raises(HarnessError, match=r"theirs:plugins.*no such module.*uninstall"):
+    with pytest.raises(HarnessError, match=r"other:plugins.*no such module.*uninstall"):
         plugins.discover()
     leaving = tmp_path / "leaving.py"
     leaving.write_text("import sys\nsys.exit(0)\n")

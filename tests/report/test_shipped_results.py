@@ -1,4 +1,4 @@
-"""What ships in the repository is what this code computes: checkpoints, reference, records, leaderboard."""
+"""Shipped results are those that this code computes: checkpoints, reference, records, leaderboard."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_cards_tell_the_truth(file: Path) -> None:
     assert path.stat().st_size < 5_500_000
     assert card["command"].startswith("harness train") and card["steps"] > 0 and card["seconds"] > 0
     if "clean_accuracy" in card:
-        given = find_classifier(file.stem.replace("-", "/", 1))[1].details["classes"]
-        assert given == card["classes"] and len(given) == 10, "the file is older than names: its card has them"
+        classes = find_classifier(file.stem.replace("-", "/", 1))[1].details["classes"]
+        assert classes == card["classes"] and len(classes) == 10, "the file is older than names: its card has them"
     assert (card["data"]["name"] == "digits") == file.stem.startswith("digits-")
     if card["data"]["name"] == "digits":
         assert card["data"]["sha256"] == plugins.dataset["digits"].build("train").sha256
@@ -70,13 +70,13 @@ def test_the_table_is_whole() -> None:
     """All classifiers by all methods, on the corrupted and on the clean digits, every test image."""
     for suite in ("digits-c", "digits"):
         entries = [r for r in shipped() if r.suite == suite and r.status == "complete"]
-        found = {(r.model.name, r.method.partition(":")[0]) for r in entries}
-        assert found == {(m, t) for m in BUNDLED for t in ("default", "dda", "dda-se", "de")}
+        pairs = {(r.model.name, r.method.partition(":")[0]) for r in entries}
+        assert pairs == {(m, t) for m in BUNDLED for t in ("default", "dda", "dda-se", "de")}
         assert all(m.n == 600 for r in entries for m in r.metrics)
 
 
 def test_shipped_records_are_rescorable() -> None:
-    """Of each suite every third, of the many detectors every sixteenth: their bootstraps take half a second each."""
+    """Every third of each suite, every sixteenth of the many detectors: their bootstraps take half a second each."""
     entries = shipped()
     assert all(entry.sha256 for entry in entries)
     for suite in {r.suite for r in entries}:
@@ -92,14 +92,14 @@ def test_shipped_records_are_rescorable() -> None:
 def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> None:
     """Their keys cover weights, data, settings and the suites' versions."""
     entries = {r.key: r for r in shipped()}
-    found = set()
+    keys = set()
     for suite, every, limit in {(r.spec.suite, r.spec.every, r.spec.limit) for r in entries.values()}:
         alike = [r for r in entries.values() if (r.spec.suite, r.spec.every, r.spec.limit) == (suite, every, limit)]
         methods = tuple(sorted({r.method for r in alike}))
         spec = replace(alike[0].spec, models=tuple(sorted({r.model.name for r in alike})), methods=methods)
         job = prepare(replace(spec, denoiser="digits"), tmp_path)
-        found |= {job.key(pair) for pair in job.pairs}
-    assert entries.keys() <= found
+        keys |= {job.key(pair) for pair in job.pairs}
+    assert entries.keys() <= keys
 
 
 def test_records_are_renewed_from_their_sample_tables(benchmark: Callable[[str], Any]) -> None:
@@ -121,8 +121,8 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 
 def test_the_paired_tests_are_those_of_the_records(benchmark: Callable[[str], Any]) -> None:
-    found = "\n".join(markdown(table) for table in benchmark("pairs").tables(RESULTS))
-    assert found == (RESULTS / "pairs.md").read_text()
+    text = "\n".join(markdown(table) for table in benchmark("pairs").tables(RESULTS))
+    assert text == (RESULTS / "pairs.md").read_text()
 
 
 def test_intervals_over_seeds_are_student_s(benchmark: Callable[[str], Any]) -> None:
@@ -150,8 +150,8 @@ def test_tables_over_seeds_are_those_of_the_rows(program: str, benchmark: Callab
     name = study.name
     rows = study.read()
     assert {(row["classifier"], row["seed"]) for row in rows} == {(n, s) for n in study.names for s in "012"}
-    found = "\n".join(markdown(table) for table in study.tables(rows))
-    assert found == (RESULTS / f"{name}.md").read_text()
+    text = "\n".join(markdown(table) for table in study.tables(rows))
+    assert text == (RESULTS / f"{name}.md").read_text()
     text, last = (RESULTS / f"{name}.csv").read_text(), study.names[-1]
     for wrong, message in (
         (text.replace("seconds", "minutes", 1), "other columns than"),

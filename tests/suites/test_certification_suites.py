@@ -17,7 +17,7 @@ from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import linear
-from harness.evaluation import estimate, loop, part
+from harness.evaluation import estimate, loop, part_in_progress
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare
@@ -91,7 +91,7 @@ def test_a_run_resumes_in_the_middle_of_an_image(
     """Stopped after every interim state in turn, and gone on: the same votes, and no draw is paid for twice."""
     monkeypatch.setattr("harness.suites.bases.certification.LOOK", 10)
     undisturbed = certify(tmp_path / "undisturbed", changes)
-    monkeypatch.setattr(part, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
     tmp_path, stops = tmp_path / "disturbed", 0
     while True:
         ticks: list[Progress] = []
@@ -118,7 +118,7 @@ def test_a_model_added_to_an_interrupted_run_shares_what_is_left(
     tmp_path: Path, undisturbed: list[RunRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both classifiers end with the votes of an undisturbed run, the newcomer's first draws made again for it."""
-    monkeypatch.setattr(part, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
     alone = {"models": ("digits/resnet+diffaug",), "methods": ("gaussian",), "denoiser": None}
 
     def stop(tick: Progress) -> None:

@@ -463,7 +463,9 @@ def test_what_a_network_cannot_do_is_said_before_the_first_step(
 
 
 def test_a_copy_by_the_autoencoder_of_the_digits_is_of_digits(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"would make 'folder' unrecognisable.*--model autoencoder --dataset folder"):
+    with pytest.raises(
+        HarnessError, match=r"would make 'folder' unrecognisable.*--architecture autoencoder --dataset folder"
+    ):
         offline.copy(offline.CopySpec("folder", "autoencoder", data=str(tmp_path)), tmp_path / "out")
 
 

@@ -1,1 +1,1 @@
-"""Who works on the parts of a run."""
+"""Distribution of the parts of a run among processes."""

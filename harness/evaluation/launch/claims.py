@@ -1,4 +1,4 @@
-"""Claims: which parts of a run this process computes, where several processes share one results folder."""
+"""Claims: the parts of a run that this process computes, if several processes share one results folder."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is checked before a run begins."""
+"""Checks before a run begins."""

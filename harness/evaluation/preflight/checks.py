@@ -58,9 +58,9 @@ def check_skipping(group: int) -> None:
 
 
 def check_records(job: Job) -> None:
-    """Raise HarnessError where the record of a pair could not be written, for what is known of it before the run.
+    """Raise HarnessError where the record of a pair could not be written, whatever its metrics will be.
 
-    The metrics alone are missing: what else `harness.evaluation.records.record.save` refuses costs no run.
+    All but the metrics is fixed before the run: `harness.evaluation.records.record.save` would refuse it afterwards.
     """
     for index in range(len(job.pairs)):
         try:

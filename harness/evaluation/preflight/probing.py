@@ -29,10 +29,10 @@ def probes(job: Job) -> Sequence[Probe]:
     unknown: dict[str, str] = {}
     for pair in {p.method_name: p for p in job.pairs}.values():
         try:
-            methods[pair.method_name] = _PROCEDURES[job.suite.axis](job, pair)
+            methods[pair.method_name] = _PROBES[job.suite.axis](job, pair)
         except _Unprobed as error:
             unknown[pair.method_name] = str(error)
-    _tell_unprobed(job, unknown)
+    _warn_unprobed(job, unknown)
     denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
     return [
         _assembled(
@@ -45,8 +45,8 @@ def probes(job: Job) -> Sequence[Probe]:
     ]
 
 
-def _tell_unprobed(job: Job, reasons: Mapping[str, str]) -> None:
-    """Give one notice for all methods or detectors that cannot be probed."""
+def _warn_unprobed(job: Job, reasons: Mapping[str, str]) -> None:
+    """One notice for all methods or detectors that cannot be probed."""
     if reasons:
         name, reason = next(iter(reasons.items()))
         more = f" Nor can {', '.join(list(reasons)[1:])}." if len(reasons) > 1 else ""
@@ -133,7 +133,7 @@ def _detector(job: Job, pair: Pair) -> Tensor:
     return torch.cat([method[: len(scores)], scores[:, None].float()], 1)
 
 
-_PROCEDURES: dict[str, Callable[[Job, Pair], Tensor]] = {
+_PROBES: dict[str, Callable[[Job, Pair], Tensor]] = {
     "method": _method,
     "smoother": _smoother,
     "detector": _detector,

@@ -1,12 +1,12 @@
-"""Comparison of what is on disk with what runs now: probes, kept with the parts and in the record, must agree.
+"""Comparison of stored with current outputs: probes, kept with the parts and in the record, must agree.
 
     results/local/.parts/6a5b4c3d2e1f/9f86d081884c-1b4f0e.probe
 
 Names and hashes are the same where a module that a plugin imports by a detour, a constant or a library has changed; the
 outputs are not. On another device of the same kind they may differ by rounding that adds up; the record says so.
 
-What detectors learn from a classifier lies in a folder of its own, under the classifier's name and weights. It outlives
-records and parts, and so does the classifier's probe beside it.
+Features that detectors learnt from lie in a separate folder, under the classifier's name and weights. They outlive
+records and parts, and so does the classifier's probe beside them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.models.probe import Probe, spell
 from harness.types import HarnessError, Pair
 
 LEARNT = ".learnt"
-"""Folder in the results folder for what suites learn before the first image."""
+"""Folder in the results folder for features and settings that suites learn before the first image."""
 
 
 def verify(job: Job) -> None:
@@ -38,12 +38,12 @@ def verify(job: Job) -> None:
     for pair, journal, probe in zip(job.pairs, job.journals, job.probes, strict=True):
         for file, older in _stored(journal):
             if older is None:
-                _tell(f"{file} is damaged: the parts of {pair.model} under {pair.method_name} are computed anew.")
+                _warn(f"{file} is damaged: the parts of {pair.model} under {pair.method_name} are computed anew.")
                 journal.clear_parts()
                 break
             differences = probe.differences(older)
             if differences and older.device != probe.device and file == journal.file:
-                _tell(f"{file} was computed on {older.device}; on {probe.device} outputs differ: {spell(differences)}.")
+                _warn(f"{file} was computed on {older.device}; on {probe.device} outputs differ: {spell(differences)}.")
             elif differences and older.device == probe.device:
                 reason = f"it gives other outputs than when {file} was made: {spell(differences)}"
                 _start_anew(job, pair, journal, f"{reason}. Code, a library or weights changed that no hash covers")
@@ -52,7 +52,7 @@ def verify(job: Job) -> None:
 
 
 def _verify_learnt(job: Job) -> None:
-    """Delete what was learnt of a classifier that now gives other outputs; records and parts may be gone by then."""
+    """Delete learnt features of a classifier that now gives other outputs; records and parts may be gone by then."""
     for pair, probe in _classifiers(job).items():
         file = _learnt_probe(job, pair, probe)
         try:
@@ -62,7 +62,7 @@ def _verify_learnt(job: Job) -> None:
         differences = probe.differences(older) if older else {}
         if differences:
             check_writable(job.out)
-            _tell(
+            _warn(
                 f"What was learnt of {pair.model} is computed anew: it gives other outputs than when {file} was made: "
                 f"{spell(differences)}. Code, a library or weights changed that no hash covers."
             )
@@ -107,12 +107,12 @@ def notes(journal: Journal, probe: Probe) -> list[str]:
 
 def _start_anew(job: Job, pair: Pair, journal: Journal, reason: str) -> None:
     check_writable(job.out)
-    _tell(f"{pair.model} under {pair.method_name} is computed anew: {reason}.")
+    _warn(f"{pair.model} under {pair.method_name} is computed anew: {reason}.")
     journal.clear()
     forget_learnt(job.out)  # features of the network as it was
 
 
-def _tell(sentence: str) -> None:
+def _warn(sentence: str) -> None:
     warnings.warn(Notice(sentence), stacklevel=3)
 
 
@@ -129,9 +129,9 @@ def _classifiers(job: Job) -> dict[Pair, Probe]:
 
 
 def _learnt_probe(job: Job, pair: Pair, probe: Probe) -> Path:
-    """Place of a classifier's probe beside what was learnt of it: one per device, arithmetic and images."""
-    called = {"device": probe.device, "dtype": probe.dtypes["model"], "images": list(probe.ids)}
-    name = key_of({"model": pair.weights.sha256, "name": pair.model, "data": job.data.sha256, **called})
+    """Place of a classifier's probe beside its learnt features: one per device, arithmetic and images."""
+    arithmetic = {"device": probe.device, "dtype": probe.dtypes["model"], "images": list(probe.ids)}
+    name = key_of({"model": pair.weights.sha256, "name": pair.model, "data": job.data.sha256, **arithmetic})
     return job.out / LEARNT / f"{name}.probe"
 
 

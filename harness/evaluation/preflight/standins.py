@@ -91,10 +91,10 @@ def smoother_outputs(smoother: Smoother, images: Tensor, sigma: float, schedule:
     return outputs(show, images, who)
 
 
-def detector_outputs(method: Combination, images: Tensor, whole: bool) -> Tensor:
+def detector_outputs(method: Combination, images: Tensor, on_probabilities: bool) -> Tensor:
     """Scores (B,) of a detector that learnt from stand-in features, for images (B, 3, H, W).
 
-    Raises what the detector raises: not every one can do with so small a world.
+    Raises what the detector raises: not every one can do with so few images.
     """
     classifier = TiledClassifier(StandInNetwork(CLASSES), Tiles(100))
     training = _data("train", TRAINING)
@@ -105,7 +105,8 @@ def detector_outputs(method: Combination, images: Tensor, whole: bool) -> Tensor
         )
         detect = inner.fit(bank) if hasattr(inner, "fit") else inner
         views = [images, images.flip(-1)]
-        return score(detect, whole, classifier, classifier(images).softmax(-1), views if whole else views[:1])
+        probabilities = classifier(images).softmax(-1)
+        return score(detect, on_probabilities, classifier, probabilities, views if on_probabilities else views[:1])
 
 
 def _data(split: str, count: int) -> Any:

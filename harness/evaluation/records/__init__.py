@@ -1,1 +1,1 @@
-"""What a run leaves: parts, sample tables and records."""
+"""Results of a run on disk: parts, sample tables and records."""

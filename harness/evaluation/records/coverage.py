@@ -1,4 +1,4 @@
-"""Coverage of a benchmark by a run: its source images, and what a record says of those that are missing."""
+"""Coverage of a benchmark by a run: the number of source images, and the note on missing ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Group:
 def count_images(conditions: Iterable[tuple[Sequence[str], int]]) -> int:
     """Source images of a benchmark: those that are there, and those that were published and are missing.
 
-    conditions: per condition the ids of its images, and how many were published, 0 where nobody published any.
+    conditions: per condition the ids of its images, and how many were published, 0 if unknown.
     Conditions that share an image, directly or through others, show versions of the same images, and lack the same.
     """
     largest: dict[tuple[str, ...], int] = {}

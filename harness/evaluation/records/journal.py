@@ -1,10 +1,10 @@
-"""The way of a record on disk: finished parts, interim states, and the record when all parts are there.
+"""The journal of a record on disk: finished parts, interim states, and the record once all parts are there.
 
     results/local/.parts/6a5b4c3d2e1f/0003-000200-200-9f86d081884c.parquet
 
 Every file appears in one piece or not at all. The hash in the names identifies everything that decides a number, so a
 part is never mixed into another run. Every file is checked when it is read back: a damaged or incomplete one counts as
-absent, and `tell_losses` says so.
+absent, and `warn_of_losses` says so.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Journal:
 
     out: results folder. suite, model, method: for the file name. key: see `key_of`.
     shared: the same for the parts, which say themselves what data they are of. plan: the parts, in order.
-    damage: by file, what was wrong with it. incomplete: by file, how many images it lacks. See `tell_losses`.
+    damage: by file, the fault. incomplete: by file, how many images it lacks. See `warn_of_losses`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Journal:
         return self._parts / f"{self._data}-{hashlib.sha256(device.encode()).hexdigest()[:6]}.probe"
 
     def done(self, required: Required) -> bool:
-        """Whether the record itself is there, with its sample table undamaged, and meets the demands."""
+        """True if the record is there, with its sample table undamaged, and meets the demands."""
         record = self._record()
         if record is None:
             return False
@@ -120,7 +120,7 @@ class Journal:
             yield table, f"its SHA-256 is not the one in {self.file.name}"
 
     def has(self, part: Part, required: Required) -> bool:
-        """Whether a finished part is on disk and undamaged."""
+        """True if a finished part is on disk, undamaged, and meets the demands."""
         return self._read(part, required) is not None
 
     def write(self, part: Part, rows: Rows, cost: Mapping[str, float]) -> None:
@@ -161,8 +161,8 @@ class Journal:
     def finish(self, rows: Rows, make: Callable[[Samples], RunRecord]) -> None:
         """Write the sample table, then the record that `make(samples)` returns."""
         samples = self.file.with_suffix(".parquet")
-        with writing(samples) as partial, partial.open("wb") as opened:  # which takes any name, pyarrow only UTF-8
-            pq.write_table(table_of(rows), opened, compression="zstd")
+        with writing(samples) as partial, partial.open("wb") as sink:  # which takes any name, pyarrow only UTF-8
+            pq.write_table(table_of(rows), sink, compression="zstd")
         digest = hashlib.sha256(samples.read_bytes()).hexdigest()
         save(make({"file": samples.name, "sha256": digest, "rows": len(rows["id"])}), self.file)
 
@@ -207,8 +207,8 @@ class Journal:
         return self._parts / f"{part.name}.interim"
 
 
-def tell_losses(journals: Sequence[Journal]) -> None:
-    """Give one notice for all files that were damaged, one for those that lack images; each file is told of once."""
+def warn_of_losses(journals: Sequence[Journal]) -> None:
+    """One notice for all files that were damaged, one for those that lack images; each file is named once."""
     damage: dict[Path, str] = {}
     incomplete: dict[Path, int] = {}
     for journal in journals:

@@ -16,11 +16,8 @@ import pyarrow.parquet as pq
 
 from harness.base import sealed
 from harness.base.sealed import Damaged
-from harness.evaluation.records.rows import FINAL, Rows, columns, table_of
+from harness.evaluation.records.rows import FINAL, KEYS, Rows, rows_of, table_of
 from harness.types import Condition, Dataset
-
-KEYS = ("id", "condition", "label")
-"""Columns that every part begins with."""
 
 COSTS = frozenset({"seconds", "denoiser_calls", "halvings", "pairs"})
 """Costs that every part names."""
@@ -89,7 +86,7 @@ def _unsealed(file: Path) -> tuple[pa.Table, Rows, dict[str, float]]:
     try:
         table = pq.read_table(pa.BufferReader(sealed.read(file, _sealed_name(file))))
         cost = json.loads(table.schema.metadata[b"cost"])
-        rows = columns(table)
+        rows = rows_of(table)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -100,7 +97,7 @@ def _unsealed(file: Path) -> tuple[pa.Table, Rows, dict[str, float]]:
 
 
 def _check(table: pa.Table, rows: Rows, part: Part, interim: bool) -> None:
-    """Raise Damaged where the rows are not planned samples with numbers for each."""
+    """Raise Damaged unless the rows are planned samples with a number in every column."""
     names = table.column_names
     if tuple(names[:3]) != KEYS or len(names) < 4 or interim != (FINAL in names):
         raise Damaged(f"it has the columns {', '.join(names)}")

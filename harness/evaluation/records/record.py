@@ -1,6 +1,6 @@
 """The record of a run: a JSON file, and a Parquet sample table beside it.
 
-    results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: what was measured, from what, by what
+    results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.json       the record: metrics, inputs, code
     results/local/digits-c/digits.vit--de--1f2e3d4c5b6a.parquet    one row per sample and condition
 
 The hash in the names identifies everything that decides a number.
@@ -46,7 +46,7 @@ class Samples(TypedDict):
 
 @dataclass(frozen=True)
 class Cost:
-    """What the run took: beside `created` the only part of a record that may differ between two runs of the same spec.
+    """Cost of a run: beside `created` the only part of a record that may differ between two runs of the same spec.
 
     seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together.
     images: test images evaluated, one per sample and condition.
@@ -72,7 +72,7 @@ class RunRecord:
 
     status: "complete" for the whole test set, "partial" for a subset; subsets are never ranked beside whole sets.
     coverage: in words, "600 of 600 images" or "100 of 600 images (every 6th)".
-    suite, suite_version, dataset: what was measured on. facts: what else decides the suite's numbers.
+    suite, suite_version, dataset: the benchmark. facts: other properties that decide the suite's numbers.
     model, denoiser: names, hashes and origins of the weights.
     data_sha256: hash of the clean test images, labels and ids.
     key: hash of everything that decides a number; the same key means the same rows.
@@ -200,8 +200,8 @@ def identity(
 
 def sha256_of(values: Mapping[str, Any]) -> str:
     """SHA-256 of a record's canonical JSON: ASCII, sorted, without blanks and without the field that holds the hash."""
-    rest = {name: value for name, value in values.items() if name != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    hashed = {name: value for name, value in values.items() if name != "sha256"}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -1,142 +1,29 @@
-"""Sample tables as numpy columns: one row per sample and condition, first id, condition and label.
+"""Rows: sample tables as numpy columns, one row per sample and condition.
 
 Interim states are such tables with one more column, `FINAL`.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from harness.base.files import check_regular
-from harness.base.parquet_pages import pages
-from harness.types import Batch, Columns, Condition, HarnessError
+from harness.types import Batch, Columns, Condition
 
 Rows = dict[str, Any]
+"""By name, columns (N,) or (N, K)."""
+
+KEYS = ("id", "condition", "label")
+"""The first columns of every table: texts that together name a row, and the class, -1 for images of none."""
 
 FINAL = "final"
-"""Column of interim states: images that are done; the others go on from there."""
+"""Column of interim states: True for rows that are done; the others are still being computed."""
 
 
-MOST = 2**30
-"""Bytes that a table may take in memory: ImageNet-C as a whole, 3.75 million rows, takes a third."""
-
-WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 8}
-"""Bytes of a value in memory by Parquet's physical type; of texts and bytes without their content."""
-
-OBJECT = 64
-"""Bytes that Python takes for a text beside its content."""
-
-
-def read_table(source: Path | bytes, most_bytes: int = MOST, name: str = "") -> pa.Table:
-    """A Parquet file, or the bytes of one, as a table; the memory that it takes is checked before it is unpacked.
-
-    most_bytes: what the table may take in memory; reading takes up to twice that. Texts in structures and lists count
-        as if each were as long as all that differ together. name: of bytes, for messages.
-
-    Raises HarnessError for what is no regular file, no Parquet, damaged or too large; OSError where nothing is.
-    """
-    if isinstance(source, Path):
-        name = str(source)
-        check_regular(source)
-        source.open("rb").close()
-    try:
-        with _opened(source) as file, _bytes(source) as stored:
-            _check_claims(file.metadata, most_bytes)
-            check_pages(file.metadata, stored)
-            coded = _coded(file.metadata)
-        if coded:
-            with _opened(source, read_dictionary=coded) as file:
-                _check_texts(file.read(columns=coded, use_threads=False), most_bytes)
-        with _opened(source) as file:
-            return file.read(use_threads=False)
-    except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
-        # What pyarrow says may hold several lines and a stack of its own.
-        reason = str(error).partition("\n")[0].rstrip(". ")
-        raise HarnessError(f"{name or 'The table'} is damaged or no Parquet table ({reason}).") from error
-
-
-def _opened(source: Path | bytes, **options: Any) -> pq.ParquetFile:
-    opened = source if isinstance(source, Path) else pa.BufferReader(source)
-    return pq.ParquetFile(opened, arrow_extensions_enabled=False, pre_buffer=False, **options)
-
-
-def _bytes(source: Path | bytes) -> BinaryIO:
-    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
-
-
-def check_pages(metadata: pq.FileMetaData, file: BinaryIO) -> None:
-    """Raise ValueError where the pages of a column unpack to more than the file's footer says, or hold more values.
-
-    pyarrow believes the pages, and what is checked of a footer would be worth nothing. file: the same, open.
-    """
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            first = chunk.dictionary_page_offset or chunk.data_page_offset
-            sizes = list(pages(file, min(first, chunk.data_page_offset), first + chunk.total_compressed_size))
-            unpacked, values = (sum(counts) for counts in zip(*sizes, strict=True)) if sizes else (0, 0)
-            if unpacked > chunk.total_uncompressed_size or values > chunk.num_values:
-                raise ValueError(f"the pages of column {chunk.path_in_schema!r} are larger than its footer says")
-
-
-def _check_claims(metadata: pq.FileMetaData, most: int) -> None:
-    """Raise ValueError where values and pages, as the file's footer counts them, take more than `most` bytes."""
-    taken = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for k in range(group.num_columns):
-            chunk, column = group.column(k), metadata.schema.column(k)
-            if min(chunk.total_uncompressed_size, chunk.num_values, group.num_rows) < 0:
-                raise ValueError(f"column {column.path!r} has a negative size")
-            if "DELTA_BYTE_ARRAY" in chunk.encodings:
-                raise ValueError(f"column {column.path!r} is in DELTA_BYTE_ARRAY, whose size in memory is not known")
-            width = WIDTHS.get(column.physical_type, column.length) + 4  # two levels of nesting, 16 bits each
-            width += OBJECT * (column.physical_type == "BYTE_ARRAY" and not _is_coded(chunk))
-            if _is_coded(chunk) and _is_nested(column):
-                width += chunk.total_uncompressed_size
-            taken += chunk.total_uncompressed_size + max(chunk.num_values, group.num_rows) * width
-    if taken > most:
-        raise ValueError(f"unpacked it takes {taken:,} bytes, of which {most:,} are allowed")
-
-
-def _is_coded(chunk: pq.ColumnChunkMetaData) -> bool:
-    return chunk.physical_type == "BYTE_ARRAY" and not {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}.isdisjoint(
-        chunk.encodings
-    )
-
-
-def _is_nested(column: pq.ColumnSchema) -> bool:
-    return bool(column.max_definition_level > 1 or column.max_repetition_level)
-
-
-def _coded(metadata: pq.FileMetaData) -> list[str]:
-    """Names of the columns of texts or bytes that Parquet stores as numbers of a dictionary, nested ones aside."""
-    flat = {column.path for k in range(metadata.num_columns) if not _is_nested(column := metadata.schema.column(k))}
-    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
-    chunks = [group.column(k) for group in groups for k in range(group.num_columns)]
-    return list(
-        dict.fromkeys(chunk.path_in_schema for chunk in chunks if _is_coded(chunk) and chunk.path_in_schema in flat)
-    )
-
-
-def _check_texts(table: pa.Table, most: int) -> None:
-    """Raise ValueError where texts that are numbers of a dictionary, written out, take more than `most` bytes."""
-    taken = 0
-    for array in (chunk for column in table.columns for chunk in column.chunks):
-        if pa.types.is_dictionary(array.type):
-            lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
-            taken += OBJECT * len(array.dictionary) + (pc.sum(lengths).as_py() or 0)
-    if taken > most:
-        raise ValueError(f"unpacked its texts take {taken:,} bytes, of which {most:,} are allowed")
-
-
-def columns(table: pa.Table) -> Rows:
+def rows_of(table: pa.Table) -> Rows:
     """A Parquet table as numpy columns; lists become (N, K)."""
     rows: Rows = {}
     for name in table.column_names:
@@ -167,43 +54,47 @@ def joined(batches: list[Rows]) -> Rows:
     return {name: np.concatenate([rows[name] for rows in batches]) for name in batches[0]} if batches else {}
 
 
-def with_rest(rows: Rows, old: Rows | None) -> Rows:
-    """Rows, and those of an older interim state for the images that `rows` lacks."""
-    if old is None:
+def with_older_rows(rows: Rows, older: Rows | None) -> Rows:
+    """Rows, followed by those of an older interim state for the images that `rows` lacks."""
+    if older is None:
         return rows
-    rest = ~np.isin(old["id"], rows["id"])
-    return joined([rows, {name: values[rest] for name, values in old.items()}])
+    lacking = ~np.isin(older["id"], rows["id"])
+    return joined([rows, {name: values[lacking] for name, values in older.items()}])
 
 
-def marked(rows: Rows, final: bool) -> Rows:
+def with_final_column(rows: Rows, final: bool) -> Rows:
     """The rows as an interim state holds them: see `FINAL`."""
     return {**rows, FINAL: np.full(len(rows["id"]), final)}
 
 
-def final(rows: Rows | None, batch: Batch) -> Rows | None:
-    """A batch's rows out of an interim state, if all of them are there and final."""
-    if rows is None:
+def final_rows(interim: Rows | None, batch: Batch) -> Rows | None:
+    """A batch's rows out of an interim state; None unless all of them are there and final."""
+    if interim is None:
         return None
-    place = {name: k for k, name in enumerate(rows["id"]) if rows[FINAL][k]}
-    if not place.keys() >= set(batch.ids):
+    places = {name: k for k, name in enumerate(interim["id"]) if interim[FINAL][k]}
+    if not places.keys() >= set(batch.ids):
         return None
-    index = [place[name] for name in batch.ids]
-    return {name: values[index] for name, values in rows.items() if name != FINAL}
+    index = [places[name] for name in batch.ids]
+    return {name: values[index] for name, values in interim.items() if name != FINAL}
 
 
-def known(rows: Rows | None, batch: Batch) -> Columns | None:
-    """The interim columns of a batch's images, zeros for those that have none; None if none has."""
+def interim_columns(interim: Rows | None, batch: Batch) -> Columns | None:
+    """The columns of a batch's images in an interim state, zeros for images that have none; None if no image has."""
     import torch
 
-    if rows is None or not np.isin(batch.ids, rows["id"]).any():
+    if interim is None or not np.isin(batch.ids, interim["id"]).any():
         return None
-    place = {name: k for k, name in enumerate(rows["id"])}
-    index = np.array([place.get(name, len(place)) for name in batch.ids])
-    columns = {name: values for name, values in rows.items() if name not in ("id", "condition", "label", FINAL)}
-    return {n: torch.from_numpy(np.concatenate([v, np.zeros_like(v[:1])])[index]) for n, v in columns.items()}
+    places = {name: k for k, name in enumerate(interim["id"])}
+    index = np.array([places.get(name, len(places)) for name in batch.ids])
+    columns: dict[str, torch.Tensor] = {}
+    for name, values in interim.items():
+        if name not in (*KEYS, FINAL):
+            # One more row, of zeros, for the images that the interim state lacks.
+            columns[name] = torch.from_numpy(np.concatenate([values, np.zeros_like(values[:1])])[index])
+    return columns
 
 
-def of_batch(batch: Batch, condition: Condition, columns: Columns) -> Rows:
+def rows_of_batch(batch: Batch, condition: Condition, columns: Columns) -> Rows:
     """The rows of a batch under a condition: keys, and the columns that the suite observed."""
     keys = {"id": np.array(batch.ids), "condition": np.full(len(batch), condition.name), "label": batch.labels.numpy()}
     return {**keys, **{name: column.numpy() for name, column in columns.items()}}

@@ -1,4 +1,4 @@
-"""What holds of every record that a run writes: ranges of its fields, and what they say of one another."""
+"""Rules that every record meets: ranges of its fields, and agreement between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNITS = {"fraction": (0.0, 1.0), "ratio": (0.0, float("inf")), "nats": (0.0, flo
 """Least and largest value by unit; suites from plugin files may have others. Older intervals reach beyond."""
 
 ROUNDING = 1e-9
-"""What a value may lie outside of its interval or range, relative to its size."""
+"""Tolerance of a value beyond its interval or range, relative to its size."""
 
 
 def _is_time(text: str) -> bool:
@@ -31,7 +31,7 @@ def _is_time(text: str) -> bool:
 
 
 def _is_beside(name: str) -> bool:
-    """Whether a text names a sample table in the record's own folder."""
+    """True if a text names a sample table in the record's folder."""
     return name.endswith(".parquet") and Path(name).name == name and not set(name) & set("\\/\0")
 
 
@@ -78,10 +78,10 @@ COVERAGE = re.compile(r"([0-9]{1,12}) of ([0-9]{1,12}) images(?: \((.*)\))?")
 
 def covered(coverage: str) -> tuple[int, int, str]:
     """Images covered, images there are, and which they are, of a text as "100 of 600 images (every 6th)"."""
-    found = COVERAGE.fullmatch(coverage)
-    if not found:
+    match = COVERAGE.fullmatch(coverage)
+    if not match:
         raise ValueError(f"its coverage {coverage[:60]!r} has not the form '100 of 600 images (every 6th)'")
-    return int(found[1]), int(found[2]), found[3] or ""
+    return int(match[1]), int(match[2]), match[3] or ""
 
 
 def check_together(record: Any) -> None:
@@ -91,18 +91,20 @@ def check_together(record: Any) -> None:
 
 
 def renamed(record: Any) -> list[str]:
-    """In words, where a record calls its suite, model or method otherwise than the specification that it was run by."""
+    """Sentences on suite, model or method of a record that differ from its specification."""
     spec = record.spec
     pairs = {
         "suite": (record.suite, spec.suite),
         "model": (record.model.name, *spec.models),
         "method": (record.method, *spec.methods),
     }
-    return [f"it was run with the {kind} {run!r}" for kind, (told, run) in pairs.items() if told != run]
+    return [
+        f"it was run with the {kind} {specified!r}" for kind, (name, specified) in pairs.items() if name != specified
+    ]
 
 
 def _contradictions(record: Any) -> Iterator[str]:
-    """In words."""
+    """Sentences on fields that contradict each other."""
     spec, rows = record.spec, record.samples["rows"]
     if (spec.denoiser is None) != (record.denoiser is None):
         yield "its spec names a denoiser and it has none, or the other way round"
@@ -132,25 +134,26 @@ def _metrics(record: Any, rows: int) -> Iterator[str]:
 
 def _coverage(record: Any, rows: int) -> Iterator[str]:
     """A whole test set has no more images than were asked for, and a subset says how it was taken."""
-    here, there, step = covered(record.coverage)
+    images, published, subset = covered(record.coverage)
     spec = record.spec
-    taken = spec.stride if spec.every > 1 else "the first ones" if spec.limit else ""
+    expected = spec.stride if spec.every > 1 else "the first ones" if spec.limit else ""
     complete = record.status == "complete"
-    if step != ("" if complete else taken) or (complete and here != there):
-        asked = f"status {record.status!r}, every {spec.every}, limit {spec.limit}"
-        yield f"its coverage {record.coverage!r} does not fit {asked}"
-    if not 1 <= here <= min(there, rows):
+    if subset != ("" if complete else expected) or (complete and images != published):
+        settings = f"status {record.status!r}, every {spec.every}, limit {spec.limit}"
+        yield f"its coverage {record.coverage!r} does not fit {settings}"
+    if not 1 <= images <= min(published, rows):
         yield f"its coverage is {record.coverage!r}, its sample table has {rows} rows"
     # Every condition gives at most as many source images as `every` and `limit` leave of all of them. Older records do
     # not say how many conditions they had: no more than their metrics name, in what the suites of that time gave.
     conditions = record.conditions or max(1, len({metric.condition for metric in record.metrics}))
-    most = min(-(-there // spec.every), spec.limit or there)
-    if here > most * conditions:
-        yield f"every {spec.every}, limit {spec.limit} gives no {here} of {there} images under {conditions} conditions"
+    most = min(-(-published // spec.every), spec.limit or published)
+    if images > most * conditions:
+        taken = f"{images} of {published} images under {conditions} conditions"
+        yield f"every {spec.every}, limit {spec.limit} gives no {taken}"
 
 
 def sources(record: Any) -> tuple[str, str] | None:
-    """What identifies the plugin files of suite and method, "" for the package's; None where they are not here."""
+    """Fingerprints of the plugin files of suite and method, "" for the project's; None if one is not loaded."""
     with suppress(HarnessError):
         suite = plugins.suite.of(record.spec.suite)
         build: Any = suite.build

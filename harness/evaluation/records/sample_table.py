@@ -11,10 +11,8 @@ import pyarrow as pa
 
 from harness.base.errors import HarnessError
 from harness.base.files import read_limited
-from harness.evaluation.records.rows import MOST, Rows, columns, read_table
-
-KEYS = ("id", "condition", "label")
-"""Columns of every table: texts that together name a row, and the class, -1 for images of none."""
+from harness.evaluation.records.parquet import MOST, read_table
+from harness.evaluation.records.rows import KEYS, Rows, rows_of
 
 SHARES = ("confidence", "probability")
 """Columns of probabilities."""
@@ -46,7 +44,7 @@ def read(file: Path, sha256: str, count: int, images: int, classes: int | None, 
         _check_columns(table, needed)
         table.validate(full=True)
         _check_keys(table, count, images)
-        rows = columns(table)
+        rows = rows_of(table)
         _check_values(rows, classes)
     except (ValueError, pa.ArrowException) as error:
         raise HarnessError(f"{file} is no sample table ({error}). Restore it, or delete it and run again.") from error

@@ -23,8 +23,8 @@ def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any]
     architecture = info.details.get("architecture", spec.model)
     if architecture != spec.model:
         raise HarnessError(
-            f"--init {spec.init} is a checkpoint of {architecture!r}, not of {spec.model!r}. Give another, or --model "
-            f"{architecture}."
+            f"--init {spec.init} is a checkpoint of {architecture!r}, not of {spec.model!r}. Give another, or "
+            f"--architecture {architecture}."
         )
     classes = info.details.get("arguments", {}).get("num_classes")
     wanted = arguments.get("num_classes")

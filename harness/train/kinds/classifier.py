@@ -62,7 +62,7 @@ def _check_network(network: nn.Module, spec: TrainSpec, data: Dataset) -> None:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, side, side))
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        remedy = "Choose another --image-size" if is_resizable(data) else "Choose another --model"
+        remedy = "Choose another --image-size" if is_resizable(data) else "Choose another --architecture"
         raise HarnessError(
             f"{spec.model!r} fails on images of {side} pixels ({type(error).__name__}: {error}). {remedy}."
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from harness.base.errors import HarnessError
 from harness.cli.options import Files, Plugin
+from harness.cli.weight_files import fetch, fetch_missing, published_weights, publishers, use_files, weights_named
 
 if TYPE_CHECKING:
     from harness.diffusion.denoiser import Denoiser
@@ -31,12 +32,12 @@ def list_weights(
     from harness.report.table import Table
 
     plugins.discover(*plugin)
-    give(weights)
-    published = _published().values()
+    use_files(weights)
+    published = published_weights().values()
     caption = f"Files go into {locate.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
     header = ["name", "file", "state", "licence"]
-    console.show(Table("Published weights", header, [_row(source) for source in published], caption, multiline=True))
-    for line in _addresses(source for source in published if not source.find()):
+    console.show(Table("Published weights", header, [_row(entry) for entry in published], caption, multiline=True))
+    for line in _addresses(entry for entry in published if not entry.find()):
         console.out.print(line, markup=False, soft_wrap=True)
 
 
@@ -50,9 +51,9 @@ def download(
     from harness.cli import console
 
     plugins.discover(*plugin)
-    for source in map(_source, names):
-        path = source.find() or _fetch(source)
-        console.out.print(f"{source.name}: {path} ({_state(source, path)})", markup=False)
+    for published in map(weights_named, names):
+        path = published.find() or fetch(published)
+        console.out.print(f"{published.name}: {path} ({_state(published, path)})", markup=False)
 
 
 @app.command()
@@ -77,42 +78,59 @@ def convert(
     flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import plugins
-    from harness.base.files import check_regular
     from harness.cli import console
     from harness.diffusion import adm_checkpoint
-    from harness.diffusion.lookup import find_denoiser
-    from harness.models import locate, manifest
-    from harness.models.lookup import ENDINGS, find_classifier
+    from harness.models import locate
 
     plugins.discover(*plugin)
-    give(weights)
+    use_files(weights)
     file = next((path for path in (Path(what), locate.folder() / what) if locate.chosen(path)[0].is_file()), None)
-    if own := None if name else _own(what, file):
+    if own := None if name else _own_denoiser(what, file):
         denoiser, info = own
         out = out or locate.folder() / f"{Path(info.source).stem}.safetensors"
         console.out.print(f"{info.source}: {out}, SHA-256 {adm_checkpoint.write(denoiser, info, out)}", markup=False)
         return
     if file:
-        name = name or _named(file)
-        give([f"{name}={file}"])
-    elif (path := locate.chosen(Path(what))[0]).suffix in ENDINGS:
+        name = name or _name_by_file(file)
+        use_files([f"{name}={file}"])
+    else:
+        _check_no_file(what)
+        name = what
+        fetch_missing([name])
+    out = out or locate.folder() / f"{name}.safetensors"
+    source, sha256 = _write(name, out)
+    console.out.print(f"{name}, from {source}: {out}, SHA-256 {sha256}", markup=False)
+
+
+def _check_no_file(what: str) -> None:
+    """Raise HarnessError for a text that ends like a file of weights: there is no such file."""
+    from harness.base.files import check_regular
+    from harness.models import locate
+    from harness.models.lookup import ENDINGS
+
+    path = locate.chosen(Path(what))[0]
+    if path.suffix in ENDINGS:
         if path.exists():
             check_regular(path)
         raise HarnessError(f"{what}: there is no such file, here or in {locate.folder().absolute()}.")
-    else:
-        name = what
-        fetch([name])
-    out = out or locate.folder() / f"{name}.safetensors"
+
+
+def _write(name: str, out: Path) -> tuple[str, str]:
+    """Write a model or denoiser as safetensors; the source of its weights, and the file's SHA-256."""
+    from harness import plugins
+    from harness.diffusion import adm_checkpoint
+    from harness.diffusion.lookup import find_denoiser
+    from harness.models import manifest
+    from harness.models.lookup import find_classifier
+
     if name in plugins.denoiser:
         denoiser, info = find_denoiser(name)
-        sha256 = adm_checkpoint.write(denoiser, info, out)
-    else:
-        network, info = find_classifier(name)
-        sha256 = manifest.convert(network, info, out)
-    console.out.print(f"{name}, from {info.source}: {out}, SHA-256 {sha256}", markup=False)
+        return info.source, adm_checkpoint.write(denoiser, info, out)
+    network, info = find_classifier(name)
+    return info.source, manifest.convert(network, info, out)
 
 
-def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
+def _own_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
     """The user's own diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
     from harness import plugins
     from harness.diffusion import adm_checkpoint
@@ -124,76 +142,17 @@ def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
     if file:
         path, _ = chosen(file)
         flagged = path.suffix in PICKLED and path.with_suffix(".json").is_file()
-        own = flagged and not _publishers(path.name)
+        own = flagged and not publishers(path.name)
         return adm_checkpoint.load(file, flags_beside(path)) if own else None
     return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
-def give(texts: Sequence[str]) -> None:
-    """Accept the files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
-    from harness import plugins
-    from harness.models import locate
-
-    families = {*plugins.model.families, *plugins.denoiser.families}
-    for name in locate.give(texts):
-        if f"{name.partition('/')[0]}/NAME" not in families:
-            _source(name)
-
-
-def fetch(names: Iterable[str]) -> None:
-    """Download those published weights among the named models that are not here and have an address."""
-    from harness.models import download
-
-    for name in names:
-        source = _published().get(name)
-        if source and not source.find() and any(file.urls for file in source.files) and not download.offline():
-            _fetch(source)
-
-
-def _fetch(source: PublishedWeights) -> Path:
-    from harness.cli import console
-    from harness.models import download, locate
-
-    problems = []
-    addresses = [(published, url) for published in source.files for url in published.urls]
-    for file, url in addresses:
-        path = locate.folder() / file.name
-        try:
-            with console.downloading(file.name) as report:
-                download.download(url, path, sha256=file.digits, size=file.size, report=report)
-            return path
-        except HarnessError as error:
-            problems.append(f"Fetching it failed: {error}")
-    raise HarnessError(" ".join([source.missing, *problems]))
-
-
-def _published() -> dict[str, PublishedWeights]:
-    """All published weights, by the name of their model or denoiser."""
-    from harness import plugins
-
-    entries = [*plugins.model.entries(), *plugins.denoiser.entries()]
-    return {entry.name: entry.facts["published"] for entry in entries if "published" in entry.facts}
-
-
-def _source(name: str) -> PublishedWeights:
-    from harness.plugins import suggest
-
-    if name not in _published():
-        raise suggest("name of published weights", name, list(_published()))
-    return _published()[name]
-
-
-def _publishers(name: str) -> list[str]:
-    """Models and denoisers whose published weights lie in a file of that name."""
-    return [model for model, source in _published().items() if name in [file.name for file in source.files]]
-
-
-def _named(file: Path) -> str:
+def _name_by_file(file: Path) -> str:
     """The model whose weights a file holds, by its published name; raises HarnessError for an ambiguous one."""
     from harness.models.locate import chosen
 
     file, _ = chosen(file)
-    models = _publishers(file.name)
+    models = publishers(file.name)
     if len(models) != 1:
         raise HarnessError(
             f"{file}: its name does not tell whose weights it holds. Say it with --as NAME; for your own ADM "
@@ -202,27 +161,27 @@ def _named(file: Path) -> str:
     return models[0]
 
 
-def _row(source: PublishedWeights) -> list[str]:
-    path = source.find()
+def _row(published: PublishedWeights) -> list[str]:
+    path = published.find()
     try:
-        state = f"{path}\n{_state(source, path)}" if path else "missing"
+        state = f"{path}\n{_state(published, path)}" if path else "missing"
     except HarnessError as error:
         state = f"wrong: {error}"
-    return [source.name, "\n".join(file.name for file in source.files), state, source.licence]
+    return [published.name, "\n".join(file.name for file in published.files), state, published.licence]
 
 
 def _addresses(missing: Iterable[PublishedWeights]) -> Iterator[str]:
     """Addresses of missing weights: a line for each file with an address, and for each page."""
     by_hand: dict[str, list[str]] = {}
-    for source in missing:
-        if url := next((url for file in source.files for url in file.urls), ""):
-            yield f"harness weights download {source.name}: {url}"
+    for published in missing:
+        if url := next((url for file in published.files for url in file.urls), ""):
+            yield f"harness weights download {published.name}: {url}"
         else:
-            by_hand.setdefault(source.page, []).append(source.files[0].name)
+            by_hand.setdefault(published.page, []).append(published.files[0].name)
     yield from (f"By hand, from {page}: {', '.join(files)}" for page, files in by_hand.items())
 
 
-def _state(source: PublishedWeights, path: Path) -> str:
+def _state(published: PublishedWeights, path: Path) -> str:
     """The state of a file that is here. Raises HarnessError for a file of another kind than its name says."""
     from harness.models.checkpoint import is_checkpoint
     from harness.models.files import formats
@@ -233,4 +192,4 @@ def _state(source: PublishedWeights, path: Path) -> str:
         formats.check(file, file.suffix == ".safetensors")
     if is_checkpoint(path):
         return "converted, or trained by the harness"
-    return {"yes": "as published", "no": "not the published file"}.get(source.check(path), "no hash is published")
+    return {"yes": "as published", "no": "not the published file"}.get(published.check(path), "no hash is published")

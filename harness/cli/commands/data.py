@@ -42,7 +42,7 @@ class Findings:
     """Results of the splits that were looked at.
 
     columns: by split, the cells of the table, in the order of `ROWS`. wrong: sentences on what makes data unusable.
-    remarks: sentences on what is worth knowing.
+    remarks: sentences on harmless findings.
     """
 
     columns: dict[str, list[str]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Findings:
     remarks: Lines = field(default_factory=dict)
 
     def add(self, part: str, images: Pictures, checked: Checked, published: int) -> None:
-        """Add what there is to say of a split."""
+        """Add the results of a split."""
         from harness.data.contents import unread_note
 
         self.columns[part] = _column(images, checked, published)
@@ -62,7 +62,7 @@ class Findings:
             self.remarks.setdefault(line, []).append(part)
 
     def fine(self) -> list[str]:
-        """Splits with which nothing is wrong."""
+        """Splits without a fault."""
         return [split for split in self.columns if not any(split in splits for splits in self.wrong.values())]
 
 
@@ -90,8 +90,8 @@ def check(
 
     plugins.discover(*plugin)
     splits = _parts(name, str(data or ""))
-    if strange := [part for part in split if part not in splits]:
-        raise plugins.suggest("split", strange[0], list(splits), f" of {name!r}")
+    if unknown := [part for part in split if part not in splits]:
+        raise plugins.suggest("split", unknown[0], list(splits), f" of {name!r}")
     chosen = {part: splits[part] for part in split} if split else splits
     findings = _look(name, chosen, quick, workers)
     _show(f"{name}{f' in {data}' if data else ''}", findings)
@@ -103,7 +103,7 @@ def check(
 def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> Findings:
     """Look at every split under a progress bar."""
     from harness.cli import console
-    from harness.data import check as checking
+    from harness.data.check import check as check_images
 
     findings = Findings()
     with console.progress() as bar:
@@ -113,7 +113,7 @@ def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> 
                 if not hasattr(images, "picture"):
                     raise HarnessError(f"made from other images. Check those: harness data check {images.name}")
                 report = partial(_advance, bar, bar.begin(f"{name} {part}", len(images.ids)))
-                checked = checking.check(images, quick=quick, workers=threads(workers, [images]), report=report)
+                checked = check_images(images, quick=quick, workers=threads(workers, [images]), report=report)
                 findings.add(part, images, checked, published)
             except HarnessError as error:
                 findings.wrong.setdefault(str(error), []).append(part)
@@ -136,7 +136,7 @@ def _show(title: str, findings: Findings) -> None:
 
 
 def _verdict(findings: Findings, fine: Sequence[str]) -> str:
-    """The sentences on what is wrong, and the options that take only the splits that are fine."""
+    """Sentences on the faults, and the options that select the splits without any."""
     lines = [f"{', '.join(splits)}: {line}" for line, splits in findings.wrong.items()]
     if fine:
         lines.append(f"Nothing is wrong with the rest: {' '.join(f'--split {part}' for part in fine)}")

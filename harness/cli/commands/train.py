@@ -13,7 +13,7 @@ import typer
 from harness.base.errors import Absent, HarnessError
 from harness.cli.options import Device, Files, Plugin, usable_device
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weights import fetch, give
+from harness.cli.weight_files import fetch_missing, use_files
 from harness.train.spec import TASK, TrainSpec, flag
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Execution:
-    """Options that are no settings of a training: the machine, and the files that it reads and writes."""
+    """Options that are not part of the specification: the machine, and the files that a training reads and writes."""
 
     device: Device = "auto"
     workers: Annotated[int, typer.Option(min=0, help="Processes that read and augment ahead of time.")] = 0
@@ -96,22 +96,22 @@ def train(
     from harness.train import recipes
 
     plugins.discover(*execution.plugin)
-    give(execution.weights)
+    use_files(execution.weights)
     recipe = recipes.load(subject.recipe) if subject.recipe else None
-    given = {name: value for name, value in settings.items() if _is_given(context, name)}
-    spec = _specification(subject, recipe, given, execution.device)
+    explicit = {name: value for name, value in settings.items() if _is_explicit(context, name)}
+    spec = _specification(subject, recipe, explicit, execution.device)
     if execution.dry_run:
         return _plan(spec, recipe, spec.command(execution.files))
-    fetch([spec.init])
+    fetch_missing([spec.init])
     out = execution.out or Path("runs") / (Path(subject.recipe).name.removesuffix(".toml") or spec.name)
     _train(spec, out, execution)
 
 
-def _specification(subject: Subject, recipe: Recipe | None, given: Mapping[str, Any], device: str) -> TrainSpec:
+def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[str, Any], device: str) -> TrainSpec:
     """The settings of the recipe, changed by the options that were given, and resolved."""
     from harness.train import resolve
 
-    settings = {**(recipe.settings if recipe else {}), **given}
+    settings = {**(recipe.settings if recipe else {}), **explicit}
     settings["model"] = subject.architecture or settings.get("model", "")
     if recipe and (lacking := [flag(name) for name in recipe.needs if not settings.get(name)]):
         raise HarnessError(f"The recipe {recipe.name!r} lacks {' and '.join(lacking)}. {recipe.notes}".strip())
@@ -129,16 +129,16 @@ def _specification(subject: Subject, recipe: Recipe | None, given: Mapping[str, 
 
 
 def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
-    """Train under a progress bar, and print how good the result is and what it is for."""
+    """Train under a progress bar, and print the quality and the use of the result."""
     from harness.cli import console
-    from harness.train import run as training
+    from harness.train import run
     from harness.train.kinds import kind_of
 
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one prints
-        training.run(spec, out, workers=execution.workers)
+        run.run(spec, out, workers=execution.workers)
         return
     with console.progress() as bar:
-        card = training.run(
+        card = run.run(
             spec,
             out,
             _reporter(bar, spec, out, execution.files),
@@ -178,7 +178,7 @@ def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Cal
 
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
-    """Print the settings, the steps and the time of a training, as far as its data and weights are here."""
+    """Print the settings, the steps and the time of a training, as far as its data and weights are available."""
     from harness.cli import console
     from harness.models.tiles import check_compiler
     from harness.report.table import Table
@@ -212,7 +212,8 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     say(f"About {estimate.spell(seconds)} in one process on this {spec.device}.")
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def _is_explicit(context: typer.Context, name: str) -> bool:
+    """True for an option that is on the command line, even with its default value."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -11,7 +11,7 @@ from harness.base.errors import HarnessError
 from harness.cli.options import Device, Plugin, Seed, shares_of, usable_device
 
 if TYPE_CHECKING:
-    from harness.train.augment.offline import Copied
+    from harness.train.augment.offline import Copied, CopySpec
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -58,26 +58,33 @@ def deepaugment(
     """
     from harness import plugins
     from harness.cli import console
-    from harness.train.augment import offline
+    from harness.train.augment.offline import CopySpec
 
     plugins.discover(*plugin)
     shares = shares_of(shard)
     _check(split, fresh, shares)
-    spec = offline.CopySpec(dataset, network, split, str(data or ""), seed, group)
+    copied = _copy(CopySpec(dataset, network, split, str(data or ""), seed, group), out, shares, device, fresh)
+    console.out.print(f"{copied.done:,} of {copied.total:,} images are in {out}, {copied.made:,} of them new.")
+    if copied.done < copied.total:
+        console.out.print("Other shards make the rest.")
+
+
+def _copy(spec: CopySpec, out: Path, shares: tuple[int, int], device: str, fresh: bool) -> Copied:
+    """Make the copy under a progress bar."""
+    from harness.cli import console
+    from harness.train.augment import offline
+
     with console.progress() as bar:
-        task = bar.begin(f"{dataset} through {network.partition(':')[0]}")
+        task = bar.begin(f"{spec.dataset} through {spec.network.partition(':')[0]}")
 
         def report(copied: Copied) -> None:
             bar.update(task, total=copied.total, completed=copied.done, computed=copied.made)
 
-        copied = offline.copy(spec, out, report, shard=shares, device=usable_device(device), fresh=fresh)
-    console.out.print(f"{copied.done:,} of {copied.total:,} images are in {out}, {copied.made:,} of them new.")
-    if copied.done < copied.total:
-        console.out.print("Other shards make the rest.")
+        return offline.copy(spec, out, report, shard=shares, device=usable_device(device), fresh=fresh)
 
 
 def _check(split: str, fresh: bool, shares: tuple[int, int]) -> None:
     if fresh and shares != (0, 1):
         raise HarnessError("--fresh deletes what the other shards make. Start over without --shard, or in a new --out.")
     if split not in ("train", "test"):
-        raise HarnessError(f"--split {split!r} is neither 'train' nor 'test'.")
+        raise HarnessError(f"--split {split!r}: must be one of train, test.")

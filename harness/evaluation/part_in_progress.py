@@ -1,4 +1,4 @@
-"""A part in progress: resumed from its interim state, filled batch by batch, kept on disk now and then, finished."""
+"""A part in progress: resumed from its interim state, filled batch by batch, saved now and then, finished."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.evaluation.job import Job
-from harness.evaluation.records import rows as tables
-from harness.evaluation.records.journal import Journal, tell_losses
+from harness.evaluation.records.journal import Journal, warn_of_losses
 from harness.evaluation.records.parts import Part
-from harness.evaluation.records.rows import Rows
+from harness.evaluation.records.rows import (
+    Rows,
+    final_rows,
+    interim_columns,
+    joined,
+    rows_of_batch,
+    with_final_column,
+    with_older_rows,
+)
 from harness.evaluation.views.batch import BatchViews
 from harness.types import Batch, BatchTask, HarnessError, Observation, Pair
 
@@ -22,7 +29,7 @@ KEEP_EVERY = 20.0
 class PairInProgress:
     """The rows of one pair in a part.
 
-    interim: rows that an interrupted run had left, final and begun ones; None where there are none.
+    interim: rows of an interrupted run, final and begun ones; None if there are none.
     spent: the cost of these. batches: finished rows of this run, in the order of the part.
     current: rows of the batch at hand as they stand; None between batches.
     """
@@ -45,10 +52,10 @@ class PairInProgress:
 
     def interim_rows(self) -> Rows:
         """Rows of an interim state: finished batches, the one at hand, and older rows whose turn is yet to come."""
-        rows = [tables.marked(finished, True) for finished in self.batches]
+        rows = [with_final_column(batch, True) for batch in self.batches]
         if self.current is not None:
-            rows.append(tables.marked(self.current, False))
-        return tables.with_rest(tables.joined(rows), self.interim)
+            rows.append(with_final_column(self.current, False))
+        return with_older_rows(joined(rows), self.interim)
 
 
 class PartInProgress:
@@ -69,7 +76,7 @@ class PartInProgress:
         for index, pair in prepared.items():
             rows, spent = job.journals[index].interim(part)
             self._pairs.append(PairInProgress(pair, job.journals[index], rows, spent))
-        tell_losses([member.journal for member in self._pairs])
+        warn_of_losses([member.journal for member in self._pairs])
         self._views: BatchViews | None = None
         self._goes_on = False
         self._calls = 0
@@ -83,7 +90,7 @@ class PartInProgress:
         A batch that one pair lacks is computed for all of them, because they share its views.
         """
         for member in self._pairs:
-            member.current = tables.final(member.interim, batch)
+            member.current = final_rows(member.interim, batch)
         if any(member.current is None for member in self._pairs):
             return False
         for member in self._pairs:
@@ -93,7 +100,7 @@ class PartInProgress:
 
     def begin(self, batch: Batch) -> BatchTask:
         """The batch as the suite observes it, with what an interrupted run had begun."""
-        begun = [tables.known(member.interim, batch) for member in self._pairs]
+        begun = [interim_columns(member.interim, batch) for member in self._pairs]
         self._goes_on = any(columns is not None for columns in begun)
         self._views = BatchViews(batch, self._job.denoiser, self._job.tiles, self._job.spec.seed)
         return BatchTask(
@@ -105,7 +112,7 @@ class PartInProgress:
         assert self._views is not None
         batch = self._views.batch
         for member, columns in zip(self._pairs, observation.columns, strict=True):
-            member.current = tables.of_batch(batch, self._part.condition, columns)
+            member.current = rows_of_batch(batch, self._part.condition, columns)
         if observation.done < 1 and self._is_due():
             self._keep()
         # A suite that goes on from begun rows first yields the state that these amount to.
@@ -127,7 +134,7 @@ class PartInProgress:
         """Put the part on disk for each pair, in place of its interim state."""
         cost = self._cost()
         for member in self._pairs:
-            member.journal.write(self._part, tables.joined(member.batches), _sum(cost, member.spent))
+            member.journal.write(self._part, joined(member.batches), _sum(cost, member.spent))
 
     def _is_due(self) -> bool:
         return time.perf_counter() - self._last_kept > KEEP_EVERY

@@ -13,7 +13,7 @@ import typer
 from harness.cli.defaults import requests
 from harness.cli.options import RESULTS, Files, Plugin, Workers, shares_of, threads
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weights import give
+from harness.cli.weight_files import use_files
 from harness.types.spec import HOW_MUCH, WHAT, RunSpec
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class OnBadImage(StrEnum):
 
 @dataclass(frozen=True)
 class OtherMethods:
-    """Options that name what suites combine with classifiers in place of test-time methods, or beside them."""
+    """Options that name methods of other kinds, which suites combine with classifiers beside test-time methods."""
 
     smooth: Annotated[
         list[str],
@@ -75,7 +75,7 @@ class OtherMethods:
 
 @dataclass(frozen=True)
 class SuiteSettings:
-    """Options that are short for a setting of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
+    """Shorthands for settings of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
 
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data, for suites that read one.", rich_help_panel=SUITES)
@@ -98,7 +98,7 @@ class SuiteSettings:
 
 @dataclass(frozen=True)
 class Execution:
-    """Options of how to run that decide no number, and the files that a run reads and writes."""
+    """Options that decide no number: how to run, and the files that a run reads and writes."""
 
     batch_size: Annotated[
         int,
@@ -125,7 +125,7 @@ class Execution:
 
 @with_settings
 def run(
-    given: Settings[RunSpec],
+    settings: Settings[RunSpec],
     methods: OtherMethods,
     suite_settings: SuiteSettings,
     execution: Execution,
@@ -147,21 +147,21 @@ def run(
     from harness.evaluation.prepare import prepare
 
     plugins.discover(*execution.plugin)
-    give(execution.weights)
+    use_files(execution.weights)
     claims = Shard(*shares_of(execution.shard))
-    wanted = requests(given, vars(suite_settings), methods.texts(given["methods"]), full)
+    all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full)
     skip_bad = execution.on_bad_image is OnBadImage.skip
-    jobs = [prepare(request, execution.out, skip_bad=skip_bad) for request in wanted]
-    _say_unusual({name: weights for job in jobs for name, weights in job.models.items()})
+    jobs = [prepare(request, execution.out, skip_bad=skip_bad) for request in all_requests]
+    _print_replaced({name: weights for job in jobs for name, weights in job.models.items()})
     if execution.dry_run:
         console.show(_estimates(jobs, claims))
         return
-    _say_subsets(jobs, "--every 1" if given["suite"] else "--full")
+    _print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
     _finish(jobs, _evaluate(jobs, claims, execution), execution)
 
 
 def _evaluate(jobs: Sequence[Job], claims: Claims, execution: Execution) -> list[Path]:
-    """Run every job under a progress bar; the records that are complete."""
+    """Run every job under a progress bar; paths of the complete records."""
     from harness.cli import console
     from harness.evaluation import loop
 
@@ -185,22 +185,23 @@ def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:
 
     lines: dict[str, Any] = {}
 
-    def report(tick: Progress) -> None:
-        if tick.stage not in lines:
-            lines[tick.stage] = bar.begin(tick.stage or record.benchmark(job.spec.suite), tick.total)
-        bar.update(lines[tick.stage], completed=tick.done, computed=tick.computed, info=_info(tick))
+    def report(progress: Progress) -> None:
+        stage = progress.stage
+        if stage not in lines:
+            lines[stage] = bar.begin(stage or record.benchmark(job.spec.suite), progress.total)
+        bar.update(lines[stage], completed=progress.done, computed=progress.computed, info=_info(progress))
 
     return report
 
 
-def _info(tick: Progress) -> str:
+def _info(progress: Progress) -> str:
     """The condition under evaluation, and at the end the share of the time that went into waiting for data."""
-    if tick.stage or tick.done < tick.total:
-        return tick.condition
-    return f"{tick.waiting:.0%} of it waiting for data"
+    if progress.stage or progress.done < progress.total:
+        return progress.condition
+    return f"{progress.waiting:.0%} of it waiting for data"
 
 
-def _say_unusual(models: dict[str, Weights]) -> None:
+def _print_replaced(models: dict[str, Weights]) -> None:
     """Print a line for each published model whose weights are not the published ones."""
     from harness.cli import console
 
@@ -213,7 +214,7 @@ def _say_unusual(models: dict[str, Weights]) -> None:
             )
 
 
-def _say_subsets(jobs: Sequence[Job], remedy: str) -> None:
+def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
     """Print the strides of jobs that take no whole test set, and the option that would."""
     from harness.cli import console
 
@@ -224,13 +225,14 @@ def _say_subsets(jobs: Sequence[Job], remedy: str) -> None:
 
 
 def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: Execution) -> None:
-    """Print the leaderboards of the records, and what there is to do next."""
+    """Print the leaderboards of the records, and the next step."""
     from harness.cli import console
     from harness.report import leaderboard
 
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
-    out, missing = execution.out, sum(len(job.pairs) for job in jobs) - len(records)
+    out = execution.out
+    missing = sum(len(job.pairs) for job in jobs) - len(records)
     if missing:
         console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
     console.out.print(f"Records written or found in {out}: {len(records)}.")

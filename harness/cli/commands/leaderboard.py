@@ -1,0 +1,78 @@
+"""``harness leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.base.errors import HarnessError
+from harness.cli.options import RESULTS, Plugin
+
+if TYPE_CHECKING:
+    from harness.evaluation.records.record import RunRecord
+
+
+def leaderboard(
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder with records, searched through.")] = RESULTS,
+    metric: Annotated[
+        str | None, typer.Option(help="One metric under every condition: accuracy, certified_accuracy, auroc.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, without local records.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
+    published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Rank the records in a results folder; whole test sets and subsets never share a table.
+
+    Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
+    """
+    from harness import plugins
+    from harness.cli import console
+    from harness.report.leaderboard import boards, by_condition, doubtful, find, having, is_of, ranking
+    from harness.report.paper_tables import paper_tables
+
+    if plugin or plot or (suite and ":" in suite):
+        # Importing every plugin takes seconds, and all else is in the records.
+        plugins.discover(*plugin)
+    if not results.is_dir():
+        raise HarnessError(
+            f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
+        )
+    everything = find(results, console.leave_out)
+    records = [r for r in everything if is_of(r, suite)]
+    if not records:
+        raise HarnessError(
+            f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
+        )
+    groups = boards(having(records, metric) if metric else records).values()
+    for entries in groups:
+        console.show(by_condition(entries, metric) if metric else ranking(entries))
+        if doubts := doubtful(entries):
+            console.warn(doubts)
+    for table in paper_tables(results, console.leave_out) if published else ():
+        console.show(table)
+    if write:
+        _write(everything, results)
+    if plot:
+        from harness.report import figures
+
+        # Last, since a figure may need a sample table that is not there.
+        for entries in groups:
+            console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))
+
+
+def _write(records: list[RunRecord], results: Path) -> None:
+    """Write the leaderboard file from the shipped ones of the records."""
+    from harness.base.files import writing
+    from harness.cli import console
+    from harness.report.leaderboard import is_local, page
+
+    shipped = [r for r in records if r.path and not is_local(r.path, results)]
+    with writing(results / "leaderboard.md") as file:
+        file.write_text(page(shipped), encoding="utf-8")
+    console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")

@@ -1,0 +1,75 @@
+"""Files of published weights: accepted from ``--weights NAME=FILE``, and downloaded where a command needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.base.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.models.locate import PublishedWeights
+
+
+def use_files(texts: Sequence[str]) -> None:
+    """Accept the files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
+    from harness import plugins
+    from harness.models import locate
+
+    families = {*plugins.model.families, *plugins.denoiser.families}
+    for name in locate.give(texts):
+        if f"{name.partition('/')[0]}/NAME" not in families:
+            weights_named(name)
+
+
+def fetch_missing(names: Iterable[str]) -> None:
+    """Download those published weights among the named models that are not here and have an address."""
+    from harness.models import download
+
+    published = published_weights()
+    for name in names:
+        weights = published.get(name)
+        if weights and not weights.find() and any(file.urls for file in weights.files) and not download.offline():
+            fetch(weights)
+
+
+def fetch(weights: PublishedWeights) -> Path:
+    """Download weights from the first address that has them; raises HarnessError if none does."""
+    from harness.cli import console
+    from harness.models import download, locate
+
+    problems = []
+    addresses = [(file, url) for file in weights.files for url in file.urls]
+    for file, url in addresses:
+        path = locate.folder() / file.name
+        try:
+            with console.downloading(file.name) as report:
+                download.download(url, path, sha256=file.digits, size=file.size, report=report)
+            return path
+        except HarnessError as error:
+            problems.append(f"Fetching it failed: {error}")
+    raise HarnessError(" ".join([weights.missing, *problems]))
+
+
+def published_weights() -> dict[str, PublishedWeights]:
+    """All published weights, by the name of their model or denoiser."""
+    from harness import plugins
+
+    entries = [*plugins.model.entries(), *plugins.denoiser.entries()]
+    return {entry.name: entry.facts["published"] for entry in entries if "published" in entry.facts}
+
+
+def weights_named(name: str) -> PublishedWeights:
+    """The published weights of a model or denoiser; raises HarnessError for a name that has none."""
+    from harness.plugins import suggest
+
+    published = published_weights()
+    if name not in published:
+        raise suggest("name of published weights", name, list(published))
+    return published[name]
+
+
+def publishers(name: str) -> list[str]:
+    """Models and denoisers whose published weights lie in a file of that name."""
+    return [model for model, weights in published_weights().items() if name in [file.name for file in weights.files]]
