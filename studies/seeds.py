@@ -206,7 +206,7 @@ def _train(out: Path, name: str, options: Sequence[str], seed: int) -> None:
     if (out / name / "card.json").is_file():
         return
     architecture = name.partition("+")[0].partition("-")[0]
-    command = [sys.executable, "-m", "harness", "train", "--model", architecture, *options, "--seed", str(seed)]
+    command = [sys.executable, "-m", "harness", "train", "--architecture", architecture, *options, "--seed", str(seed)]
     # Cards hold the command: names beside one another say more than this machine's paths.
     subprocess.run([*command, "--device", "cpu", "--out", name], check=True, cwd=out)
 

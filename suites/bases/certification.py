@@ -227,7 +227,7 @@ class Certification(SuiteBase):
         ]
 
     def _out_of_reach(self, sigma: float) -> str:
-        """A note on asked radii that these settings cannot certify, whatever the votes; empty if there are none."""
+        """A note on asked radii that these settings cannot certify under any votes; empty if there are none."""
         if not self.radii:
             return ""
         beyond = [r for r, count in zip(self.radii, self._stopping[sigma].needed, strict=True) if count > self.n]

@@ -13,6 +13,7 @@ from harness.suites.bases.covariate_shift import CovariateShift
 from harness.types import Condition, Dataset, Geometry, HarnessError
 
 SEVERITIES = (1, 2, 3, 4, 5)
+"""All severities of the benchmark."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Severities(CovariateShift):
             raise HarnessError(f"{self.name}: give each severity once, in rising order.")
 
     def corruptions(self) -> Mapping[str, bool]:
-        """By name of each corruption, whether it enters the mean."""
+        """Names of the corruptions; True for those that enter the mean."""
         raise NotImplementedError
 
     def conditions(self) -> Sequence[Condition]:

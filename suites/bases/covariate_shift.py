@@ -51,8 +51,8 @@ class CovariateShift(SuiteBase):
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy per condition and corruption, their mean, mCE, calibration error and negative log-likelihood.
 
-        Sample tables of older versions lack the true class's probability, and so the last two. `harness.metrics` and
-        `harness.calibration` define the intervals.
+        Sample tables of older versions lack the true class's probability, and so the last two. `harness.metrics`
+        defines the intervals.
         """
         correct = rows["prediction"] == rows["label"]
         places = self.places(rows)

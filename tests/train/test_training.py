@@ -88,14 +88,14 @@ def test_a_killed_training_ends_like_an_undisturbed_one(
 ) -> None:
     """Killed in the middle of the second epoch, after the warm-up; what the kill interrupted is done again."""
     save_every_step(monkeypatch)
-    sixteen = ArrayDataset("digits", few.ids[:16], few.pixels[:16], few.labels[:16], 10, few.geometry)
+    twelve = ArrayDataset("digits", few.ids[:12], few.pixels[:12], few.labels[:12], 10, few.geometry)
     short = spec(epochs=2, batch_size=4, **settings)
-    undisturbed = go(short, sixteen, tmp_path / "undisturbed")
+    undisturbed = go(short, twelve, tmp_path / "undisturbed")
     with pytest.raises(KeyboardInterrupt):
-        go(short, sixteen, tmp_path / "killed", stop_at=6)
+        go(short, twelve, tmp_path / "killed", stop_at=5)
     starts: list[int] = []
-    resumed = go(short, sixteen, tmp_path / "killed", report=lambda progress: starts.append(progress.start))
-    assert undisturbed.steps == resumed.steps == 8 and set(starts) == {5}
+    resumed = go(short, twelve, tmp_path / "killed", report=lambda progress: starts.append(progress.start))
+    assert undisturbed.steps == resumed.steps == 6 and set(starts) == {4}
     for (name, a), b in zip(
         undisturbed.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
     ):
