@@ -1,8 +1,8 @@
 """Answers about the project's plugins, remembered between commands: importing every plugin takes seconds.
 
 An answer is JSON in the user's cache folder. It is given for as long as no file of the project and of its plugins
-changes, under the same Python; a damaged or foreign file is as good as none. Plugins from installed packages may lie
-anywhere, so that with one of these nothing is remembered.
+changes, under the same Python. Plugins from installed packages may lie anywhere: with one of these nothing is
+remembered.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import harness
-from harness.base import sealed
-from harness.base.errors import HarnessError
-from harness.base.files import cache_folder, read_limited
+from harness.base import cache
+from harness.base.files import read_limited
 
 FORMAT = 1
 """Raised when the answers themselves take another form."""
@@ -39,13 +37,11 @@ def remembered(question: str, answer: Callable[[], Any], *inputs: str) -> Any:
     mark = _digest([str(FORMAT), sys.version, harness.__version__, question, *inputs, *_files()])
     # One file per copy of the project, question and inputs: an outdated answer is overwritten, not kept beside.
     name = f"{question}-{_digest([str(Path(harness.__file__).parent), *inputs])[:24]}.json"
-    file = cache_folder() / "plugins" / name
-    with suppress(FileNotFoundError, sealed.Damaged, ValueError):
-        return json.loads(sealed.read(file, mark).partition(b"\n")[0])
+    content = cache.load("plugins", mark, name)
+    if content is not None:
+        return json.loads(content)
     values = answer()
-    content = json.dumps(values).encode() + b"\n"
-    with suppress(HarnessError):  # without a writable cache folder it is computed again the next time
-        sealed.write(file, bytearray(content + sealed.BLANK), len(content), mark)
+    cache.store("plugins", mark, json.dumps(values).encode(), name)
     return values
 
 

@@ -293,7 +293,7 @@ def test_pages_unpack_to_what_the_metadata_say(tmp_path: Path) -> None:
     content[place + 3 : place + 5] = b"\xfe\x7f"
     assert size >> 1 < 8191
     file.write_bytes(content)
-    with pytest.raises(BadImage, match="unpacks to more than the metadata say"):
+    with pytest.raises(BadImage, match="unpack to more than the metadata say"):
         opened(tmp_path, named=True).read([0])
 
 

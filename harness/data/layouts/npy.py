@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness.base.files import check_regular
-from harness.base.signatures import what_is
+from harness.base.signatures import sniff_file
 from harness.types import Batch, Geometry, HarnessError
 
 
@@ -91,7 +91,7 @@ def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) ->
 def _what_it_is(file: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
-    known = what_is(file)
+    known = sniff_file(file)
     if known == "an array of numpy (.npy)":
         return "it was cut short or damaged."
     return f"it is {known or 'no .npy file'}."

@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.base.files import check_regular
-from harness.base.signatures import what_is
-from harness.data.layouts.pages import check_rows
-from harness.data.layouts.rows import LARGEST, Listing, chunks, find_columns, list_rows, read_group
+from harness.base.signatures import sniff_file
+from harness.data.layouts.rows import LARGEST, Listing, check_rows, chunks, find_columns, list_rows, read_group
 from harness.types import BadImage, HarnessError
 
 KEPT = 2**28
@@ -135,7 +134,7 @@ def open_parquet(root: Path, files: Sequence[Path]) -> Parquet:
         try:
             check_regular(file)
             with file.open("rb") as raw, pq.ParquetFile(raw) as opened:
-                check_rows(file, opened.metadata)
+                check_rows(opened.metadata)
                 columns = find_columns(file, opened.schema_arrow)
                 groups += _groups(file, opened.metadata, columns.image, total)
             listings.append(list_rows(file, columns, total))
@@ -143,7 +142,7 @@ def open_parquet(root: Path, files: Sequence[Path]) -> Parquet:
         except HarnessError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
-            known = what_is(file)
+            known = sniff_file(file)
             what = f"it is {known}" if known and known != "a Parquet file" else _line(error)
             raise HarnessError(f"{file} is not a readable Parquet file: {what}. Fetch it again.") from error
     odd = next((k for k, found in enumerate(listings) if found.columns != listings[0].columns), None)

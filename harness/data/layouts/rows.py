@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from harness.base.parquet_pages import check_pages
 from harness.base.parsing import parse_json
-from harness.data.layouts.pages import check_pages
 from harness.types import HarnessError
 
 IMAGES, LABELS = ("image", "img"), ("label", "labels")
@@ -24,6 +24,9 @@ TEXTS = 2**28
 
 LARGEST = 2**30
 """Bytes that the images of one row group may have."""
+
+ROWS = 2**24
+"""Rows of a file at most; all of ImageNet's training images are 1.3 million."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ def find_columns(file: Path, schema: pa.Schema) -> Columns:
         names = None
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return Columns(image, label, tuple(names) if texts else None)
+
+
+def check_rows(metadata: Any) -> None:
+    """Raise ValueError for metadata whose numbers of rows are too many, or do not add up."""
+    counts = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+    if metadata.num_rows > ROWS or min(counts, default=0) < 0 or sum(counts) != metadata.num_rows:
+        raise ValueError(f"it claims to have {metadata.num_rows:,} rows, {ROWS:,} at most are read")
 
 
 def _is_label(kind: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from harness.base.files import check_regular
 from harness.base.parsing import parse_json
-from harness.base.signatures import what_is
+from harness.base.signatures import sniff_file
 from harness.data.contents import PICTURES, SUFFIXES, is_other
 from harness.types import HarnessError
 
@@ -138,7 +138,7 @@ def _members(shard: Path) -> Iterator[Iterator[tarfile.TarInfo]]:
     except HarnessError:
         raise
     except Exception as error:  # tarfile's parser has errors of its own: OverflowError, ValueError, RecursionError
-        known = what_is(shard)
+        known = sniff_file(shard)
         said = f"{error or type(error).__name__}. Fetch it again, or pack it anew."
         packed = "compressed" in (known or "")
         said = f"it is {known}, which leaves no random access. Unpack it, for instance with gunzip." if packed else said

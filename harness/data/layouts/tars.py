@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.base import cache
 from harness.base.files import check_regular
 from harness.base.parsing import parse_json
-from harness.data import kept
 from harness.data.layouts.shards import list_shard
 from harness.types import BadImage, HarnessError
 
@@ -105,12 +105,12 @@ def _cached_index(shard: Path) -> tuple[pa.Table, tuple[str, ...]]:
     except OSError as error:
         raise HarnessError(f"{shard} cannot be read ({error.strerror}). Fetch it again.") from error
     mark = f"{LISTING} {shard.resolve()} {state.st_size} {state.st_mtime_ns}"
-    if content := kept.load("tars", mark):
+    if content := cache.load("tars", mark):
         table = pq.read_table(io.BytesIO(content))
         return table, tuple(parse_json(table.schema.metadata[UNREAD]))
     rows, unread = list_shard(shard)
     table = pa.Table.from_pylist(rows, ROWS).replace_schema_metadata({UNREAD: json.dumps(unread)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
-    kept.store("tars", mark, buffer.getvalue())
+    cache.store("tars", mark, buffer.getvalue())
     return table, tuple(unread)
