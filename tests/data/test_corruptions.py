@@ -229,7 +229,7 @@ def test_frost_asks_for_a_missing_picture(pictures):
     ("name", "severity", "shape", "message"),
     [
         ("gausian_noise", 1, (1, 3, 32, 32), "Did you mean gaussian_noise.*Available: brightness"),
-        ("fog", 0, (1, 3, 32, 32), "severity 0 is not one of 1, 2, 3, 4, 5"),
+        ("fog", 0, (1, 3, 32, 32), "severity 0 must be one of 1, 2, 3, 4, 5"),
         ("fog", 6, (1, 3, 32, 32), "severity 6"),
         ("fog", 1, (1, 3, 48, 48), "32x32, 64x64, 224x224, 299x299"),
         ("fog", 1, (1, 3, 32, 64), "32x32"),
