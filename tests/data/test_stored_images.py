@@ -126,8 +126,8 @@ def test_hashes_are_kept_and_what_changed_is_read_again(tmp_path: Path, cache: P
     (tmp_path / "test/a/0.png").write_bytes(encoded(250))
     changed = opened(tmp_path)
     assert len(set(changed.ids) - set(first.ids)) == len(read) == 1
-    (kept,) = (cache / "robustness-harness" / "ids").iterdir()
-    kept.write_bytes(kept.read_bytes().replace(changed.ids[0].encode(), b"0" * identity.DIGITS))
+    (file,) = (cache / "robustness-harness" / "ids").iterdir()
+    file.write_bytes(file.read_bytes().replace(changed.ids[0].encode(), b"0" * identity.DIGITS))
     assert opened(tmp_path).ids == changed.ids and len(read) == 13, "a forged list is none"
 
 
@@ -191,7 +191,7 @@ TARS: dict[str, tuple[dict[str, bytes], str]] = {
 
 @pytest.mark.parametrize("case", TARS)
 def test_members_that_nobody_reads_are_named(tmp_path: Path, case: str) -> None:
-    members, said = TARS[case]
+    members, reason = TARS[case]
     pack(
         tmp_path / "test.tar",
         {"0.png": IMAGES["a/0"], "0.cls": b"\xef\xbb\xbfa\r\n", "0.txt": b"", "a.md": b"", **members},
@@ -199,7 +199,7 @@ def test_members_that_nobody_reads_are_named(tmp_path: Path, case: str) -> None:
     data = opened(tmp_path)
     assert data.classes == ("a",) and len(data.ids) == 1
     (unread,) = data.unread[:1]
-    assert unread.startswith("test.tar: ") and said in unread
+    assert unread.startswith("test.tar: ") and reason in unread
     assert opened(tmp_path).unread == data.unread, "the list in the cache knows of them"
 
 
@@ -258,7 +258,7 @@ def test_rows_without_image_or_label_are_named(tmp_path: Path) -> None:
     assert data.ids == tuple(name for k, name in enumerate(IMAGES) if k not in (2, 4, 7))
     expected = [np.asarray(Image.open(io.BytesIO(IMAGES[name])))[0, 0, 0] for name in data.ids]
     assert [round(float(v) * 255) for v in data.read(range(9)).images[:, 0, 0, 0]] == expected
-    assert ["rows without" in said for said in data.unread] == [True, True]
+    assert ["rows without" in note for note in data.unread] == [True, True]
     assert "such as row 4" in data.unread[0] and "2 rows without an image in them, such as row 2" in data.unread[1]
 
 
@@ -271,8 +271,8 @@ def test_a_value_of_many_rows_is_not_unpacked(tmp_path: Path) -> None:
     assert len(data.ids) == 1000
     with pytest.raises(BadImage, match="all zeros"):
         data.read([0])
-    (kept,) = data.source._kept._tables.values()
-    assert kept.nbytes < 2**21
+    (table,) = data.source._kept._tables.values()
+    assert table.nbytes < 2**21
 
 
 def test_texts_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,9 +368,9 @@ DEEP: dict[str, Callable[[Path, np.ndarray], Path]] = {
 def test_sixteen_bits_become_the_upper_eight(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
     levels = np.random.default_rng(0).integers(0, 2**16, shape).astype(np.uint16)
     levels.flat[:4] = 255, 256, 65535, 33023  # of which rounding would make others
-    found = read_image(DEEP[kind](tmp_path / f"x.{kind}", levels), WHOLE)
+    pixels = read_image(DEEP[kind](tmp_path / f"x.{kind}", levels), WHOLE)
     expected = np.broadcast_to((levels >> 8).reshape(4, 4, -1), (4, 4, 3))
-    assert found.tolist() == expected.tolist()
+    assert pixels.tolist() == expected.tolist()
 
 
 def test_pixels_are_those_of_an_image_folder(tmp_path: Path) -> None:
@@ -563,13 +563,18 @@ def test_a_run_stops_at_files_that_nobody_reads_or_notes_them(
     if "test/two" not in plugins.model:
         plugins.model("test/two")(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)))
     root = ["--data", str(tmp_path / "data")]
-    code, said = harness(monkeypatch, capsys, "data", "check", "folder", *root)
-    assert code == 2 and "a/x.gif" in said and "test: 1 thing" in said and "Nothing is wrong with the rest" in said
+    code, printed = harness(monkeypatch, capsys, "data", "check", "folder", *root)
+    assert (
+        code == 2
+        and "a/x.gif" in printed
+        and "test: 1 thing" in printed
+        and "Nothing is wrong with the rest" in printed
+    )
     command = ["run", "--suite", "folder", *root, "--tta", "default", "--model", "test/two", "--device", "cpu"]
     command += ["--out", str(tmp_path / "out")]
-    code, said = harness(monkeypatch, capsys, *command)
-    assert code == 2 and "a/x.gif" in said and "--on-bad-image skip" in said
-    code, said = harness(monkeypatch, capsys, *command, "--on-bad-image", "skip")
+    code, printed = harness(monkeypatch, capsys, *command)
+    assert code == 2 and "a/x.gif" in printed and "--on-bad-image skip" in printed
+    code, printed = harness(monkeypatch, capsys, *command, "--on-bad-image", "skip")
     assert code == 0
     (file,) = (tmp_path / "out" / "folder").glob("*.json")
     entry = json.loads(file.read_text())

@@ -130,8 +130,8 @@ def _read(file: Path) -> Iterator[tuple[int, str]]:
         lines = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        kind = "in UTF-16" if wide else sniff(content[:STARTED]) or f"no text in UTF-8 (byte {error.start:,})"
-        raise HarnessError(f"{file} is {kind}. Save it as UTF-8, or fetch it again.") from error
+        content_is = "in UTF-16" if wide else sniff(content[:STARTED]) or f"no text in UTF-8 (byte {error.start:,})"
+        raise HarnessError(f"{file} is {content_is}. Save it as UTF-8, or fetch it again.") from error
     if content and (kind := sniff(content[:STARTED])):
         raise HarnessError(f"{file} is {kind}, and no image list. Fetch it again.")
     if len(lines) > LINES:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from harness.base.files import check_regular
 from harness.base.signatures import sniff_file
-from harness.data.layouts.rows import LARGEST, Listing, check_rows, chunks, find_columns, list_rows, read_group
+from harness.data.layouts.rows import LARGEST, RowListing, check_rows, chunks, find_columns, list_rows, read_group
 from harness.types import BadImage, HarnessError
 
 KEPT = 2**28
@@ -128,7 +128,7 @@ class Parquet:
 
 def open_parquet(root: Path, files: Sequence[Path]) -> Parquet:
     """The images in Parquet files of one kind; raises HarnessError for other files and for damaged ones."""
-    listings: list[Listing] = []
+    listings: list[RowListing] = []
     groups: list[Group] = []
     total = 0
     for file in files:
@@ -177,7 +177,7 @@ def _groups(file: Path, metadata: Any, image: str, start: int) -> list[Group]:
     return groups
 
 
-def _ids(files: Sequence[Path], listings: Sequence[Listing]) -> tuple[str, ...]:
+def _ids(files: Sequence[Path], listings: Sequence[RowListing]) -> tuple[str, ...]:
     """The stored paths if they are all different; otherwise file and row."""
     paths = [path for listing in listings for path in listing.paths]
     if None not in paths and len(set(paths)) == len(paths):
@@ -190,7 +190,7 @@ def _ids(files: Sequence[Path], listings: Sequence[Listing]) -> tuple[str, ...]:
 
 
 def _targets(
-    files: Sequence[Path], listings: Sequence[Listing], names: Sequence[str] | None
+    files: Sequence[Path], listings: Sequence[RowListing], names: Sequence[str] | None
 ) -> tuple[Sequence[str] | None, np.ndarray]:
     """Names of the classes, and the images' positions (N,) in these, or numbers without names; texts are names."""
     if all(pa.types.is_integer(listing.labels.type) for listing in listings):

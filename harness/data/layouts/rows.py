@@ -30,15 +30,15 @@ ROWS = 2**24
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Columns of a file. image, label: names of the two columns. names: of the classes; None if the file has none."""
+class ColumnNames:
+    """Names in a file. image, label: of the two columns. names: of the classes; None if the file has none."""
 
     image: str
     label: str
     names: tuple[str, ...] | None
 
 
-def find_columns(file: Path, schema: pa.Schema) -> Columns:
+def find_columns(file: Path, schema: pa.Schema) -> ColumnNames:
     """The columns of images and labels; raises HarnessError for a file that lacks one."""
     structs = {f.name for f in schema if pa.types.is_struct(f.type) and _has_bytes(f.type)}
     image = next((name for name in IMAGES if name in structs), None)
@@ -55,7 +55,7 @@ def find_columns(file: Path, schema: pa.Schema) -> Columns:
     except (KeyError, TypeError, ValueError):
         names = None
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return Columns(image, label, tuple(names) if texts else None)
+    return ColumnNames(image, label, tuple(names) if texts else None)
 
 
 def check_rows(metadata: Any) -> None:
@@ -78,7 +78,7 @@ def _has_bytes(struct: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Listing:
+class RowListing:
     """The images of one file.
 
     rows: (n,) int64, of those with a label, among all rows of all files. numbers: (n,) int64, rows within the file.
@@ -86,7 +86,7 @@ class Listing:
     unread: rows without image or label.
     """
 
-    columns: Columns
+    columns: ColumnNames
     rows: np.ndarray
     numbers: np.ndarray
     paths: list[str | None]
@@ -94,7 +94,7 @@ class Listing:
     unread: Sequence[str]
 
 
-def list_rows(file: Path, columns: Columns, start: int) -> Listing:
+def list_rows(file: Path, columns: ColumnNames, start: int) -> RowListing:
     """Paths and labels of the rows with an image. start: rows of the files before this one.
 
     Raises ValueError for a column that is too large.
@@ -112,7 +112,7 @@ def list_rows(file: Path, columns: Columns, start: int) -> Listing:
     chosen = pa.array(numbers)
     there = len(paths) == len(labels)
     places: list[str | None] = paths.take(chosen).to_pylist() if there else [None] * len(numbers)
-    return Listing(columns, numbers + start, numbers, places, labels.take(chosen), unread)
+    return RowListing(columns, numbers + start, numbers, places, labels.take(chosen), unread)
 
 
 def _leaf(raw: IO[bytes], column: str, most: int) -> pa.Array:

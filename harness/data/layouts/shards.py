@@ -33,7 +33,7 @@ KEYS = ("label", "cls", "class", "wnid")
 
 
 @dataclass
-class Listing:
+class ShardListing:
     """The content of a shard.
 
     images: first byte and number of bytes, by key. labels: texts, each with the name of its member, by key.
@@ -51,7 +51,7 @@ def list_shard(shard: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
     Raises HarnessError for a file that is no tar file, is compressed or damaged, or claims more than it holds.
     """
-    listing = Listing()
+    listing = ShardListing()
     with _members(shard) as members, shard.open("rb") as file:
         for member in members:
             _sort_in(listing, shard, member, file)
@@ -67,7 +67,7 @@ def list_shard(shard: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, [f"{shard.name}: {name}" for name in listing.unread]
 
 
-def _sort_in(listing: Listing, shard: Path, member: tarfile.TarInfo, file: IO[bytes]) -> None:
+def _sort_in(listing: ShardListing, shard: Path, member: tarfile.TarInfo, file: IO[bytes]) -> None:
     """Enter one member into the listing; raises HarnessError for links, devices and a second image of one key."""
     key, ending = _split(member.name)
     base = member.name.rpartition("/")[2]
@@ -91,7 +91,7 @@ def _sort_in(listing: Listing, shard: Path, member: tarfile.TarInfo, file: IO[by
         listing.side.setdefault(key, member.name)
 
 
-def _agreed(listing: Listing, key: str) -> str | None:
+def _agreed(listing: ShardListing, key: str) -> str | None:
     """The label of an image; None, with an entry in `unread`, if there is none or several disagree."""
     labels = listing.labels.get(key) or [(label, "") for label in _named(key)]
     if len({label for label, _ in labels}) == 1 and labels[0][0]:
