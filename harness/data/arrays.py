@@ -27,7 +27,7 @@ class ArrayDataset:
 
     ids: N different names. pixels: (N, 3, H, W) uint8 RGB. labels: (N,) int64.
     classes: names by label; empty where classes are only numbered. naming: how labels were matched to classes.
-    unread: files among the images that are not read, see `harness.data.contents`.
+    unread: files among the images that are not read, see `harness.data.folder_contents`.
     """
 
     name: str

@@ -10,8 +10,8 @@ from pathlib import Path
 from harness import plugins
 from harness.base.errors import missing
 from harness.data.classes import labelled, numbers
-from harness.data.contents import images, is_picture
-from harness.data.identity import by_content
+from harness.data.content_ids import by_content
+from harness.data.folder_contents import images, is_picture
 from harness.data.layouts.folders import class_folders, open_folders
 from harness.data.layouts.parquet import open_parquet
 from harness.data.layouts.tars import open_tars
@@ -56,7 +56,7 @@ def open_pictures(
         own, in the order of the training split if there is one: one order for all splits.
     aliases: the same classes in other words. name: of the data set.
     named: whether ids are names on disk in the order of the layout, for data with names known everywhere, such as
-        ImageNet's; otherwise see `harness.data.identity`. Training splits always keep names and order, so that
+        ImageNet's; otherwise see `harness.data.content_ids`. Training splits always keep names and order, so that
         checkpoints can be trained again bit for bit.
     Raises HarnessError if no place or several have the split, or if the classes differ.
     """

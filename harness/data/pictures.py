@@ -29,7 +29,7 @@ class EncodedImages(Protocol):
     root: folder, for messages. ids: N different names.
     names: the files' names of the classes, None where classes are numbered.
     targets: (N,) int64, positions in `names`, or the numbers.
-    unread: files among the images that are neither read nor known to be no images, see `harness.data.contents`.
+    unread: files among the images that are neither read nor known to be no images, see `harness.data.folder_contents`.
     """
 
     @property
@@ -99,7 +99,7 @@ class StoredPictures:
 
     @property
     def unread(self) -> Sequence[str]:
-        """Files that are not read, see `harness.data.contents`."""
+        """Files that are not read, see `harness.data.folder_contents`."""
         return (*self.source.unread, *self.beside)
 
     def picture(self, index: int) -> Image.Image:

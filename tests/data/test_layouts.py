@@ -51,7 +51,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "KEPT", 1)
+    monkeypatch.setattr(parquet, "CACHED", 1)
 
 
 def read(root: Path, classes: Sequence[str] | None = CLASSES, **options: Any) -> Any:
@@ -156,10 +156,10 @@ def test_parquet_is_read_a_row_group_at_a_time(tmp_path: Path, monkeypatch: pyte
     for _ in range(2):
         data.read(range(20))
     assert len(groups) == 4 + 3, "eleven and nine rows in threes, each read once"
-    monkeypatch.setattr(parquet, "KEPT", 1)
+    monkeypatch.setattr(parquet, "CACHED", 1)
     data = read(tmp_path)
     data.read([0, 1, 19, 18, 0])
-    assert len(data.source._kept._tables) == 1, "no more than allowed stays in memory"
+    assert len(data.source._cache._tables) == 1, "no more than allowed stays in memory"
     monkeypatch.setattr(parquet, "LARGEST", 100)
     with pytest.raises(HarnessError, match="row_group_size=1000"):
         read(tmp_path)

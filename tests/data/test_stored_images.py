@@ -26,9 +26,9 @@ from PIL import Image
 from harness import plugins
 from harness.base.signatures import sniff
 from harness.cli import console
-from harness.data import ImageList, identity, open_dataset, open_mapped, open_pictures, read_image
-from harness.data.contents import check_counted
+from harness.data import ImageList, content_ids, open_dataset, open_mapped, open_pictures, read_image
 from harness.data.decoding import LARGEST
+from harness.data.folder_contents import check_all_read
 from harness.data.layouts import rows
 from harness.types import BadImage, Geometry, HarnessError
 
@@ -98,7 +98,7 @@ def test_the_same_images_have_the_same_ids_order_and_hash_in_every_layout(tmp_pa
     assert len({d.ids for d in data}) == len({d.sha256 for d in data}) == len(set(data[0].ids)) // 12 == 1
     assert all(d.labels.equal(data[0].labels) for d in data)
     assert all(d.read(range(12)).images.equal(data[0].read(range(12)).images) for d in data)
-    assert [len(name) for name in data[0].ids] == [identity.DIGITS] * 12
+    assert [len(name) for name in data[0].ids] == [content_ids.DIGITS] * 12
     for split in ("train", "test"):
         for k, layout in enumerate(LAYOUTS):
             layout(tmp_path / str(k), split)
@@ -120,14 +120,14 @@ def test_equal_images_are_numbered_by_their_labels(tmp_path: Path) -> None:
 def test_hashes_are_kept_and_what_changed_is_read_again(tmp_path: Path, cache: Path, monkeypatch: Any) -> None:
     first = opened(as_folder(tmp_path))
     read: list[int] = []
-    real = identity._read
-    monkeypatch.setattr(identity, "_read", lambda *a: read.append(a[1]) or real(*a))
+    real = content_ids._read
+    monkeypatch.setattr(content_ids, "_read", lambda *a: read.append(a[1]) or real(*a))
     assert opened(tmp_path).ids == first.ids and not read
     (tmp_path / "test/a/0.png").write_bytes(encoded(250))
     changed = opened(tmp_path)
     assert len(set(changed.ids) - set(first.ids)) == len(read) == 1
     (file,) = (cache / "robustness-harness" / "ids").iterdir()
-    file.write_bytes(file.read_bytes().replace(changed.ids[0].encode(), b"0" * identity.DIGITS))
+    file.write_bytes(file.read_bytes().replace(changed.ids[0].encode(), b"0" * content_ids.DIGITS))
     assert opened(tmp_path).ids == changed.ids and len(read) == 13, "a forged list is none"
 
 
@@ -158,14 +158,14 @@ STRANGE = {
 @pytest.mark.parametrize("name", STRANGE)
 def test_files_that_nobody_reads_are_named(tmp_path: Path, name: str) -> None:
     litter(as_folder(tmp_path))
-    check_counted(opened(tmp_path))
+    check_all_read(opened(tmp_path))
     path = tmp_path / "test" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x")
     data = opened(tmp_path)
     assert list(data.unread) == [STRANGE[name]] and len(data.ids) == 12
     with pytest.raises(HarnessError, match=r"1 thing .*--on-bad-image skip"):
-        check_counted(data)
+        check_all_read(data)
 
 
 def test_formats_are_known_by_content_and_more_suffixes_are_read(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_value_of_many_rows_is_not_unpacked(tmp_path: Path) -> None:
     assert len(data.ids) == 1000
     with pytest.raises(BadImage, match="all zeros"):
         data.read([0])
-    (table,) = data.source._kept._tables.values()
+    (table,) = data.source._cache._tables.values()
     assert table.nbytes < 2**21
 
 

@@ -11,8 +11,8 @@ from typing import IO
 
 import numpy as np
 
-from harness.data.contents import SUFFIXES, is_other_folder, sorted_out
 from harness.data.decoding import regular
+from harness.data.folder_contents import SUFFIXES, images_and_unknown, is_other_folder
 from harness.data.pictures import SAMPLED
 from harness.types import HarnessError
 
@@ -66,10 +66,10 @@ def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folder
     files: list[str] = []
     targets: list[int] = []
     names = class_folders(root)
-    loose, unknown = sorted_out(root, names)
+    loose, unknown = images_and_unknown(root, names)
     unread = [f"{name} (beside the class folders)" for name in (*loose, *unknown)]
     for target, name in enumerate(names):
-        images, unknown = sorted_out(root / name)
+        images, unknown = images_and_unknown(root / name)
         if not images:
             raise HarnessError(
                 f"No images in {root / name}. Every class folder needs some ({', '.join(SUFFIXES)}): add or remove."

@@ -21,7 +21,7 @@ from harness.base.signatures import sniff_file
 from harness.data.layouts.rows import LARGEST, RowListing, check_rows, chunks, find_columns, list_rows, read_group
 from harness.types import BadImage, HarnessError
 
-KEPT = 2**28
+CACHED = 2**28
 """Bytes of row groups that stay in memory, apart from the last one, which always stays."""
 
 
@@ -41,15 +41,15 @@ class Group:
     size: tuple[int, int]
 
 
-class _Kept:
+class _RowGroupCache:
     """The row groups last read; threads share them, a copy in another process starts empty."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._tables: OrderedDict[tuple[Path, int], pa.ChunkedArray] = OrderedDict()
 
-    def __reduce__(self) -> tuple[type[_Kept], tuple[()]]:
-        return _Kept, ()
+    def __reduce__(self) -> tuple[type[_RowGroupCache], tuple[()]]:
+        return _RowGroupCache, ()
 
     def get(self, group: Group, column: str) -> pa.ChunkedArray:
         """One column of a row group; raises ValueError if it unpacks to more than its metadata say."""
@@ -59,7 +59,7 @@ class _Kept:
                 check_regular(group.file)
                 with group.file.open("rb") as raw:
                     self._tables[key] = pa.chunked_array(read_group(raw, group.number, column))
-                while len(self._tables) > 1 and sum(table.nbytes for table in self._tables.values()) > KEPT:
+                while len(self._tables) > 1 and sum(table.nbytes for table in self._tables.values()) > CACHED:
                     self._tables.popitem(last=False)
             self._tables.move_to_end(key)
             return self._tables[key]
@@ -73,7 +73,7 @@ class Parquet:
     rows: (N,) int64, position of each image among the rows of all files; a row may lack an image or a label.
 
     Row groups are read in one piece: in order this costs nothing extra, in random order a row group per image once the
-    data are larger than `KEPT`. For training on ImageNet, unpack them into folders or tars. pyarrow is used directly:
+    data are larger than `CACHED`. For training on ImageNet, unpack them into folders or tars. pyarrow is used directly:
     timm's ReaderHfds needs the package `datasets`, which first copies all data into another cache.
     """
 
@@ -85,12 +85,12 @@ class Parquet:
     groups: Sequence[Group]
     rows: np.ndarray
     unread: Sequence[str] = ()
-    _kept: _Kept = field(default_factory=_Kept, repr=False)
+    _cache: _RowGroupCache = field(default_factory=_RowGroupCache, repr=False)
 
     def open(self, index: int) -> IO[bytes]:
         group, row = self._group(index)
         try:
-            images = self._kept.get(group, f"{self.column}.bytes")
+            images = self._cache.get(group, f"{self.column}.bytes")
         except (pa.ArrowException, OSError, ValueError, HarnessError) as error:
             raise BadImage(
                 f"{self.where(index)}: its row group cannot be read ({_line(error)}). Fetch it again."

@@ -13,7 +13,7 @@ from typing import IO, Any
 from harness.base.files import check_regular
 from harness.base.parsing import parse_json
 from harness.base.signatures import sniff_file
-from harness.data.contents import PICTURES, SUFFIXES, is_other
+from harness.data.folder_contents import PICTURES, SUFFIXES, is_other
 from harness.types import HarnessError
 
 PADDING = 2**20

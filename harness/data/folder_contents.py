@@ -59,7 +59,7 @@ def is_other_folder(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def sorted_out(folder: Path, without: Collection[str] = ()) -> tuple[list[str], list[str]]:
+def images_and_unknown(folder: Path, without: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Names of the images in a folder, and of files neither read nor known to be no images; both sorted.
 
     Subfolders are searched for the latter, except those in `without`. Raises HarnessError for a folder that cannot be
@@ -76,7 +76,7 @@ def sorted_out(folder: Path, without: Collection[str] = ()) -> tuple[list[str], 
 
 def images(folder: Path) -> list[str]:
     """Names of the image files in a folder, sorted; raises HarnessError for a folder that cannot be listed."""
-    return sorted_out(folder)[0]
+    return images_and_unknown(folder)[0]
 
 
 def _unknown(folder: Path, name: str) -> Sequence[str]:
@@ -105,7 +105,7 @@ def unread_note(data: Any) -> str:
     return f"{len(unread):,} {thing} neither read nor known to be no image: {', '.join(unread[:NAMED])}{more}."
 
 
-def check_counted(data: Any) -> None:
+def check_all_read(data: Any) -> None:
     """Raise HarnessError for a data set with files that are not read."""
     if note := unread_note(data):
         root = getattr(getattr(data, "source", None), "root", None)
