@@ -1,4 +1,4 @@
-"""Page headers that strangers may have written: skipped where they are harmless, refused where they are not."""
+"""Page headers of untrusted Parquet files: unknown fields are skipped, impossible sizes refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images on disk as strangers leave them: what is counted, named, decoded and bounded, and what their ids are."""
+"""Untrusted images on disk: which files are counted, named and decoded, within which bounds, and under which ids."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_files_that_nobody_reads_are_named(tmp_path: Path, name: str) -> None:
+def test_files_that_are_not_read_are_named(tmp_path: Path, name: str) -> None:
     litter(as_folder(tmp_path))
     check_all_read(opened(tmp_path))
     path = tmp_path / "test" / name
@@ -190,7 +190,7 @@ TARS: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", TARS)
-def test_members_that_nobody_reads_are_named(tmp_path: Path, case: str) -> None:
+def test_members_that_are_not_read_are_named(tmp_path: Path, case: str) -> None:
     members, reason = TARS[case]
     pack(
         tmp_path / "test.tar",
@@ -551,7 +551,7 @@ def test_first_bytes_tell_what_a_file_is() -> None:
     assert "PNG" in str(sniff(encoded(1)))
 
 
-def test_a_run_stops_at_files_that_nobody_reads_or_notes_them(
+def test_a_run_stops_at_files_that_are_not_read_or_notes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from torch import nn

@@ -112,7 +112,7 @@ def test_a_run_stops_at_a_bad_image_or_goes_on_without_it(tmp_path: Path, bench:
         run(tmp_path / "none", workers=workers, skip_bad=True)
 
 
-def test_whoever_fixes_an_image_keeps_what_was_made_of_other_conditions(tmp_path: Path, bench: Path) -> None:
+def test_fixing_an_image_keeps_the_results_of_other_conditions(tmp_path: Path, bench: Path) -> None:
     roots = {name: as_folder(tmp_path / name, make(20, ("cat", "frog", "dog")), "test") for name in ("a", "b")}
 
     from harness.suites.shift import CovariateShift

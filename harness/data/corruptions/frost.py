@@ -23,7 +23,7 @@ from harness.data.corruptions.constants import FROST_SCALE, Constants
 from harness.types import HarnessError
 
 PROCEDURAL = "procedural-1"
-"""Name of the drawn ice. Whoever changes a drawn pixel changes this name."""
+"""Name of the drawn ice; it changes with any drawn pixel."""
 
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 """The authors' pictures. They list a sixth, but choose among the first five."""
