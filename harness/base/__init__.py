@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, random numbers. Imports the standard library, numpy and torch."""
+"""Ground floor of the package: errors, files, random numbers. Imports the standard library, numpy and torch."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class HarnessError(Exception):
-    """A mistake that the user can mend: the message names the thing, the place and the remedy.
+    """A mistake that the user can fix: the message names the thing, the place and the remedy.
 
     The command line prints it without a traceback and exits with code 2.
     """
@@ -20,7 +20,7 @@ class Absent(HarnessError):
 
 
 def missing(path: Path, message: str) -> HarnessError:
-    """The error for a place without what should be there: absent, or there and something else."""
+    """The error for a path without the expected content: `Absent` if nothing is there, else a plain HarnessError."""
     return HarnessError(message) if path.exists() else Absent(message)
 
 
@@ -29,7 +29,7 @@ class BadImage(HarnessError):
 
 
 class Notice(UserWarning):
-    """What the user should know although the work goes on: damage on disk that is computed anew.
+    """News for the user that stops no work, such as a damaged file that is computed anew.
 
     Given by `warnings.warn`; the command line prints it in one line.
     """
@@ -39,20 +39,20 @@ LISTED = 60
 """Names that a message shows at most: libraries have a thousand models."""
 
 
-def suggest(kind: str, name: str, known: list[str], where: str = "") -> HarnessError:
-    """The error for a name that does not exist: near matches first, then what there is, if it is not too much."""
-    hint = near_matches(name, known)
-    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
-    names = ", ".join(sorted(known)[:LISTED]) + more
+def suggest(kind: str, name: str, choices: list[str], where: str = "") -> HarnessError:
+    """The error for a name that does not exist: near matches first, then all choices unless there are too many."""
+    hint = near_matches(name, choices)
+    more = f" and {len(choices) - LISTED} more" if len(choices) > LISTED else ""
+    names = ", ".join(sorted(choices)[:LISTED]) + more
     listing = "" if hint and more else f" Available: {names or 'none'}."
     return HarnessError(f"Unknown {kind} {name!r}{where}.{hint}{listing}")
 
 
-def near_matches(name: str, known: list[str]) -> str:
-    """A question that names them, after a blank; nothing where there are none."""
+def near_matches(name: str, choices: list[str]) -> str:
+    """A question with the choices nearest to a name, after a blank; "" if none is near."""
     import difflib
 
-    folded = {k.lower(): k for k in known}
+    folded = {k.lower(): k for k in choices}
     near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
-    near = near or [k for k in known if name and name in k][:3]
+    near = near or [k for k in choices if name and name in k][:3]
     return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""Text from files, servers and networks as it may be shown: what would steer a terminal or a page is written out."""
+"""Text from files, servers and networks, made safe to show: characters that steer a terminal or a page are escaped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MARKUP = [
     (r"(?<=\S)>", "&gt;"),
     (r"\*|\$|~(?=~)|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]|:(?=//)|(?<=\bwww)\.", r"\\\g<0>"),
 ]
-"""What GitHub's Markdown takes for more than text, and how it is written so that it stays text: first backslashes and
-borders of cells, then entities and tags, emphasis, formulas, links and addresses.
+"""Patterns that are markup in GitHub's Markdown, each with its replacement as plain text: first backslashes and borders
+of cells, then entities and tags, emphasis, formulas, links and addresses.
 """
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""The text with characters that nobody sees, or that move what others see, as Python writes them: ``\x1b``.
+    r"""The text with invisible and steering characters as Python's escapes: ``\x1b``.
 
-    keep: such characters that stay, as line breaks in a message of several lines.
+    keep: such characters that stay, like the line breaks in a message of several lines.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -33,9 +33,9 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def markdown(text: str, paragraph: bool = False) -> str:
-    """The text, printable and in one line, so that Markdown shows it as it is: no cell ends, no tag, no link.
+    """The text in one line that Markdown shows as it is: no end of a cell, no tag, no link.
 
-    paragraph: it begins a paragraph, not a cell or a heading.
+    paragraph: whether it begins a paragraph, not a cell or a heading.
     """
     text = printable(text)
     for pattern, written in MARKUP:

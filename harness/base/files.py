@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files on disk: written in full or not at all, locked, hashed, and read within bounds."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from harness.base import interruption
 from harness.base.errors import HarnessError, Notice
 
 TEXT_LIMIT = 64 * 2**20
-"""Bytes that a file of text or JSON may have: records and manifests are far below, and /dev/zero is not."""
+"""Bytes of a file of text or JSON at most: records and manifests are far smaller, and /dev/zero is endless."""
 
 
 @contextlib.contextmanager
 def writing(file: Path) -> Iterator[Path]:
-    """A temporary path that becomes `file` if all goes well; a full disk or a locked folder is a clear error."""
+    """A temporary path that becomes `file` when the block ends without error.
+
+    Raises HarnessError, with the remedy, for a full disk or a folder that cannot be written to.
+    """
     partial = _partial(file)
     interruption.unfinished.add(str(partial))
     try:
@@ -48,7 +51,7 @@ def writing(file: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Fail before the work, not after it, where results cannot be written."""
+    """Raise HarnessError before the work, not after it, for a folder that cannot be written to."""
     probe = _partial(folder / "write-test")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ def check_writable(folder: Path) -> None:
 
 
 LOCK = ".lock"
-
+"""Name of the file that is locked; it stays, empty."""
 
 PATIENCE = 10.0
 """Seconds to wait for a lock: workers of a killed process notice its end within five, and hold its lock till then."""
@@ -69,9 +72,9 @@ PATIENCE = 10.0
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from doing the same in a folder; raises HarnessError where one is at it.
+    """Hold the lock of a folder; raises HarnessError if another process holds it for longer than `PATIENCE`.
 
-    The system forgets the lock when the process ends, however it ends. The empty file of the lock stays.
+    The system releases the lock when the process ends, however it ends.
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -89,14 +92,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 ABANDONED_AFTER = 86_400.0
-"""Seconds without a change after which an unfinished file counts as left behind, whoever has begun it."""
+"""Seconds without a change after which an unfinished file counts as left behind, on whichever machine it was begun."""
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder: see `_partial`.
+    """Remove the unfinished files that killed processes left in a folder: see `_partial`.
 
-    A process of this machine is asked for; those of others, which may share the folder, have `ABANDONED_AFTER`. What
-    cannot be removed stays: it is in nobody's way.
+    A file from this machine goes as soon as its process is gone; one from another machine that shares the folder, after
+    `ABANDONED_AFTER`. Files that cannot be removed stay: they do no harm.
     """
     for file in folder.glob(".*.partial"):
         with contextlib.suppress(OSError):
@@ -113,11 +116,11 @@ def _partial(file: Path) -> Path:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """Eight hex digits for this machine since it was started, or this container: where process numbers are unique."""
-    known = [platform.node()]
+    """Eight hex digits for this machine since it was started, or this container: process numbers are unique there."""
+    marks = [platform.node()]
     with contextlib.suppress(OSError):  # Linux alone has these
-        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
-    return hashlib.sha256("".join(known).encode()).hexdigest()[:8]
+        marks += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("".join(marks).encode()).hexdigest()[:8]
 
 
 def _alive(process: int) -> bool:
@@ -131,7 +134,7 @@ def _alive(process: int) -> bool:
 
 
 def check_regular(file: Path) -> None:
-    """Raise HarnessError for a pipe, a device or a folder, which would hang or never end; OSError where nothing is."""
+    """Raise HarnessError for a pipe, a device or a folder, which would hang or never end; OSError if absent."""
     if not stat.S_ISREG(file.stat().st_mode):
         raise HarnessError(f"{file} is a {'folder' if file.is_dir() else 'pipe or device'}, not a file. Give a file.")
 
@@ -160,5 +163,5 @@ def file_sha256(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where things are kept that can be made again: ``$XDG_CACHE_HOME/robustness-harness`` or below ``~/.cache``."""
+    """Folder of results that can be computed again: ``$XDG_CACHE_HOME/robustness-harness`` or below ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "robustness-harness"

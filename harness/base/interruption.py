@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one sentence and the end, at any moment. Imports next to nothing: it stands before all else.
+"""Ctrl-C and SIGTERM: one sentence and the end, at any moment. Imports next to nothing, as it must be ready first.
 
 Results appear whole or not at all, so a process may end between any two instructions; an exception in their place could
 surface in the middle of an import, in a finaliser or in another library's `except`, and print a traceback there.
@@ -20,6 +20,7 @@ TERMINATED = 143
 """Exit code after SIGTERM, which schedulers send."""
 
 GO_ON = "Everything finished is kept: the same command, without --fresh, goes on."
+"""Advice to the user after an interruption."""
 
 unfinished: set[str] = set()
 """Paths of files that are being written, which an interruption removes."""
@@ -28,14 +29,14 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 
 def sentence(code: int) -> str:
-    """What the user reads."""
+    """The sentence that the user reads. code: the exit code."""
     return f"{'Terminated' if code == TERMINATED else 'Interrupted'}. {GO_ON}"
 
 
 def handle() -> None:
-    """From now on SIGINT and SIGTERM end the program; a signal that the parent has this process ignore stays ignored.
+    """Let SIGINT and SIGTERM end the program at once. A signal that the process inherited as ignored stays ignored.
 
-    Only the main thread can set handlers: elsewhere nothing changes.
+    Only the main thread can set handlers: in any other this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -50,12 +51,12 @@ def handle() -> None:
 
 
 def _end(code: int, owner: int) -> None:
-    """End at once. A forked worker says nothing: its parent has the same signal, or notices that it is gone."""
+    """End at once. A forked worker prints nothing: its parent gets the same signal, or notices that it is gone."""
     if os.getpid() != owner:
         os._exit(code)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first one talks
+    if os.environ.get("RANK", "0") == "0":  # of several processes, only the first one prints
         ends_bar = b"\n" + SHOW_CURSOR if os.isatty(2) else b""
         with suppress(OSError):
             os.write(2, ends_bar + sentence(code).encode() + b"\n")

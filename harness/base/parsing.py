@@ -1,4 +1,4 @@
-"""JSON and TOML that others wrote: parsed within bounds."""
+"""JSON and TOML from files that anyone may have written, parsed within bounds."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ NESTED = 100
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON says; ValueError whatever is wrong with it, a name twice or nesting beyond the stack included."""
+    """The value of a JSON text; ValueError for any fault, a repeated name and nesting beyond the stack included."""
     return _parsed(partial(json.loads, object_pairs_hook=_without_doubles), text)
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's names and values; of a name that is there twice nobody knows which value is meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    """An object's values by name; ValueError for a repeated name, whose value would be ambiguous."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
-    return found
+    return values
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """What TOML says; ValueError whatever is wrong with it, also for integers of more than 64 bits, as TOML has it."""
+    """The table of a TOML text; ValueError for any fault, integers of more than 64 bits included, as TOML demands."""
     table: dict[str, Any] = _parsed(tomllib.loads, text)
     if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in _values(table)):
         raise ValueError("an integer has more than 64 bits")
@@ -49,7 +49,7 @@ def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
 
 
 def _values(parsed: Any) -> Iterator[Any]:
-    """What is neither a list nor a dict in parsed text; ValueError where these are nested more than `NESTED` deep."""
+    """All values but lists and dicts in parsed text; ValueError for these nested more than `NESTED` deep."""
     waiting = [(0, parsed)]
     while waiting:
         depth, held = waiting.pop()

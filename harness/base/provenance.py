@@ -1,4 +1,4 @@
-"""Provenance: the software and hardware behind a result, and keys that stand for everything that decides it."""
+"""Provenance of a result: the software and hardware behind it, and a key for everything that decides it."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """Twelve hex digits that stand for everything that decides a number. identity: JSON values by name."""
+    """Twelve hex digits of the SHA-256 of everything that decides a number. identity: JSON values by name."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]

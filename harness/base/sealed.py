@@ -1,8 +1,8 @@
-"""Files that carry their own hash, so that damage is noticed before anything is made of their bytes.
+"""Files that carry their own hash: damage is noticed before anything is made of their bytes.
 
-A seal is `MARK` and the SHA-256 of everything else: of the file with zeros in place of the digits, and of the name that
-it was written under. It stands wherever the format leaves room: behind the end of a .npy or .pt file, before the footer
-of Parquet, in the header of safetensors. Other programs read such files as ever.
+A seal is `MARK` and a SHA-256 in hex digits: of the file with zeros for these digits, and of the name that it was
+written under. It stands wherever the format leaves room: after the end of a .npy or .pt file, before the footer of
+Parquet, in the header of safetensors. Other programs read such files as before.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from harness.base.files import check_regular, writing
 MARK = b"harness-sha256:"
 DIGITS = 64
 BLANK = MARK + b"0" * DIGITS
-"""What stands in a file until it is sealed."""
+"""The seal of content that is about to be written: `write` fills in the digits."""
 
 
 class Damaged(Exception):
-    """A file that is not what was written, with the reason; whoever reads it says so and makes it anew."""
+    """A file that is not as it was written, with the reason. Callers report it and compute its content anew."""
 
 
 def write(file: Path, content: bytearray | memoryview, place: int, name: str) -> None:
-    """Seal content that has a `BLANK` at `place`, and put it on disk whole or not at all. name: see `read`."""
+    """Seal content that has a `BLANK` at byte `place`, and write it to disk in full or not at all. name: see `read`."""
     content[place + len(MARK) : place + len(BLANK)] = _digest(content, place, name)
     with writing(file) as partial:
         partial.write_bytes(content)
 
 
 def read(file: Path, name: str) -> bytes:
-    """The content of a file that was sealed under this name; Damaged for another, FileNotFoundError for none."""
+    """The content of a file, seal included; Damaged unless sealed under this name, FileNotFoundError if absent."""
     try:
         check_regular(file)
         content = file.read_bytes()
@@ -49,7 +49,7 @@ def read(file: Path, name: str) -> bytes:
 
 
 def read_or_tell(file: Path, name: str) -> bytes | None:
-    """See `read`; None where there is no such file, or a damaged one, of which a notice is given."""
+    """The content of a file as `read` gives it; None if it is absent, or damaged, which the user is told."""
     try:
         return read(file, name)
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def read_or_tell(file: Path, name: str) -> bytes | None:
 
 
 def _digest(content: bytes | bytearray | memoryview, place: int, name: str) -> bytes:
-    """Hex digits for content whose seal stands at `place`."""
+    """The hex digits of the seal for content that has it at byte `place`."""
     digest, view = hashlib.sha256(name.encode() + b"\0"), memoryview(content)
     digest.update(view[:place])
     digest.update(BLANK)

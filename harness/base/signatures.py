@@ -1,4 +1,4 @@
-"""Files told apart by their first bytes."""
+"""Formats of files, recognised by their first bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from harness.base.files import check_regular
 
 
 def is_page(file: Path) -> bool:
-    """Whether a file is an HTML page: what a refused download leaves behind."""
+    """True for an HTML page, which a refused download leaves behind."""
     with file.open("rb") as opened:
         return opened.read(512).lstrip()[:1] == b"<"
 
 
 PAGE = "it is an HTML page. The download was refused or asked for a login."
-"""What to say of such a file."""
+"""Explanation of such a file, for messages."""
 
 
 STARTS: Sequence[tuple[bytes, str]] = (
@@ -47,22 +47,22 @@ STARTS: Sequence[tuple[bytes, str]] = (
     (b"SQLite format 3\x00", "a SQLite database"),
     (b"\x7fELF", "a program"),
 )
-"""Files known by their first bytes."""
+"""First bytes and the format that they mark, in words that follow "it is"."""
 
 
 STARTED = 512
-"""Bytes from the start of a file that `sniff` wants."""
+"""Bytes from the start of a file that `sniff` needs."""
 
 
 def sniff(start: bytes) -> str | None:
-    """What a file is that begins with these bytes (`STARTED` are enough), to follow "it is"; None where unknown.
+    """The format of a file that begins with these bytes, in words that follow "it is"; None if unknown.
 
-    Looks at content alone: a name says what a file was meant to be.
+    start: the first `STARTED` bytes. Names do not count: they say what a file was meant to be.
     """
     if not start:
         return "empty"
-    if known := next((what for magic, what in STARTS if start.startswith(magic)), None):
-        return known
+    if words := next((words for magic, words in STARTS if start.startswith(magic)), None):
+        return words
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] == b"<":
         xml = text[:5] == b"<?xml" and b"<html" not in text.lower()
@@ -80,8 +80,8 @@ def sniff(start: bytes) -> str | None:
     return None
 
 
-def what_is(file: Path) -> str | None:
-    """`sniff` of a file; None also for one that cannot be read."""
+def sniff_file(file: Path) -> str | None:
+    """`sniff` of a file; None also for a file that cannot be read."""
     try:
         check_regular(file)
         with file.open("rb") as opened:

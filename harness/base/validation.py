@@ -1,4 +1,4 @@
-"""Values out of JSON as dataclasses: every field is there, of the type that its hint names, and within its range."""
+"""Dataclasses from JSON values: every field is present, of the type that its hint names, and within its range."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 from harness.base.errors import HarnessError
 
 DEEPEST = 16
-"""Levels that values of no particular type may be nested in."""
+"""Levels of nesting at most in a value of no particular type."""
 
 LONGEST = 2**22
-"""Characters that a text may have."""
+"""Characters of a text at most."""
 
 LARGEST_INTEGER = 2**63 - 1
+"""Magnitude of an integer at most: that of 64 bits."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A range: what a value must be, in words, and whether one is."""
+    """A range of values. words: what a value must be. holds: whether a value is."""
 
     words: str
     holds: Callable[[Any], bool]
 
 
 def at_least(least: float) -> Rule:
-    """Numbers from there on, None aside."""
+    """Numbers not below `least`; None passes, too."""
     return Rule(f"at least {least:g}", lambda value: value is None or value >= least)
 
 
 def among(*values: str) -> Rule:
-    """One of some texts."""
+    """One of these texts."""
     return Rule(f"one of {', '.join(values)}", lambda value: value in values)
 
 
 def written(pattern: str, words: str) -> Rule:
-    """Texts of one form."""
+    """Texts that match a pattern as a whole. words: the pattern in words, for messages."""
     return Rule(words, lambda value: re.fullmatch(pattern, value) is not None)
 
 
@@ -57,13 +58,13 @@ class Mismatch(ValueError):
 
 
 Read = Callable[[Any], Any]
-"""From what JSON gave to a checked value; raises Mismatch."""
+"""From a JSON value to a checked one; raises Mismatch."""
 
 
 class Reader:
     """Reads dataclasses, TypedDicts, tuples, mappings, plain types and their unions with None, by their hints.
 
-    Numbers stay as they were written, sequences become tuples. A new field of a dataclass needs no word here.
+    Numbers stay as they were written, sequences become tuples. A new field of a dataclass needs no change here.
 
     rules: ranges, by the names of dataclass and field: "Metric.n". strict: refuse fields that a dataclass lacks.
     """
@@ -73,7 +74,7 @@ class Reader:
         self._readers: dict[Any, Read] = {}
 
     def __call__(self, kind: Any, value: Any) -> Any:
-        """What JSON gave as a `kind`; raises Mismatch, a ValueError that names the place and what should be there."""
+        """A JSON value as a `kind`; raises Mismatch, a ValueError that names the place and what should be there."""
         return self._of(kind)(value)
 
     def _of(self, kind: Any) -> Read:
@@ -177,7 +178,10 @@ def _items(readers: Iterable[Read], items: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    """Type hints of the fields that a file holds, and the names of those that it must; others do not compare."""
+    """Type hints of the fields that a file may hold, and the names of those that it must.
+
+    Fields that do not compare are not stored.
+    """
     hints = get_type_hints(kind)
     if is_typeddict(kind):
         return hints, frozenset(hints)
@@ -211,7 +215,7 @@ def _boolean(value: Any) -> bool:
 
 
 def _anything(value: Any, depth: int = 0) -> Any:
-    """Whatever JSON can say, of finite numbers, and not too deep."""
+    """Any JSON value with finite numbers and no more than `DEEPEST` levels."""
     if depth > DEEPEST:
         raise Mismatch("is nested too deeply", "")
     if isinstance(value, dict | list):
@@ -225,7 +229,7 @@ def _anything(value: Any, depth: int = 0) -> Any:
 
 
 PLAIN: Mapping[Any, Read] = {int: _integer, float: _number, str: _text, bool: _boolean, Any: _anything}
-"""The readers of types without parts."""
+"""Readers of types without parts."""
 
 
 def _expect(holds: bool, value: Any, wanted: str) -> None:
@@ -234,7 +238,7 @@ def _expect(holds: bool, value: Any, wanted: str) -> None:
 
 
 def shown(value: Any, most: int = 60) -> str:
-    """A value for a message: its beginning; of lists and objects the kind only."""
+    """A value for a message: its first `most` characters; only the kind of lists and objects."""
     if isinstance(value, dict | list):
         return f"a list of {len(value)}" if isinstance(value, list) else "an object"
     if type(value) is int and abs(value) > LARGEST_INTEGER:

@@ -1,4 +1,4 @@
-"""Readers: labelled images with stable ids, random access, and a hash that says which data they are."""
+"""Readers of data sets: labelled images with stable ids, random access, and a hash that identifies the data."""
 
 from harness.data.arrays import ArrayDataset as ArrayDataset
 from harness.data.arrays import Corrupted as Corrupted

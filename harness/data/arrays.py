@@ -1,4 +1,4 @@
-"""Data sets in memory, and those made from others."""
+"""Data sets in memory, and data sets derived from others: corrupted, a subset, with more classes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ from harness.types import Batch, Dataset, Geometry
 class ArrayDataset:
     """A data set that fits into memory.
 
-    pixels: (N, 3, H, W) uint8 RGB.
-    labels: (N,) int64.
-    classes: their names, where they have any. naming: how the labels came to them.
-    unread: what lies among the images' files and is not read, see `harness.data.contents`.
+    ids: N different names. pixels: (N, 3, H, W) uint8 RGB. labels: (N,) int64.
+    classes: names by label; empty where classes are only numbered. naming: how labels were matched to classes.
+    unread: files among the images that are not read, see `harness.data.folder_contents`.
     """
 
     name: str
@@ -51,7 +50,7 @@ class ArrayDataset:
         return digest.hexdigest()
 
     def where(self, index: int) -> str:
-        """What to call an image in messages."""
+        """The name of an image in messages."""
         return self.ids[index]
 
     def picture(self, index: int) -> Image.Image:
@@ -67,6 +66,7 @@ class ArrayDataset:
 class Corrupted:
     """A data set under one of the common corruptions, generated on the fly; ids stay those of the source images.
 
+    clean: the source. corruption: its name. severity: 1 to 5.
     seed: the run's seed; each image's randomness is keyed by (seed, corruption, severity, id).
     frost: folder with the original frost photographs, or None for the procedural textures.
     shown: geometry that the corrupted images go through, as if they had been stored; None leaves them as they are.
@@ -113,7 +113,7 @@ class Corrupted:
 
     @property
     def unread(self) -> Sequence[str]:
-        """That of the clean images."""
+        """Files among the clean images that are not read."""
         return getattr(self.clean, "unread", ())
 
     def read(self, indices: Sequence[int]) -> Batch:
@@ -132,10 +132,13 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some samples of a data set, in the order of `picked`."""
+    """Some samples of a data set.
+
+    whole: all samples. positions: those of the subset in `whole.ids`, in its order.
+    """
 
     whole: Dataset
-    picked: tuple[int, ...]
+    positions: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -151,11 +154,11 @@ class Subset:
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        return tuple(self.whole.ids[i] for i in self.picked)
+        return tuple(self.whole.ids[i] for i in self.positions)
 
     @cached_property
     def labels(self) -> Tensor:
-        return self.whole.labels[list(self.picked)]
+        return self.whole.labels[list(self.positions)]
 
     @cached_property
     def sha256(self) -> str:
@@ -171,29 +174,30 @@ class Subset:
 
     @property
     def unread(self) -> Sequence[str]:
-        """That of the whole."""
+        """Files among the images that are not read."""
         return getattr(self.whole, "unread", ())
 
     def where(self, index: int) -> str:
-        """Where an image lies, for messages."""
-        whole: Any = self.whole
-        return str(whole.where(self.picked[index]))
+        """The place of an image on disk, for messages."""
+        stored: Any = self.whole
+        return str(stored.where(self.positions[index]))
 
     def picture(self, index: int) -> Image.Image:
-        """One image as the whole has it."""
-        whole: Any = self.whole
-        image: Image.Image = whole.picture(self.picked[index])
+        """One image at its stored size, RGB."""
+        stored: Any = self.whole
+        image: Image.Image = stored.picture(self.positions[index])
         return image
 
     def read(self, indices: Sequence[int]) -> Batch:
-        return self.whole.read([self.picked[i] for i in indices])
+        return self.whole.read([self.positions[i] for i in indices])
 
 
 @dataclass(frozen=True)
 class Widened:
-    """A data set among more classes than its own, which come first in `classes`: none of its images is of the others.
+    """A data set with more classes than its own, to which none of its images belongs.
 
-    Answers among more classes are other answers: so is the hash.
+    whole: the data set. classes: names by label, the data set's own first. They enter the hash, because a choice among
+    more classes is another task.
     """
 
     whole: Dataset
@@ -229,7 +233,7 @@ class Widened:
 
     @property
     def unread(self) -> Sequence[str]:
-        """That of the whole."""
+        """Files among the images that are not read."""
         return getattr(self.whole, "unread", ())
 
     def read(self, indices: Sequence[int]) -> Batch:

@@ -1,4 +1,4 @@
-"""Looking at every image once: what `harness data check` finds out before a long run does."""
+"""Checks of a data set: reads every image once, so that faults show before a long run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PIECE = 32
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one split.
+    """Findings in one split.
 
-    per_class: (K,) images of every class. sizes: (n, 2) widths and heights of the readable images.
-    bad: what is wrong with the others.
+    per_class: (K,) number of images of each class. sizes: (n, 2) widths and heights of the readable images, in pixels.
+    bad: for each unreadable image, a sentence with its place and its fault.
     """
 
     per_class: np.ndarray
@@ -29,30 +29,33 @@ class Checked:
     bad: Sequence[str]
 
     def spread(self, axis: int) -> tuple[int, ...]:
-        """Least, median and greatest width (axis 0) or height (1); nothing where nothing could be read."""
-        ordered = np.sort(self.sizes[:, axis])
-        return tuple(int(ordered[place]) for place in (0, len(ordered) // 2, -1)) if len(ordered) else ()
+        """Least, median and greatest width (axis 0) or height (1); empty if no image is readable."""
+        sides = np.sort(self.sizes[:, axis])
+        return tuple(int(sides[place]) for place in (0, len(sides) // 2, -1)) if len(sides) else ()
 
 
 def check(
     data: Pictures, *, quick: bool = False, workers: int = 0, report: Callable[[int], None] = lambda done: None
 ) -> Checked:
-    """Decode every image, or read only its header; `report` is told how many are done."""
+    """Decode every image and compare its size with the data set's geometry.
+
+    quick: read headers only. workers: threads, 0 for none. report: called with the number of images done.
+    """
     sizes: list[tuple[int, int]] = []
     bad: list[str] = []
     places = range(len(data.ids))
     pieces = (places[start : start + PIECE] for start in places[::PIECE])
-    for found in ordered(lambda piece: list(_look(data, piece, quick)), pieces, workers):
-        sizes += (size for size in found if not isinstance(size, str))
-        bad += (what for what in found if isinstance(what, str))
+    for outcomes in ordered(lambda piece: list(_sizes_or_faults(data, piece, quick)), pieces, workers):
+        sizes += (outcome for outcome in outcomes if not isinstance(outcome, str))
+        bad += (outcome for outcome in outcomes if isinstance(outcome, str))
         report(len(sizes) + len(bad))
     labels = data.labels.numpy()
     per_class = np.bincount(labels[labels >= 0], minlength=data.num_classes)
     return Checked(per_class, np.array(sizes, dtype=np.int64).reshape(-1, 2), bad)
 
 
-def _look(data: Pictures, places: Sequence[int], quick: bool) -> Iterator[tuple[int, int] | str]:
-    """Width and height of each image, or what is wrong with it."""
+def _sizes_or_faults(data: Pictures, places: Sequence[int], quick: bool) -> Iterator[tuple[int, int] | str]:
+    """Width and height of each image in pixels, or its fault in a sentence."""
     for index in places:
         try:
             with one_at_a_time():

@@ -1,6 +1,6 @@
-"""From what files call their classes to labels: by name, never by position in a listing where both sides have names.
+"""Labels from the class names in a data set's files: by name, never by position where both sides have names.
 
-Numbers are names, too: the class 7 is called "7". Beside words, a list of numbers says positions.
+Numbers are names, too: the class 7 is called "7". Beside a list of words, a list of numbers means positions.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from harness.data.pictures import EncodedImages
 
 SAME = 0.98
-"""Share of positions at which two lists of names must agree to be the same list; a few synonyms always differ."""
+"""Share of positions at which two lists of class names agree if they are one list: a few synonyms differ."""
 
 LARGEST = 100_000
-"""Numbers of classes that a data set without names may have: ImageNet-21k has 21,841."""
+"""Classes at most in a data set without names: ImageNet-21k has 21,841."""
 
 TRAINING = "the training split"
+"""Order of classes that all splits share, in words."""
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How a data set's labels came to its classes.
+    """The match of a data set's labels to its classes.
 
-    files: names as the files list them, in their order; numbers where the files number their classes.
-    order: whose order the classes stand in, in words; "" for that of a benchmark's own list.
-    note: what a record says where classes were taken by position; "" where all were found by name.
+    files: class names in the order of the files; numbers where the files number their classes.
+    order: origin of the order of the classes, in words; "" for the list of a benchmark.
+    note: remark for the record if classes were matched by position; "" if all were matched by name.
     """
 
     files: tuple[str, ...] = ()
@@ -43,12 +44,15 @@ class Naming:
 
 
 UNTOLD = Naming()
-"""Of data sets that say nothing: their order is a benchmark's."""
+"""The default: classes in the order of a benchmark's list."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labels (N,) int64, the classes that they are positions in, and how they were found."""
+    """The labels of a source.
+
+    labels: (N,) int64, positions in `classes`. classes: names. naming: how labels were matched to classes.
+    """
 
     labels: Tensor
     classes: tuple[str, ...]
@@ -56,14 +60,14 @@ class Labelled:
 
 
 def names_of(data: Dataset) -> tuple[str, ...]:
-    """The names of a data set's classes by label; none where they are only numbered."""
+    """The names of a data set's classes by label; empty where classes are only numbered."""
     return tuple(getattr(data, "classes", ()))  # data sets of plugins may be older than names
 
 
 def naming_of(data: Dataset) -> Naming:
-    """How the labels of a data set came to its classes."""
-    found: Naming = getattr(data, "naming", UNTOLD)
-    return found
+    """The match of a data set's labels to its classes."""
+    naming: Naming = getattr(data, "naming", UNTOLD)
+    return naming
 
 
 def numbers(count: int) -> tuple[str, ...]:
@@ -72,7 +76,7 @@ def numbers(count: int) -> tuple[str, ...]:
 
 
 def numbered(names: Sequence[str]) -> bool:
-    """Whether all names of a list are different numbers."""
+    """True if all names of a list are different numbers."""
     if not names or not all(re.fullmatch("[0-9]{1,6}", name) for name in names):
         return False
     return len(set(map(int, names))) == len(names)
@@ -80,30 +84,33 @@ def numbered(names: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the classes of one list stand in another: positions there, and whether they were found by name."""
+    """Classes of one list located in another.
+
+    there: for each class of the first list, its position in the second. by_name: whether classes were matched by name.
+    """
 
     there: list[int]
     by_name: bool
 
 
 def places(own: Sequence[str], wanted: Sequence[str]) -> Places | None:
-    """Where the classes of `own` stand in `wanted`; None where both are names and `wanted` lacks one.
+    """The positions of the classes of `own` in `wanted`; None if both are names and `wanted` lacks one.
 
-    A list of numbers beside a list of words says positions in it. Words beside numbers must be as many.
+    A list of numbers beside a list of words means positions in it. Words beside numbers must be as many.
     """
-    known = {name: place for place, name in enumerate(wanted)}
-    if all(name in known for name in own):
-        return Places([known[name] for name in own], True)
+    place_of = {name: place for place, name in enumerate(wanted)}
+    if all(name in place_of for name in own):
+        return Places([place_of[name] for name in own], True)
     values = [int(name) for name in own] if numbered(own) else list(range(len(own)))
     if numbered(wanted) and (numbered(own) or len(own) == len(wanted)):
-        known_values = {int(name): place for place, name in enumerate(wanted)}
+        place_of_value = {int(name): place for place, name in enumerate(wanted)}
     elif numbered(own):
-        known_values = {place: place for place in range(len(wanted))}
+        place_of_value = {place: place for place in range(len(wanted))}
     else:
         return None
-    if not all(value in known_values for value in values):
+    if not all(value in place_of_value for value in values):
         return None
-    return Places([known_values[value] for value in values], numbered(own) and numbered(wanted))
+    return Places([place_of_value[value] for value in values], numbered(own) and numbered(wanted))
 
 
 def labelled(
@@ -116,13 +123,15 @@ def labelled(
 ) -> Labelled:
     """The labels of a source.
 
-    classes: the benchmark's, in the order of its labels; None takes the data's own: those of the training split where
-        that is there, which are `beside`, else the source's.
-    aliases: the benchmark's classes in other words: a source whose whole list reads like this is known by it.
-    Raises HarnessError for labels outside of the classes, and for names that these lack.
+    name: of the benchmark, for messages.
+    classes: the benchmark's, in the order of its labels; None takes the data's own: those of the training split, which
+        are `beside`, or without these the source's.
+    aliases: the benchmark's classes in other words: a source whose list reads like this has the benchmark's classes.
+    split: that of the source, for messages; it decides the order of the data's own classes.
+    Raises HarnessError for labels outside the classes, and for class names that these lack.
     """
     targets = torch.from_numpy(source.targets)
-    own, found_in = _listed(source, targets)
+    own, positions = _listed(source, targets)
     order = TRAINING if beside or split == "train" else f"the split {split!r}"
     if len(own) == len(aliases) and _same_list(own, aliases):
         return Labelled(targets, tuple(classes or own), Naming(own, ""))
@@ -136,16 +145,16 @@ def labelled(
         wanted, whose = own if source.names is not None else numbers(int(targets.max()) + 1), ""
     if source.names is None:
         _check_range(source, targets, _count(wanted))
-    found = places(own, wanted)
-    if found is None:
+    matched = places(own, wanted)
+    if matched is None:
         raise HarnessError(_disagreement(source, own, wanted, whose, split))
     _check_different(source, own)
-    note = "" if found.by_name else _by_position(own, wanted, whose)
-    return Labelled(torch.tensor(found.there)[found_in], wanted, Naming(own, order, note))
+    note = "" if matched.by_name else _by_position(own, wanted, whose)
+    return Labelled(torch.tensor(matched.there)[positions], wanted, Naming(own, order, note))
 
 
 def _listed(source: EncodedImages, targets: Tensor) -> tuple[tuple[str, ...], Tensor]:
-    """What the files call their classes, and positions (N,) in that; of numbers those that occur."""
+    """The files' names of the classes, and positions (N,) in these; for numbered classes the numbers that occur."""
     if source.names is None:
         _check_range(source, targets, LARGEST)
         values, positions = torch.unique(targets, return_inverse=True)
@@ -156,7 +165,7 @@ def _listed(source: EncodedImages, targets: Tensor) -> tuple[tuple[str, ...], Te
 
 
 def _count(names: Sequence[str]) -> int:
-    """The number above all that a list of classes admits."""
+    """The least number above all labels that a list of classes allows."""
     return max(map(int, names)) + 1 if numbered(names) else len(names)
 
 
@@ -193,7 +202,7 @@ def _disagreement(source: EncodedImages, own: Sequence[str], wanted: Sequence[st
 def _check_different(source: EncodedImages, names: Sequence[str]) -> None:
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise HarnessError(f"{source.root}: {count} classes are called {name!r}. Give each a name of its own.")
+        raise HarnessError(f"{source.root}: {count} classes are called {name!r}. Give each class a different name.")
 
 
 def _check_range(source: EncodedImages, targets: Tensor, count: int) -> None:
@@ -207,7 +216,7 @@ def _check_range(source: EncodedImages, targets: Tensor, count: int) -> None:
 
 
 def _same_list(names: Sequence[str], aliases: Sequence[str]) -> bool:
-    """Whether two lists name the same classes in the same order, by the first word for each."""
+    """True if two lists name the same classes in the same order, by the first word for each."""
     if not names or len(names) != len(aliases):
         return False
     same = sum(_head(a) == _head(b) for a, b in zip(names, aliases, strict=True))

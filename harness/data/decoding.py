@@ -1,7 +1,7 @@
-"""From the bytes of one image, which strangers may have written, to its pixels: known formats, bounded sizes, 8 bits.
+"""Pixels from the bytes of one untrusted image: known formats, bounded sizes, 8 bits per channel.
 
-Pixels are those of ``Image.open(file).convert("RGB")``, which is what torchvision's ImageFolder has: the EXIF
-orientation is ignored (a TIFF's own is not), alpha is dropped and not composited. 16 bits per channel become v >> 8.
+Pixels are those of ``Image.open(file).convert("RGB")``, as in torchvision's ImageFolder: the EXIF orientation is
+ignored (a TIFF's own is not), alpha is dropped and not composited. 16 bits per channel become v >> 8.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from harness.data.headers import check_headers
 from harness.types import BadImage, HarnessError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
-"""What Pillow may take a file for. It goes by content, and would start Ghostscript for an EPS file named .png."""
+"""Formats that Pillow may recognise. It goes by content, and would start Ghostscript for an EPS file named .png."""
 
 LARGEST = 2**26
-"""Pixels that an image may have: 67 million, as ImageNet's training set holds a few of about 61 million."""
+"""Pixels of an image at most: 67 million, as ImageNet's training set holds a few of about 61 million."""
 
 LARGE = 2**22
 """Images with more pixels are decoded by one thread at a time, which bounds the memory of all threads together."""
 
 for kind in (Image.DecompressionBombWarning, UserWarning):
-    # Sizes are checked here; the other warning is about transparent palettes, whose transparency is dropped.
+    # This module checks sizes; the other warning is about transparent palettes, whose transparency is dropped.
     message = "" if kind is Image.DecompressionBombWarning else "Palette images with Transparency"
     warnings.filterwarnings("ignore", message=message, category=kind)
 
@@ -46,17 +46,18 @@ def regular(path: Path) -> IO[bytes]:
 
 
 def header(encoded: IO[bytes]) -> Image.Image:
-    """An image of which only the header was read. Raises ValueError for one that is too large or of another format."""
-    # Read before Pillow sees anything.
+    """An image with only its header read. Raises ValueError for an image that is too large or of another format."""
+    # Checked before Pillow sees anything: it allocates memory by what a header claims.
     start = encoded.read(STARTED)
     encoded.seek(0)
     check_headers(encoded, start, LARGEST)
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # OpenOOD, once imported, has it that half an image is none the worse
+    # OpenOOD sets this to True on import, which would accept truncated images.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image = Image.open(encoded, formats=FORMATS)
     except UnidentifiedImageError as error:
-        known = sniff(start)
-        raise ValueError(f"it is {known}" if known else "its format is unknown") from error
+        kind = sniff(start)
+        raise ValueError(f"it is {kind}" if kind else "its format is unknown") from error
     except Image.DecompressionBombError as error:
         raise ValueError(TOO_MANY) from error
     if image.width * image.height > LARGEST:
@@ -65,10 +66,11 @@ def header(encoded: IO[bytes]) -> Image.Image:
 
 
 TOO_MANY = f"it has more than {LARGEST:,} pixels"
+"""Fault of an image that is too large, for messages."""
 
 
 def rgb(encoded: IO[bytes]) -> Image.Image:
-    """A whole image, decoded: 8 bits per channel. Raises what Pillow raises, and ValueError for what is not read."""
+    """A decoded image, 8 bits per channel. Raises ValueError for an unsupported image, and any error of Pillow's."""
     image = header(encoded)
     if image.width * image.height > LARGE:
         _turn.take()
@@ -76,7 +78,7 @@ def rgb(encoded: IO[bytes]) -> Image.Image:
 
 
 def _eight_bits(image: Any, encoded: IO[bytes]) -> Image.Image:
-    """An image of 16 bits per channel as v >> 8; others as they are. Pillow does that to RGB images, PPM excepted."""
+    """An image of 16 bits per channel as v >> 8; others as they are. Pillow does this for RGB images, except PPM."""
     if image.format == "PPM" and image.tile[0][0].startswith("ppm"):
         return _deep_ppm(image, encoded)
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
@@ -89,7 +91,7 @@ def _eight_bits(image: Any, encoded: IO[bytes]) -> Image.Image:
 
 
 def _deep_ppm(image: Any, encoded: IO[bytes]) -> Image.Image:
-    """A PPM file whose values are no plain bytes: Pillow rounds those of RGB images, v * 255 / 65535."""
+    """An image from a PPM file of 16 bits as v >> 8: Pillow would round RGB values, v * 255 / 65535."""
     codec, _, offset, (*_, most) = image.tile[0][:4]
     if most <= 255:
         return image
@@ -104,14 +106,14 @@ def _deep_ppm(image: Any, encoded: IO[bytes]) -> Image.Image:
 
 
 class _Turn(threading.local):
-    """Whether this thread is inside of `one_at_a_time`, and whether it holds the lock of large images."""
+    """Each thread's state: whether it is inside `one_at_a_time`, and whether it holds the lock of large images."""
 
     lock = threading.Lock()
     inside = False
     held = False
 
     def take(self) -> None:
-        """Wait until no other thread holds a large image. Outside of `one_at_a_time` nobody waits."""
+        """Wait until no other thread holds a large image; outside `one_at_a_time` return at once."""
         if self.inside and not self.held:
             self.lock.acquire()
             self.held = True
@@ -122,7 +124,7 @@ _turn = _Turn()
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """While an image is decoded and made smaller: a large one waits for those of other threads."""
+    """A block in which a large image is decoded and made smaller only after those of other threads."""
     _turn.inside = True
     try:
         yield
@@ -135,12 +137,12 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Whatever a disk or a codec objects to becomes a BadImage that names the image."""
+    """Turn any error of a disk or a codec into a BadImage that names the image. where: its place."""
     try:
         yield
     except BadImage:
         raise
-    except Exception as error:  # every codec has errors of its own
+    except Exception as error:  # every codec raises different errors
         reason: Any = getattr(error, "strerror", None) or error
         text = " ".join(str(reason).split()).rstrip(". ") or type(error).__name__
         raise BadImage(f"{where} is not a readable image ({text}). Repair or replace it.") from error

@@ -1,4 +1,4 @@
-"""Headers of image files that cost memory or hours before Pillow has told an image's size."""
+"""Checks of image headers that would cost memory or hours before Pillow reports an image's size."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ SCANS = 100
 """Scans of a progressive JPEG: encoders write about ten, and each is a pass over all pixels."""
 
 PIECE = 2**20
+"""Bytes that are searched for scans at a time."""
+
 TAGS = 2**27
 """Bytes that Pillow may copy out of a small file for its tags: damaged EXIF names the same bytes more than once."""
 
 SEGMENTS = 2**16
-"""Steps from one marker to the next before the pixels of a JPEG."""
+"""Steps from one marker to the next, at most, before the pixels of a JPEG."""
 
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+"""Markers of a JPEG's frame in several scans."""
+
 BARE = (0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE))
-"""Markers that Pillow takes for bare ones, without a length."""
+"""Markers without a length, as Pillow reads them."""
 
 TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes per value of TIFF's types."""
@@ -29,12 +33,13 @@ FURTHER = (34665, 34853, 40965)
 """Tags that lead to further lists of tags: EXIF, GPS, interoperability."""
 
 TILE_SIDES = (322, 323)
+"""Tags with the width and height of a TIFF's tiles."""
 
 
 def check_headers(encoded: IO[bytes], start: bytes, most: int) -> None:
     """Raise ValueError for an image that claims more than `most` pixels where Pillow would allocate before it checks.
 
-    start: its first bytes. The file is left at its beginning.
+    start: its first bytes. most: pixels. The file is left at its beginning.
     """
     try:
         if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
@@ -50,7 +55,7 @@ def check_headers(encoded: IO[bytes], start: bytes, most: int) -> None:
 
 
 def _check_webp(start: bytes, most: int) -> None:
-    """Pillow makes two canvases when it opens the file."""
+    """Check the size of the canvas: Pillow makes two when it opens the file."""
     kind, body = start[12:16], start[20:30].ljust(10, b"\0")
     if kind == b"VP8X":
         width, height = (int.from_bytes(body[k : k + 3], "little") + 1 for k in (4, 7))
@@ -64,9 +69,9 @@ def _check_webp(start: bytes, most: int) -> None:
 
 
 def _check_tags(file: IO[bytes], size: int, most: int) -> None:
-    """TIFF's lists of tags, of which EXIF is one: Pillow copies each tag's values, and all may name the same bytes.
+    """Check TIFF's lists of tags, such as EXIF: Pillow copies each tag's values, and all may name the same bytes.
 
-    file: a TIFF of `size` bytes. Values beyond its end are not there: cameras write such tags, too.
+    file: a TIFF of `size` bytes. Values beyond its end do not count: cameras write such tags, too.
     """
     file.seek(0)
     head = file.read(16)
@@ -87,8 +92,8 @@ def _check_tags(file: IO[bytes], size: int, most: int) -> None:
         if rows > 65_535:
             raise ValueError(f"it claims to have {rows} tags")
         packed = file.read(rows * struct.calcsize(entry))
-        whole = len(packed) // struct.calcsize(entry) * struct.calcsize(entry)
-        for tag, kind, values, value in struct.iter_unpack(entry, packed[:whole]):
+        complete = len(packed) // struct.calcsize(entry) * struct.calcsize(entry)
+        for tag, kind, values, value in struct.iter_unpack(entry, packed[:complete]):
             (place,) = struct.unpack(f"{order}{pointer}", value)
             copied += min(TAG_BYTES.get(kind, 0) * values, max(size - place, 0))
             if tag in FURTHER:
@@ -102,7 +107,7 @@ def _check_tags(file: IO[bytes], size: int, most: int) -> None:
 
 
 def _check_jpeg(encoded: IO[bytes], most: int) -> None:
-    """The segments before the pixels: the EXIF tags, and the number of scans of a progressive image."""
+    """Check the segments before the pixels: the EXIF tags, and the number of scans of a progressive image."""
     place, end, steps, exif = 2, _size(encoded), 0, b""
     while place + 4 <= end:
         steps += 1
@@ -123,18 +128,19 @@ def _check_jpeg(encoded: IO[bytes], most: int) -> None:
             if head[1] in PROGRESSIVE and _scans(encoded) > SCANS:
                 raise ValueError(f"it is a progressive JPEG of more than {SCANS} scans")
             place += 2 + length
-    with contextlib.suppress(struct.error):  # Pillow goes without EXIF that is damaged
+    with contextlib.suppress(struct.error):  # Pillow ignores damaged EXIF
         _check_tags(io.BytesIO(exif), len(exif), most)
 
 
 def _scans(encoded: IO[bytes]) -> int:
-    """Markers that begin a scan; in the data of a scan there are none."""
+    """The number of markers that begin a scan; the data of a scan contain none."""
     encoded.seek(0)
-    found, last = 0, b""
+    scans = 0
+    last = b""
     while piece := encoded.read(PIECE):
-        found += (last + piece).count(b"\xff\xda")
+        scans += (last + piece).count(b"\xff\xda")
         last = piece[-1:] if piece[-1:] == b"\xff" else b""
-    return found
+    return scans
 
 
 def _size(encoded: IO[bytes]) -> int:

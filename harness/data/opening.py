@@ -1,4 +1,4 @@
-"""From a name or a folder to a data set: which layout lies there, and what is wrong with it."""
+"""Data sets opened by name or folder: the layout is detected, and faults are reported."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from harness import plugins
 from harness.base.errors import missing
 from harness.data.classes import labelled, numbers
-from harness.data.contents import images, is_picture
-from harness.data.identity import by_content
+from harness.data.content_ids import by_content
+from harness.data.folder_contents import images, is_picture
 from harness.data.layouts.folders import class_folders, open_folders
 from harness.data.layouts.parquet import open_parquet
 from harness.data.layouts.tars import open_tars
@@ -19,11 +19,14 @@ from harness.data.pictures import SAMPLED, EncodedImages, StoredPictures
 from harness.types import Absent, Dataset, Geometry, HarnessError
 
 SPELLINGS = {"val": ("val", "validation", "valid")}
-"""What else a split may be called on disk."""
+"""Names of a split on disk, by split."""
 
 
 def open_dataset(name: str, split: str, folder: str = "") -> Dataset:
-    """A registered data set; `folder` is the ``--data`` of those that read one, and an error for those that do not."""
+    """A registered data set.
+
+    folder: its ``--data``; required for data sets that read a folder, an error for all others.
+    """
     entry = plugins.dataset[name]
     reads = entry.facts.get("reads_folder", False)
     if reads and not folder:
@@ -44,18 +47,18 @@ def open_pictures(
     aliases: Sequence[str] = (),
     named: bool = False,
 ) -> StoredPictures:
-    """The images of one split, wherever below `root` and in whichever layout they lie.
+    """The images of one split, in any of three layouts below `root`.
 
     Layouts: ``SPLIT/CLASS/*.jpg``; Parquet files of the hub, ``SPLIT-*.parquet`` here, in a subfolder or in ``SPLIT/``;
     webdataset shards, ``*SPLIT*.tar`` in the same places.
 
-    classes: names in the order of the labels; those that the data have may be fewer, and are found by name. None takes
-        the data's own, in the order of the training split where that is there: one order for all splits.
-    aliases: the same classes in other words. name: see `harness.types.Dataset`.
-    named: ids are the names on disk and the order is that of the layout, for data whose names are known everywhere:
-        ImageNet's. Otherwise see `harness.data.identity`. Training splits always keep names and order: checkpoints
-        can be trained again to the bit.
-    Raises HarnessError where nothing or more than one thing fits, or the classes are others.
+    classes: names in the order of the labels; the data may have fewer, which are matched by name. None takes the data's
+        own, in the order of the training split if there is one: one order for all splits.
+    aliases: the same classes in other words. name: of the data set.
+    named: whether ids are names on disk in the order of the layout, for data with names known everywhere, such as
+        ImageNet's; otherwise see `harness.data.content_ids`. Training splits always keep names and order, so that
+        checkpoints can be trained again bit for bit.
+    Raises HarnessError if no place or several have the split, or if the classes differ.
     """
     source = _source(root, split)
     if not len(source.ids):
@@ -64,28 +67,28 @@ def open_pictures(
     if not named and split != "train":
         source = by_content(source)
     other = _training_classes(root) if classes is None and split != "train" else ()
-    found = labelled(source, name, classes, aliases, other, split)
+    target = labelled(source, name, classes, aliases, other, split)
     beside = tuple(f"{file} (beside the splits)" for file in sorted(os.listdir(root)) if is_picture(file))
-    return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming, beside)
+    return StoredPictures(name, source, target.labels, target.classes, geometry, target.naming, beside)
 
 
 def _training_classes(root: Path) -> Sequence[str]:
-    """What the training split calls its classes, or their numbers; nothing where it is not there."""
-    found = list(_candidates(root, ("train",)))
-    if not found:
+    """Names or numbers of the classes in the training split; empty if there is no such split."""
+    candidates = list(_candidates(root, ("train",)))
+    if not candidates:
         return ()
-    if len(found) == 1 and found[0][0].is_dir():
-        return class_folders(found[0][0])  # its images are nobody's business here
+    if len(candidates) == 1 and candidates[0][0].is_dir():
+        return class_folders(candidates[0][0])  # its images do not matter here
     source = _source(root, "train")
     return source.names if source.names is not None else numbers(int(source.targets.max(initial=-1)) + 1)
 
 
 def benchmark_classes(name: str) -> tuple[str, ...]:
-    """The class names of a data set that has the same in every folder, its fact of that name says; none of others."""
+    """Class names that a data set declares as its fact `classes`, the same in every folder; empty without this fact."""
     if name not in plugins.dataset:
         return ()
-    told = plugins.dataset[name].facts.get("classes", ())
-    return tuple(told() if callable(told) else told)
+    classes = plugins.dataset[name].facts.get("classes", ())
+    return tuple(classes() if callable(classes) else classes)
 
 
 def open_copy(
@@ -93,28 +96,28 @@ def open_copy(
 ) -> StoredPictures:
     """The images of the class folders right below `root`: another version of a data set called `name`.
 
-    suffix, sampled: see `harness.data.layouts.folders`. Raises HarnessError where there are no class folders, or the
-    classes are not among `classes`.
+    suffix, sampled: see `harness.data.layouts.folders`. Raises HarnessError if there are no class folders, or if these
+    are not among `classes`.
     """
     if not class_folders(root):
         raise missing(root, f"{root} must hold CLASS/IMAGE, a folder per class. Found there: {listing(root)}.")
     source = open_folders(root, suffix, sampled)
-    found = labelled(source, name, classes)
-    return StoredPictures(name, source, found.labels, found.classes, geometry, found.naming)
+    target = labelled(source, name, classes)
+    return StoredPictures(name, source, target.labels, target.classes, geometry, target.naming)
 
 
 def _source(root: Path, split: str) -> EncodedImages:
-    found = list(_candidates(root, SPELLINGS.get(split, (split,))))
-    if not found:
+    candidates = list(_candidates(root, SPELLINGS.get(split, (split,))))
+    if not candidates:
         raise missing(
             root,
             f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
             f"{_instead(root, SPELLINGS.get(split, (split,)))}",
         )
-    if len(found) > 1:
-        several = " and ".join(str(paths[0]) for paths in found)
+    if len(candidates) > 1:
+        several = " and ".join(str(paths[0]) for paths in candidates)
         raise HarnessError(f"{root} holds the split {split!r} more than once: {several}. Move all but one away.")
-    (paths,) = found
+    (paths,) = candidates
     if paths[0].is_dir():
         return open_folders(paths[0])
     _check_complete(paths)
@@ -122,7 +125,7 @@ def _source(root: Path, split: str) -> EncodedImages:
 
 
 def _instead(root: Path, spellings: Sequence[str]) -> str:
-    """What lies where a split was looked for."""
+    """Sentence on the content of the folder in which a split is missing."""
     for folder in (root / name for name in spellings):
         if folder.is_dir():
             flat = f"{folder} holds no class folders: {listing(folder)}."
@@ -132,7 +135,7 @@ def _instead(root: Path, spellings: Sequence[str]) -> str:
 
 
 def _candidates(root: Path, spellings: Sequence[str]) -> Iterator[list[Path]]:
-    """The places where a split may lie: a folder of class folders, or files of one kind in one folder."""
+    """Places that may hold a split: a folder of class folders, or files of one kind in one folder."""
     yield from ([root / name] for name in spellings if class_folders(root / name))
     for folder in (root, *(root / name for name in class_folders(root))):
         own = folder != root and folder.name in spellings
@@ -150,8 +153,8 @@ def _files(folder: Path, ending: str) -> list[Path]:
 
 
 def _check_complete(files: Sequence[Path]) -> None:
-    """Files named 00003-of-00257 say how many there are."""
-    counts = {int(found[1]) for file in files if (found := re.search(r"-of-(\d+)", file.stem))}
+    """Raise HarnessError for missing files: names such as 00003-of-00257 give their number."""
+    counts = {int(match[1]) for file in files if (match := re.search(r"-of-(\d+)", file.stem))}
     if counts and counts != {len(files)}:
         raise HarnessError(
             f"{files[0].parent} has {len(files)} files like {files[0].name}, of {max(counts)}. Fetch the others, too."
@@ -159,7 +162,7 @@ def _check_complete(files: Sequence[Path]) -> None:
 
 
 def listing(root: Path, most: int = 5) -> str:
-    """What lies in a folder, for messages: the first names, or why it cannot be read."""
+    """Content of a folder, for messages: the first names, or the reason why it cannot be read."""
     try:
         names = sorted(os.listdir(root))
     except OSError as error:

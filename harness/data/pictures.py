@@ -1,4 +1,4 @@
-"""From encoded images to batches: decoding and geometry, for every reader in this one place."""
+"""Batches from encoded images: decoding and geometry, the same for every layout."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from harness.data.decoding import header, naming, one_at_a_time, regular, rgb
 from harness.types import BadImage, Batch, Geometry
 
 SAMPLED = 50_000
-"""Files whose sizes identify a data set, spread over it: all of a validation set, every 25th of ImageNet's training."""
+"""Files whose sizes identify a data set, spread over it: all of ImageNet's validation, every 25th of its training."""
 
 
 class EncodedImages(Protocol):
-    """Encoded images in a fixed order, as they lie on disk; it knows nothing of a benchmark's classes or geometry.
+    """Encoded images in a fixed order, as they lie on disk, without a benchmark's classes or geometry.
 
-    root: for messages. ids: N different names.
-    names: what the files call their classes, or None where they number them.
+    root: folder, for messages. ids: N different names.
+    names: the files' names of the classes, None where classes are numbered.
     targets: (N,) int64, positions in `names`, or the numbers.
-    unread: what lies among the images and is neither read nor known to be no image, see `harness.data.contents`.
+    unread: files among the images that are neither read nor known to be no images, see `harness.data.folder_contents`.
     """
 
     @property
@@ -51,21 +51,21 @@ class EncodedImages(Protocol):
         """The encoded image."""
 
     def where(self, index: int) -> str:
-        """Where it lies, for messages."""
+        """Its place on disk, for messages."""
 
     def holders(self) -> Iterable[tuple[Path, int]]:
-        """The files on disk in the order of the images, and how many of these each of them holds."""
+        """The files on disk in the order of the images, each with the number of images in it."""
 
     def marks(self) -> Iterable[object]:
-        """Sizes: what tells other images under the same names without reading them."""
+        """Sizes, which distinguish other images under the same names without reading them."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredPictures:
-    """Images that are decoded when they are asked for: see `harness.types.Pictures`.
+    """Images that are decoded when they are read: see `harness.types.Pictures`.
 
-    labels: (N,) int64, positions in `classes`. naming: how they were found.
-    beside: images that lie beside the split's folders or files.
+    labels: (N,) int64, positions in `classes`. naming: how labels were matched to classes.
+    beside: images beside the folders or files of the split, which are not read.
     """
 
     name: str
@@ -86,9 +86,9 @@ class StoredPictures:
 
     @cached_property
     def sha256(self) -> str:
-        """Of geometry, ids, labels, and the sizes of what is stored: reading all pixels takes hours.
+        """Hash of geometry, ids, labels, and stored sizes: reading all pixels takes hours.
 
-        Of the classes' names, too, unless they are those of a benchmark, which are always the same.
+        Class names enter unless they are a benchmark's, which are always the same.
         """
         digest = hashlib.sha256("\n".join([str(self.geometry), *self.ids]).encode())
         digest.update(self.labels.numpy().tobytes())
@@ -99,7 +99,7 @@ class StoredPictures:
 
     @property
     def unread(self) -> Sequence[str]:
-        """What is not read, see `harness.data.contents`."""
+        """Files that are not read, see `harness.data.folder_contents`."""
         return (*self.source.unread, *self.beside)
 
     def picture(self, index: int) -> Image.Image:
@@ -107,20 +107,20 @@ class StoredPictures:
             return rgb(file)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Width and height as the image's header has them: nothing is decoded."""
+        """Width and height in pixels from the image's header: nothing is decoded."""
         with naming(self.where(index)), self.source.open(index) as file:
             return header(file).size
 
     def where(self, index: int) -> str:
-        """Where an image lies, for messages."""
+        """The place of an image on disk, for messages."""
         return self.source.where(index)
 
     def called(self, index: int) -> str:
-        """The name of an image on disk, below its data set's folder: its id, unless that is of its content."""
+        """The name of an image on disk, below its data set's folder, also where ids are hashes of content."""
         return str(getattr(self.source, "source", self.source).ids[self.place(index)])
 
     def place(self, index: int) -> int:
-        """Where an image stands in the order on disk, in which reading is quickest."""
+        """The position of an image in the order on disk, in which reading is fastest."""
         places = getattr(self.source, "places", None)
         return index if places is None else int(places[index])
 
@@ -129,7 +129,7 @@ class StoredPictures:
 
 
 class Decodable(Protocol):
-    """What `decoded` needs to know of a data set."""
+    """The part of a data set that `decoded` needs."""
 
     @property
     def ids(self) -> Sequence[str]: ...
@@ -146,7 +146,7 @@ class Decodable(Protocol):
 
 
 def decoded(data: Decodable, indices: Sequence[int], pictures: Sequence[Image.Image] = ()) -> Batch:
-    """The batch of these samples under the data's geometry; `pictures`, where they have been decoded already."""
+    """The batch of these samples under the data's geometry. pictures: the images, if they are decoded already."""
     pixels = np.stack([_fitted(data, i, pictures[k] if pictures else None) for k, i in enumerate(indices)])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return Batch(tuple(data.ids[i] for i in indices), images, data.labels[list(indices)])
@@ -167,7 +167,7 @@ def read_image(file: Path, geometry: Geometry) -> np.ndarray:
 def fit(image: Image.Image, geometry: Geometry, where: str) -> np.ndarray:
     """An RGB image as (crop, crop, 3) uint8: shorter side resized, then centre-cropped, as torchvision does it.
 
-    Raises BadImage, naming `where` it comes from, for one that is too small.
+    Raises BadImage, with its place `where`, for an image that is too small.
     """
     image = resized(image, geometry, where)
     left, top = (round((side - geometry.crop) / 2) for side in image.size)
@@ -175,12 +175,12 @@ def fit(image: Image.Image, geometry: Geometry, where: str) -> np.ndarray:
 
 
 def resized(image: Image.Image, geometry: Geometry, where: str) -> Image.Image:
-    """An image before the geometry's crop; raises BadImage, naming `where` it comes from, for one that is too small."""
+    """An image before the geometry's crop; raises BadImage, with its place `where`, for an image that is too small."""
     return image.resize(check_size(image.size, geometry, where), Image.Resampling[geometry.interpolation.upper()])
 
 
 def check_size(size: tuple[int, int], geometry: Geometry, where: str) -> tuple[int, int]:
-    """Width and height after the geometry's resize; raises BadImage where the crop does not fit into them."""
+    """Width and height after the geometry's resize; raises BadImage if the crop does not fit into them."""
     if geometry.resize:
         rest = int(geometry.resize * max(size) / min(size))
         size = (geometry.resize, rest) if size[0] <= size[1] else (rest, geometry.resize)

@@ -1,4 +1,4 @@
-"""Reading ahead: the next batches are decoded while this one computes."""
+"""Read-ahead: threads decode the next batches while this one computes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cores() -> int:
 
 
 def in_memory(data: Dataset) -> bool:
-    """Whether reading this data set needs no decoding."""
+    """True for a data set whose images need no decoding."""
     match data:
         case Subset() | Widened():
             return in_memory(data.whole)
@@ -56,20 +56,20 @@ def in_memory(data: Dataset) -> bool:
 
 
 MOST = 16
-"""Threads that decode at most, unless told otherwise: more wait for one another, and each holds a batch."""
+"""Threads that decode, at most, by default: more would wait for one another, and each holds a batch."""
 
 
 def decoders(datasets: Iterable[Dataset]) -> int:
-    """How many threads should decode: one per core, up to `MOST`; none where there is nothing to decode."""
+    """Number of threads that should decode: one per core, up to `MOST`; 0 if all data sets lie in memory."""
     return 0 if all(map(in_memory, datasets)) else min(MOST, cores())
 
 
 class ReadAhead(Iterator[Batch | None]):
-    """Batches of samples in the order of `work`, and the time that was spent waiting for them.
+    """Batches of samples in the order of `work`, and the share of time spent waiting for them.
 
     work: data sets and positions in them. workers: see `ordered`.
-    skip: images that cannot be read are left out; None in place of a batch of which nothing is left.
-    pinned: images lie in page-locked memory, from where they go to a GPU while the host does something else.
+    skip: leave out images that cannot be read; a batch without any readable image is None.
+    pinned: put images into page-locked memory, from which they go to a GPU while the host computes.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ReadAhead(Iterator[Batch | None]):
 
     @property
     def waiting(self) -> float:
-        """Share of the time so far that was spent waiting, in [0, 1]."""
+        """Share of the time so far spent waiting, in [0, 1]."""
         return self._waited / max(time.perf_counter() - self._start, 1e-9)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness import plugins
 from harness.base.provenance import key_of
-from harness.data.contents import unread_note
+from harness.data.folder_contents import unread_note
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.records.coverage import count_images, note_on_skipped
 from harness.evaluation.records.journal import Journal, Required

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.data.contents import check_counted
+from harness.data.folder_contents import check_all_read
 from harness.diffusion.lookup import find_denoiser
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
@@ -28,7 +28,7 @@ def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False)
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
     if not skip_bad:
         for data in datasets.values():
-            check_counted(data)
+            check_all_read(data)
     methods = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)

@@ -11,16 +11,14 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import harness
-from harness.base import sealed
-from harness.base.errors import HarnessError
-from harness.base.files import cache_folder, read_limited
+from harness.base import cache
+from harness.base.files import read_limited
 
 FORMAT = 1
 """Version of the answers' form; raise it when they take another one."""
@@ -39,13 +37,11 @@ def remembered(question: str, answer: Callable[[], Any], *inputs: str) -> Any:
     mark = _digest([str(FORMAT), sys.version, harness.__version__, question, *inputs, *_files()])
     # One file per copy of the project, question and inputs: an outdated answer is overwritten, not kept beside.
     name = f"{question}-{_digest([str(Path(harness.__file__).parent), *inputs])[:24]}.json"
-    file = cache_folder() / "plugins" / name
-    with suppress(FileNotFoundError, sealed.Damaged, ValueError):
-        return json.loads(sealed.read(file, mark).partition(b"\n")[0])
+    content = cache.load("plugins", mark, name)
+    if content is not None:
+        return json.loads(content)
     values = answer()
-    content = json.dumps(values).encode() + b"\n"
-    with suppress(HarnessError):  # without a writable cache folder it is computed again the next time
-        sealed.write(file, bytearray(content + sealed.BLANK), len(content), mark)
+    cache.store("plugins", mark, json.dumps(values).encode(), name)
     return values
 
 

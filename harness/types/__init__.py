@@ -1,7 +1,7 @@
-"""The words of the harness: what flows between readers, networks, methods, suites and records.
+"""Types that flow between data sets, classifiers, methods, suites and records.
 
-Everything here is small and immutable, and imports nothing beyond the standard library: tensors are named in type hints
-alone, so that records and leaderboards load without torch.
+They are small and immutable, and import nothing beyond the standard library: tensors appear in type hints alone, so
+records and leaderboards load without torch.
 """
 
 from harness.base.errors import Absent as Absent

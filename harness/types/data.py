@@ -1,4 +1,4 @@
-"""What is measured, on what: images, the conditions they come under, and the numbers."""
+"""Images and their data sets, the conditions that they come under, and the metrics measured on them."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ Columns = Mapping[str, "Tensor"]
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an image on disk becomes a network input: a property of the data set's protocol, never of the model.
+    """Resizing and cropping from an image on disk to a network input: part of the data set's protocol, not the model's.
 
     resize: shorter side in pixels, or None to leave the image as it is.
-    crop: side of the centre crop in pixels; the side of every image that comes out.
-    interpolation: the resampling filter of `resize`.
+    crop: side of the centre crop in pixels, and so of every network input.
+    interpolation: resampling filter of `resize`, as Pillow names it in small letters: "bilinear", "bicubic".
     """
 
     resize: int | None
@@ -52,7 +52,7 @@ class Geometry:
     interpolation: str
 
     def scaled(self, crop: int) -> Geometry:
-        """The same geometry at another size."""
+        """The same geometry at another size. crop: side of the centre crop in pixels."""
         resize = self.resize and round(self.resize * crop / self.crop)
         return Geometry(resize, crop, self.interpolation)
 
@@ -65,7 +65,7 @@ class Condition:
     group: conditions that are averaged before any other mean is taken (the corruption without its severity).
     scored: False for conditions that are reported but never averaged in (the four extra corruptions).
     severity: 1 to 5, 0 for clean images.
-    size: how many images were published for it; 0 where nobody published any. A run on fewer is partial.
+    size: number of images published for it, 0 if unknown. A run on fewer is partial.
     """
 
     name: str
@@ -77,7 +77,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that can be defended: its value, its interval, and how many source images stand behind it."""
+    """A number that can be defended: its value, its interval, and the number of source images behind it.
+
+    name: of the metric, such as "accuracy".
+    condition: name of a condition, or of a mean over several.
+    interval: its two ends, 95 % confidence.
+    n: number of different source images.
+    unit: of the value, such as "fraction" or "nats".
+    higher_is_better: direction in which a leaderboard ranks.
+    """
 
     name: str
     condition: str
@@ -89,7 +97,12 @@ class Metric:
 
 
 class Dataset(Protocol):
-    """Labelled images with stable ids. Reading is random access, so that shards and resumes need no replay."""
+    """Labelled images with stable ids. Reading is random access: shards and resumed runs replay nothing.
+
+    name: of the data set; models that declare it were trained for it.
+    num_classes: number of classes K.
+    geometry: resizing and cropping of its images.
+    """
 
     name: str
     num_classes: int
@@ -101,15 +114,15 @@ class Dataset(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """(N,) int64."""
+        """(N,) int64 in [-1, K); -1 marks an image outside the classes."""
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names by label; empty where the classes are only numbered. Models that name theirs are matched by name."""
+        """Names by label; empty where classes are only numbered. Models with class names are matched by name."""
 
     @property
     def sha256(self) -> str:
-        """Hash of ids, labels and pixels or of their manifest: two data sets with one hash are the same data."""
+        """Hash of ids, labels, and pixels or their manifest: two data sets with one hash are the same data."""
 
     def read(self, indices: Sequence[int]) -> Batch:
         """The samples at these positions of `ids`, in that order. Several threads may read at once.
@@ -119,7 +132,7 @@ class Dataset(Protocol):
 
 
 class Pictures(Dataset, Protocol):
-    """A data set that also shows its images as they were stored: what training crops at random."""
+    """A data set that also gives its images at their stored size, which training crops at random."""
 
     def picture(self, index: int) -> Image:
-        """One image, RGB, whole, of whatever size it has. Raises BadImage for one that cannot be read."""
+        """One image, RGB, at its stored size. Raises BadImage for an image that cannot be read."""

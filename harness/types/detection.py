@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Response(Protocol):
     """A classifier's response to some images, which a detector scores. All tensors are on the classifier's device.
 
-    images: (R, 3, H, W) in [0, 1]. features: penultimate layer (R, D); HarnessError where the network shows none.
+    images: (R, 3, H, W) in [0, 1]. features: penultimate layer (R, D); HarnessError if the network gives none.
     logits: (R, K), the head's output for these features. probabilities: (R, K), their softmax.
     classify: the network itself, images (R, 3, H, W) to logits (R, K), differentiable.
     head: features (R, D) to logits (R, K).
@@ -40,7 +40,8 @@ class Response(Protocol):
 class Answer(Protocol):
     """A test-time method's answer, which a detector declared with ``whole=True`` scores.
 
-    probabilities: (R, K), the method's. views: (V, R, K), the classifier's for each view that the method showed it.
+    probabilities: (R, K), the method's. views: (V, R, K), the classifier's probabilities for each view that the method
+        showed it.
     """
 
     @property
@@ -67,10 +68,11 @@ class FeatureSet(Protocol):
 
 
 class Bank(Protocol):
-    """The data that a detector may learn from: images in distribution, and the classifier's features of them.
+    """Data that a detector may learn from: in-distribution images, and the classifier's features of them.
 
-    train_images, validation_images: labelled. train_features, validation_features: computed when first asked for, and
-        stored on disk. network: the classifier, an nn.Module on its device.
+    train_images, validation_images: labelled images.
+    train_features, validation_features: the classifier's, computed on first use and stored on disk.
+    network: the classifier, an nn.Module on its device.
     """
 
     @property
@@ -92,7 +94,10 @@ class Bank(Protocol):
         """Logits (n, K) of features (n, D), on the CPU."""
 
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
-        """The tensors that `learn` returns: computed once per classifier, data and detector `of`, stored on disk."""
+        """The tensors that `learn` returns: computed once per classifier, data and detector, and stored on disk.
+
+        of: the detector, whose name and settings tell its results from others'.
+        """
 
 
 class Detector(Protocol):
@@ -101,10 +106,10 @@ class Detector(Protocol):
     A detector that learns from the classifier's data has ``fit(bank)``, which returns the scoring function; any other
     is the scoring function. It takes a `Response` and returns (R,); under a test-time method that shows the classifier
     several views, the score is the mean over these. A detector declared ``@detector(name, whole=True)`` takes the
-    method's `Answer` instead; one declared with ``rectified=True`` was made for features >= 0, and records note
-    negative ones.
+    method's `Answer` instead; one declared with ``rectified=True`` assumes features >= 0, and records note negative
+    ones.
 
-    sweep: optional class variable, candidates of the settings that can be tuned.
+    sweep: optional class variable: candidate values of the settings that can be tuned, by setting.
     """
 
     def __call__(self, seen: Any, /) -> Tensor: ...

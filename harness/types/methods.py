@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Noise = Callable[[str], "Tensor"]
-"""Standard normal noise (B, 3, H, W) by purpose."""
+"""From a purpose to standard normal noise (B, 3, H, W) for it; another purpose is another, independent draw."""
 
 
 class Classifier(Protocol):
@@ -64,9 +64,9 @@ class GradientClassifier(Protocol):
 
 @runtime_checkable
 class NoisyClassifier(Protocol):
-    """A classifier that was made for diffused images: it takes the time. Called with images alone, it takes t = 0.
+    """A classifier of diffused images, which takes the diffusion time. Called with images alone, it assumes t = 0.
 
-    denoised: true if it also looks at the one-step denoised image.
+    denoised: whether it also takes the one-step denoised image.
     """
 
     denoised: bool
@@ -113,7 +113,7 @@ class Adaptation:
 
     @property
     def group(self) -> int:
-        """How many consecutive samples share one norm."""
+        """Number of consecutive samples that share one norm."""
         return 4 if self.norm == "batch4" else 1
 
 

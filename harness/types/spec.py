@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import torch
 
 LARGEST_TILE = 2**16
-"""Rows per network call; tiles are padded to their size, whatever there is to evaluate."""
+"""Rows per network call at most: the last tile is padded to full size, so a huge one would waste hours."""
 
 WHAT, HOW_MUCH, HOW = "What to evaluate", "How much of it", "Noise and arithmetic"
 """Panels of ``harness run --help``."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 """Values of ``--dtype``; auto is resolved before it enters a specification."""
 
@@ -30,12 +31,14 @@ class RunSpec:
 
     suite, models, methods: canonical names with their settings; a record's own spec holds one model and one method.
     denoiser: name or path, None where no method needs one.
+    seed: of everything random, at least 0.
     every: take every k-th test sample; 1 is the whole test set.
     limit: take at most this many samples per condition; 0 is no limit.
     dtype, denoiser_dtype: arithmetic of the classifiers and of the denoiser: float32, bfloat16 or float16.
-    tile: rows per network call, whatever the batch; see `harness.models.tiles`.
-    compile: the networks went through torch.compile, which changes roundings.
-    gradient_tile: rows per gradient of an attack, whatever the batch; no suite without attacks depends on it.
+    tile: rows per network call at any batch size; see `harness.models.tiles`.
+    device: as torch names it, such as "cpu" or "cuda:0".
+    compile: whether the networks went through torch.compile, which changes roundings.
+    gradient_tile: rows per gradient of an attack at any batch size; no suite without attacks depends on it.
     """
 
     suite: str = field(
@@ -123,7 +126,7 @@ class RunSpec:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """The torch type of a name, one of the three that the harness computes in; HarnessError for others."""
+    """The torch type of a name: float32, bfloat16 or float16; HarnessError for others."""
     import torch
 
     try:

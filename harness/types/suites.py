@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 class Pair:
     """One classifier under one method: a row of a leaderboard.
 
-    model, method_name: canonical names. classifier, method: the objects of these names; the method is a `Method`, or
-        another plugin of the suite's `axis`. weights: provenance of the classifier's weights.
+    model: canonical name of the classifier.
+    method_name: canonical name of the method.
+    classifier: images (B, 3, H, W) in [0, 1] to logits (B, K).
+    method: a `Method`, or another plugin of the suite's `axis`.
+    weights: provenance of the classifier's weights.
     """
 
     model: str
@@ -32,7 +35,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the preparation of a run: its name, and how many of its images are done."""
+    """Progress of one step of a run's preparation.
+
+    name: of the step. done, total: images that are done, and that there are.
+    """
 
     name: str
     done: int
@@ -68,24 +74,27 @@ class Calls:
 class BatchTask:
     """A batch under one condition, and the pairs that it is shown to.
 
-    labels: (B,) int64, -1 for images that are of no class.
-    known: per pair the columns that an interrupted run stored, rows of zeros for images that it had not begun; None if
-        it stored nothing.
+    condition: the cell of the suite.
+    views: the images of the batch, (B, 3, H, W) in [0, 1], and what the denoiser makes of them.
+    labels: (B,) int64, -1 for images of no class.
+    pairs: classifiers under methods, in the order of the observation's columns.
+    resumed: for each pair, the columns that an interrupted run stored, with rows of zeros for images that it had not
+        begun; None if it stored nothing.
     """
 
     condition: Condition
     views: SuiteViews
     labels: Tensor
     pairs: Sequence[Pair]
-    known: Sequence[Columns | None]
+    resumed: Sequence[Columns | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
     """Results for a batch so far.
 
-    columns: one set per pair, (B,) or (B, K) each; those of the last observation are written to the sample table.
-    done: share of the batch's work that is done, in [0, 1].
+    columns: one set per pair, (B,) or (B, K) each. The sample table gets those of the last observation.
+    done: share of the batch's work that is done, in [0, 1]; 1 for the last observation.
     """
 
     columns: Sequence[Columns]
@@ -97,18 +106,18 @@ class Suite(Protocol):
 
     `harness.suites.bases.suite.SuiteBase` has defaults for most members.
 
+    name: unique among suites; part of the key of every record.
     version: raised whenever the same run would give other numbers; versions never rank together.
     dataset: name of the data set; models that declare it are the suite's default line-up.
     denoiser: the diffusion model that test-time methods use unless the user names another.
-    shown: (metric, condition) pairs on its leaderboard; the first one ranks. A suite written before this name may
-        call it `columns`.
+    shown: (metric, condition) pairs on its leaderboard; the first one ranks. Older suites may call it `columns`.
     axis: kind of plugin that is combined with classifiers, a key of `harness.plugins.AXES`: "method", "smoother",
         "detector".
     methods: the default line-up of that kind.
     every: the protocol's stride through the test set, unless the user gives another.
     part: samples that are computed and written together, or a few more to fill a tile; the unit that shards divide. A
         multiple of 4.
-    diffuses: its images themselves come from the denoiser, whatever the method.
+    diffuses: whether the denoiser makes its images, whatever the method.
     """
 
     name: str
@@ -123,22 +132,25 @@ class Suite(Protocol):
     diffuses: bool
 
     def facts(self) -> Mapping[str, str]:
-        """Facts beyond its settings that decide its numbers, such as a hash of files that it reads."""
+        """Facts beyond its settings that decide its numbers, by name, such as the hash of a file that it reads."""
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables; at least one."""
 
     def open(self, condition: Condition, seed: int) -> Dataset:
-        """The images of one condition; `seed` is for conditions that are drawn."""
+        """The images of one condition. seed: of conditions that are drawn at random."""
 
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
         """Network calls of these methods per image, with everything shared that a run shares.
 
-        image: (1, 3, H, W) in [0, 1] of the data; classes: their number.
+        methods: plugins of the suite's axis. image: (1, 3, H, W) in [0, 1] of the data. classes: number of classes K.
         """
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
-        """Raises HarnessError for methods that cannot run under these settings; before any work is done."""
+        """Raise HarnessError, before any work is done, for methods that cannot run under these settings.
+
+        denoiser: the run's, None where no method needs one.
+        """
 
     def prepare(
         self,
@@ -150,6 +162,7 @@ class Suite(Protocol):
         """The pairs as `observe` will get them, after all learning that must come before the first image.
 
         look: views of a batch under the run's denoiser and seed. cache: folder for results that later runs reuse.
+        report: called as the preparation proceeds.
         """
 
     def observe(self, scene: BatchTask) -> Iterator[Observation]:
@@ -160,7 +173,7 @@ class Suite(Protocol):
         """
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[Sequence[Metric], Sequence[str]]:
-        """Metrics of one record, and notes on those that could not be computed, with the reason.
+        """Metrics of one record, and notes that give the reason for metrics that could not be computed.
 
         rows: the sample table as numpy arrays: id, condition, label and the columns of `observe`, all (N, ...).
         """

@@ -11,7 +11,8 @@ from typing import Any
 class Weights:
     """Provenance of a network's weights, as records store it.
 
-    name: of the model. sha256: of the weights' file, or of the tensors and code of a network without one.
+    name: of the model.
+    sha256: of the weights file, or of the tensors and code of a network without one.
     source: name of the file, or "plugin", or the library that built the network.
     details: header of the file, or entry of the manifest.
     """

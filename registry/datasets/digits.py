@@ -14,7 +14,10 @@ from harness.plugins import dataset
 from harness.types import Geometry
 
 TEST_PER_CLASS = 60
+"""Test images of each class."""
+
 SIDE = 32
+"""Height and width of every image in pixels."""
 
 
 def render(bitmap: np.ndarray) -> np.ndarray:
@@ -38,13 +41,13 @@ def digits(split: str) -> ArrayDataset:
     order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
     test = [i for c in range(10) for i in [j for j in order if raw.target[j] == c][:TEST_PER_CLASS]]
     chosen = {"test": set(test), "train": set(order) - set(test)}[split]
-    picked = [i for i in order if i in chosen]
-    grey = np.stack([render(raw.images[i]) for i in picked])
+    rows = [i for i in order if i in chosen]
+    grey = np.stack([render(raw.images[i]) for i in rows])
     return ArrayDataset(
         name="digits",
-        ids=tuple(ids[i] for i in picked),
+        ids=tuple(ids[i] for i in rows),
         pixels=torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous(),
-        labels=torch.from_numpy(raw.target[picked].astype(np.int64)),
+        labels=torch.from_numpy(raw.target[rows].astype(np.int64)),
         num_classes=10,
         geometry=Geometry(resize=SIDE, crop=SIDE, interpolation="bicubic"),
     )

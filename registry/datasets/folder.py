@@ -12,6 +12,8 @@ from harness.plugins import dataset
 from harness.types import Geometry, HarnessError
 
 SIDE = 32
+"""Height and width of every image in pixels."""
+
 AT_ONCE = 256
 """Images per read."""
 

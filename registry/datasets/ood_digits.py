@@ -224,5 +224,5 @@ def textures(split: str) -> ArrayDataset:
 @dataset("digits-scrambled", image_size=SIDE, num_classes=10, splits=("test",))
 @lru_cache(maxsize=1)
 def scrambled(split: str) -> ArrayDataset:
-    """Far, split "test": the 600 test digits, each with the phases of white noise in place of its own."""
+    """Far, split "test": the 600 test digits, each with the phases of white noise."""
     return _assemble("digits-scrambled", _scrambled(), split)

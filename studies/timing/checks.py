@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.base import files, sealed
 from harness.cli.app import app
-from harness.data import contents
+from harness.data import folder_contents
 from harness.evaluation import loop, prepare
 from harness.evaluation.preflight import probing, resume
 from harness.evaluation.records import parts, record
@@ -30,7 +30,7 @@ CHECKED: dict[str, list[tuple[Any, str]]] = {
     "hashes of files": [(files, "file_sha256")],
     "records, field by field": [(record, "load"), (record, "_checked")],
     "class names": [(matching, "match")],
-    "files that nobody reads": [(contents, "check_counted")],
+    "files that nobody reads": [(folder_contents, "check_all_read")],
 }
 """Timed functions by their name in the table; each as the module that holds it and its own name."""
 

@@ -134,10 +134,10 @@ class Certification(SuiteBase):
         pairs = task.pairs
         sigma = self.sigma[self.conditions().index(task.condition)]
         classes = pairs[0].classifier(task.views.original()).shape[1]
-        counts = [VoteCounts.resume(columns, len(task.labels), classes) for columns in task.known]
+        counts = [VoteCounts.resume(columns, len(task.labels), classes) for columns in task.resumed]
         if not all(c.stand_between(self._rounds) for c in counts):
             raise HarnessError("An interim state does not fit this version's rounds of draws. Start over with --fresh.")
-        if any(columns is not None for columns in task.known):
+        if any(columns is not None for columns in task.resumed):
             yield self._interim(counts, sigma)
         for vote_round in vote_rounds(pairs, counts, self._rounds, self._abreast):
             selecting = vote_round.draws.stop <= self.n0

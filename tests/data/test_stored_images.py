@@ -1,4 +1,4 @@
-"""Images on disk as strangers leave them: what is counted, named, decoded and bounded, and what their ids are."""
+"""Untrusted images on disk: which files are counted, named and decoded, within which bounds, and under which ids."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from PIL import Image
 from harness import plugins
 from harness.base.signatures import sniff
 from harness.cli import console
-from harness.data import ImageList, identity, open_dataset, open_mapped, open_pictures, read_image
-from harness.data.contents import check_counted
+from harness.data import ImageList, content_ids, open_dataset, open_mapped, open_pictures, read_image
 from harness.data.decoding import LARGEST
+from harness.data.folder_contents import check_all_read
 from harness.data.layouts import rows
 from harness.types import BadImage, Geometry, HarnessError
 
@@ -98,7 +98,7 @@ def test_the_same_images_have_the_same_ids_order_and_hash_in_every_layout(tmp_pa
     assert len({d.ids for d in data}) == len({d.sha256 for d in data}) == len(set(data[0].ids)) // 12 == 1
     assert all(d.labels.equal(data[0].labels) for d in data)
     assert all(d.read(range(12)).images.equal(data[0].read(range(12)).images) for d in data)
-    assert [len(name) for name in data[0].ids] == [identity.DIGITS] * 12
+    assert [len(name) for name in data[0].ids] == [content_ids.DIGITS] * 12
     for split in ("train", "test"):
         for k, layout in enumerate(LAYOUTS):
             layout(tmp_path / str(k), split)
@@ -120,14 +120,14 @@ def test_equal_images_are_numbered_by_their_labels(tmp_path: Path) -> None:
 def test_hashes_are_kept_and_what_changed_is_read_again(tmp_path: Path, cache: Path, monkeypatch: Any) -> None:
     first = opened(as_folder(tmp_path))
     read: list[int] = []
-    real = identity._read
-    monkeypatch.setattr(identity, "_read", lambda *a: read.append(a[1]) or real(*a))
+    real = content_ids._read
+    monkeypatch.setattr(content_ids, "_read", lambda *a: read.append(a[1]) or real(*a))
     assert opened(tmp_path).ids == first.ids and not read
     (tmp_path / "test/a/0.png").write_bytes(encoded(250))
     changed = opened(tmp_path)
     assert len(set(changed.ids) - set(first.ids)) == len(read) == 1
-    (kept,) = (cache / "robustness-harness" / "ids").iterdir()
-    kept.write_bytes(kept.read_bytes().replace(changed.ids[0].encode(), b"0" * identity.DIGITS))
+    (file,) = (cache / "robustness-harness" / "ids").iterdir()
+    file.write_bytes(file.read_bytes().replace(changed.ids[0].encode(), b"0" * content_ids.DIGITS))
     assert opened(tmp_path).ids == changed.ids and len(read) == 13, "a forged list is none"
 
 
@@ -156,16 +156,16 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_files_that_nobody_reads_are_named(tmp_path: Path, name: str) -> None:
+def test_files_that_are_not_read_are_named(tmp_path: Path, name: str) -> None:
     litter(as_folder(tmp_path))
-    check_counted(opened(tmp_path))
+    check_all_read(opened(tmp_path))
     path = tmp_path / "test" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x")
     data = opened(tmp_path)
     assert list(data.unread) == [STRANGE[name]] and len(data.ids) == 12
     with pytest.raises(HarnessError, match=r"1 thing .*--on-bad-image skip"):
-        check_counted(data)
+        check_all_read(data)
 
 
 def test_formats_are_known_by_content_and_more_suffixes_are_read(tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ TARS: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", TARS)
-def test_members_that_nobody_reads_are_named(tmp_path: Path, case: str) -> None:
-    members, said = TARS[case]
+def test_members_that_are_not_read_are_named(tmp_path: Path, case: str) -> None:
+    members, reason = TARS[case]
     pack(
         tmp_path / "test.tar",
         {"0.png": IMAGES["a/0"], "0.cls": b"\xef\xbb\xbfa\r\n", "0.txt": b"", "a.md": b"", **members},
@@ -199,7 +199,7 @@ def test_members_that_nobody_reads_are_named(tmp_path: Path, case: str) -> None:
     data = opened(tmp_path)
     assert data.classes == ("a",) and len(data.ids) == 1
     (unread,) = data.unread[:1]
-    assert unread.startswith("test.tar: ") and said in unread
+    assert unread.startswith("test.tar: ") and reason in unread
     assert opened(tmp_path).unread == data.unread, "the list in the cache knows of them"
 
 
@@ -258,7 +258,7 @@ def test_rows_without_image_or_label_are_named(tmp_path: Path) -> None:
     assert data.ids == tuple(name for k, name in enumerate(IMAGES) if k not in (2, 4, 7))
     expected = [np.asarray(Image.open(io.BytesIO(IMAGES[name])))[0, 0, 0] for name in data.ids]
     assert [round(float(v) * 255) for v in data.read(range(9)).images[:, 0, 0, 0]] == expected
-    assert ["rows without" in said for said in data.unread] == [True, True]
+    assert ["rows without" in note for note in data.unread] == [True, True]
     assert "such as row 4" in data.unread[0] and "2 rows without an image in them, such as row 2" in data.unread[1]
 
 
@@ -271,8 +271,8 @@ def test_a_value_of_many_rows_is_not_unpacked(tmp_path: Path) -> None:
     assert len(data.ids) == 1000
     with pytest.raises(BadImage, match="all zeros"):
         data.read([0])
-    (kept,) = data.source._kept._tables.values()
-    assert kept.nbytes < 2**21
+    (table,) = data.source._cache._tables.values()
+    assert table.nbytes < 2**21
 
 
 def test_texts_that_unpack_to_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ def test_pages_unpack_to_what_the_metadata_say(tmp_path: Path) -> None:
     content[place + 3 : place + 5] = b"\xfe\x7f"
     assert size >> 1 < 8191
     file.write_bytes(content)
-    with pytest.raises(BadImage, match="unpacks to more than the metadata say"):
+    with pytest.raises(BadImage, match="unpack to more than the metadata say"):
         opened(tmp_path, named=True).read([0])
 
 
@@ -368,9 +368,9 @@ DEEP: dict[str, Callable[[Path, np.ndarray], Path]] = {
 def test_sixteen_bits_become_the_upper_eight(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
     levels = np.random.default_rng(0).integers(0, 2**16, shape).astype(np.uint16)
     levels.flat[:4] = 255, 256, 65535, 33023  # of which rounding would make others
-    found = read_image(DEEP[kind](tmp_path / f"x.{kind}", levels), WHOLE)
+    pixels = read_image(DEEP[kind](tmp_path / f"x.{kind}", levels), WHOLE)
     expected = np.broadcast_to((levels >> 8).reshape(4, 4, -1), (4, 4, 3))
-    assert found.tolist() == expected.tolist()
+    assert pixels.tolist() == expected.tolist()
 
 
 def test_pixels_are_those_of_an_image_folder(tmp_path: Path) -> None:
@@ -551,7 +551,7 @@ def test_first_bytes_tell_what_a_file_is() -> None:
     assert "PNG" in str(sniff(encoded(1)))
 
 
-def test_a_run_stops_at_files_that_nobody_reads_or_notes_them(
+def test_a_run_stops_at_files_that_are_not_read_or_notes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from torch import nn
@@ -563,13 +563,18 @@ def test_a_run_stops_at_files_that_nobody_reads_or_notes_them(
     if "test/two" not in plugins.model:
         plugins.model("test/two")(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)))
     root = ["--data", str(tmp_path / "data")]
-    code, said = harness(monkeypatch, capsys, "data", "check", "folder", *root)
-    assert code == 2 and "a/x.gif" in said and "test: 1 thing" in said and "Nothing is wrong with the rest" in said
+    code, printed = harness(monkeypatch, capsys, "data", "check", "folder", *root)
+    assert (
+        code == 2
+        and "a/x.gif" in printed
+        and "test: 1 thing" in printed
+        and "Nothing is wrong with the rest" in printed
+    )
     command = ["run", "--suite", "folder", *root, "--tta", "default", "--model", "test/two", "--device", "cpu"]
     command += ["--out", str(tmp_path / "out")]
-    code, said = harness(monkeypatch, capsys, *command)
-    assert code == 2 and "a/x.gif" in said and "--on-bad-image skip" in said
-    code, said = harness(monkeypatch, capsys, *command, "--on-bad-image", "skip")
+    code, printed = harness(monkeypatch, capsys, *command)
+    assert code == 2 and "a/x.gif" in printed and "--on-bad-image skip" in printed
+    code, printed = harness(monkeypatch, capsys, *command, "--on-bad-image", "skip")
     assert code == 0
     (file,) = (tmp_path / "out" / "folder").glob("*.json")
     entry = json.loads(file.read_text())

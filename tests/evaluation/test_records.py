@@ -433,7 +433,7 @@ def test_pages_are_held_to_what_the_footer_says() -> None:
     start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     true, false = zigzag(size), zigzag(size // 2)
     assert len(true) == len(false) and true in data[start:]
-    with pytest.raises(HarnessError, match="the pages of column 'a' are larger than its footer says"):
+    with pytest.raises(HarnessError, match="the pages of column 'a' unpack to more than the metadata say"):
         read_table(data[:start] + data[start:].replace(true, false))
 
 

@@ -344,8 +344,8 @@ def test_records_name_the_files_behind_them(tmp_path: Path) -> None:
     file = tmp_path / "odd_parts.py"
     file.write_text(
         "from dataclasses import dataclass\nfrom harness.plugins import method, model\n"
-        "from harness.models.lookup import bundled, classifier\n"
-        "@model('test/wrapped', dataset='digits')\ndef build():\n    return classifier(*bundled('digits-vit'))\n"
+        "from harness.models.lookup import bundled, load_classifier\n"
+        "@model('test/wrapped', dataset='digits')\ndef build():\n    return load_classifier(*bundled('digits-vit'))\n"
         "@method('test/flipped')\n@dataclass(frozen=True)\nclass Flipped:\n"
         "    def __call__(self, views, classifier):\n        return classifier(views.original().flip(-1)).softmax(-1)\n"
     )

@@ -619,7 +619,7 @@ def test_an_image_is_cropped_as_torchvision_does(tmp_path: Path) -> None:
         (lambda r: (r / "test_svhn.txt").write_text("svhn/test/0.png x\n"), "path label"),
         (lambda r: (r / "test_svhn.txt").write_text("cifar10/test/class1/1.png -1\n"), "meant to lie outside"),
         (lambda r: (r / "test_svhn.txt").write_text("new/class1/1.png -1\n"), "meant to lie outside"),
-        (lambda r: (r / "test_cifar10.txt").write_text("a.png 10\n"), "none of the 10 classes"),
+        (lambda r: (r / "test_cifar10.txt").write_text("a.png 10\n"), "must be one of 0 to 9"),
         (lambda r: (r / "test_svhn.txt").write_text("svhn/none.png -1\n"), "not a readable image"),
     ],
 )

@@ -51,7 +51,7 @@ class Findings:
 
     def add(self, part: str, images: Pictures, checked: Checked, published: int) -> None:
         """Add the results of a split."""
-        from harness.data.contents import unread_note
+        from harness.data.folder_contents import unread_note
 
         self.columns[part] = _column(images, checked, published)
         if note := unread_note(images):

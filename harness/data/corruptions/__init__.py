@@ -87,18 +87,18 @@ def corrupt(
 
 
 def apply(pixels: Tensor, name: str, severity: int, rngs: Sequence[Rng], frost: Path | None = None) -> Tensor:
-    """`corrupt` on (B, 3, H, H) uint8, with the random streams given: uint8."""
+    """`corrupt` on (B, 3, H, H) uint8 with explicit random streams, one per image: uint8."""
     functions = _STANDARD | _EXTRA | {"frost": partial(_frost, folder=frost)}
     levels = functions[name](pixels, SEVERITIES[name][pixels.shape[-1]][severity - 1], rngs)
     return levels.clamp(0, 255).to(torch.uint8).contiguous()
 
 
 def _check(images: Tensor, name: str, severity: int) -> None:
-    known = STANDARD + EXTRA
-    if name not in known:
-        raise suggest("corruption", name, list(known))
+    names = STANDARD + EXTRA
+    if name not in names:
+        raise suggest("corruption", name, list(names))
     if severity not in range(1, 6):
-        raise HarnessError(f"{name}: severity {severity!r} is not one of 1, 2, 3, 4, 5.")
+        raise HarnessError(f"{name}: severity {severity!r} must be one of 1, 2, 3, 4, 5.")
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[2] not in SIZES:
         sizes = ", ".join(f"{size}x{size}" for size in SIZES)

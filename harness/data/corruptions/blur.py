@@ -41,8 +41,8 @@ def defocus_blur(images: Tensor, c: Constants, rngs: Sequence[Rng]) -> Tensor:
 def glass_blur(images: Tensor, c: Constants, rngs: Sequence[Rng]) -> Tensor:
     """Gaussian of c[0] pixels, then neighbours up to c[1] pixels apart change places c[2] times, then Gaussian again.
 
-    In the authors' code the exchange is of two numpy views, so that it copies one pixel over the other instead of
-    swapping them; the published images were made that way, and so are these.
+    The authors' code exchanges two numpy views, which copies one pixel over the other instead of swapping them. The
+    published images were made that way, and so are these.
     """
     sigma, reach, rounds = c[0], int(c[1]), int(c[2])
     side, batch = images.shape[-1], len(images)
@@ -146,10 +146,10 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
     As in the authors' clipped_zoom: the crop is rounded up to whole pixels, and its corners are aligned.
     """
     side = len(images)
-    kept = math.ceil(side / factor)
-    top = (side - kept) // 2
-    crop = images[top : top + kept, top : top + kept].double()
-    size = round(kept * factor)
-    positions = torch.arange(size, dtype=torch.float64) * ((kept - 1) / (size - 1))
+    extent = math.ceil(side / factor)
+    top = (side - extent) // 2
+    crop = images[top : top + extent, top : top + extent].double()
+    size = round(extent * factor)
+    positions = torch.arange(size, dtype=torch.float64) * ((extent - 1) / (size - 1))
     positions = positions[(size - side) // 2 :][:side]
     return interpolate(interpolate(crop, positions, 0), positions, 1).to(images.dtype)

@@ -1,4 +1,4 @@
-"""What every corruption is written with: where its random numbers come from, and how levels become numbers."""
+"""Building blocks of the corruptions: random streams, levels as numbers, borders, interpolation."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def bilinear(images: Tensor, y: Tensor, x: Tensor, border: Border) -> Tensor:
 
     def corner(dy: int, dx: int) -> Tensor:
         index = border(top.long() + dy, height) * width + border(left.long() + dx, width)
-        picked = flat.gather(2, index.reshape(batch, 1, -1).expand(-1, channels, -1))
-        return picked.reshape(batch, channels, *y.shape[1:]).double()
+        pixels = flat.gather(2, index.reshape(batch, 1, -1).expand(-1, channels, -1))
+        return pixels.reshape(batch, channels, *y.shape[1:]).double()
 
     upper = corner(0, 0) * (1 - right) + corner(0, 1) * right
     lower = corner(1, 0) * (1 - right) + corner(1, 1) * right

@@ -23,13 +23,13 @@ from harness.data.corruptions.constants import FROST_SCALE, Constants
 from harness.types import HarnessError
 
 PROCEDURAL = "procedural-1"
-"""Name of the drawn ice. Whoever changes a drawn pixel changes this name."""
+"""Name of the drawn ice; it changes with any drawn pixel."""
 
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 """The authors' pictures. They list a sixth, but choose among the first five."""
 
 LARGEST = 2**26
-"""Pixels that a photograph may have."""
+"""Pixels of a photograph at most."""
 
 TONES = (
     ((78, 149, 166), 5, 16),
@@ -38,13 +38,13 @@ TONES = (
     ((138, 153, 165), 14, 24),
     ((112, 123, 135), 26, 32),
 )
-"""Of each drawn picture: mean colour; standard deviation, in levels, of its slow light and of its crystals."""
+"""For each drawn picture: mean colour; standard deviation, in levels, of its slow light and of its crystals."""
 
 
 def frost_source(frost: Path | None) -> str:
-    """What a record says about the ice: "procedural-1", or "original:" and the SHA-256 of the five files in order.
+    """Provenance of the ice, for records: "procedural-1", or "original:" and the SHA-256 of the five files in order.
 
-    Raises HarnessError where the folder lacks one of them.
+    Raises HarnessError if the folder lacks one of them.
     """
     if frost is None:
         return PROCEDURAL
@@ -70,8 +70,8 @@ def frost(images: Tensor, c: Constants, rngs: Sequence[Rng], *, folder: Path | N
 @lru_cache(maxsize=8)
 def pictures(folder: Path | None, scale: float) -> tuple[Tensor, ...]:
     """The five pictures (3, H, W) uint8: the originals in `folder` or, for None, drawn ones; resized by `scale`."""
-    whole = [_drawn(i) for i in range(len(TONES))] if folder is None else [_opened(path) for path in _originals(folder)]
-    return tuple(_resized(picture, scale) for picture in whole)
+    full = [_drawn(i) for i in range(len(TONES))] if folder is None else [_opened(path) for path in _originals(folder)]
+    return tuple(_resized(picture, scale) for picture in full)
 
 
 def _originals(folder: Path) -> list[Path]:

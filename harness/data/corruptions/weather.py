@@ -1,4 +1,4 @@
-"""Weather: snow, fog, and the brightness of the day. Frost needs pictures and has a module of its own."""
+"""Weather: snow and fog. Frost needs pictures and has a separate module."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How images lie on disk: class folders, Parquet files, tar files, lists, arrays."""
+"""Layouts of images on disk: class folders, Parquet files, tar files, lists, arrays."""

@@ -11,8 +11,8 @@ from typing import IO
 
 import numpy as np
 
-from harness.data.contents import SUFFIXES, is_other_folder, sorted_out
 from harness.data.decoding import regular
+from harness.data.folder_contents import SUFFIXES, images_and_unknown, is_other_folder
 from harness.data.pictures import SAMPLED
 from harness.types import HarnessError
 
@@ -21,12 +21,13 @@ from harness.types import HarnessError
 class Folders:
     """Image files in class folders, sorted by path. Opening one lists names and reads no file.
 
-    timm's ReaderImageFolder sorts numbers in names by value and leaves out in silence what has no class; here an empty
-    class folder is an error, and the order is that of the names as strings.
+    timm's ReaderImageFolder sorts numbers in names by value and silently skips images without a class; here an empty
+    class folder is an error, and names are sorted as strings.
 
-    files: where the images lie below `root`; the ids, unless these are their originals' names.
-    unread: files below `root` that are no images to read and not known to be something else.
-    sampled: how many files' sizes tell this data set from another.
+    root: the folder. names: of the class folders. ids: N different names. targets: (N,) int64, positions in `names`.
+    files: paths of the images below `root`; the ids, unless these are the originals' names.
+    sampled: number of files whose sizes identify the data set.
+    unread: files below `root` that are neither read nor known to be no images.
     """
 
     root: Path
@@ -48,7 +49,7 @@ class Folders:
         return ((self.root / file, 1) for file in self.files)
 
     def marks(self) -> Iterable[int]:
-        """Sizes of the files, of `sampled` of them where there are more; -1 for a link to nothing."""
+        """Sizes in bytes of about `sampled` files, spread over all; -1 for a link to nothing."""
         for path in self.files[:: max(1, len(self.files) // self.sampled)]:
             try:
                 yield os.stat(f"{self.root}/{path}").st_size  # pathlib would take most of the time
@@ -59,23 +60,24 @@ class Folders:
 def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folders:
     """The images below a folder of class folders; raises HarnessError for a class without images.
 
-    suffix: what ids end in, whatever the files do: copies in another format then share the ids of their originals.
+    suffix: replaces the suffixes of files in ids: copies in another format then share the ids of their originals.
+    sampled: number of files whose sizes identify the data set.
     """
     files: list[str] = []
     targets: list[int] = []
     names = class_folders(root)
-    loose, strange = sorted_out(root, names)
-    unread = [f"{name} (beside the class folders)" for name in (*loose, *strange)]
+    loose, unknown = images_and_unknown(root, names)
+    unread = [f"{name} (beside the class folders)" for name in (*loose, *unknown)]
     for target, name in enumerate(names):
-        found, strange = sorted_out(root / name)
-        if not found:
+        images, unknown = images_and_unknown(root / name)
+        if not images:
             raise HarnessError(
                 f"No images in {root / name}. Every class folder needs some ({', '.join(SUFFIXES)}): add or remove."
-                + (f" Found there: {strange[0]}." if strange else "")
+                + (f" Found there: {unknown[0]}." if unknown else "")
             )
-        files += (f"{name}/{file}" for file in found)
-        unread += (f"{name}/{file}" for file in strange)
-        targets += [target] * len(found)
+        files += (f"{name}/{file}" for file in images)
+        unread += (f"{name}/{file}" for file in unknown)
+        targets += [target] * len(images)
     _check_names(root, files)
     ids = tuple(os.path.splitext(file)[0] + suffix for file in files) if suffix else tuple(files)
     if len(set(ids)) < len(ids):
@@ -85,7 +87,7 @@ def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folder
 
 
 def _check_names(root: Path, files: Sequence[str]) -> None:
-    """Names are ids, which stand in records: they must be text."""
+    """Raise HarnessError for names that are no text: as ids they stand in records."""
     try:
         "\n".join(files).encode()
     except UnicodeEncodeError as error:
@@ -99,7 +101,7 @@ def _undecodable(name: str) -> bool:
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; none where it is missing or closed."""
+    """Names of the folders in a folder, sorted; empty for a folder that is missing or cannot be read."""
     try:
         with os.scandir(root) as entries:
             return sorted(e.name for e in entries if e.is_dir() and not is_other_folder(e.name))

@@ -20,22 +20,25 @@ from harness.data.pictures import SAMPLED, decoded
 from harness.types import Batch, Geometry, HarnessError
 
 LARGEST = 2**28
-"""Bytes of a list: that of ImageNet's training images has 65 million."""
+"""Bytes of a list at most: that of ImageNet's training images has 65 million."""
 
 LINES = 4_000_000
+"""Lines of a list at most."""
+
 SHOWN = 200
-"""Letters of a line that a message shows."""
+"""Characters of a line that a message shows."""
 
 RESTORE = "Restore the list from OpenOOD's benchmark_imglist."
+"""Remedy for a damaged list."""
 
 
 @dataclass(frozen=True)
 class ImageList:
     """Images named by a text file with a line "path label" each: OpenOOD's ``benchmark_imglist``.
 
-    file: the list. root: folder that its paths start from, and below which they stay, though links may lead outside; a
-        path is its image's id, numbered if it is listed again.
-    outside: all labels are -1, whatever the list says. classes: what its labels are positions in, by name.
+    file: the list. root: folder that its paths start from and stay below, though links may lead outside; a path is the
+        id of its image, numbered if listed again.
+    outside: whether all labels are -1, whatever the list says. classes: names by label; empty if unknown.
     """
 
     name: str
@@ -48,16 +51,16 @@ class ImageList:
 
     @cached_property
     def _lines(self) -> tuple[tuple[str, int], ...]:
-        found = tuple(_parsed(self.file, number, line) for number, line in _read(self.file))
-        wrong = [path for path, label in found if not self.outside and not 0 <= label < self.num_classes]
-        if wrong or not found:
-            what = f"the label of {wrong[0]} is none of the {self.num_classes} classes" if wrong else "it is empty"
-            raise HarnessError(f"{self.file}: {what}. {RESTORE}")
-        self._check_folders(found)
-        return tuple((path, min(label, -1)) for path, label in found) if self.outside else found
+        lines = tuple(_parsed(self.file, number, line) for number, line in _read(self.file))
+        wrong = [path for path, label in lines if not self.outside and not 0 <= label < self.num_classes]
+        if wrong or not lines:
+            fault = f"the label of {wrong[0]} must be one of 0 to {self.num_classes - 1}" if wrong else "it is empty"
+            raise HarnessError(f"{self.file}: {fault}. {RESTORE}")
+        self._check_folders(lines)
+        return tuple((path, min(label, -1)) for path, label in lines) if self.outside else lines
 
     def _check_folders(self, lines: Sequence[tuple[str, int]]) -> None:
-        """Raises HarnessError where an image lies in the folder of another class than its number says."""
+        """Raise HarnessError for an image whose folder is named after another class than its label's."""
         numbers = {} if self.outside else {name: number for number, name in enumerate(self.classes)}
         for path, label in lines:
             folder = path.rpartition("/")[0].rpartition("/")[2]
@@ -70,7 +73,7 @@ class ImageList:
 
     @cached_property
     def paths(self) -> Sequence[str]:
-        """Where the images lie below `root`, in the order of the list."""
+        """Paths of the images below `root`, in the order of the list."""
         return tuple(path for path, _ in self._lines)
 
     @cached_property
@@ -88,13 +91,13 @@ class ImageList:
 
     @cached_property
     def list_sha256(self) -> str:
-        """Of the list's names and labels, and of the geometry."""
+        """Hash of the list's names and labels, and of the geometry."""
         text = "\n".join([str(self.geometry), *(f"{path} {label}" for path, label in self._lines)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def sha256(self) -> str:
-        """Of the list and of the files' sizes, for `SAMPLED` images spread over it: reading all pixels takes hours."""
+        """Hash of the list and of the sizes of about `SAMPLED` files spread over it: reading all pixels takes hours."""
         sampled = self.paths[:: max(1, len(self.paths) // SAMPLED)]
         try:
             sizes = [str((self.root / path).stat().st_size) for path in sampled]
@@ -103,7 +106,7 @@ class ImageList:
         return hashlib.sha256("\n".join([self.list_sha256, *sizes]).encode()).hexdigest()
 
     def picture(self, index: int) -> Image.Image:
-        """One image, RGB, whole."""
+        """One image, RGB, at its stored size."""
         with naming(self.where(index)), regular(self.root / self.paths[index]) as file:
             return rgb(file)
 
@@ -116,7 +119,7 @@ class ImageList:
 
 
 def _read(file: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, and their numbers, from 1; raises HarnessError for what is no list."""
+    """Numbers, from 1, and text of the lines that are not empty; raises HarnessError for a file that is no list."""
     try:
         content = read_limited(file, LARGEST)
     except OSError as error:
@@ -127,8 +130,8 @@ def _read(file: Path) -> Iterator[tuple[int, str]]:
         lines = content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        known = "in UTF-16" if wide else sniff(content[:STARTED]) or f"no text in UTF-8 (byte {error.start:,})"
-        raise HarnessError(f"{file} is {known}. Save it as UTF-8, or fetch it again.") from error
+        content_is = "in UTF-16" if wide else sniff(content[:STARTED]) or f"no text in UTF-8 (byte {error.start:,})"
+        raise HarnessError(f"{file} is {content_is}. Save it as UTF-8, or fetch it again.") from error
     if content and (kind := sniff(content[:STARTED])):
         raise HarnessError(f"{file} is {kind}, and no image list. Fetch it again.")
     if len(lines) > LINES:
@@ -137,7 +140,7 @@ def _read(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def _parsed(file: Path, number: int, line: str) -> tuple[str, int]:
-    """Path and label of a line; blanks and tabs around them do not count."""
+    """Path and label of a line, without blanks and tabs around them; raises HarnessError for any other line."""
     where = f"{file}, line {number}"
     path, *label = line.rsplit(maxsplit=1)
     try:

@@ -1,4 +1,4 @@
-"""Images in .npy files, read where they lie: CIFAR-10-C as it was published."""
+"""Images in .npy files, mapped into memory: CIFAR-10-C as published."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from harness.base.files import check_regular
-from harness.base.signatures import what_is
+from harness.base.signatures import sniff_file
 from harness.types import Batch, Geometry, HarnessError
 
 
 @dataclass(frozen=True, eq=False)
 class MappedImages:
-    """Part of an array on disk, of which only what is read comes into memory.
+    """Part of an array on disk; only the images that are read come into memory.
 
-    pixels: (N, H, W, 3) uint8 RGB. labels: (N,) int64.
+    ids: N different names. pixels: (N, H, W, 3) uint8 RGB. labels: (N,) int64. classes: names by label.
     """
 
     name: str
@@ -35,7 +35,7 @@ class MappedImages:
 
     @cached_property
     def sha256(self) -> str:
-        """Of ids, labels and all pixels: files of one shape have one size."""
+        """Hash of ids, labels and all pixels: sizes would not do, as all files of one shape have the same."""
         digest = hashlib.sha256("\n".join(self.ids).encode())
         digest.update(self.labels.numpy().tobytes())
         digest.update(self.pixels.tobytes())
@@ -56,8 +56,8 @@ def open_mapped(
 ) -> MappedImages:
     """Rows `part` of an array of images on disk, and of the array of their labels.
 
-    shape: what the whole array must have, (N, H, W, 3). Raises HarnessError for files that are missing, damaged or of
-    another shape or type, and for labels that are no classes.
+    shape: that of the file's array, (N, H, W, 3). classes: number of classes. Raises HarnessError for files that are
+    missing, damaged or of another shape or type, and for labels outside the classes.
     """
     pixels, targets = _array(file, shape, np.dtype(np.uint8)), _array(labels, shape[:1])
     here = torch.from_numpy(np.array(targets[part.start : part.stop], dtype=np.int64))
@@ -69,29 +69,30 @@ def open_mapped(
 
 
 def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) -> np.ndarray:
-    """A .npy file, mapped; without `dtype` any integers."""
+    """The array of a .npy file, mapped into memory. dtype: expected; None for any integers."""
     try:
         check_regular(file)
-        found: np.ndarray = np.lib.format.open_memmap(file, mode="r")
+        array: np.ndarray = np.lib.format.open_memmap(file, mode="r")
     except HarnessError:
         raise
-    except Exception as error:  # numpy's parser of headers has errors of its own
-        raise HarnessError(f"{file} is not a readable array: {_what_it_is(file, error)} Fetch it again.") from error
-    fits = found.dtype == dtype if dtype else found.dtype.kind in "iu"
-    if found.shape != shape or not fits:
+    except Exception as error:  # numpy's parser of headers raises many kinds of errors
+        raise HarnessError(f"{file} is not a readable array: {_fault(file, error)} Fetch it again.") from error
+    fits = array.dtype == dtype if dtype else array.dtype.kind in "iu"
+    if array.shape != shape or not fits:
         wanted = " x ".join(map(str, shape))
-        there = " x ".join(map(str, found.shape))
+        there = " x ".join(map(str, array.shape))
         raise HarnessError(
-            f"{file} holds {there} numbers of type {found.dtype}, where {wanted} of type {dtype or 'integer'} were "
+            f"{file} holds {there} numbers of type {array.dtype}, where {wanted} of type {dtype or 'integer'} were "
             "published. It is cut short or something else: fetch it again."
         )
-    return found
+    return array
 
 
-def _what_it_is(file: Path, error: Exception) -> str:
+def _fault(file: Path, error: Exception) -> str:
+    """The reason why a file is no readable array, in words for a message."""
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
-    known = what_is(file)
-    if known == "an array of numpy (.npy)":
+    kind = sniff_file(file)
+    if kind == "an array of numpy (.npy)":
         return "it was cut short or damaged."
-    return f"it is {known or 'no .npy file'}."
+    return f"it is {kind or 'no .npy file'}."

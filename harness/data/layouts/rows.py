@@ -1,4 +1,4 @@
-"""What the rows of one Parquet file say, which strangers may have written: paths, labels, and which hold an image."""
+"""Rows of one untrusted Parquet file: paths, labels, and which of them have an image."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.base.parsing import parse_json
-from harness.data.layouts.pages import check_pages
+from harness.data.layouts.parquet_pages import check_pages
 from harness.types import HarnessError
 
 IMAGES, LABELS = ("image", "img"), ("label", "labels")
-"""What the two columns may be called."""
+"""Accepted names of the two columns."""
 
 TEXTS = 2**28
-"""Bytes that the paths or the labels of one file may have."""
+"""Bytes of the paths, or of the labels, of one file at most."""
 
 LARGEST = 2**30
-"""Bytes that the images of one row group may have."""
+"""Bytes of the images in one row group at most."""
+
+ROWS = 2**24
+"""Rows of a file at most; all of ImageNet's training images are 1.3 million."""
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Names of the column of images and of that of labels; and of the classes, if the file has these."""
+class ColumnNames:
+    """Names in a file. image, label: of the two columns. names: of the classes; None if the file has none."""
 
     image: str
     label: str
     names: tuple[str, ...] | None
 
 
-def find_columns(file: Path, schema: pa.Schema) -> Columns:
+def find_columns(file: Path, schema: pa.Schema) -> ColumnNames:
+    """The columns of images and labels; raises HarnessError for a file that lacks one."""
     structs = {f.name for f in schema if pa.types.is_struct(f.type) and _has_bytes(f.type)}
     image = next((name for name in IMAGES if name in structs), None)
     label = next((name for name in LABELS if name in schema.names), None)
@@ -51,7 +55,14 @@ def find_columns(file: Path, schema: pa.Schema) -> Columns:
     except (KeyError, TypeError, ValueError):
         names = None
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return Columns(image, label, tuple(names) if texts else None)
+    return ColumnNames(image, label, tuple(names) if texts else None)
+
+
+def check_rows(metadata: Any) -> None:
+    """Raise ValueError for metadata whose numbers of rows are too many, or do not add up."""
+    counts = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+    if metadata.num_rows > ROWS or min(counts, default=0) < 0 or sum(counts) != metadata.num_rows:
+        raise ValueError(f"it claims to have {metadata.num_rows:,} rows, {ROWS:,} at most are read")
 
 
 def _is_label(kind: Any) -> bool:
@@ -67,15 +78,15 @@ def _has_bytes(struct: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What one file says of its images.
+class RowListing:
+    """The images of one file.
 
     rows: (n,) int64, of those with a label, among all rows of all files. numbers: (n,) int64, rows within the file.
     paths: (n,) the images' stored paths, None where there are none. labels: (n,) integers or texts.
     unread: rows without image or label.
     """
 
-    columns: Columns
+    columns: ColumnNames
     rows: np.ndarray
     numbers: np.ndarray
     paths: list[str | None]
@@ -83,8 +94,11 @@ class Listing:
     unread: Sequence[str]
 
 
-def list_rows(file: Path, columns: Columns, start: int) -> Listing:
-    """Paths and labels of the rows, and which of these have an image; raises ValueError for too much."""
+def list_rows(file: Path, columns: ColumnNames, start: int) -> RowListing:
+    """Paths and labels of the rows with an image. start: rows of the files before this one.
+
+    Raises ValueError for a column that is too large.
+    """
     with file.open("rb") as raw:
         labels = _leaf(raw, columns.label, TEXTS)
         paths = _leaf(raw, f"{columns.image}.path", TEXTS)
@@ -98,11 +112,11 @@ def list_rows(file: Path, columns: Columns, start: int) -> Listing:
     chosen = pa.array(numbers)
     there = len(paths) == len(labels)
     places: list[str | None] = paths.take(chosen).to_pylist() if there else [None] * len(numbers)
-    return Listing(columns, numbers + start, numbers, places, labels.take(chosen), unread)
+    return RowListing(columns, numbers + start, numbers, places, labels.take(chosen), unread)
 
 
 def _leaf(raw: IO[bytes], column: str, most: int) -> pa.Array:
-    """One column of a whole file; of no rows where it is missing. Texts unpacked have `most` bytes, or ValueError."""
+    """One column of a file; empty if it is missing. Raises ValueError if it unpacks to more than `most` bytes."""
     count = pq.ParquetFile(raw).metadata.num_row_groups
     pieces = [_values(piece) for number in range(count) for piece in read_group(raw, number, column, most)]
     if not pieces:
@@ -119,45 +133,46 @@ def _leaf(raw: IO[bytes], column: str, most: int) -> pa.Array:
 
 
 def _without_bytes(raw: IO[bytes], column: str) -> np.ndarray:
-    """Numbers of the rows without an image; only row groups are read whose statistics do not exclude these."""
+    """Numbers of the rows without an image. Row groups whose statistics exclude such rows are not read."""
     metadata = pq.ParquetFile(raw).metadata
-    found, start = [np.zeros(0, np.int64)], 0
+    empty = [np.zeros(0, np.int64)]
+    start = 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         (chunk,) = chunks(group, column)
-        known = chunk.is_stats_set and chunk.statistics.has_null_count
+        counted = chunk.is_stats_set and chunk.statistics.has_null_count
         place = start
-        for piece in read_group(raw, number, column) if not known or chunk.statistics.null_count else ():
+        for piece in read_group(raw, number, column) if not counted or chunk.statistics.null_count else ():
             there = piece.is_valid().to_numpy(zero_copy_only=False) & _values(piece).is_valid().to_numpy(False)
-            found.append(np.flatnonzero(~there) + place)
+            empty.append(np.flatnonzero(~there) + place)
             place += len(piece)
         start += group.num_rows
-    return np.concatenate(found)
+    return np.concatenate(empty)
 
 
 def _values(piece: pa.Array) -> pa.Array:
-    """What stands in a column, or in the only field of a column of structs."""
+    """The values of a column, or of the only field of a column of structs."""
     return pc.struct_field(piece, [0]) if pa.types.is_struct(piece.type) else piece
 
 
 def read_group(raw: IO[bytes], number: int, column: str, most: int = LARGEST) -> list[pa.Array]:
-    """One column of a row group, texts and bytes as indices into a dictionary: a value may be a million rows'.
+    """One column of a row group, texts and bytes as indices into a dictionary: a million rows may share a value.
 
-    Empty where there is no such column. Raises ValueError where it has more than `most` bytes or not what it says.
+    Empty if there is no such column. Raises ValueError for more than `most` bytes, or more than its metadata say.
     """
     opened = pq.ParquetFile(raw, read_dictionary=[column])
-    found = chunks(opened.metadata.row_group(number), column)
-    for chunk in found:
+    described = chunks(opened.metadata.row_group(number), column)
+    for chunk in described:
         if max(chunk.total_compressed_size, chunk.total_uncompressed_size) > most:
             raise ValueError(f"its column {column} has more than {most:,} bytes in one row group")
         check_pages(raw, chunk)
     pieces: list[pa.Array] = (
-        opened.read_row_group(number, [column], use_threads=False).column(0).chunks if found else []
+        opened.read_row_group(number, [column], use_threads=False).column(0).chunks if described else []
     )
     return pieces
 
 
 def chunks(described: Any, column: str) -> list[Any]:
-    """The metadata of a column's chunks in a row group: one, unless the file is a strange one."""
-    found = [described.column(k) for k in range(described.num_columns)]
-    return [chunk for chunk in found if chunk.path_in_schema == column]
+    """The metadata of a column's chunks in a row group: one, in any ordinary file."""
+    columns = [described.column(k) for k in range(described.num_columns)]
+    return [chunk for chunk in columns if chunk.path_in_schema == column]

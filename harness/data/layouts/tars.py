@@ -1,4 +1,4 @@
-"""Shards of the webdataset layout: tar files in which KEY.jpg stands beside KEY.cls or KEY.json."""
+"""Shards in the layout of webdataset: tar files with KEY.jpg beside KEY.cls or KEY.json."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.base import cache
 from harness.base.files import check_regular
 from harness.base.parsing import parse_json
-from harness.data import kept
 from harness.data.layouts.shards import list_shard
 from harness.types import BadImage, HarnessError
 
 ROWS = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])
-"""The list of a shard's images: where their bytes lie, and their labels, names or numbers."""
+"""Columns of the list of a shard's images: key, place of the bytes, and label, a name or a number."""
 
 LISTING = 3
-"""Raised when the same shard would be listed otherwise: older lists in the cache are of no use then."""
+"""Raised when the same shard would be listed differently: the cache then has no list for it."""
 
 UNREAD = b"unread"
-"""Where a list in the cache has what of the shard is not read."""
+"""Metadata of a list in the cache with the members that are not read."""
 
 ENCODED = 2**29
-"""Bytes that an encoded image may have."""
+"""Bytes of an encoded image at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tars:
     """Images inside uncompressed tar files, in the order of the shards and of their members; ids are the keys.
 
-    shards: the files. members: (N, 3) int64: shard, first byte, number of bytes. Every image is read on its own, from
-    any place, by any number of threads. unread: see `harness.data.pictures.EncodedImages`.
-    tarfile is used directly: timm's ReaderWds only streams, and its ReaderImageInTar takes labels from folder names
-    alone, and keeps handles open that threads cannot share.
+    root, names, targets, unread: see `harness.data.pictures.EncodedImages`. shards: the files.
+    members: (N, 3) int64: shard, first byte, number of bytes.
+
+    Each image is read separately, in any order and by any number of threads. tarfile is used directly: timm's ReaderWds
+    only streams, and its ReaderImageInTar takes labels from folder names alone and keeps handles open that threads
+    cannot share.
     """
 
     root: Path
@@ -53,7 +55,7 @@ class Tars:
     def open(self, index: int) -> IO[bytes]:
         shard, offset, size = self.members[index].tolist()
         if size > ENCODED:
-            raise BadImage(f"{self.where(index)} has {size:,} bytes, more than an image that is read. Replace it.")
+            raise BadImage(f"{self.where(index)} has {size:,} bytes, more than the limit of {ENCODED:,}. Replace it.")
         with self.shards[shard].open("rb") as file:
             file.seek(offset)
             return io.BytesIO(file.read(size))
@@ -72,9 +74,9 @@ class Tars:
 
 
 def open_tars(root: Path, shards: Sequence[Path]) -> Tars:
-    """The images in tar files; the list of each one's members is made once and kept in the user's cache folder.
+    """The images in tar files; each file's members are listed once, and the list stays in the user's cache folder.
 
-    Raises HarnessError for files that are no tar files, are compressed or damaged, and for images without a label.
+    Raises HarnessError for files that are no tar files, are compressed or damaged.
     """
     listings = [_cached_index(shard) for shard in shards]
     indices = [table for table, _ in listings]
@@ -89,7 +91,7 @@ def open_tars(root: Path, shards: Sequence[Path]) -> Tars:
 
 
 def _targets(labels: Sequence[str]) -> tuple[Sequence[str] | None, np.ndarray]:
-    """Numbers where all labels are numbers; names otherwise."""
+    """Names of the classes, and positions (N,) in these; if all labels are numbers, no names and the numbers."""
     try:
         return None, np.array([int(label) for label in labels], dtype=np.int64)
     except (ValueError, OverflowError):
@@ -98,19 +100,19 @@ def _targets(labels: Sequence[str]) -> tuple[Sequence[str] | None, np.ndarray]:
 
 
 def _cached_index(shard: Path) -> tuple[pa.Table, tuple[str, ...]]:
-    """The members of a shard, and what of it is not read; a file of another size or time is another shard."""
+    """The images of a shard, and the members not read; a file of another size or time is another shard."""
     try:
         check_regular(shard)
         state = shard.stat()
     except OSError as error:
         raise HarnessError(f"{shard} cannot be read ({error.strerror}). Fetch it again.") from error
     mark = f"{LISTING} {shard.resolve()} {state.st_size} {state.st_mtime_ns}"
-    if content := kept.load("tars", mark):
+    if content := cache.load("tars", mark):
         table = pq.read_table(io.BytesIO(content))
         return table, tuple(parse_json(table.schema.metadata[UNREAD]))
     rows, unread = list_shard(shard)
     table = pa.Table.from_pylist(rows, ROWS).replace_schema_metadata({UNREAD: json.dumps(unread)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
-    kept.store("tars", mark, buffer.getvalue())
+    cache.store("tars", mark, buffer.getvalue())
     return table, tuple(unread)

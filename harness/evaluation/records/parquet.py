@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.base.files import check_regular
-from harness.base.parquet_pages import pages
+from harness.data.layouts.parquet_pages import check_pages
 from harness.types import HarnessError
 
 MOST = 2**30
@@ -39,7 +39,9 @@ def read_table(source: Path | bytes, most_bytes: int = MOST, name: str = "") -> 
     try:
         with _open(source) as file, _bytes(source) as stored:
             _check_claims(file.metadata, most_bytes)
-            check_pages(file.metadata, stored)
+            for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+                for chunk in map(group.column, range(group.num_columns)):
+                    check_pages(stored, chunk)
             coded = _coded(file.metadata)
         if coded:
             with _open(source, read_dictionary=coded) as file:
@@ -59,20 +61,6 @@ def _open(source: Path | bytes, **options: Any) -> pq.ParquetFile:
 
 def _bytes(source: Path | bytes) -> BinaryIO:
     return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
-
-
-def check_pages(metadata: pq.FileMetaData, file: BinaryIO) -> None:
-    """Raise ValueError where the pages of a column unpack to more than the file's footer says, or hold more values.
-
-    pyarrow trusts the pages, so checks of the footer alone would be worth nothing. file: the same file, open.
-    """
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            first = chunk.dictionary_page_offset or chunk.data_page_offset
-            sizes = list(pages(file, min(first, chunk.data_page_offset), first + chunk.total_compressed_size))
-            unpacked, values = (sum(counts) for counts in zip(*sizes, strict=True)) if sizes else (0, 0)
-            if unpacked > chunk.total_uncompressed_size or values > chunk.num_values:
-                raise ValueError(f"the pages of column {chunk.path_in_schema!r} are larger than its footer says")
 
 
 def _check_claims(metadata: pq.FileMetaData, most: int) -> None:

@@ -28,7 +28,7 @@ from harness.base.errors import Notice
 from harness.base.files import check_writable, read_limited, sweep, writing
 from harness.base.parsing import parse_json
 from harness.data import open_dataset, resized
-from harness.data.contents import check_counted
+from harness.data.folder_contents import check_all_read
 from harness.train.augment.deepaugment import Distorter, configured
 from harness.types import Dataset, HarnessError
 
@@ -81,7 +81,7 @@ def copy(
     _, distorter = configured(spec.network)
     distorter.check(spec.dataset)
     data = open_dataset(spec.dataset, spec.split, spec.data)
-    check_counted(data)
+    check_all_read(data)
     targets = [out / name for name in names(data)]
     made_from = _identity(spec, data, distorter)
     check_writable(out)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.data import StoredPictures, class_folders, decoded, open_copy
 from harness.data.classes import names_of
-from harness.data.contents import check_counted
+from harness.data.folder_contents import check_all_read
 from harness.train.augment import offline
 from harness.types import Batch, Dataset, Geometry, HarnessError
 
@@ -30,7 +30,7 @@ def open_copies(data: Dataset, folders: Sequence[str]) -> list[StoredPictures]:
         offline.check_usable(folder)
     copies = [open_copy(Path(folder), data.geometry, offline.class_names(data), data.name) for folder in folders]
     for copy in copies:
-        check_counted(copy)
+        check_all_read(copy)
     return copies
 
 

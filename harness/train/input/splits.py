@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from harness import plugins
 from harness.data import Subset, open_dataset
-from harness.data.contents import check_counted
+from harness.data.folder_contents import check_all_read
 from harness.data.opening import SPELLINGS
 from harness.train.input import copies
 from harness.train.input.copies import WithCopies
@@ -20,7 +20,7 @@ from harness.types import Dataset, HarnessError
 def open_split(spec: TrainSpec, split: str) -> Dataset:
     """A split of the data set, at the size of --image-size; raises HarnessError where it is stored at another."""
     data: Any = open_dataset(spec.dataset, split, spec.data)
-    check_counted(data)
+    check_all_read(data)
     if not spec.image_size or spec.image_size == data.geometry.crop:
         return cast(Dataset, data)
     if not is_resizable(data):

@@ -1,7 +1,7 @@
-"""Sample ids that say which image it is, and not how it lies on disk: the SHA-256 of its encoded bytes.
+"""Sample ids from image content: the SHA-256 of the encoded bytes, whatever the layout on disk.
 
 The same files as folders, Parquet or tars then get the same noise, the same order and the same hash, and can be paired.
-An image that was encoded anew is another one.
+An image that was encoded anew is another image.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import IO, Any
 
 import numpy as np
 
+from harness.base import cache
 from harness.base.parsing import parse_json
-from harness.data import kept
 from harness.data.pictures import EncodedImages
 from harness.types import BadImage
 
 DIGITS = 20
-"""Hexadecimal digits of an id: 80 bits, of which two among a billion images agree once in two million data sets."""
+"""Hexadecimal digits of an id, 80 bits: of two million data sets of a billion images, one has two images of one id."""
 
 THREADS = 8
 """Files that are read at a time."""
 
 UNREADABLE = "unreadable/"
-"""Begins the id of an image whose bytes cannot be had, before its name on disk."""
+"""Prefix of the id of an image whose bytes cannot be read; its name on disk follows."""
 
 
 @dataclass(frozen=True, eq=False)
 class ByContent:
-    """A source under ids of the images themselves, in the order of these.
+    """A source whose images have ids by content, and stand in the order of these.
 
-    places: (N,) int64, where each image stands in `source`.
+    source: the images as they lie on disk. ids: N different names. places: (N,) int64, position of each in `source`.
     """
 
     source: EncodedImages
@@ -55,8 +55,8 @@ class ByContent:
 
     @property
     def targets(self) -> np.ndarray:
-        found: np.ndarray = self.source.targets[self.places]
-        return found
+        targets: np.ndarray = self.source.targets[self.places]
+        return targets
 
     @property
     def unread(self) -> Sequence[str]:
@@ -72,14 +72,14 @@ class ByContent:
         return self.source.holders()
 
     def marks(self) -> Iterable[object]:
-        """None: the ids say which images these are."""
+        """None: the ids identify the images."""
         return ()
 
 
 def by_content(source: EncodedImages) -> ByContent:
     """A source whose ids are the first digits of the SHA-256 of the images' bytes; equal images are numbered.
 
-    Equal images stand in the order of their labels. Hashes are kept in the user's cache folder by path, size and time.
+    Equal images stand in the order of their labels. The user's cache folder has the hashes by path, size and time.
     """
     digests = _digests(source)
     names = [digest or f"{UNREADABLE}{name}" for digest, name in zip(digests, source.ids, strict=True)]
@@ -95,7 +95,7 @@ def by_content(source: EncodedImages) -> ByContent:
 
 
 def _digests(source: EncodedImages) -> list[str | None]:
-    """Of every image, in the order of the source."""
+    """The ids by content, in the order of the source; None for images that cannot be read."""
     mark = f"ids 1 {os.path.abspath(source.root)}"
     before = _remembered(mark)
     holders = list(source.holders())
@@ -104,30 +104,30 @@ def _digests(source: EncodedImages) -> list[str | None]:
     def look(number: int) -> tuple[str, list[Any]]:
         path, count = holders[number]
         stamp = _stamp(path)
-        known = before.get(str(path), [])
-        if known[:2] == stamp and len(known[2]) == count:
-            return str(path), known
+        row = before.get(str(path), [])
+        if row[:2] == stamp and len(row[2]) == count:
+            return str(path), row
         return str(path), [*stamp, list(_read(source, starts[number], count))]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found = dict(pool.map(look, range(len(holders))))
-    digests: list[str | None] = [digest for path, _ in holders for digest in found[str(path)][2]]
-    changed = {path: row for path, row in found.items() if row is not before.get(path) and None not in row[2]}
+        rows = dict(pool.map(look, range(len(holders))))
+    digests: list[str | None] = [digest for path, _ in holders for digest in rows[str(path)][2]]
+    changed = {path: row for path, row in rows.items() if row is not before.get(path) and None not in row[2]}
     if changed:
-        kept.store("ids", mark, json.dumps({**before, **changed}).encode())
+        cache.store("ids", mark, json.dumps({**before, **changed}).encode())
     return digests
 
 
 def _remembered(mark: str) -> Mapping[str, list[Any]]:
-    """By file on disk: size, time, and the digests of its images."""
-    content = kept.load("ids", mark)
+    """For each file on disk: size, time, and the digests of its images, as the cache has them."""
+    content = cache.load("ids", mark)
     with contextlib.suppress(ValueError):
         return dict(parse_json(content)) if content else {}
     return {}
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and time, before the file is read."""
+    """Size and time of a file, zeros if it cannot be examined; taken before it is read."""
     try:
         state = path.stat()
     except OSError:

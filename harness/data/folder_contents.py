@@ -1,4 +1,4 @@
-"""What lies below a data folder: images, files that are known to be none, and all others, which must be named."""
+"""Files below a data folder: images, files known to be something else, and unknown ones, which must be reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.types import HarnessError
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",
 )  # fmt: skip
-"""What the name of an image file ends with, in small letters: the formats of `harness.data.decoding`."""
+"""Suffixes of images that are read, in small letters: the formats of `harness.data.decoding`."""
 
 PICTURES = (
     ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".dng", ".cr2", ".nef", ".arw", ".raw",
@@ -25,62 +25,62 @@ OTHERS = (
     ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".xmp", ".log", ".lock", ".md5", ".sha1", ".sha256", ".sha512",
     ".crc32", ".sum", ".sig", ".asc", ".py", ".sh", ".m", ".mat", ".ipynb", ".url", ".lnk",
 )  # fmt: skip
-"""Suffixes of files that are known to be no images."""
+"""Suffixes of files known to be no images."""
 
 NAMES = (
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "readme", "license", "licence", "copying",
     "notice", "authors", "changelog", "version", "citation", "makefile", "checksums", "md5sums", "sha1sums",
     "sha256sums", "sha512sums", "done", "_success",
 )  # fmt: skip
-"""Names, in small letters, of files that are known to be no images; hidden ones are such, too."""
+"""Names, in small letters, of files known to be no images; hidden files are no images, either."""
 
 NAMED = 3
-"""Things that a message names."""
+"""Files that a message names at most."""
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is read."""
+    """True for the name of an image file that is read."""
     return name.lower().endswith(SUFFIXES) and not is_other(name)
 
 
 def is_other(name: str) -> bool:
-    """Whether a file of this name is known to be no image."""
+    """True for the name of a file known to be no image."""
     small = name.lower()
     return small.startswith(".") or small in NAMES or small.endswith(OTHERS)
 
 
 def is_picture(name: str) -> bool:
-    """Whether the name is that of an image, read or not."""
+    """True for the name of an image, whether its format is read or not."""
     return name.lower().endswith((*SUFFIXES, *PICTURES)) and not is_other(name)
 
 
 def is_other_folder(name: str) -> bool:
-    """Whether a folder of this name is known to hold no images: hidden ones, and macOS's in archives."""
+    """True for the name of a folder known to hold no images: hidden, or macOS's in archives."""
     return name.startswith(".") or name == "__MACOSX"
 
 
-def sorted_out(folder: Path, without: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Names of the images in a folder, and of what is neither read nor known to be no image; both sorted.
+def images_and_unknown(folder: Path, without: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """Names of the images in a folder, and of files neither read nor known to be no images; both sorted.
 
-    Folders stand for what lies in them; those in `without` are somebody else's. Raises HarnessError for a folder that
-    cannot be listed.
+    Subfolders are searched for the latter, except those in `without`. Raises HarnessError for a folder that cannot be
+    listed.
     """
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise HarnessError(f"{folder} cannot be listed ({error.strerror}). Check its permissions.") from error
     images = [name for name in names if is_image(name)]
-    rest = [name for name in names if not is_image(name) and name not in without]
-    return images, [found for name in rest for found in _strange(folder, name)]
+    others = [name for name in names if not is_image(name) and name not in without]
+    return images, [unknown for name in others for unknown in _unknown(folder, name)]
 
 
 def images(folder: Path) -> list[str]:
-    """Names of the image files in a folder, sorted; raises HarnessError where it cannot be listed."""
-    return sorted_out(folder)[0]
+    """Names of the image files in a folder, sorted; raises HarnessError for a folder that cannot be listed."""
+    return images_and_unknown(folder)[0]
 
 
-def _strange(folder: Path, name: str) -> Sequence[str]:
-    """A file, or the images and strange files below a folder; links to folders are not followed."""
+def _unknown(folder: Path, name: str) -> Sequence[str]:
+    """A file not known to be no image, or all such files below a folder; links to folders are not followed."""
     path = folder / name
     if not path.is_dir():
         return [] if is_other(name) else [name]
@@ -88,15 +88,15 @@ def _strange(folder: Path, name: str) -> Sequence[str]:
         return []
     if path.is_symlink():
         return [f"{name} (a link to a folder)"]
-    found: list[str] = []
+    unknown: list[str] = []
     for place, folders, files in os.walk(path):
         folders[:] = [below for below in folders if not is_other_folder(below)]
-        found += (os.path.relpath(os.path.join(place, file), folder) for file in files if not is_other(file))
-    return sorted(found)
+        unknown += (os.path.relpath(os.path.join(place, file), folder) for file in files if not is_other(file))
+    return sorted(unknown)
 
 
 def unread_note(data: Any) -> str:
-    """What of a data set's files is not read, in a sentence; nothing where all is."""
+    """Sentence on the files of a data set that are not read; "" if there are none."""
     unread: Sequence[str] = getattr(data, "unread", ())
     if not unread:
         return ""
@@ -105,11 +105,11 @@ def unread_note(data: Any) -> str:
     return f"{len(unread):,} {thing} neither read nor known to be no image: {', '.join(unread[:NAMED])}{more}."
 
 
-def check_counted(data: Any) -> None:
-    """Raise HarnessError for a data set whose folder holds what is not read."""
-    if said := unread_note(data):
-        source = getattr(getattr(data, "source", None), "root", None)
+def check_all_read(data: Any) -> None:
+    """Raise HarnessError for a data set with files that are not read."""
+    if note := unread_note(data):
+        root = getattr(getattr(data, "source", None), "root", None)
         raise HarnessError(
-            f"{source or data.name}: {said} Images right below their class folder are read, as {', '.join(SUFFIXES)}: "
+            f"{root or data.name}: {note} Images right below their class folder are read, as {', '.join(SUFFIXES)}: "
             "convert, move or remove the others, or leave them out with --on-bad-image skip."
         )
