@@ -13,7 +13,7 @@ from harness.cli.options import Files, Plugin
 
 if TYPE_CHECKING:
     from harness.diffusion.denoiser import Denoiser
-    from harness.models.locate import PublishedWeights
+    from harness.models.locate import PublishedWeights, WeightFiles
     from harness.types import Weights
 
 app = typer.Typer(help="Manage published weights.", no_args_is_help=True)
@@ -24,19 +24,20 @@ def list_weights(
     weights: Files = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """List the published weights: those that are here, and for the others what to put where."""
+    """List the published weights: the files that are here, and the addresses of the others."""
     from harness import plugins
     from harness.cli import console
-    from harness.models import locate
     from harness.report.table import Table
 
     plugins.discover(*plugin)
-    give(weights)
-    published = _published().values()
-    caption = f"Files go into {locate.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
+    weight_files = weight_files_of(weights)
+    entries = _published().values()
+    folder = weight_files.folder.absolute()
+    caption = f"Files go into {folder}; $HARNESS_WEIGHTS names another folder, --weights a file."
     header = ["name", "file", "state", "licence"]
-    console.show(Table("Published weights", header, [_row(source) for source in published], caption, multiline=True))
-    for line in _addresses(source for source in published if not source.find()):
+    rows = [_row(published, weight_files) for published in entries]
+    console.show(Table("Published weights", header, rows, caption, multiline=True))
+    for line in _addresses(published for published in entries if not published.find(weight_files)):
         console.out.print(line, markup=False, soft_wrap=True)
 
 
@@ -45,14 +46,16 @@ def download(
     names: Annotated[list[str], typer.Argument(help="Names: see harness weights list.")],
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """Fetch published weights into the folder of weights, check them where a hash is known, and resume if cut off."""
+    """Fetch published weights into the weights folder, check them if a hash is known, and resume if cut off."""
     from harness import plugins
     from harness.cli import console
+    from harness.models.locate import WeightFiles
 
     plugins.discover(*plugin)
-    for source in map(_source, names):
-        path = source.find() or _fetch(source)
-        console.out.print(f"{source.name}: {path} ({_state(source, path)})", markup=False)
+    weight_files = WeightFiles()
+    for published in map(_published_weights, names):
+        path = published.find(weight_files) or _fetch(published, weight_files)
+        console.out.print(f"{published.name}: {path} ({_state(published, path)})", markup=False)
 
 
 @app.command()
@@ -60,11 +63,11 @@ def convert(
     what: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="A model or a denoiser, or a file as its authors publish it.")
     ],
-    out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the folder of weights]")] = None,
+    out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the weights folder]")] = None,
     name: Annotated[
         str,
         typer.Option(
-            "--as", show_default=False, help="Model whose weights FILE holds, if the file's name does not say so."
+            "--as", show_default=False, help="Model whose weights FILE holds, if its file name does not say so."
         ),
     ] = "",
     weights: Files = [],  # noqa: B006
@@ -80,91 +83,113 @@ def convert(
     from harness.base.files import check_regular
     from harness.cli import console
     from harness.diffusion import adm_checkpoint
-    from harness.diffusion.lookup import find_denoiser
-    from harness.models import locate, manifest
-    from harness.models.lookup import ENDINGS, find_classifier
+    from harness.models.locate import chosen
+    from harness.models.lookup import CHECKPOINT_SUFFIXES
 
     plugins.discover(*plugin)
-    give(weights)
-    file = next((path for path in (Path(what), locate.folder() / what) if locate.chosen(path)[0].is_file()), None)
-    if own := None if name else _own(what, file):
-        denoiser, info = own
-        out = out or locate.folder() / f"{Path(info.source).stem}.safetensors"
-        console.out.print(f"{info.source}: {out}, SHA-256 {adm_checkpoint.write(denoiser, info, out)}", markup=False)
+    weight_files = weight_files_of(weights)
+    folder = weight_files.folder
+    file = next((path for path in (Path(what), folder / what) if chosen(path)[0].is_file()), None)
+    if unpublished := None if name else _unpublished_denoiser(what, file):
+        denoiser, info = unpublished
+        out = out or folder / f"{Path(info.source).stem}.safetensors"
+        sha256 = adm_checkpoint.write_denoiser(denoiser, info, out)
+        console.out.print(f"{info.source}: {out}, SHA-256 {sha256}", markup=False)
         return
     if file:
-        name = name or _named(file)
-        give([f"{name}={file}"])
-    elif (path := locate.chosen(Path(what))[0]).suffix in ENDINGS:
+        name = name or _model_of(file)
+        _check_name(name)
+        weight_files = weight_files.using(name, file)
+    elif (path := chosen(Path(what))[0]).suffix in CHECKPOINT_SUFFIXES:
         if path.exists():
             check_regular(path)
-        raise HarnessError(f"{what}: there is no such file, here or in {locate.folder().absolute()}.")
+        raise HarnessError(f"{what}: there is no such file, here or in {folder.absolute()}.")
     else:
         name = what
-        fetch([name])
-    out = out or locate.folder() / f"{name}.safetensors"
-    if name in plugins.denoiser:
-        denoiser, info = find_denoiser(name)
-        sha256 = adm_checkpoint.write(denoiser, info, out)
-    else:
-        network, info = find_classifier(name)
-        sha256 = manifest.convert(network, info, out)
+        fetch([name], weight_files)
+    out = out or folder / f"{name}.safetensors"
+    info, sha256 = _converted(name, weight_files, out)
     console.out.print(f"{name}, from {info.source}: {out}, SHA-256 {sha256}", markup=False)
 
 
-def _own(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
-    """The user's own diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
+def _converted(name: str, weight_files: WeightFiles, out: Path) -> tuple[Weights, str]:
+    """Write the weights of a model or a denoiser to `out`; their provenance, and the SHA-256 of the new file."""
+    from harness import plugins
+    from harness.diffusion.adm_checkpoint import write_denoiser
+    from harness.diffusion.lookup import find_denoiser
+    from harness.models.lookup import find_classifier
+    from harness.models.manifest import write_classifier
+
+    if name in plugins.denoiser:
+        denoiser, info = find_denoiser(name, weight_files)
+        return info, write_denoiser(denoiser, info, out)
+    network, info = find_classifier(name, weight_files)
+    return info, write_classifier(network, info, out)
+
+
+def _unpublished_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
+    """A user's diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
     from harness import plugins
     from harness.diffusion import adm_checkpoint
     from harness.diffusion.adm_flags import flags_beside
     from harness.diffusion.lookup import find_denoiser
     from harness.models.locate import chosen
-    from harness.models.lookup import PICKLED
+    from harness.models.lookup import PICKLED_SUFFIXES
 
     if file:
         path, _ = chosen(file)
-        flagged = path.suffix in PICKLED and path.with_suffix(".json").is_file()
-        own = flagged and not _publishers(path.name)
-        return adm_checkpoint.load(file, flags_beside(path)) if own else None
+        flagged = path.suffix in PICKLED_SUFFIXES and path.with_suffix(".json").is_file()
+        unpublished = flagged and not _models_published_as(path.name)
+        return adm_checkpoint.load(file, flags_beside(path)) if unpublished else None
     return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
-def give(texts: Sequence[str]) -> None:
-    """Accept the files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
+def weight_files_of(texts: Sequence[str]) -> WeightFiles:
+    """The files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
+    from harness.models.locate import WeightFiles
+
+    weight_files = WeightFiles.of(texts)
+    for name in weight_files.by_name:
+        _check_name(name)
+    return weight_files
+
+
+def _check_name(name: str) -> None:
+    """Raise HarnessError for a name that is neither of published weights nor of a library's model."""
     from harness import plugins
-    from harness.models import locate
 
     families = {*plugins.model.families, *plugins.denoiser.families}
-    for name in locate.give(texts):
-        if f"{name.partition('/')[0]}/NAME" not in families:
-            _source(name)
+    if f"{name.partition('/')[0]}/NAME" not in families:
+        _published_weights(name)
 
 
-def fetch(names: Iterable[str]) -> None:
-    """Download those published weights among the named models that are not here and have an address."""
+def fetch(names: Iterable[str], weight_files: WeightFiles) -> None:
+    """Download the published weights of the named models that are not here and have an address."""
     from harness.models import download
 
     for name in names:
-        source = _published().get(name)
-        if source and not source.find() and any(file.urls for file in source.files) and not download.offline():
-            _fetch(source)
+        published = _published().get(name)
+        if published is None or published.find(weight_files) or download.offline():
+            continue
+        if any(file.urls for file in published.files):
+            _fetch(published, weight_files)
 
 
-def _fetch(source: PublishedWeights) -> Path:
+def _fetch(published: PublishedWeights, weight_files: WeightFiles) -> Path:
     from harness.cli import console
-    from harness.models import download, locate
+    from harness.models import download
 
     problems = []
-    addresses = [(published, url) for published in source.files for url in published.urls]
+    addresses = [(file, url) for file in published.files for url in file.urls]
     for file, url in addresses:
-        path = locate.folder() / file.name
+        path = weight_files.folder / file.name
         try:
             with console.downloading(file.name) as report:
                 download.download(url, path, sha256=file.digits, size=file.size, report=report)
             return path
         except HarnessError as error:
             problems.append(f"Fetching it failed: {error}")
-    raise HarnessError(" ".join([source.missing, *problems]))
+    raise HarnessError(" ".join([published.missing(weight_files), *problems]))
 
 
 def _published() -> dict[str, PublishedWeights]:
@@ -175,7 +200,8 @@ def _published() -> dict[str, PublishedWeights]:
     return {entry.name: entry.facts["published"] for entry in entries if "published" in entry.facts}
 
 
-def _source(name: str) -> PublishedWeights:
+def _published_weights(name: str) -> PublishedWeights:
+    """The published weights of a model or denoiser; raises HarnessError for a name without any."""
     from harness.plugins import suggest
 
     if name not in _published():
@@ -183,47 +209,47 @@ def _source(name: str) -> PublishedWeights:
     return _published()[name]
 
 
-def _publishers(name: str) -> list[str]:
+def _models_published_as(file_name: str) -> list[str]:
     """Models and denoisers whose published weights lie in a file of that name."""
-    return [model for model, source in _published().items() if name in [file.name for file in source.files]]
+    return [model for model, published in _published().items() if file_name in [file.name for file in published.files]]
 
 
-def _named(file: Path) -> str:
+def _model_of(file: Path) -> str:
     """The model whose weights a file holds, by its published name; raises HarnessError for an ambiguous one."""
     from harness.models.locate import chosen
 
     file, _ = chosen(file)
-    models = _publishers(file.name)
+    models = _models_published_as(file.name)
     if len(models) != 1:
         raise HarnessError(
-            f"{file}: its name does not tell whose weights it holds. Say it with --as NAME; for your own ADM "
-            f"checkpoint put its flags into {file.with_suffix('.json').name} beside it."
+            f"{file}: its name does not tell whose weights it holds. Name the model with --as NAME; for another ADM "
+            f"checkpoint, put its flags into {file.with_suffix('.json').name} beside it."
         )
     return models[0]
 
 
-def _row(source: PublishedWeights) -> list[str]:
-    path = source.find()
+def _row(published: PublishedWeights, weight_files: WeightFiles) -> list[str]:
+    path = published.find(weight_files)
     try:
-        state = f"{path}\n{_state(source, path)}" if path else "missing"
+        state = f"{path}\n{_state(published, path)}" if path else "missing"
     except HarnessError as error:
         state = f"wrong: {error}"
-    return [source.name, "\n".join(file.name for file in source.files), state, source.licence]
+    return [published.name, "\n".join(file.name for file in published.files), state, published.licence]
 
 
 def _addresses(missing: Iterable[PublishedWeights]) -> Iterator[str]:
     """Addresses of missing weights: a line for each file with an address, and for each page."""
     by_hand: dict[str, list[str]] = {}
-    for source in missing:
-        if url := next((url for file in source.files for url in file.urls), ""):
-            yield f"harness weights download {source.name}: {url}"
+    for published in missing:
+        if url := next((url for file in published.files for url in file.urls), ""):
+            yield f"harness weights download {published.name}: {url}"
         else:
-            by_hand.setdefault(source.page, []).append(source.files[0].name)
+            by_hand.setdefault(published.page, []).append(published.files[0].name)
     yield from (f"By hand, from {page}: {', '.join(files)}" for page, files in by_hand.items())
 
 
-def _state(source: PublishedWeights, path: Path) -> str:
-    """The state of a file that is here. Raises HarnessError for a file of another kind than its name says."""
+def _state(published: PublishedWeights, path: Path) -> str:
+    """The state of a local file; raises HarnessError for a file of another kind than its name says."""
     from harness.models.checkpoint import is_checkpoint
     from harness.models.files import formats
     from harness.models.locate import chosen
@@ -233,4 +259,4 @@ def _state(source: PublishedWeights, path: Path) -> str:
         formats.check(file, file.suffix == ".safetensors")
     if is_checkpoint(path):
         return "converted, or trained by the harness"
-    return {"yes": "as published", "no": "not the published file"}.get(source.check(path), "no hash is published")
+    return {"yes": "as published", "no": "not the published file"}.get(published.check(path), "no hash is published")

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from harness.models import locate
 from harness.models.classifier import ImageClassifier
 from harness.models.files.state_dict import harmless, read_state, recorded, unwrapped
 from harness.models.fingerprint import fingerprint
+from harness.models.locate import WeightFiles
 from harness.plugins import model, suggest
 from harness.types import Absent, HarnessError, Weights
 
@@ -27,17 +27,17 @@ def _source(name: str) -> str:
 
 
 @model.family("timm", _source)
-def timm_pretrained(name: str) -> Callable[[], tuple[nn.Module, Weights]]:
+def timm_pretrained(name: str) -> Callable[[WeightFiles], tuple[nn.Module, Weights]]:
     """Model NAME of timm, such as resnet50.a1_in1k: its weights, its input size and its normalisation."""
     import timm
 
     known = timm.list_models(pretrained=True)
     if not name.startswith(ELSEWHERE) and (name not in known if "." in name else not timm.is_model(name)):
         raise suggest("timm model", name, known)
-    return lambda: _load(name)
+    return lambda weight_files: _load(name, weight_files)
 
 
-def _load(name: str) -> tuple[nn.Module, Weights]:
+def _load(name: str, weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
     import timm
 
     try:
@@ -46,7 +46,7 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
                 body, path = timm.create_model(name, pretrained=True), None
             else:
                 body = timm.create_model(name)
-                path = locate.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
+                path = weight_files.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
                 body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
     except HarnessError:
         raise
@@ -55,7 +55,7 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
         kind = Absent if isinstance(error, OSError) else HarnessError  # what networks and the hub raise
         raise kind(
             f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
-            f"model.safetensors to {locate.folder() / 'timm' / name}.safetensors, or give a file with --weights "
+            f"model.safetensors to {weight_files.folder / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."
         ) from error
     network, details = _fitted(body)

@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from harness import cli, plugins
 from harness.base.files import file_sha256
 from harness.data.arrays import ArrayDataset
-from harness.models import locate, manifest
+from harness.models import manifest
 from harness.models.checkpoint import is_checkpoint, read_checkpoint
 from harness.models.classifier import ImageClassifier, fitted
+from harness.models.locate import PublishedFile, WeightFiles
 from harness.models.lookup import find_classifier
 from harness.plugins import architecture, suite
 from harness.suites.shift import CovariateShift
@@ -377,7 +378,7 @@ def test_a_published_name_promises_a_hash(small: nn.Module, folder: Path) -> Non
 
 
 def test_files_are_looked_for_in_order(small: nn.Module, folder: Path, tmp_path: Path) -> None:
-    source = plugins.model["small"].facts["published"]
+    published = plugins.model["small"].facts["published"]
     hub = tmp_path / "hub" / "models--timm--small"
     places = [
         hub / "snapshots" / "abc" / "model.safetensors",
@@ -388,16 +389,17 @@ def test_files_are_looked_for_in_order(small: nn.Module, folder: Path, tmp_path:
         folder / "small.safetensors",
         tmp_path / "mine.pth",
     ]
-    source = replace(source, files=[*source.files, locate.File("timm.safetensors", hub="timm/small")])
-    assert source.find() is None and source.lacks == "small-12345678.pth"
+    published = replace(published, files=[*published.files, PublishedFile("timm.safetensors", hub="timm/small")])
+    weight_files = WeightFiles()
+    assert published.find(weight_files) is None and published.lacks(weight_files) == "small-12345678.pth"
     (hub / "refs").mkdir(parents=True)
     (hub / "refs" / "main").write_text("abc")
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
         if place.name == "mine.pth":
-            locate.give([f"small={place}"])
-        assert source.find() == place and not source.lacks
+            weight_files = WeightFiles.of([f"small={place}"])
+        assert published.find(weight_files) == place and not published.lacks(weight_files)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +432,6 @@ def test_converted_weights_are_the_same_to_the_bit(
         code, shown, error = command(capsys, "weights", "convert", *arguments)
         assert code == 0 and "small+more, from more.ckpt" in shown, error
     (folder / "more.ckpt").unlink()
-    locate.given.clear()
     by_name, found = find_classifier("small+more")
     by_path, _ = find_classifier("x.safetensors")
     for network in (by_name, by_path):
@@ -548,7 +549,6 @@ def test_a_suite_runs_the_models_whose_weights_are_here(
     code, shown, error = command(capsys, *run, "--weights", "tiny=mine.pth")
     assert code == 0 and "left out" not in error and "found in out: 2" in shown
     assert "tiny: mine.pth is not the published file" in error
-    locate.given.clear()
     code, _, error = command(capsys, *run, "--model", "tiny")
     assert code == 2 and "No weights of 'tiny' here" in error, "a model that is named is not left out"
 
@@ -558,7 +558,7 @@ def test_training_starts_from_published_weights(small: nn.Module, folder: Path) 
     network = ImageClassifier(plugins.architecture["resnet"].build(num_classes=10))
     spec: Any = SimpleNamespace(init="small", kind="classifier", model="resnet")
     data = plugins.dataset["digits"].build("train")
-    assert start_from(network, spec, {}, data) == file_sha256(folder / "other.ckpt")
+    assert start_from(network, spec, {}, data, WeightFiles()) == file_sha256(folder / "other.ckpt")
     assert torch.equal(network.body.fc.weight, small.fc.weight) and torch.equal(network.mean, MEAN)
 
 
@@ -582,7 +582,7 @@ def test_timm_models_load_with_their_own_data_configuration(folder: Path) -> Non
         told.details["sizes"] == [(160, 160)]
         and told.details["data_config"]["crop_pct"] == body.pretrained_cfg["crop_pct"]
     )
-    manifest.convert(ours, told, Path("vit.safetensors"))
+    manifest.write_classifier(ours, told, Path("vit.safetensors"))
     again, _ = find_classifier("vit.safetensors")
     with torch.no_grad():
         assert torch.equal(again(less), ours(less))
@@ -602,19 +602,17 @@ def test_images_of_the_training_or_test_size_go_in_as_they_are() -> None:
 
 def test_timm_translates_what_it_knows_and_nothing_is_resampled(folder: Path) -> None:
     name, body = "timm/test_vit.r160_in1k", randomised(timm.create_model("test_vit"))
-    locate.given[name] = Path("openclip.pth")
     torch.save({f"visual.trunk.{key}": tensor for key, tensor in body.state_dict().items()}, "openclip.pth")
-    ours, _ = find_classifier(name)
+    ours, _ = find_classifier(name, WeightFiles({name: Path("openclip.pth")}))
     assert all(torch.equal(tensor, ours.body.state_dict()[key]) for key, tensor in body.state_dict().items())
-    locate.given[name] = Path("larger.pth")
     torch.save({**body.state_dict(), "pos_embed": torch.zeros(1, 197, 64)}, "larger.pth")
     with pytest.raises(HarnessError, match=r"pos_embed is \(1, 197, 64\) there and \(1, 101, 64\) here"):
-        find_classifier(name)
+        find_classifier(name, WeightFiles({name: Path("larger.pth")}))
 
 
 def test_timm_mistakes_are_named(folder: Path) -> None:
     torch.save(plugins.architecture["resnet"].build(num_classes=10).state_dict(), "r.pth")
-    locate.give(["timm/resnet18.a1_in1k=r.pth", "timm/test_vit=r.pth"])
+    weight_files = WeightFiles.of(["timm/resnet18.a1_in1k=r.pth", "timm/test_vit=r.pth"])
     for name, message in {
         "timm/resnet18.a9_in1k": "Did you mean.*resnet18.a1_in1k",
         "timm/resnt10t": r"Did you mean resnet10t.c3_in1k or [^,]*\?$",
@@ -624,7 +622,7 @@ def test_timm_mistakes_are_named(folder: Path) -> None:
         "timm/resnet10t.c3_in1k": f"could not be fetched .*{folder}/timm/resnet10t.c3_in1k.safetensors.*--weights",
     }.items():
         with pytest.raises(HarnessError, match=message):
-            find_classifier(name)
+            find_classifier(name, weight_files)
 
 
 # --- RobustBench --------------------------------------------------------------------------------------------------
@@ -707,12 +705,12 @@ def test_robustbench_loads_the_file_that_is_here(robustbench: ModuleType, folder
         assert told.sha256 == file_sha256(file) and told.source == "Net.pt"
         assert told.details["dataset"] == "imagenet" and told.details["preprocessing"] == "Res256Crop224"
     assert sys.modules["autoattack"] is sys.modules["pyautoattack"]
-    locate.give([f"robustbench/imagenet/Linf/Big={file}", f"robustbench/cifar10/Linf/Net={file}"])
-    big, told = find_classifier("robustbench/imagenet/Linf/Big")
+    weight_files = WeightFiles.of([f"robustbench/imagenet/Linf/Big={file}", f"robustbench/cifar10/Linf/Net={file}"])
+    big, told = find_classifier("robustbench/imagenet/Linf/Big", weight_files)
     with torch.no_grad():
         assert torch.equal(big(images), body((fitted(images, [(288, 288)]) - MEAN) / STD))
     assert told.details["sizes"] == [(288, 288)]
-    network, told = find_classifier("robustbench/cifar10/Linf/Net")
+    network, told = find_classifier("robustbench/cifar10/Linf/Net", weight_files)
     assert told.details["dataset"] == "cifar10" and told.details["sizes"] == []
 
 
@@ -727,9 +725,8 @@ def test_robustbench_s_mistakes_are_named(
         find_classifier(name)
     for write, message in {"page": "HTML page", "half": "cut short", "code": "other objects.*mkdir"}.items():
         BROKEN[write][0]({"x": torch.zeros(999)}, Path("file.pt"))
-        locate.give([f"{name}=file.pt"])
         with pytest.raises(HarnessError, match=message):
-            find_classifier(name)
+            find_classifier(name, WeightFiles.of([f"{name}=file.pt"]))
         assert not Path("pwned").exists()
     for other, message in {
         "robustbench/Net": "write robustbench/DATASET/THREAT/NAME",
@@ -742,9 +739,8 @@ def test_robustbench_s_mistakes_are_named(
         "robustbench/imagenet/Linf/Standard": "cannot be read from file.pt.*takes its weights from torchvision",
         "robustbench/imagenet/Linf/Deck": "cannot be read from file.pt.*d/d0/view to .*Deck_m0.pt, .*Deck_m1.pt",
     }.items():
-        locate.give([f"{other}=file.pt"])
         with pytest.raises(HarnessError, match=message):
-            find_classifier(other)
+            find_classifier(other, WeightFiles.of([f"{other}=file.pt"]))
     monkeypatch.setitem(sys.modules, "robustbench.utils", None)
     with pytest.raises(HarnessError, match=r"cannot be imported.*pip install .*\[robustbench\]"):
         find_classifier("robustbench/imagenet/corruptions/Net")

@@ -26,6 +26,7 @@ from harness.diffusion.lookup import load_denoiser
 from harness.models import locate, manifest
 from harness.models.files import archives, bounded, formats
 from harness.models.files.state_dict import read_state, recorded, unwrapped
+from harness.models.locate import WeightFiles
 from harness.models.lookup import find_classifier, load_classifier
 from harness.plugins.settings import parse
 from harness.train import recipes
@@ -160,7 +161,6 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         files = [{{ name = "small.pth" }}]
         """
     )
-    monkeypatch.setattr(locate, "given", {})
     monkeypatch.chdir(tmp_path)
     raw, average = (plugins.architecture["resnet"].build(num_classes=10).state_dict() for _ in range(2))
     torch.save({"model": raw, "model_ema": average}, tmp_path / "both.pth")
@@ -171,21 +171,19 @@ def test_a_model_is_loaded_from_the_chosen_weights(small: str) -> None:
     saved = torch.load("both.pth", weights_only=True)
     found = {}
     for part in ("model", "model_ema"):
-        locate.give([f"{small}=both.pth#{part}"])
-        loaded, found[part] = find_classifier(small)
+        loaded, found[part] = find_classifier(small, WeightFiles.of([f"{small}=both.pth#{part}"]))
         assert torch.equal(loaded.body.fc.weight, saved[part]["fc.weight"])  # type: ignore[union-attr]
         assert found[part].details["part"] == part and found[part].details["architecture"] == "resnet"
     assert found["model"].sha256 != found["model_ema"].sha256
-    locate.give([f"{small}=both.pth"])
     with pytest.raises(HarnessError, match=r"two networks, as model and as model_ema.*both\.pth#model_ema"):
-        find_classifier(small)
+        find_classifier(small, WeightFiles.of([f"{small}=both.pth"]))
     with pytest.raises(HarnessError, match="there is no such file"):
-        locate.give([f"{small}=other.pth#model"])
+        WeightFiles.of([f"{small}=other.pth#model"])
 
 
 def test_a_converted_file_remembers_the_part_that_it_was_made_of(small: str, tmp_path: Path) -> None:
-    locate.give([f"{small}=both.pth#model_ema"])
-    manifest.convert(*find_classifier(small), tmp_path / "converted.safetensors")
+    weight_files = WeightFiles.of([f"{small}=both.pth#model_ema"])
+    manifest.write_classifier(*find_classifier(small, weight_files), tmp_path / "converted.safetensors")
     _, found = load_classifier(tmp_path / "converted.safetensors")
     assert found.details["part"] == "model_ema" and found.details["original"] == "both.pth#model_ema"
     with pytest.raises(HarnessError, match="holds one network: leave out #model"):
@@ -480,9 +478,8 @@ def test_an_architecture_that_looks_at_numbers_is_built_within_its_bounds_all_th
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
 def test_weights_that_are_a_device_are_refused_before_they_are_hashed(small: str, tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/dev/zero")
-    locate.give([f"{small}={name}"])
     with pytest.raises(HarnessError, match="a pipe or device, not a file"):
-        find_classifier(small)
+        find_classifier(small, WeightFiles.of([f"{small}={name}"]))
 
 
 def test_modules_without_tensors_are_counted(tmp_path: Path) -> None:
