@@ -50,8 +50,8 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
         raise HarnessError(f"No {kind}: {error} {origin}") from error
     if fault := _fault(state):
         raise HarnessError(
-            f"{path} holds no {kind}: {fault}, where a state dict maps names to tensors. Save the network's state_dict() "
-            f"alone, or name the part of the file that is one: FILE#PART. {origin}"
+            f"{path} holds no {kind}: {fault}, where a state dict maps names to tensors. Save the network's "
+            f"state_dict() alone, or name the part of the file that is one: FILE#PART. {origin}"
         )
     state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     if all(name.startswith(WRAPPER) for name in state):
@@ -120,10 +120,8 @@ def harmless() -> Iterator[None]:
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [argparse.Namespace, np.dtype, scalar]
     allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
-    if tuple(map(int, torch.__version__.split(".")[:2])) >= (
-        2,
-        6,
-    ):  # newer versions can allow an object under a second name
+    # Newer versions can allow an object under a second name.
+    if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6):
         allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     with mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"), torch.serialization.safe_globals(allowed):
         yield
