@@ -7,7 +7,6 @@ recorded/adm_variants_record.py is how.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from adm_networks import random_weights, worst
 from helpers import RECORDED_FOLDER, harness, run_small
 from torch import Tensor, nn
 
-from harness import cli, plugins
+from harness import plugins
 from harness.base import noise
 from harness.base.files import file_sha256
 from harness.diffusion import adm_checkpoint
@@ -213,15 +212,17 @@ def test_a_checkpoint_of_ones_own_is_converted(
         tiny.with_suffix(".json").write_text(json.dumps(TINY))
         what = str(tiny)
     monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path / "weights"))
-    code, said = harness(monkeypatch, capsys, "weights", "convert", what)
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", what)
     converted, info = find_denoiser(str(tmp_path / "weights" / "tiny.safetensors"))
-    assert code == 0 and info.sha256 in said
+    assert code == 0 and info.sha256 in printed
     assert info.details["converted_from"] == {"file": "tiny.pt", "sha256": file_sha256(tiny)}
     state = load_adm(tiny, AdmFlags.from_mapping(TINY)).network.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in converted.network.state_dict().items())
 
 
-def test_a_named_model_is_found_where_weights_lie(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_model_is_found_where_weights_lie(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from harness.registry.denoisers.adm import load_published
 
     flags = AdmFlags.from_mapping(TINY)
@@ -236,10 +237,8 @@ def test_a_named_model_is_found_where_weights_lie(tiny: Path, tmp_path: Path, mo
         find_denoiser("tiny")
     monkeypatch.setenv("HARNESS_WEIGHTS", str(tiny.parent))
     assert find_denoiser("tiny")[1].source == "tiny.pt"
-    monkeypatch.setattr(sys, "argv", ["harness", "weights", "convert", "tiny", "--out", "weights/tiny.safetensors"])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert not stopped.value.code
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "tiny", "--out", "weights/tiny.safetensors")
+    assert code == 0, printed
     monkeypatch.delenv("HARNESS_WEIGHTS")
     assert find_denoiser("tiny")[1].source == "tiny.safetensors"
 

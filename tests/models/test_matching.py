@@ -422,9 +422,9 @@ def test_the_check_of_data_shows_both_orders(
 ) -> None:
     as_parquet(tmp_path, "train", ("dog", "cat"))
     as_parquet(tmp_path, "test", ("cat", "dog"))
-    code, said = harness(monkeypatch, capsys, "data", "check", "folder", "--data", str(tmp_path))
-    assert code == 0 and "dog, cat cat, dog" in said
-    assert "test: The files list their classes in another order than the training split, which is harmless" in said
+    code, printed = harness(monkeypatch, capsys, "data", "check", "folder", "--data", str(tmp_path))
+    assert code == 0 and "dog, cat cat, dog" in printed
+    assert "test: The files list their classes in another order than the training split, which is harmless" in printed
     as_parquet(tmp_path, "test", ("cat", "wolf"))
-    code, said = harness(monkeypatch, capsys, "data", "check", "folder", "--data", str(tmp_path))
-    assert code == 2 and "Found: 'cat', 'wolf'. Expected names such as 'dog', 'cat'" in said
+    code, printed = harness(monkeypatch, capsys, "data", "check", "folder", "--data", str(tmp_path))
+    assert code == 2 and "Found: 'cat', 'wolf'. Expected names such as 'dog', 'cat'" in printed

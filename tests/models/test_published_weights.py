@@ -20,12 +20,12 @@ import pytest
 import timm
 import torch
 import torchvision
-from helpers import RECORDED_FOLDER
+from helpers import RECORDED_FOLDER, harness
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
-from harness import cli, plugins
+from harness import plugins
 from harness.base.files import file_sha256
 from harness.data.arrays import ArrayDataset
 from harness.models import manifest
@@ -96,18 +96,6 @@ def small(folder: Path) -> nn.Module:
     """A network whose weights two registered models take."""
     manifest.register(SMALL)
     return randomised(plugins.architecture["resnet"].build(num_classes=10))
-
-
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and error of a command, without line breaks."""
-    sys.argv = ["harness", *arguments]
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    shown = capsys.readouterr()
-    return code, " ".join(shown.out.split()), " ".join(shown.err.split())
 
 
 # --- the manifest -------------------------------------------------------------------------------------------------
@@ -412,25 +400,30 @@ def test_files_are_looked_for_in_order(small: nn.Module, folder: Path, tmp_path:
     ],
 )
 def test_mistakes_in_weights_are_named(
-    small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+    small: nn.Module,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
 ) -> None:
     Path("pyproject").touch()
     for arguments in (["run", "--weights", text], ["train", "--model", "vit", "--weights", text]):
-        code, _, error = command(capsys, *arguments)
-        assert code == 2 and message in error
+        code, printed = harness(monkeypatch, capsys, *arguments)
+        assert code == 2 and message in printed
 
 
 # --- harness weights ----------------------------------------------------------------------------------------------
 
 
 def test_converted_weights_are_the_same_to_the_bit(
-    small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str]
+    small: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     FORMATS["DiffAug"](small.state_dict(), folder / "more.ckpt")
     original, told = find_classifier("small+more")
     for arguments in (["small+more"], ["more.ckpt"], ["weights/more.ckpt", "--out", "x.safetensors"]):
-        code, shown, error = command(capsys, "weights", "convert", *arguments)
-        assert code == 0 and "small+more, from more.ckpt" in shown, error
+        code, printed = harness(monkeypatch, capsys, "weights", "convert", *arguments)
+        assert code == 0 and "small+more, from more.ckpt" in printed, printed
     (folder / "more.ckpt").unlink()
     by_name, found = find_classifier("small+more")
     by_path, _ = find_classifier("x.safetensors")
@@ -447,17 +440,21 @@ def test_converted_weights_are_the_same_to_the_bit(
         find_classifier("small")
 
 
-def test_conversions_that_cannot_be(small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, error = command(capsys, "weights", "convert", "unknown.pth")
-    assert code == 2 and "unknown.pth: there is no such file" in error
+def test_conversions_that_cannot_be(
+    small: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "unknown.pth")
+    assert code == 2 and "unknown.pth: there is no such file" in printed
     torch.save(small.state_dict(), "unknown.pth")
-    code, _, error = command(capsys, "weights", "convert", "unknown.pth")
-    assert code == 2 and "--as NAME" in error
-    code, _, _ = command(capsys, "weights", "convert", "unknown.pth", "--as", "small+more", "--out", "y.safetensors")
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "unknown.pth")
+    assert code == 2 and "--as NAME" in printed
+    code, _ = harness(
+        monkeypatch, capsys, "weights", "convert", "unknown.pth", "--as", "small+more", "--out", "y.safetensors"
+    )
     assert code == 0 and is_checkpoint(Path("y.safetensors"))
     plugins.model("whole")(lambda: nn.Flatten())
-    code, _, error = command(capsys, "weights", "convert", "whole")
-    assert code == 2 and "'whole' cannot be converted" in error
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "whole")
+    assert code == 2 and "'whole' cannot be converted" in printed
 
 
 def test_the_list_says_what_is_here_and_what_to_put_where(
@@ -468,7 +465,7 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
     torch.save({}, folder / "deepaugment.pth.tar")
     for name in ("resnet50-0676ba61.pth", "DA_diffaug.ckpt"):
         (folder / name).write_text("<html>")
-    code, shown, _ = command(capsys, "weights", "list")
+    code, printed = harness(monkeypatch, capsys, "weights", "list")
     assert code == 0
     for text in (
         "other.ckpt", "not the published file", "no hash is published", "wrong: ", "HTML page", "missing", str(folder),
@@ -476,8 +473,8 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
         "harness weights download vit-b16: https://dl.fbaipublicfiles.com/deit/deit_3_base_224_1k.pth",
         "1FZiKlN3Ic2f-5FTrrmCWZPjRSq2Y4rcO: BASE_diffaug.ckpt, AM_diffaug.ckpt", "BSD-3-Clause",
     ):  # fmt: skip
-        assert text in shown, text
-    assert "download resnet50:" not in shown
+        assert text in printed, text
+    assert "download resnet50:" not in printed
 
 
 def test_download_keeps_the_file_that_proves_right(
@@ -492,17 +489,17 @@ def test_download_keeps_the_file_that_proves_right(
         torch.save(small.state_dict(), file)
 
     monkeypatch.setattr("harness.models.download.download", fake)
-    code, _, error = command(capsys, "weights", "download", "small")
-    assert code == 2 and "the server is down" in error and "--weights small=FILE" in error
+    code, printed = harness(monkeypatch, capsys, "weights", "download", "small")
+    assert code == 2 and "the server is down" in printed and "--weights small=FILE" in printed
     assert asked == [("https://example.org/small-12345678.pth", folder / "small-12345678.pth", "12345678")]
-    code, _, error = command(capsys, "weights", "download", "small+more")
-    assert code == 2 and "by hand" in error
+    code, printed = harness(monkeypatch, capsys, "weights", "download", "small+more")
+    assert code == 2 and "by hand" in printed
     text = SMALL.replace('"other.ckpt"', '"other.ckpt", urls = ["https://example.org/other.ckpt"]').replace(
         "small", "new"
     )
     manifest.register(text)
     monkeypatch.setattr("harness.models.download.offline", lambda: False)
-    code, _, _ = command(capsys, "weights", "convert", "new", "--out", "new.safetensors")
+    code, _ = harness(monkeypatch, capsys, "weights", "convert", "new", "--out", "new.safetensors")
     assert asked[-1][1] == folder / "other.ckpt" and code == 0 and is_checkpoint(Path("new.safetensors"))
 
 
@@ -533,24 +530,30 @@ def tiny_suite() -> None:
 
 
 def test_a_suite_runs_the_models_whose_weights_are_here(
-    small: nn.Module, folder: Path, tiny_suite: None, capsys: pytest.CaptureFixture[str]
+    small: nn.Module,
+    folder: Path,
+    tiny_suite: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     manifest.register(SMALL.replace("small", "tiny").replace('"imagenet"', '"tiny"'))
     run = ["run", "--suite", "tiny", "--tta", "default", "--out", "out"]
-    code, _, error = command(capsys, *run)
+    code, printed = harness(monkeypatch, capsys, *run)
     assert code == 2
-    assert "not here: tiny (tiny-12345678.pth), tiny+more (more.ckpt). What to put where: harness weights list" in error
+    assert (
+        "not here: tiny (tiny-12345678.pth), tiny+more (more.ckpt). What to put where: harness weights list" in printed
+    )
     torch.save(small.state_dict(), folder / "more.ckpt")
-    code, shown, error = command(capsys, *run)
-    assert code == 0, error
-    assert "left out for want of weights: tiny (tiny-12345678.pth)." in error
-    assert "tiny+more" in shown and "found in out: 1" in shown
+    code, printed = harness(monkeypatch, capsys, *run)
+    assert code == 0, printed
+    assert "left out for want of weights: tiny (tiny-12345678.pth)." in printed
+    assert "tiny+more" in printed and "found in out: 1" in printed
     torch.save(small.state_dict(), "mine.pth")
-    code, shown, error = command(capsys, *run, "--weights", "tiny=mine.pth")
-    assert code == 0 and "left out" not in error and "found in out: 2" in shown
-    assert "tiny: mine.pth is not the published file" in error
-    code, _, error = command(capsys, *run, "--model", "tiny")
-    assert code == 2 and "No weights of 'tiny' here" in error, "a model that is named is not left out"
+    code, printed = harness(monkeypatch, capsys, *run, "--weights", "tiny=mine.pth")
+    assert code == 0 and "left out" not in printed and "found in out: 2" in printed
+    assert "tiny: mine.pth is not the published file" in printed
+    code, printed = harness(monkeypatch, capsys, *run, "--model", "tiny")
+    assert code == 2 and "No weights of 'tiny' here" in printed, "a model that is named is not left out"
 
 
 def test_training_starts_from_published_weights(small: nn.Module, folder: Path) -> None:

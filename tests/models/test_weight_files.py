@@ -16,17 +16,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from helpers import harness
 from safetensors.torch import save_file
 from torch import nn
 
-from harness import cli, plugins
+from harness import plugins
 from harness.base.files import file_sha256
 from harness.cli.options import threads
 from harness.diffusion.lookup import load_denoiser
-from harness.models import locate, manifest
+from harness.models import manifest
 from harness.models.files import archives, bounded, formats
 from harness.models.files.state_dict import read_state, recorded, unwrapped
-from harness.models.locate import WeightFiles
+from harness.models.locate import WeightFiles, chosen
 from harness.models.lookup import find_classifier, load_classifier
 from harness.plugins.settings import parse
 from harness.train import recipes
@@ -127,7 +128,7 @@ def test_a_name_with_a_hash_sign_is_a_file_first(tmp_path: Path) -> None:
     torch.save({"model": network(3), "ema": network(4)}, tmp_path / "c#d.pth")
     assert read(tmp_path / "a#b.pth") == 1
     assert read(tmp_path / "c#d.pth#ema") == 4
-    assert locate.chosen(tmp_path / "c#d.pth") == (tmp_path / "c#d.pth", "")
+    assert chosen(tmp_path / "c#d.pth") == (tmp_path / "c#d.pth", "")
 
 
 def test_the_choice_is_part_of_what_is_recorded(tmp_path: Path) -> None:
@@ -190,22 +191,18 @@ def test_a_converted_file_remembers_the_part_that_it_was_made_of(small: str, tmp
         load_classifier(tmp_path / "converted.safetensors#model")
 
 
-def convert(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
-    monkeypatch.setattr("sys.argv", ["harness", "weights", "convert", *words])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    shown = capsys.readouterr()
-    return int(stopped.value.code or 0), " ".join((shown.out + shown.err).split())
-
-
 def test_the_command_converts_the_chosen_part(
     small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = convert(capsys, monkeypatch, "both.pth#model_ema", "--as", small, "--out", "one.safetensors")
-    assert code == 0 and "both.pth#model_ema" in said
+    code, printed = harness(
+        monkeypatch, capsys, "weights", "convert", "both.pth#model_ema", "--as", small, "--out", "one.safetensors"
+    )
+    assert code == 0 and "both.pth#model_ema" in printed
     assert load_classifier(tmp_path / "one.safetensors")[1].details["part"] == "model_ema"
-    code, said = convert(capsys, monkeypatch, "both.pth", "--as", small, "--out", "two.safetensors")
-    assert code == 2 and "holds two networks" in said and not (tmp_path / "two.safetensors").exists()
+    code, printed = harness(
+        monkeypatch, capsys, "weights", "convert", "both.pth", "--as", small, "--out", "two.safetensors"
+    )
+    assert code == 2 and "holds two networks" in printed and not (tmp_path / "two.safetensors").exists()
 
 
 # --- files are called what they are -------------------------------------------------------------------------------
