@@ -76,7 +76,7 @@ def convert(
     """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
 
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
-    DA_diffaug.ckpt --out da.safetensors`, and for your own ADM checkpoint `harness weights convert mine.pt`, with its
+    DA_diffaug.ckpt --out da.safetensors`, and for another ADM checkpoint `harness weights convert mine.pt`, with its
     flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import plugins

@@ -158,7 +158,7 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str, rem
 
 
 def _fits(tensor: Tensor, own: Tensor) -> bool:
-    """Whether a tensor can replace a network's: of its shape; counters may be floats, weights no integers."""
+    """True if a tensor can replace a network's: of its shape; counters may be floats, weights no integers."""
     return tensor.shape == own.shape and (tensor.is_floating_point() or tensor.dtype == own.dtype)
 
 
@@ -209,7 +209,7 @@ def load_published(
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a path is a harness checkpoint, sound or damaged, or a training run's folder."""
+    """True if a path is a harness checkpoint, sound or damaged, or a training run's folder."""
     if path.suffix != ".safetensors":
         return path.is_dir()
     check_regular(path)

@@ -73,7 +73,7 @@ def find_classifier(name: str, weight_files: WeightFiles | None = None) -> tuple
 
 
 def is_path(name: str, registry: plugins.Registry) -> bool:
-    """Whether a name is the path of an existing file or folder, and not a plugin's."""
+    """True if a name is the path of an existing file or folder, and not a plugin's."""
     return not _is_registered(name, registry) and chosen(Path(name))[0].exists()
 
 

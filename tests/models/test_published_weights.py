@@ -237,7 +237,7 @@ def test_deit_equals_its_authors_network_and_timm_s_conversion(folder: Path) -> 
 
     entry = replace(entries()[-1], architecture="tiny-deit", num_classes=10)
     torch.save({"model": theirs}, folder / "VIT_diffaug.ckpt")
-    ours, _ = entry.load()
+    ours, _ = entry.load(WeightFiles())
     images = torch.tensor(recorded["images"]).float()
     with torch.no_grad():
         np.testing.assert_allclose(ours(images).numpy(), recorded["logits"], atol=1e-6, rtol=0)
@@ -246,7 +246,7 @@ def test_deit_equals_its_authors_network_and_timm_s_conversion(folder: Path) -> 
     assert all(torch.equal(tensor, ours.body.state_dict()[name]) for name, tensor in converted.items())
     save_file(converted, folder / "vit-b16+diffaug.safetensors")
     (folder / "VIT_diffaug.ckpt").unlink()
-    again, _ = entry.load()
+    again, _ = entry.load(WeightFiles())
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
 
 
@@ -356,10 +356,10 @@ def test_a_published_name_promises_a_hash(small: nn.Module, folder: Path) -> Non
     digits = file_sha256(folder / "small.pth")[:8]
     (entry,) = (e for e in manifest.manifest(SMALL.replace("12345678", digits)) if e.name == "small")
     (folder / "small.pth").rename(folder / f"small-{digits}.pth")
-    assert entry.load()[1].details["as_published"] == "yes"
+    assert entry.load(WeightFiles())[1].details["as_published"] == "yes"
     (folder / f"small-{digits}.pth").write_text("<html>")
     with pytest.raises(HarnessError, match="HTML page"):
-        entry.load()
+        entry.load(WeightFiles())
 
 
 # --- where files are ----------------------------------------------------------------------------------------------
