@@ -82,7 +82,7 @@ def convert(
     from harness import plugins
     from harness.base.files import check_regular
     from harness.cli import console
-    from harness.diffusion import adm_checkpoint
+    from harness.diffusion.adm_checkpoint import write_denoiser
     from harness.models.locate import chosen
     from harness.models.lookup import CHECKPOINT_SUFFIXES
 
@@ -93,8 +93,7 @@ def convert(
     if unpublished := None if name else _unpublished_denoiser(what, file):
         denoiser, info = unpublished
         out = out or folder / f"{Path(info.source).stem}.safetensors"
-        sha256 = adm_checkpoint.write_denoiser(denoiser, info, out)
-        console.out.print(f"{info.source}: {out}, SHA-256 {sha256}", markup=False)
+        console.out.print(f"{info.source}: {out}, SHA-256 {write_denoiser(denoiser, info, out)}", markup=False)
         return
     if file:
         name = name or _model_of(file)
