@@ -286,7 +286,7 @@ BROKEN: dict[str, tuple[Callable[[State, Path], None], str]] = {
     "itself": (lambda s, f: torch.save(own(), f), "holds 'model': dict"),
     "nothing": (lambda s, f: torch.save({"state_dict": {}}, f), "it is empty"),
     "shapes alone": (lambda s, f: torch.save({k: t.to("meta") for k, t in s.items()}, f), "conv1.weight is empty"),
-    "integers": (lambda s, f: torch.save({**s, "fc.bias": s["fc.bias"].char()}, f), r"fc.bias \(\(10,\) int8 in place"),
+    "integers": (lambda s, f: torch.save({**s, "fc.bias": s["fc.bias"].char()}, f), r"fc.bias \(\(10,\) int8 instead"),
     "two": (lambda s, f: torch.save({"model": s, "state_dict": s}, f), "state_dict and as model"),
     "other names": (
         lambda s, f: torch.save({f"{k}_": t for k, t in s.items()}, f),
