@@ -15,7 +15,6 @@ from helpers import run_small
 from harness import plugins
 from harness.data import ArrayDataset
 from harness.evaluation.records.record import RunRecord
-from harness.models import locate
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,7 +29,6 @@ def forgotten(discovered: None, monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(registry, plugins.Registry):
             monkeypatch.setattr(registry, "_entries", dict(registry._entries))
             monkeypatch.setattr(registry, "_family_entries", {})
-    monkeypatch.setattr(locate, "given", {})
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ from harness.cli.weight_files import fetch_missing
 
 if TYPE_CHECKING:
     from harness.evaluation.request import Request
-    from harness.plugins import Combined, Configured, Registry
+    from harness.models.locate import WeightFiles
+    from harness.plugins import Combined, Configured, Entry, Registry
 
 Texts = Mapping[str, Sequence[str]]
 """Texts of the options that name methods, by kind of plugin."""
@@ -24,7 +25,11 @@ PER_SUITE = ("suite", "models", "methods", "denoiser", "every", "tile")
 
 
 def requests(
-    settings: Mapping[str, Any], suite_settings: Mapping[str, Any], texts: Texts, full: bool
+    settings: Mapping[str, Any],
+    suite_settings: Mapping[str, Any],
+    texts: Texts,
+    full: bool,
+    weight_files: WeightFiles,
 ) -> Sequence[Request]:
     """The request of each suite, without repetitions.
 
@@ -37,8 +42,8 @@ def requests(
     every = settings["every"] or (1 if full else 0 if settings["suite"] else QUICK)
     suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
-    check_networks(settings["models"], settings["denoiser"])
-    all_requests = [_request(suite, settings, texts, {**common, "every": every}) for suite in suites]
+    check_networks(settings["models"], settings["denoiser"], weight_files)
+    all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
     return list({request.spec: request for request in all_requests}.values())
 
 
@@ -69,7 +74,7 @@ def check_options(suites: Sequence[Configured], texts: Texts) -> None:
             raise HarnessError(f"{options[kind]} {methods[0]}: {names} takes {takes}. See: harness list.")
 
 
-def check_networks(models: Sequence[str], denoiser: str | None) -> None:
+def check_networks(models: Sequence[str], denoiser: str | None, weight_files: WeightFiles) -> None:
     """Raise HarnessError for names of models and of a diffusion model that do not exist, and fetch published ones."""
     from harness import plugins
     from harness.models.lookup import check_name
@@ -78,10 +83,16 @@ def check_networks(models: Sequence[str], denoiser: str | None) -> None:
         check_name(model, plugins.model)
     if denoiser:
         check_name(denoiser, plugins.denoiser)
-    fetch_missing([*models, denoiser or ""])
+    fetch_missing([*models, denoiser or ""], weight_files)
 
 
-def _request(suite: Configured, settings: Mapping[str, Any], texts: Texts, common: Mapping[str, Any]) -> Request:
+def _request(
+    suite: Configured,
+    settings: Mapping[str, Any],
+    texts: Texts,
+    common: Mapping[str, Any],
+    weight_files: WeightFiles,
+) -> Request:
     """The request for one suite: the options, and the suite's defaults for all that they leave open."""
     from harness import plugins
     from harness.evaluation.request import Request
@@ -89,10 +100,10 @@ def _request(suite: Configured, settings: Mapping[str, Any], texts: Texts, commo
 
     bench = suite.plugin
     data = bench.open(bench.conditions()[0], common["seed"])
-    models = settings["models"] or _usual_models(suite)
+    models = settings["models"] or _usual_models(suite, weight_files)
     methods = plugins.AXES[bench.axis].select(texts, bench.methods)
     if not settings["denoiser"] and not any(texts.values()) and not bench.diffuses:
-        methods = _without_denoiser(suite, methods)
+        methods = _without_denoiser(suite, methods, weight_files)
     methods = list({method.text: method for method in methods}.values())
     needs_denoiser = bench.diffuses or any(method.entry.facts.get("denoiser") for method in methods)
     spec = RunSpec(
@@ -106,14 +117,13 @@ def _request(suite: Configured, settings: Mapping[str, Any], texts: Texts, commo
     return Request(spec, suite, methods)
 
 
-def _without_denoiser(suite: Configured, methods: list[Configured]) -> list[Configured]:
+def _without_denoiser(suite: Configured, methods: list[Configured], weight_files: WeightFiles) -> list[Configured]:
     """A suite's usual methods, but for those whose diffusion model is not here; HarnessError if none is left."""
     from harness import plugins
     from harness.cli import console
 
     denoiser = suite.plugin.denoiser
-    published = plugins.denoiser[denoiser].facts.get("published") if denoiser else None
-    lacks = published.lacks if published else ""
+    lacks = _lacks(plugins.denoiser[denoiser], weight_files) if denoiser else ""
     left_out = [method for method in methods if lacks and method.entry.facts.get("denoiser")]
     if not left_out:
         return methods
@@ -135,7 +145,7 @@ def _undiffused(axis: Registry | Combined) -> str:
     return next(entry.name for entry in axis.entries() if not entry.facts.get("denoiser"))
 
 
-def _usual_models(suite: Configured) -> list[str]:
+def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
     """The default models of a suite: those of its data set whose weights are here."""
     from harness import plugins
     from harness.cli import console
@@ -144,11 +154,18 @@ def _usual_models(suite: Configured) -> list[str]:
     candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
     if not candidates:
         raise HarnessError(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
-    lacking = ", ".join(f"{entry.name} ({entry.lacks})" for entry in candidates if entry.lacks)
+    lacks = {entry.name: _lacks(entry, weight_files) for entry in candidates}
+    lacking = ", ".join(f"{model} ({file})" for model, file in lacks.items() if file)
     remedy = "What to put where: harness weights list."
-    models = [entry.name for entry in candidates if not entry.lacks]
+    models = [model for model, file in lacks.items() if not file]
     if not models:
         raise HarnessError(f"{name!r}: the weights of its models are not here: {lacking}. {remedy}")
     if lacking:
         console.err.print(f"{name}: left out for want of weights: {lacking}. {remedy}", markup=False)
     return models
+
+
+def _lacks(entry: Entry, weight_files: WeightFiles) -> str:
+    """Name of the file that a plugin's published weights lack; empty if it is here, or if none is published."""
+    published = entry.facts.get("published")
+    return published.lacks(weight_files) if published else ""

@@ -9,47 +9,57 @@ from typing import TYPE_CHECKING
 from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.models.locate import PublishedWeights
+    from harness.models.locate import PublishedWeights, WeightFiles
 
 
-def use_files(texts: Sequence[str]) -> None:
-    """Accept the files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
+def weight_files_of(texts: Sequence[str]) -> WeightFiles:
+    """The files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
+    from harness.models.locate import WeightFiles
+
+    weight_files = WeightFiles.of(texts)
+    for name in weight_files.by_name:
+        check_name(name)
+    return weight_files
+
+
+def check_name(name: str) -> None:
+    """Raise HarnessError for a name that is neither of published weights nor of a library's model."""
     from harness import plugins
-    from harness.models import locate
 
     families = {*plugins.model.families, *plugins.denoiser.families}
-    for name in locate.give(texts):
-        if f"{name.partition('/')[0]}/NAME" not in families:
-            weights_named(name)
+    if f"{name.partition('/')[0]}/NAME" not in families:
+        weights_named(name)
 
 
-def fetch_missing(names: Iterable[str]) -> None:
+def fetch_missing(names: Iterable[str], weight_files: WeightFiles) -> None:
     """Download those published weights among the named models that are not here and have an address."""
     from harness.models import download
 
-    published = published_weights()
+    by_name = published_weights()
     for name in names:
-        weights = published.get(name)
-        if weights and not weights.find() and any(file.urls for file in weights.files) and not download.offline():
-            fetch(weights)
+        published = by_name.get(name)
+        if published is None or published.find(weight_files) or download.offline():
+            continue
+        if any(file.urls for file in published.files):
+            fetch(published, weight_files)
 
 
-def fetch(weights: PublishedWeights) -> Path:
+def fetch(published: PublishedWeights, weight_files: WeightFiles) -> Path:
     """Download weights from the first address that has them; raises HarnessError if none does."""
     from harness.cli import console
-    from harness.models import download, locate
+    from harness.models import download
 
     problems = []
-    addresses = [(file, url) for file in weights.files for url in file.urls]
+    addresses = [(file, url) for file in published.files for url in file.urls]
     for file, url in addresses:
-        path = locate.folder() / file.name
+        path = weight_files.folder / file.name
         try:
             with console.downloading(file.name) as report:
                 download.download(url, path, sha256=file.digits, size=file.size, report=report)
             return path
         except HarnessError as error:
             problems.append(f"Fetching it failed: {error}")
-    raise HarnessError(" ".join([weights.missing, *problems]))
+    raise HarnessError(" ".join([published.missing(weight_files), *problems]))
 
 
 def published_weights() -> dict[str, PublishedWeights]:

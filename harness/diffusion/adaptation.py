@@ -57,7 +57,7 @@ def low_pass_matrix(size: int, factor: int) -> Tensor:
 
 
 def low_pass(images: Tensor, factor: int) -> Tensor:
-    """The low frequencies of (B, 3, H, W) images: U(D(x)) of the paper's eq. 5; float32 whatever the autocast."""
+    """The low frequencies of (B, 3, H, W) images: U(D(x)) of the paper's eq. 5; float32 under any autocast."""
     height, width = (low_pass_matrix(side, factor).to(images) for side in images.shape[-2:])
     with torch.autocast(images.device.type, enabled=False):
         return height @ images @ width.T
@@ -77,7 +77,7 @@ def adapt(
     abar = schedule.alpha_bar
     x = at(abar**0.5, index) * reference + at((1 - abar) ** 0.5, index) * draw(0)
     for step in range(settings.start):
-        # The authors diffuse to index `start` but first denoise at `start - 1`: kept, as the published numbers have it.
+        # The authors diffuse to index `start` but first denoise at `start - 1`; published numbers depend on it.
         x = guided_step(denoiser, schedule, x, settings.start - 1 - step, reference, settings, draw(1 + step), real)
     return ((x + 1) / 2).clamp(0, 1)
 

@@ -1,8 +1,8 @@
 """Checkpoints of OpenAI's guided-diffusion ("ADM"; Dhariwal & Nichol, NeurIPS 2021) as diffusers' UNet2DModel.
 
 Both networks compute the same function from the same tensors under other names; only the fused query, key and value
-of the attention layers are split. A checkpoint does not describe itself, so its flags come with it. The networks of
-improved-diffusion (Nichol & Dhariwal, ICML 2021) are those with ``resblock_updown=False``.
+of the attention layers are split. A checkpoint does not describe itself, so its flags come with it. Networks of
+improved-diffusion (Nichol & Dhariwal, ICML 2021) have ``resblock_updown=False``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from harness.models.files import bounded
 from harness.models.files.state_dict import read_state
 from harness.types import HarnessError
 
-# Their modules and ours: outside all blocks, then within a block of each kind.
 OUTER = {
     "time_embed.0": "time_embedding.linear_1",
     "time_embed.2": "time_embedding.linear_2",
@@ -30,6 +29,7 @@ OUTER = {
     "out.0": "conv_norm_out",
     "out.2": "conv_out",
 }
+"""Modules outside of all blocks: the authors' name, and diffusers'."""
 RESIDUAL = {
     ".in_layers.0": ".norm1",
     ".in_layers.2": ".conv1",
@@ -37,16 +37,23 @@ RESIDUAL = {
     ".out_layers.0": ".norm2",
     ".out_layers.3": ".conv2",
 }
+"""Modules of a residual block, likewise."""
 WIDENING = {**RESIDUAL, ".skip_connection": ".conv_shortcut"}
+"""Modules of a residual block that changes the number of channels."""
 ATTENTION = {".norm": ".group_norm", ".qkv": ".to_{}", ".proj_out": ".to_out.0"}
-DOWN, UP = {".op": ".conv"}, {".conv": ".conv"}
+"""Modules of an attention layer; {} stands for the letters q, k, v, whose layers the authors fuse."""
+DOWN = {".op": ".conv"}
+"""Module of a convolution that halves the side."""
+UP = {".conv": ".conv"}
+"""Module of a convolution that doubles the side."""
 UP_BLOCKS = "up_blocks"
+"""Prefix of the blocks on the way up."""
 
 
 def unet_config(flags: AdmFlags) -> dict[str, Any]:
-    """Arguments of the UNet2DModel that computes what the ADM network with these flags does.
+    """Arguments of the UNet2DModel that equals the ADM network with these flags.
 
-    But for the number of heads where it does not follow from one width of all heads: see `unet`.
+    Numbers of heads that do not follow from one width of all heads are set afterwards: see `unet`.
     """
     resample = "resnet" if flags.resblock_updown else "conv"
     down, up = ("ResnetDownsample", "ResnetUpsample") if flags.resblock_updown else ("Down", "Up")
@@ -68,8 +75,8 @@ def unet_config(flags: AdmFlags) -> dict[str, Any]:
     }
 
 
-def convert(state: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
-    """The state dict of `UNet2DModel(**unet_config(flags))`; every tensor of `state` goes into it exactly once."""
+def to_diffusers(state: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
+    """The state dict of `UNet2DModel(**unet_config(flags))` from ADM's; uses every tensor exactly once."""
     keys = dict(_keys(flags))
     missing, extra = sorted(keys.keys() - state.keys()), sorted(state.keys() - keys.keys())
     if missing or extra:
@@ -80,23 +87,28 @@ def convert(state: Mapping[str, Tensor], flags: AdmFlags) -> dict[str, Tensor]:
     converted: dict[str, Tensor] = {}
     for source, target in keys.items():
         tensor = state[source].squeeze(-1) if state[source].ndim == 3 else state[source]
+        fused = "{}" in target
+        if not fused:
+            converted[target] = tensor
+            continue
         heads = flags.heads(len(tensor) // 3, up=target.startswith(UP_BLOCKS))
-        parts = _split(tensor, 1 if flags.use_new_attention_order else heads) if "{}" in target else (tensor,)
-        converted.update(zip(map(target.format, "qkv"), parts, strict=False))
+        groups = 1 if flags.use_new_attention_order else heads
+        for letter, part in zip("qkv", _split(tensor, groups), strict=True):
+            converted[target.format(letter)] = part
     return converted
 
 
 def _split(qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
-    """Fused (3C, C) weights or (3C,) biases to those of queries, keys and values, (C, C) or (C,), head by head."""
+    """Split fused (3C, C) weights or (3C,) biases, head by head, into queries, keys and values: (C, C) or (C,) each."""
     return qkv.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2).unbind()
 
 
 def _keys(flags: AdmFlags) -> Iterator[tuple[str, str]]:
-    """(source, target) of every tensor; a target with a {} takes the fused queries, keys and values."""
+    """(source, target) names of every tensor; {} in a target stands for q, k, v, which the source fuses."""
     for source, target, modules in _blocks(flags):
-        for theirs, ours in modules.items():
+        for adm, diffusers in modules.items():
             for part in ("weight", "bias"):
-                yield f"{source}{theirs}.{part}", f"{target}{ours}.{part}"
+                yield f"{source}{adm}.{part}", f"{target}{diffusers}.{part}"
     if flags.class_cond:
         yield "label_emb.weight", "class_embedding.weight"
 
@@ -132,7 +144,7 @@ def _blocks(flags: AdmFlags) -> Iterator[tuple[str, str, Mapping[str, str]]]:
 
 
 def unet(flags: AdmFlags) -> nn.Module:
-    """The network of these flags, untrained."""
+    """The untrained network with these flags."""
     from diffusers import UNet2DModel
     from diffusers.models.attention_processor import Attention
 
@@ -144,11 +156,11 @@ def unet(flags: AdmFlags) -> nn.Module:
 
 
 def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
-    """The denoiser in a `.pt` file as guided-diffusion publishes them, in float32 on the CPU."""
+    """The denoiser in a `.pt` file of guided-diffusion, in float32 on the CPU."""
     state = read_state(path, "ADM checkpoint", "Get one from the links in guided-diffusion's README.")
     elements = sum(tensor.numel() for tensor in state.values())
     try:
-        # Neither memory nor random draws for weights that are replaced at once.
+        # Weights that are replaced at once need neither memory nor random draws.
         with bounded.at_most(len(state), elements), torch.device("meta"):
             network = unet(flags)
     except bounded.TooLarge as error:
@@ -156,10 +168,10 @@ def load_adm(path: Path, flags: AdmFlags) -> Denoiser:
             f"{path} does not fit its flags: {error}. Take the flags from where the checkpoint was published."
         ) from error
     try:
-        converted = {name: tensor.float() for name, tensor in convert(state, flags).items()}
+        converted = {name: tensor.float() for name, tensor in to_diffusers(state, flags).items()}
         network.load_state_dict(converted, strict=True, assign=True)
     except RuntimeError as error:
         first, *mismatches = str(error).split("\n")
-        told = " ".join((mismatches or [first])[0].split())
-        raise HarnessError(f"{path} does not have the shapes that its flags promise: {told}") from error
+        mismatch = " ".join((mismatches or [first])[0].split())
+        raise HarnessError(f"{path} does not have the shapes that its flags promise: {mismatch}") from error
     return Denoiser(network.eval().requires_grad_(False), flags.schedule)

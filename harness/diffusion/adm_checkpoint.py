@@ -1,4 +1,4 @@
-"""ADM checkpoints of the user's: how they are loaded, and their conversion to safetensors."""
+"""Load a user's ADM checkpoints, and convert them to safetensors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from harness.types import HarnessError, Weights
 def load(
     path: Path, flags: AdmFlags, sha256: str | None = None, beside: Sequence[Path] = ()
 ) -> tuple[Denoiser, Weights]:
-    """The denoiser in a published ``.pt`` file, or in what `convert` made of it.
+    """The denoiser in a published ``.pt`` file, or in the checkpoint that `convert_file` made of it.
 
-    sha256: of the published file, where it is known; another file is an error. beside: the file that flags are from.
+    sha256: of the published file, if known; another file is an error. beside: the file with the flags.
     """
     if path.suffix == ".safetensors":
         denoiser, info = load_denoiser(path)
         if info.details["architecture"] != "adm" or AdmFlags.from_mapping(info.details["arguments"]) != flags:
             raise HarnessError(
-                f"{path} was not converted with these flags. Convert the published file again; on its own a converted "
-                f"file brings its flags: --denoiser {path}."
+                f"{path} was not converted with these flags. Convert the published file again, or load the "
+                f"converted one without flags: --denoiser {path}."
             )
         original = info.details.get("converted_from", {}).get("sha256")
     else:
@@ -36,18 +36,21 @@ def load(
     if sha256 and original != sha256:
         raise HarnessError(
             f"{path} has SHA-256 {original}, the published file {sha256}: it was changed, or is another one. "
-            f"Fetch it again; weights of your own load as --denoiser adm:file={path}."
+            f"Fetch it again, or load other weights as --denoiser adm:file={path}."
         )
     return denoiser, info
 
 
-def convert(path: Path, out: Path, flags: AdmFlags) -> str:
+def convert_file(path: Path, out: Path, flags: AdmFlags) -> str:
     """Write a published ``.pt`` file as a harness checkpoint, which loads without copies; returns its SHA-256."""
-    return write(*load(path, flags), out)
+    return write_denoiser(*load(path, flags), out)
 
 
-def write(denoiser: Denoiser, info: Weights, out: Path) -> str:
-    """The same for what `load` gave. One that was converted before keeps its origin."""
+def write_denoiser(denoiser: Denoiser, info: Weights, out: Path) -> str:
+    """Write a denoiser from `load` as a harness checkpoint; returns its SHA-256.
+
+    A converted checkpoint that is written again keeps the origin in its header.
+    """
     flags = AdmFlags.from_mapping(info.details["arguments"])
     header = {
         "kind": "denoiser",

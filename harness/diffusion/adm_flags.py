@@ -1,4 +1,4 @@
-"""The flags of guided-diffusion's networks, which come beside a checkpoint: as settings, or in a JSON file."""
+"""Flags of guided-diffusion's networks, from settings or from a JSON file beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -12,38 +12,35 @@ from harness.base.parsing import parse_json
 from harness.diffusion.schedule import SCHEDULES, Schedule
 from harness.types import HarnessError
 
-# What an empty `channel_mult` stands for, by image size; 32 is improved-diffusion's.
 MULTIPLIERS = {32: "1,2,2,2", 64: "1,2,3,4", 128: "1,1,2,3,4", 256: "1,1,2,2,4,4"}
-
-# Flags convertible at one value only: another means that the network does not predict noise.
+"""The `channel_mult` that an empty one means, by image size; 32 is improved-diffusion's."""
 REQUIRED = {"predict_xstart": False}
-
-# Each halves the side: no image has a side of 2^12 times the smallest.
+"""Flags convertible at one value only: with others the network does not predict noise."""
 LEVELS = 12
-
-# Of every group norm.
+"""Largest number of levels. Each halves the side, and no image has a side of 2^12 times the smallest."""
 GROUPS = 32
-
-# Flags of training, sampling and storage.
-INERT = {"dropout", "rescale_learned_sigmas", "sigma_small"}
-INERT |= {"timestep_respacing", "use_checkpoint", "use_fp16", "use_kl"}
+"""Groups of every group norm."""
+INERT = {
+    "dropout", "rescale_learned_sigmas", "sigma_small", "timestep_respacing", "use_checkpoint", "use_fp16", "use_kl",
+}  # fmt: skip
+"""Flags of training, sampling and storage, which do not change the network."""
 
 
 @dataclass(frozen=True)
 class AdmFlags:
-    """guided-diffusion's command line flags, under their own names; the defaults are the 256x256 unconditional model's.
+    """guided-diffusion's command line flags by name; the defaults are the 256x256 unconditional model's.
 
-    Flags of networks that no UNet2DModel equals are refused. Those are the 512 models, whose time embedding is wider
-    than their first level.
+    Raises HarnessError for networks that no UNet2DModel equals: the 512 models, whose time embedding is wider than
+    their first level.
 
-    image_size: in pixels; says what the sides below mean. The network takes any multiples of 2^(levels - 1).
+    image_size: in pixels; reference of the sides below. The network takes any multiples of 2^(levels - 1).
     attention_resolutions: comma-separated sides in pixels of the feature maps with attention.
     channel_mult: comma-separated widths of the levels in units of `num_channels`, finest first; empty for the usual.
     num_head_channels: width of a head; -1 for the widths that `num_heads` leaves, which counts only then.
-    num_heads_upsample: number of heads on the way up, where it is another; -1 for `num_heads`.
+    num_heads_upsample: number of heads on the way up; -1 for `num_heads`.
     resblock_updown: residual blocks resample between levels; else convolutions do, as in improved-diffusion.
     use_new_attention_order: fused rows are (q, k, v) x heads, as in the 64x64 model, instead of heads x (q, k, v).
-    rescale_timesteps: the network sees its times as if there were 1000 of them, whatever `diffusion_steps`.
+    rescale_timesteps: the network's times are scaled to 1000, for any `diffusion_steps`.
     """
 
     image_size: int = 256
@@ -82,7 +79,7 @@ class AdmFlags:
 
     @classmethod
     def from_mapping(cls, flags: Mapping[str, Any]) -> AdmFlags:
-        """Flags by name, others at their defaults; those that do not change what the network computes are skipped."""
+        """Flags by name, others at their defaults; those that do not change the network are skipped."""
         types = {field.name: type(field.default) for field in fields(cls)}
         for name, value in flags.items():
             if name not in types.keys() | INERT | REQUIRED.keys():
@@ -101,19 +98,19 @@ class AdmFlags:
 
     @property
     def attention(self) -> tuple[bool, ...]:
-        """Which levels have attention, finest first."""
+        """True for each level with attention, finest first."""
         factors = {self.image_size // side for side in _integers("attention_resolutions", self.attention_resolutions)}
         return tuple(2**level in factors for level in range(len(self.widths)))
 
     def heads(self, width: int, up: bool = False) -> int:
-        """Heads of an attention layer with so many channels, on the way up or elsewhere; 0 where heads do not fit."""
+        """Number of heads of an attention layer with `width` channels; 0 if heads do not fit."""
         if self.num_head_channels > 0:
             return 0 if width % self.num_head_channels else width // self.num_head_channels
         return self.num_heads_upsample if up and self.num_heads_upsample != -1 else self.num_heads
 
     @property
     def schedule(self) -> Schedule:
-        """The noise schedule, with the network's own times."""
+        """The noise schedule, with the network's times."""
         schedule = SCHEDULES[self.noise_schedule](self.diffusion_steps)
         return schedule.rescaled() if self.rescale_timesteps else schedule
 
@@ -124,16 +121,16 @@ def _inconvertible(setting: str, convertible: str) -> HarnessError:
 
 def _integers(flag: str, text: str) -> tuple[int, ...]:
     try:
-        found = tuple(int(part) for part in text.split(",") if part)
+        numbers = tuple(int(part) for part in text.split(",") if part)
     except ValueError:
-        found = (0,)
-    if min(found, default=1) < 1:
+        numbers = (0,)
+    if min(numbers, default=1) < 1:
         raise HarnessError(f"ADM flag {flag}={text!r} is not a comma-separated list of positive integers.")
-    return found
+    return numbers
 
 
 def flags_beside(path: Path) -> AdmFlags:
-    """The flags of ``X.pt``, from the JSON object in ``X.json``; raises HarnessError where there is none."""
+    """The flags of ``X.pt``, from the JSON object in ``X.json``; raises HarnessError without that file."""
     file = path.with_suffix(".json")
     if not path.exists():
         raise HarnessError(f"No checkpoint at {path}. Give the path of an existing one.")
@@ -146,23 +143,23 @@ def flags_beside(path: Path) -> AdmFlags:
     return AdmFlags.from_mapping(_written(file))
 
 
-def flags_of(path: Path, given: Mapping[str, Any]) -> tuple[AdmFlags, Sequence[Path]]:
-    """The flags of a checkpoint: those given, with those of the JSON file beside it; and that file, if it is there.
+def flags_of(path: Path, settings: Mapping[str, Any]) -> tuple[AdmFlags, Sequence[Path]]:
+    """The flags of a checkpoint, from settings and the JSON file beside it; and that file, if it exists.
 
-    Raises HarnessError where the two contradict each other.
+    Raises HarnessError if the two contradict each other.
     """
     file = path.with_suffix(".json")
     if not file.exists():
-        return AdmFlags(**given), []
+        return AdmFlags(**settings), []
     written = _written(file)
     AdmFlags.from_mapping(written)
-    odd = [name for name in given if written.get(name, given[name]) != given[name]]
-    if odd:
-        listed = "; ".join(f"{name}={written[name]} there, {name}={given[name]} as a setting" for name in odd)
+    different = [name for name in settings if written.get(name, settings[name]) != settings[name]]
+    if different:
+        listed = "; ".join(f"{name}={written[name]} there, {name}={settings[name]} as a setting" for name in different)
         raise HarnessError(
             f"{file} describes {path.name} with other flags: {listed}. Leave the settings out, or correct the file."
         )
-    return AdmFlags.from_mapping({**written, **given}), [file]
+    return AdmFlags.from_mapping({**written, **settings}), [file]
 
 
 def _written(file: Path) -> dict[str, Any]:

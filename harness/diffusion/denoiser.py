@@ -1,4 +1,4 @@
-"""The denoiser: the only place that knows that a diffusion model sees [-1, 1] and what alpha_bar is."""
+"""The denoiser: the only place that handles [-1, 1] and alpha_bar of a diffusion model."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Denoiser:
 
     @property
     def multiple(self) -> int:
-        """What the sides of images must be multiples of: a UNet of L levels halves its input L - 1 times."""
+        """Divisor of the sides of all images: a UNet of L levels halves its input L - 1 times."""
         levels: Sequence[int] = getattr(self.network, "config", {}).get("block_out_channels", (1,))
         return 2 ** (len(levels) - 1)
 
     @property
     def conditional(self) -> bool:
-        """Whether the network wants to know the class of an image."""
+        """True if the network takes the class of an image."""
         return getattr(self.network, "class_embedding", None) is not None
 
     def check_sides(self, images: Tensor) -> None:
-        """Raises HarnessError for images (B, 3, H, W) that the network cannot halve as often as it must."""
+        """Raise HarnessError for images (B, 3, H, W) whose sides `multiple` does not divide."""
         height, width = images.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise HarnessError(
@@ -50,7 +50,7 @@ class Denoiser:
             )
 
     def check_times(self, times: Tensor | tuple[int, ...]) -> None:
-        """Raises HarnessError for a time outside the schedule."""
+        """Raise HarnessError for a time outside the schedule."""
         last = len(self.schedule.betas) - 1
         for t in [int(t) for t in times]:
             if not 0 <= t <= last:
@@ -71,7 +71,7 @@ class Denoiser:
     def predict(self, schedule: Schedule, x_t: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The clipped prediction of x_0 in [-1, 1] at indices of `schedule`, and the raw variance channel or None.
 
-        schedule: the denoiser's own or one that sees the same process at fewer times.
+        schedule: the denoiser's, or one of the same process at fewer times.
         """
         noise, v = self.predict_noise(x_t, index, schedule)
         return self.x0(schedule, x_t, index, noise), v
@@ -79,9 +79,9 @@ class Denoiser:
     def predict_noise(
         self, x_t: Tensor, index: Tensor, schedule: Schedule | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """The network's noise and, where it has one, its raw variance channel v; float32 whatever the autocast.
+        """The network's noise and its raw variance channel v or None; float32 under any autocast.
 
-        index: (B,) int64, of `schedule` or else the denoiser's own. The one place where it becomes the network's time.
+        index: (B,) int64, of `schedule` or by default the denoiser's; only here it becomes the network's time.
         A float64 network stays float64.
         """
         self.check_sides(x_t)

@@ -24,7 +24,7 @@ from harness.types import Adaptation, HarnessError
 def adapt_differentiably(
     denoiser: Denoiser, images: Tensor, settings: Adaptation, draw: Callable[[int], Tensor]
 ) -> Tensor:
-    """Adapted images (B, 3, H, W) in [0, 1] with their exact gradient, where `adapt` gives the images alone.
+    """Adapted images (B, 3, H, W) in [0, 1] with their exact gradient; `adapt` gives the images alone.
 
     images: (B, 3, H, W) in [0, 1] that require a gradient. draw: see `adapt`; called again in the backward pass.
     Raises HarnessError for norms over groups of images, and for a compiled network.
@@ -32,7 +32,7 @@ def adapt_differentiably(
     if settings.group > 1:
         raise HarnessError(
             f"dda:norm={settings.norm} adapts an image together with the {settings.group - 1} beside it, so that no "
-            "image has a gradient of its own. Attack dda with norm=sample."
+            "image has a separate gradient. Attack dda with norm=sample."
         )
     if getattr(denoiser.network, "_compiled_call_impl", None) is not None:
         raise HarnessError(

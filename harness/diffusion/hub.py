@@ -1,6 +1,6 @@
-"""UNets as diffusers keeps them: a folder with ``config.json`` and ``diffusion_pytorch_model.safetensors``.
+"""Load UNets of diffusers from a folder with ``config.json`` and ``diffusion_pytorch_model.safetensors``.
 
-A whole pipeline's folder does as well: its ``unet/`` has the network, ``scheduler/`` or the folder itself the schedule.
+In a pipeline's folder, ``unet/`` holds the network, and ``scheduler/`` or the folder itself the schedule.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ from harness.diffusion.schedule import Schedule, check_steps, cosine
 from harness.models.files import bounded, formats
 from harness.types import HarnessError
 
-CONFIG, TENSORS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+CONFIG = "config.json"
+"""File of the network's configuration."""
+TENSORS = "diffusion_pytorch_model.safetensors"
+"""File of its weights."""
+SCHEDULER = "scheduler_config.json"
+"""File of the noise schedule."""
 
 
 def is_unet(folder: Path) -> bool:
-    """Whether a path is a folder of diffusers, of a UNet or of a pipeline with one."""
+    """True for a folder of diffusers with a UNet, or with a pipeline that has one."""
     return (folder / CONFIG).is_file() or (folder / "unet" / CONFIG).is_file()
 
 
 def files(folder: Path) -> Sequence[Path]:
-    """What decides the numbers of a folder: configuration, tensors and, where there is one, the schedule."""
+    """The files that decide the numbers: configuration, tensors and, if it exists, the schedule."""
     unet = folder if (folder / CONFIG).is_file() else folder / "unet"
     beside = [folder, folder / "scheduler", folder.parent / "scheduler"]
     schedulers = [place / SCHEDULER for place in beside if (place / SCHEDULER).is_file()]
@@ -73,19 +78,20 @@ def load_unet(folder: Path) -> Denoiser:
             output_loading_info=True,
         )
     except Exception as error:  # diffusers and safetensors raise a dozen kinds
-        said = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise HarnessError(
-            f"{tensors} cannot be loaded: it does not fit {config.name}, or was cut short ({said}). Fetch it again."
+            f"{tensors} cannot be loaded: it does not fit {config.name}, or was cut short ({reason}). Fetch it again."
         ) from error
-    odd = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
-    if odd:
-        raise HarnessError(f"{tensors} does not fit {config.name}: {len(odd)} tensors differ, first {odd[0]}.")
+    different = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+    if different:
+        first = different[0]
+        raise HarnessError(f"{tensors} does not fit {config.name}: {len(different)} tensors differ, first {first}.")
     schedule = _schedule(scheduler[0]) if scheduler else _linear({})
     return Denoiser(cast(nn.Module, network).float().eval().requires_grad_(False), schedule)
 
 
 def _size(tensors: Path) -> tuple[int, int]:
-    """How many tensors a safetensors file has, and how many elements in all."""
+    """Numbers of tensors and of elements in a safetensors file."""
     with safe_open(tensors, framework="pt") as file:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - safe_open is no mapping
     return len(shapes), sum(map(prod, shapes))
@@ -103,7 +109,8 @@ def _object(file: Path) -> Mapping[str, Any]:
 def _schedule(file: Path) -> Schedule:
     """The betas of a scheduler's configuration, in float64; diffusers itself keeps float32."""
     settings = _object(file)
-    name, predicted = settings.get("beta_schedule", "linear"), settings.get("prediction_type", "epsilon")
+    name = settings.get("beta_schedule", "linear")
+    predicted = settings.get("prediction_type", "epsilon")
     if predicted != "epsilon":
         raise HarnessError(
             f"{file}: the network predicts {predicted!r}; diffusion models here predict 'epsilon', noise."
@@ -116,7 +123,7 @@ def _schedule(file: Path) -> Schedule:
         return _checked(file, Schedule(betas, np.arange(check_steps(len(betas)))))
     if name not in BETAS or "num_train_timesteps" not in settings or settings.get("rescale_betas_zero_snr"):
         raise HarnessError(
-            f"{file}: the schedule {name!r} of a {settings.get('_class_name')} is none of {', '.join(BETAS)}."
+            f"{file}: the schedule {name!r} of a {settings.get('_class_name')} must be one of {', '.join(BETAS)}."
         )
     try:
         return _checked(file, BETAS[name](settings))

@@ -6,21 +6,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from harness import plugins
-from harness.base.files import file_sha256 as file_sha256
 from harness.diffusion import hub
 from harness.diffusion.adm import load_adm
 from harness.diffusion.adm_flags import flags_beside
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
-from harness.models.checkpoint import Checkpoint as Checkpoint
 from harness.models.checkpoint import build_network, of_kind, read_checkpoint
-from harness.models.checkpoint import is_checkpoint as is_checkpoint
-from harness.models.checkpoint import load_published as load_published
-from harness.models.checkpoint import write_checkpoint as write_checkpoint
 from harness.models.files.state_dict import recorded
-from harness.models.fingerprint import fingerprint as fingerprint
-from harness.models.locate import chosen
-from harness.models.lookup import PICKLED, is_path
+from harness.models.locate import WeightFiles, chosen
+from harness.models.lookup import PICKLED_SUFFIXES, check_name, is_path
 from harness.types import HarnessError, Weights
 
 
@@ -30,22 +24,28 @@ def load_denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weig
     if hub.is_unet(path):
         config, tensors, *others = hub.files(path)
         return hub.load_unet(path), replace(recorded(config, beside=(tensors, *others)), name=path.name)
-    if file.suffix in PICKLED and file.exists():
+    if file.suffix in PICKLED_SUFFIXES and file.exists():
         flags = flags_beside(file)
         return load_adm(path, flags), recorded(path, {"arguments": asdict(flags)}, [file.with_suffix(".json")])
     checkpoint = of_kind(read_checkpoint(path, sha256), "denoiser")
     name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")
     if not isinstance(name, str) or name not in SCHEDULES or not isinstance(steps, int):
-        raise HarnessError(f"{path}: schedule {name!r} of {steps!r} steps is none of {', '.join(SCHEDULES)}.")
+        raise HarnessError(f"{path}: schedule {name!r} of {steps!r} steps must be one of {', '.join(SCHEDULES)}.")
     schedule = SCHEDULES[name](steps)
     schedule = schedule.rescaled() if checkpoint.header.get("rescale_timesteps") else schedule
     return Denoiser(build_network(checkpoint), schedule), checkpoint.weights
 
 
-def find_denoiser(name: str) -> tuple[Denoiser, Weights]:
-    """A denoiser by registered name, with its settings, or from a path: see `denoiser`, or a training run's folder."""
+def find_denoiser(name: str, weight_files: WeightFiles | None = None) -> tuple[Denoiser, Weights]:
+    """A denoiser by registered name with its settings, or from a path: see `load_denoiser`.
+
+    weight_files: places of published weights; without, the weights folder. Raises HarnessError for a name that means
+    nothing and for missing weights.
+    """
     if is_path(name, plugins.denoiser):
         return load_denoiser(Path(name))
-    found = plugins.denoiser.configure(name).plugin
-    built: tuple[Denoiser, Weights] = found() if callable(found) else found
+    check_name(name, plugins.denoiser)
+    offers = {"weight_files": weight_files or WeightFiles()}
+    plugin = plugins.denoiser.configure(name, **offers).plugin
+    built: tuple[Denoiser, Weights] = plugin(**plugins.arguments_for(plugin, **offers)) if callable(plugin) else plugin
     return built

@@ -27,7 +27,7 @@ class Schedule:
 
     @cached_property
     def alpha_bar(self) -> Floats:
-        """(T,) float64, the share of the signal's variance left at each index."""
+        """(T,) float64, the remaining share of the signal's variance at each index."""
         return np.cumprod(1.0 - self.betas)
 
     @cached_property
@@ -58,20 +58,21 @@ class Schedule:
         if not 1 < steps <= total:
             raise HarnessError(f"A schedule of {total} steps cannot be respaced to {steps}.")
         stride = (total - 1) / (steps - 1)
-        picked, position = [], 0.0
+        indices: list[int] = []
+        position = 0.0
         for _ in range(steps):
-            picked.append(round(position))
+            indices.append(round(position))
             position += stride
-        return self.at(picked)
+        return self.at(indices)
 
     def rescaled(self) -> Schedule:
-        """The same for a network that sees times as if there were 1000 of them (Nichol & Dhariwal, 2021)."""
+        """The same process for a network whose times are scaled to 1000 (Nichol & Dhariwal, 2021)."""
         return replace(self, times=(self.times * (1000 / len(self.betas))).astype(np.float32))
 
-    def at(self, picked: Sequence[int] | Floats) -> Schedule:
-        """The same process seen at some of its indices, in rising order."""
-        kept = self.alpha_bar[picked]
-        return Schedule(1.0 - kept / np.append(1.0, kept[:-1]), self.times[picked])
+    def at(self, indices: Sequence[int] | Floats) -> Schedule:
+        """The same process at some of its indices, in rising order."""
+        alpha_bar = self.alpha_bar[indices]
+        return Schedule(1.0 - alpha_bar / np.append(1.0, alpha_bar[:-1]), self.times[indices])
 
     def time_of(self, sigma: float) -> int:
         """The first index t >= 1 whose noise is at least that of an image in [0, 1] with Gaussian noise sigma.
@@ -92,11 +93,11 @@ class Schedule:
 
 
 STEPS = 100_000
-"""Times that a schedule may have, of which published ones have 4,000."""
+"""Largest number of a schedule's times; published schedules have up to 4,000."""
 
 
 def check_steps(steps: Any) -> int:
-    """The number of a schedule's times; raises HarnessError for what is none, or is huge."""
+    """The checked number of a schedule's times; raises HarnessError for other values, and for huge ones."""
     if not isinstance(steps, int) or not 1 <= steps <= STEPS:
         raise HarnessError(f"A noise schedule of {steps!r:.40} times: give a whole number from 1 to {STEPS:,}.")
     return steps
@@ -119,3 +120,4 @@ def cosine(steps: int = 1000) -> Schedule:
 
 
 SCHEDULES = {"linear": linear, "cosine": cosine}
+"""Schedules by name, as functions of the number of steps."""

@@ -11,15 +11,19 @@ from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
 from harness.evaluation.request import Request
 from harness.models import matching
+from harness.models.locate import WeightFiles
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TileCache, TiledClassifier, Tiles, check_compiler, place
 from harness.types import Pair, RunSpec, Weights
 
 
-def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False) -> Job:
+def prepare(
+    spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False, weight_files: WeightFiles | None = None
+) -> Job:
     """Load what a specification names; every mistake in it is reported here, before any work is done.
 
     skip_bad: leave out images and files that cannot be read, instead of stopping; the records are partial.
+    weight_files: places of published weights; without, the weights folder.
     Raises HarnessError for names, settings, data and weights that do not fit together, and for a network or method
     that fails on a few images.
     """
@@ -32,7 +36,7 @@ def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False)
     methods = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
-    denoiser, denoiser_weights = find_denoiser(spec.denoiser) if spec.denoiser else (None, None)
+    denoiser, denoiser_weights = find_denoiser(spec.denoiser, weight_files) if spec.denoiser else (None, None)
     if denoiser:
         place(denoiser.network, spec.device, spec.compile)
     group = max([getattr(p, "group", 1) for p in methods.values()])
@@ -42,7 +46,7 @@ def prepare(spec: RunSpec | Request, out: Path | str, *, skip_bad: bool = False)
     tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group, cache=cache)
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
     gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
-    classifiers = {name: find_classifier(name) for name in spec.models}
+    classifiers = {name: find_classifier(name, weight_files) for name in spec.models}
     matched = matching.match(datasets, classifiers)
     models: dict[str, Weights] = {}
     pairs: list[Pair] = []

@@ -1,1 +1,1 @@
-"""A classifier: found, opened, built, called."""
+"""Classifiers: locate, open, build and call them."""

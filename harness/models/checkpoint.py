@@ -1,6 +1,6 @@
-"""Harness checkpoints: safetensors files whose header says which architecture to build and what it was trained on.
+"""Harness checkpoints: safetensors files with a header that names the architecture and the training data.
 
-Tensors go into a network that fits them exactly. Only tensors are ever read: no pickle, no code from data.
+A network must fit the tensors exactly. Only tensors are ever read: no pickle, no code from data.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from harness.models.locate import chosen
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
+"""Key of the header in the metadata of the file."""
 LARGEST = 2**12
-"""Side in pixels of the images that a network may want."""
+"""Largest side in pixels that a header may ask for."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that was read and checked.
 
-    header: kind ("classifier", "denoiser" or "autoencoder"), architecture, its arguments, data set; for a denoiser its
-        schedule, for a time-conditioned classifier its objective ("noisy" or "da").
+    header: kind ("classifier", "denoiser" or "autoencoder"), architecture, its arguments, data set; a denoiser's
+        schedule; a time-conditioned classifier's objective ("noisy" or "da").
     """
 
     path: Path
@@ -51,7 +52,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> Weights:
-        """What a record says about this checkpoint."""
+        """The provenance for records."""
         return Weights(self.path.stem, self.sha256, self.path.name, dict(self.header))
 
 
@@ -60,10 +61,10 @@ def write_checkpoint(path: Path, network: nn.Module, header: Mapping[str, Any]) 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with writing(path) as partial:
         partial.touch()
-        mode = partial.stat().st_mode  # the library would let nobody else read the file
+        mode = partial.stat().st_mode  # the library makes the file readable for its owner only
         try:
             save_file(tensors, partial, metadata={HEADER: json.dumps(header, sort_keys=True)})
-        except SafetensorError as error:  # which hides that a disk is full
+        except SafetensorError as error:  # it hides that the disk is full
             number = re.search(r"os error (\d+)", str(error))
             code = int(number[1]) if number else errno.EIO
             raise OSError(code, os.strerror(code)) from error
@@ -72,13 +73,13 @@ def write_checkpoint(path: Path, network: nn.Module, header: Mapping[str, Any]) 
 
 
 def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoint:
-    """Read a checkpoint, naming what is wrong with a file that is not one."""
-    given, part = chosen(path)
-    path = given / "model.safetensors" if given.is_dir() else given
+    """Read a checkpoint from its file or from a training run's folder; raises HarnessError for any other file."""
+    place, part = chosen(path)
+    path = place / "model.safetensors" if place.is_dir() else place
     if part:
         raise HarnessError(f"{path} holds one network: leave out #{part}.")
     if not path.exists():
-        raise missing(given, no_checkpoint(path))
+        raise missing(place, no_checkpoint(path))
     formats.check(path, safetensors=True)
     sha256 = file_sha256(path)
     if expected_sha256 and sha256 != expected_sha256:
@@ -95,7 +96,7 @@ def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoin
     if HEADER not in metadata:
         raise HarnessError(
             f"{path} holds tensors but no {HEADER!r} header, so its architecture is unknown. "
-            "Load it in a plugin file that builds the network (see the README: a model in one file)."
+            "Load it in a plugin file that builds the network (see docs/extend.md)."
         )
     try:
         return Checkpoint(path, sha256, dict(parse_json(metadata[HEADER])), tensors)
@@ -104,7 +105,7 @@ def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoin
 
 
 def no_checkpoint(path: Path | str, more: str = "") -> str:
-    """What to say where nothing is."""
+    """Message for a path without a file."""
     return f"No checkpoint at {path}{more}. Train one (harness train --help) or give the path of an existing one."
 
 
@@ -137,27 +138,27 @@ def build_network(checkpoint: Checkpoint) -> nn.Module:
 
 
 def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str, remedy: str) -> nn.Module:
-    """A network with these tensors, which must be its own by name, shape and kind of number, to the last."""
+    """Load tensors into a network; all names, shapes and kinds of number must agree."""
     expected = network.state_dict()
     parts = {
         "missing": sorted(expected.keys() - tensors.keys()),
         "unknown": sorted(tensors.keys() - expected.keys()),
         "different": [
-            f"{name} ({_kind(tensors[name])} in place of {_kind(own)})"
+            f"{name} ({_kind(tensors[name])} instead of {_kind(own)})"
             for name, own in expected.items()
             if name in tensors and not _fits(tensors[name], own)
         ],
     }
     if any(parts.values()):
-        said = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in parts.items() if names)
-        raise HarnessError(f"{complaint}: of {len(expected)} tensors, {said}. {remedy}")
+        differences = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in parts.items() if names)
+        raise HarnessError(f"{complaint}: of {len(expected)} tensors, {differences}. {remedy}")
     # Built without memory, the network takes the tensors themselves.
     network.load_state_dict(dict(tensors), strict=True, assign=any(p.is_meta for p in network.parameters()))
     return network.eval()
 
 
 def _fits(tensor: Tensor, own: Tensor) -> bool:
-    """Whether a network may take a tensor in place of its own: counters as floats, but no weights as integers."""
+    """True if a tensor can replace a network's: of its shape; counters may be floats, weights no integers."""
     return tensor.shape == own.shape and (tensor.is_floating_point() or tensor.dtype == own.dtype)
 
 
@@ -170,7 +171,7 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
-    """A body with its normalisation around it, as its architecture's kind and the training objective want it."""
+    """Wrap a body in the normalisation that the kind of its architecture and its objective require."""
     if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
         sizes = [(int(height), int(width)) for height, width in checkpoint.header.get("sizes", ())]
         if not all(1 <= side <= LARGEST for size in sizes for side in size):
@@ -182,8 +183,8 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
     objective = checkpoint.header.get("objective")
     if objective not in CHANNELS:
         raise HarnessError(
-            f"{checkpoint.path}: its header names the objective {objective!r}, which is none of {', '.join(CHANNELS)}: "
-            "what the network wants to see is unknown. Train it again."
+            f"{checkpoint.path}: its header names the objective {objective!r}, which must be one of "
+            f"{', '.join(CHANNELS)}. Train it again."
         )
     return TimeConditionedClassifier(body, denoised=objective == "da")
 
@@ -193,22 +194,22 @@ def load_published(
     network: nn.Module,
     kind: str,
     origin: str,
-    ours: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state,
+    renamed: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state,
 ) -> tuple[nn.Module, Weights]:
-    """`network` with the tensors of a file as its authors publish it, which must have its names and shapes exactly.
+    """Load a file as its authors publish it into `network`; names and shapes must agree exactly.
 
-    kind, origin: see `harness.models.files.state_dict.read_state`. ours: from the authors' names to the network's.
+    kind, origin: see `harness.models.files.state_dict.read_state`. renamed: from the authors' names to the network's.
     """
     # Files from before torch 0.4.1 lack the batch counters, which nothing reads outside of training.
     counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    tensors = unwrapped(path, ours(read_state(path, kind, origin)), network.state_dict().keys())
+    tensors = unwrapped(path, renamed(read_state(path, kind, origin)), network.state_dict().keys())
     complaint, remedy = f"{path} does not hold the {kind}", f"Give the file of this network and its classes. {origin}"
     loaded = _load(network, {**counters, **tensors}, complaint, remedy)
     return loaded, recorded(path)
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a harness checkpoint, or a damaged one, or a path a training run's folder."""
+    """True if a path is a harness checkpoint, sound or damaged, or a training run's folder."""
     if path.suffix != ".safetensors":
         return path.is_dir()
     check_regular(path)
@@ -221,8 +222,11 @@ def is_checkpoint(path: Path) -> bool:
 
 def of_kind(checkpoint: Checkpoint, kind: str) -> Checkpoint:
     """The checkpoint, if it is of this kind: "classifier", "denoiser", "autoencoder"; raises HarnessError otherwise."""
-    found = checkpoint.header.get("kind")
-    if found != kind:
-        held, wanted = (f"{'an' if str(name)[0] in 'aeiou' else 'a'} {name}" for name in (found, kind))
-        raise HarnessError(f"{checkpoint.path} holds {held}, not {wanted}.")
+    actual = str(checkpoint.header.get("kind"))
+    if actual != kind:
+        raise HarnessError(f"{checkpoint.path} holds {_with_article(actual)}, not {_with_article(kind)}.")
     return checkpoint
+
+
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind.startswith(tuple('aeiou')) else 'a'} {kind}"

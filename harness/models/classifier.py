@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Sizes = Sequence[tuple[int, int]]
-"""Pairs of height and width that a network takes."""
+"""Pairs of height and width that a network accepts."""
 
 
 def fitted(images: Tensor, sizes: Sizes, interpolation: str = "bicubic") -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] at a size that a network takes: as they are, or resized to the first of `sizes`.
+    """Images (B, 3, H, W) in [0, 1] at a size that a network accepts: unchanged, or resized to the first of `sizes`.
 
     Resizing is antialiased and ends in [0, 1], as Pillow's does. The noise of randomized smoothing leaves [0, 1]: such
     images stay within their own range. Without sizes, every size is taken.
@@ -27,7 +27,7 @@ def fitted(images: Tensor, sizes: Sizes, interpolation: str = "bicubic") -> Tens
 
 
 class Sized(nn.Module):
-    """A classifier of images in [0, 1] for those of any size: see `fitted`."""
+    """Extend a classifier of images in [0, 1] to images of any size: see `fitted`."""
 
     def __init__(self, network: nn.Module, sizes: Sizes) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class ImageClassifier(nn.Module):
         return (fitted(images, self.sizes, self.interpolation) - self.mean) / self.std
 
     def features(self, images: Tensor) -> Tensor:
-        """The penultimate layer (B, D), after pooling: what `head` maps to logits."""
+        """The penultimate layer (B, D), after pooling; `head` maps it to logits."""
         hidden = self.body.forward_features(self._normalised(images))
         return cast(Tensor, self.body.forward_head(hidden, pre_logits=True))
 

@@ -1,4 +1,4 @@
-"""Files from the network: resumed where they were cut off, checked, and never an HTML page in place of a file."""
+"""Download files: resumed after a cut, checked, and never an HTML page instead of a file."""
 
 from __future__ import annotations
 
@@ -21,37 +21,39 @@ from harness.base.signatures import PAGE, is_page
 from harness.models.transfer import TooSlow, Transfer, check_address, content_range
 
 CEILING = 20 * 2**30
-"""Bytes of a file whose size nobody states."""
+"""Largest file, in bytes, whose size is unknown."""
 SPARED = 2**28
 """Bytes that stay free on the disk."""
-TRIES, MUCH = 20, 2**20
+TRIES = 20
 """Tries that may each bring less than `MUCH` bytes."""
+MUCH = 2**20
+"""Bytes that make a try a good one."""
 
 Report = Callable[[int, int], None]
-"""Told the bytes that are there and the bytes of the whole, 0 where the server does not say."""
+"""Receives the bytes that are here, and those of the complete file, 0 if unknown."""
 
 
 def offline() -> bool:
-    """Whether the user wants nothing from the network: ``HF_HUB_OFFLINE=1``, as the Hugging Face hub has it."""
+    """True if the user forbids the network with ``HF_HUB_OFFLINE=1``, as for the Hugging Face hub."""
     return os.environ.get("HF_HUB_OFFLINE", "0").upper() not in ("", "0", "NO", "FALSE", "OFF")
 
 
 def direct(url: str) -> str:
-    """Where the bytes are: a Google Drive link shows a page about the file, which has another address itself."""
+    """The address of the bytes: a Google Drive link leads to a page about the file, which has another address."""
     drive = re.match(r"https://drive\.google\.com/file/d/([\w-]+)", url)
     return f"https://drive.usercontent.google.com/download?id={drive[1]}&export=download&confirm=t" if drive else url
 
 
-def silent(done: int, whole: int) -> None:
-    """Reports to nobody."""
+def silent(done: int, total: int) -> None:
+    """A `Report` that ignores its numbers."""
 
 
 @dataclass
 class Wanted:
-    """A file to be fetched, and what is known about it: see `download`.
+    """A file to download and its state: see `download`.
 
-    whole: its bytes, as the server said first. validator: its version (ETag or date), as the server named it. stale:
-    nothing tells that what is here is of this file.
+    total: its bytes as the server first stated them, 0 if unknown. validator: its version (ETag or date), as the server
+    named it. stale: no evidence ties the bytes that are here to this file.
     """
 
     url: str
@@ -59,33 +61,33 @@ class Wanted:
     sha256: str
     size: int
     report: Report
-    whole: int = 0
+    total: int = 0
     validator: str = ""
     stale: bool = False
 
     @property
     def notes(self) -> Path:
-        """Where the version of a file is kept of which a part is here."""
+        """File with the version of the partial file."""
         return self.partial.with_name(f"{self.partial.name}.json")
 
     @property
     def have(self) -> int:
-        """Bytes of it that are here."""
+        """Usable bytes that are here."""
         return self.partial.stat().st_size if self.partial.exists() and not self.stale else 0
 
     def forget(self) -> None:
-        """Remove what is here of it."""
+        """Remove the partial file and its notes."""
         for file in (self.partial, self.notes):
             file.unlink(missing_ok=True)
 
 
 def download(url: str, file: Path, *, sha256: str = "", size: int = 0, report: Report = silent) -> None:
-    """Bring a file here, whole or not at all; nothing happens where it is here already.
+    """Download a file completely or not at all; an existing file stays as it is.
 
-    What was cut off stays in ``FILE.partial``, and the next call goes on from there, where a hash or the server's word
-    tells that it is the same file. Processes take turns.
+    A download that was cut off stays in ``FILE.partial``. The next call goes on from there if a hash or the server's
+    version of the file shows that it is the same one. Processes take turns.
 
-    sha256: the hash or its first digits, size: bytes; empty and 0 where they are not known. Raises HarnessError for a
+    sha256: the hash or its first digits, size: bytes; empty and 0 if unknown. Raises HarnessError for a
     server that cannot be reached, refuses, is too slow or sends without end; for an HTML page; and for a file of
     another size or hash, which is removed.
     """
@@ -109,8 +111,8 @@ def download(url: str, file: Path, *, sha256: str = "", size: int = 0, report: R
     except (OSError, HTTPException, ValueError) as error:
         if _is_of_disk(error):
             raise HarnessError(f"Cannot write {partial}: {error}. Make room or choose another folder.") from error
-        kept = f" {partial.stat().st_size:,} bytes are kept: the next try goes on." if partial.exists() else ""
-        raise HarnessError(f"{url}: {getattr(error, 'reason', None) or error}.{kept}") from error
+        resumable = f" {partial.stat().st_size:,} bytes are kept: the next try goes on." if partial.exists() else ""
+        raise HarnessError(f"{url}: {getattr(error, 'reason', None) or error}.{resumable}") from error
 
 
 def _is_of_disk(error: Exception) -> bool:
@@ -118,18 +120,18 @@ def _is_of_disk(error: Exception) -> bool:
 
 
 def _resume(wanted: Wanted) -> None:
-    """Look whether what is here is of this file."""
+    """Decide whether the bytes that are here can be continued."""
     try:
         notes = parse_json(read_limited(wanted.notes))
         if notes["url"] == wanted.url and isinstance(notes["validator"], str):
             wanted.validator = notes["validator"]
     except (OSError, ValueError, KeyError, TypeError, HarnessError):
-        wanted.validator = ""  # no notes, or none that can be trusted: a hash may do without
+        wanted.validator = ""  # without trustworthy notes only a hash can vouch for the bytes
     wanted.stale = not wanted.validator and not wanted.sha256
 
 
 def _pull(wanted: Wanted) -> None:
-    """Fetch what is missing, again and again while every try brings something."""
+    """Fetch the missing bytes in as many tries as each brings something."""
     poor = 0
     while True:
         before = wanted.have
@@ -168,28 +170,28 @@ def _once(wanted: Wanted, have: int) -> None:
                 if have > most:
                     raise _refused(wanted, f"gave more than {most:,} bytes, which is all that was expected")
                 out.write(piece)
-                wanted.report(have, wanted.whole)
+                wanted.report(have, wanted.total)
     finally:
         transfer.leave()
-    if have < wanted.whole:
-        raise ConnectionError(f"the connection was cut after {have:,} of {wanted.whole:,} bytes")
+    if have < wanted.total:
+        raise ConnectionError(f"the connection was cut after {have:,} of {wanted.total:,} bytes")
 
 
 def _begin(wanted: Wanted, answer: HTTPResponse, length: int, have: int) -> int:
-    """Look at an answer before its bytes: how many of them are here already. Raises HarnessError for another file."""
+    """Check an answer before its bytes: the number of bytes to keep. Raises HarnessError for another file."""
     if answer.headers.get_content_type() == "text/html":
         raise HarnessError(f"{wanted.url} gives no file: {PAGE}")
     if (encoding := answer.headers.get("Content-Encoding", "identity")) != "identity":
         raise HarnessError(f"{wanted.url} comes in the encoding {encoding[:40]!r}, which was not asked for.")
-    start, whole = content_range(answer)
-    resumed = have > 0 and start == have and (not wanted.whole or whole in (-1, wanted.whole))
+    start, total = content_range(answer)
+    resumed = have > 0 and start == have and (not wanted.total or total in (-1, wanted.total))
     if answer.status == 206 and not resumed:
         wanted.forget()
         raise ConnectionError(f"the server answered with another part of the file than from byte {have:,} on")
     have = have if resumed else 0
-    wanted.whole = whole if resumed and whole > 0 else have + length
-    if wanted.size and wanted.whole and wanted.whole != wanted.size:
-        raise _refused(wanted, f"gave {wanted.whole:,} bytes where {wanted.size:,} were expected")
+    wanted.total = total if resumed and total > 0 else have + length
+    if wanted.size and wanted.total and wanted.total != wanted.size:
+        raise _refused(wanted, f"gave {wanted.total:,} bytes where {wanted.size:,} were expected")
     etag = answer.headers.get("ETag", "")
     wanted.validator = etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
     if not resumed:
@@ -202,9 +204,9 @@ def _begin(wanted: Wanted, answer: HTTPResponse, length: int, have: int) -> int:
 
 
 def _most(wanted: Wanted) -> int:
-    """Bytes that the file may have, and the disk takes; raises HarnessError where that is too few."""
+    """Largest number of bytes that file and disk allow; raises HarnessError if the disk has no room for the file."""
     free = shutil.disk_usage(wanted.partial.parent).free - SPARED + wanted.have
-    stated = wanted.size or wanted.whole
+    stated = wanted.size or wanted.total
     if stated > free:
         raise HarnessError(
             f"{wanted.url} has {stated:,} bytes, and there is room for {max(free, 0):,} in {wanted.partial.parent}. "
@@ -214,17 +216,18 @@ def _most(wanted: Wanted) -> int:
 
 
 def _refused(wanted: Wanted, complaint: str) -> HarnessError:
-    """The error for what is not the file; nothing of it stays."""
+    """The error for bytes of another file, which are removed."""
     wanted.forget()
     return HarnessError(f"{wanted.url} {complaint}; they were removed.")
 
 
 def _check(url: str, wanted: Wanted) -> None:
-    found, digest = wanted.have, file_sha256(wanted.partial)
+    size = wanted.have
+    digest = file_sha256(wanted.partial)
     if is_page(wanted.partial):
         complaint = f"gives no file: {PAGE}"
-    elif wanted.size and found != wanted.size:
-        complaint = f"gave {found:,} bytes where {wanted.size:,} were expected; they were removed."
+    elif wanted.size and size != wanted.size:
+        complaint = f"gave {size:,} bytes where {wanted.size:,} were expected; they were removed."
     elif not digest.startswith(wanted.sha256):
         complaint = f"gave a file with SHA-256 {digest} where {wanted.sha256} was expected; it was removed."
     else:

@@ -1,4 +1,4 @@
-"""Fingerprints of networks whose weights have no file: their structure and every number that they hold."""
+"""Fingerprints of networks whose weights have no file: of their structure and all their numbers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def fingerprint(network: nn.Module, source: str = "") -> str:
     """SHA-256 of a network's structure, tensors and constants and of the plugin file behind it.
 
     It covers the state dict, buffers that are not saved, numbers and tensors that are plain attributes of its modules,
-    and the code and constants of TorchScript. Only `harness.models.probe` sees what the
-    forward pass of a Python class does.
+    and the code and constants of TorchScript. It does not cover the forward pass of a Python class: see
+    `harness.models.probe`.
     """
     digest = hashlib.sha256(f"{source}\n{network!r}".encode())
     for name, value in [*network.state_dict().items(), *_unsaved(network)]:

@@ -1,11 +1,11 @@
-"""Where the weights are that others published: a file that the user names, a folder, or a cache of torch or the hub."""
+"""Locate published weights: a user's file, the weights folder, or the torch / Hugging Face cache."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.base.errors import Absent, HarnessError
@@ -13,18 +13,15 @@ from harness.base.files import file_sha256
 from harness.base.signatures import PAGE, is_page
 
 ENDINGS = (".safetensors", ".pth.tar", ".pth", ".pt", ".ckpt", ".bin")
-"""What the user's own files in the folder of weights may end in, the first that is there counts."""
-
-given: dict[str, Path] = {}
-"""Files by name of the network, from ``--weights NAME=FILE``; with the part that is meant, FILE#PART: see `chosen`."""
+"""Endings of a user's file NAME.* in the weights folder; the first that exists counts."""
 
 
 @dataclass(frozen=True)
-class File:
+class PublishedFile:
     """A file as its authors publish it.
 
-    urls: addresses of the file itself, none where there is only a page. sha256, size: empty and 0 where nobody states
-    them. hub: the Hugging Face repository that holds it as ``model.safetensors``.
+    urls: addresses of the file itself, none if there is only a page. sha256, size: empty and 0 if unknown.
+    hub: the Hugging Face repository that holds it as ``model.safetensors``.
     """
 
     name: str
@@ -35,57 +32,111 @@ class File:
 
     @property
     def digits(self) -> str:
-        """The hash, or the first digits of it that a name may carry as those of torch's hub do."""
-        found = re.search(r"-([0-9a-f]{8,64})\.", self.name)
-        return self.sha256 or (found[1] if found else "")
+        """The hash, or its first digits if only the name carries them, as in torch's hub; else empty."""
+        digits_in_name = re.search(r"-([0-9a-f]{8,64})\.", self.name)
+        return self.sha256 or (digits_in_name[1] if digits_in_name else "")
+
+
+def default_folder() -> Path:
+    """The folder ``$HARNESS_WEIGHTS``, or ``weights`` in the current one."""
+    return Path(os.environ.get("HARNESS_WEIGHTS") or "weights")
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """Local places of published weights. Builders of models and denoisers that declare ``weight_files`` receive them.
+
+    by_name: files by name of the network, from ``--weights NAME=FILE``; FILE#PART names one of several networks in a
+        file: see `chosen`.
+    folder: the weights folder.
+    """
+
+    by_name: Mapping[str, Path] = field(default_factory=dict)
+    folder: Path = field(default_factory=default_folder)
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> WeightFiles:
+        """The files of texts NAME=FILE or NAME=FILE#PART; raises HarnessError for other texts and missing files."""
+        by_name = {}
+        for text in texts:
+            name, equals, path = text.partition("=")
+            if not (name and equals and path):
+                raise HarnessError(f"--weights {text!r}: write NAME=FILE, such as resnet50=resnet50-0676ba61.pth.")
+            if not chosen(Path(path))[0].exists():
+                raise HarnessError(f"--weights {text}: there is no such file.")
+            by_name[name] = Path(path)
+        return cls(by_name)
+
+    def using(self, name: str, path: Path) -> WeightFiles:
+        """These files, and this one for the network of that name."""
+        return replace(self, by_name={**self.by_name, name: path})
+
+    def find(self, name: str, published: Sequence[PublishedFile] = ()) -> Path | None:
+        """The file with the weights of a network, or None.
+
+        Order: the user's file; in the weights folder NAME.safetensors, the published files, and NAME with another
+        ending; the published files in the caches. Raises HarnessError if the user's file does not exist.
+        """
+        if name in self.by_name:
+            path = self.by_name[name]
+            if not chosen(path)[0].exists():
+                raise HarnessError(f"--weights {name}={path}: there is no such file.")
+            return path
+        return next((path for path in self._candidates(name, published) if path.is_file()), None)
+
+    def _candidates(self, name: str, published: Sequence[PublishedFile]) -> Iterator[Path]:
+        under_name = [self.folder / f"{name}{ending}" for ending in ENDINGS]
+        yield under_name[0]
+        yield from (self.folder / file.name for file in published)
+        yield from under_name[1:]
+        yield from (path for file in published for path in _cached(file))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedWeights:
-    """Published weights of one network: the files that hold them, and what is known about these.
+    """Weights of one network as its authors publish them.
 
-    name: what the user calls the network. about: in one line. page: where its authors point to the file.
-    licence: of the weights, as far as their authors state it. format: of the file, in words.
+    name: of the network, for users. about: one line. files: any of them holds the weights. page: the authors' page
+    with the file. licence: of the weights, as far as their authors state it. format: of the file, in words.
     """
 
     name: str
     about: str
-    files: Sequence[File]
+    files: Sequence[PublishedFile]
     page: str
     licence: str
     format: str
 
-    def find(self) -> Path | None:
-        """The file, if it is here; its hash is not looked at. Raises HarnessError where `given` names none."""
-        return find(self.name, self.files)
+    def find(self, weight_files: WeightFiles) -> Path | None:
+        """The file, its hash unchecked; None if it is not here. Raises HarnessError if the user's does not exist."""
+        return weight_files.find(self.name, self.files)
 
-    def locate(self) -> Path:
-        """The file; raises HarnessError, which says where it was looked for and what to do."""
-        path = self.find()
+    def locate(self, weight_files: WeightFiles) -> Path:
+        """The file; raises Absent, which names the searched places and the remedy."""
+        path = self.find(weight_files)
         if path is None:
-            raise Absent(self.missing)
+            raise Absent(self.missing(weight_files))
         return path
 
-    @property
-    def lacks(self) -> str:
-        """What is missing, in a few words; nothing where the file is here."""
-        return "" if self.find() else self.files[0].name
+    def lacks(self, weight_files: WeightFiles) -> str:
+        """Name of the missing file; empty if the file is here."""
+        return "" if self.find(weight_files) else self.files[0].name
 
-    @property
-    def missing(self) -> str:
-        """Where the file was looked for, and what to do."""
+    def missing(self, weight_files: WeightFiles) -> str:
+        """Message for a missing file: the searched places and the remedy."""
         names = " or ".join([*(file.name for file in self.files), f"{self.name}.*"])
         fetch = f"harness weights download {self.name}" if any(file.urls for file in self.files) else "by hand"
         return (
-            f"No weights of {self.name!r} here: looked for {names} in {folder().absolute()} and for the caches of "
-            f"torch and the Hugging Face hub. Get the file from {self.page} ({fetch}) and put it there, or name one "
-            f"with --weights {self.name}=FILE."
+            f"No weights of {self.name!r} here: looked for {names} in {weight_files.folder.absolute()} and for the "
+            f"caches of torch and the Hugging Face hub. Get the file from {self.page} ({fetch}) and put it there, or "
+            f"name one with --weights {self.name}=FILE."
         )
 
     def check(self, path: Path) -> str:
-        """Whether a file is the published one: "yes", "no", or "unknown" where its hash is not known.
+        """Compare a file with the published hashes: "yes", "no", or "unknown" if no hash is known.
 
-        A file under a name of the user's own may be another one; one under a published name raises HarnessError.
+        A file that keeps its published name must match the published hash, else HarnessError; a renamed file may
+        differ, and the record says so.
         """
         path, part = chosen(path)
         if path.is_dir():
@@ -94,43 +145,17 @@ class PublishedWeights:
         for file in self.files:
             if file.name == path.name and not sha256.startswith(file.digits):
                 size = f" It has {path.stat().st_size:,} bytes instead of {file.size:,}." if file.size else ""
-                what = PAGE if is_page(path) else f"the file was changed, cut short, or is another one.{size}"
+                reason = PAGE if is_page(path) else f"the file was changed, cut short, or is another one.{size}"
                 raise HarnessError(
-                    f"{path} has SHA-256 {sha256}, not {file.digits}: {what} Fetch it again; a file of your own needs "
+                    f"{path} has SHA-256 {sha256}, not {file.digits}: {reason} Fetch it again; a different file needs "
                     f"another name, such as {self.name}{path.suffix}."
                 )
-        known = [file.digits for file in self.files if file.digits]
-        return "unknown" if not known or part else "yes" if any(map(sha256.startswith, known)) else "no"
+        hashes = [file.digits for file in self.files if file.digits]
+        return "unknown" if not hashes or part else "yes" if any(map(sha256.startswith, hashes)) else "no"
 
 
-def folder() -> Path:
-    """The folder of weights: ``$HARNESS_WEIGHTS``, or ``weights`` where the command is given."""
-    return Path(os.environ.get("HARNESS_WEIGHTS") or "weights")
-
-
-def find(name: str, files: Sequence[File] = ()) -> Path | None:
-    """The file with the weights of a network, or None.
-
-    The file that the user gave; then in the folder of weights NAME.safetensors, the published files and NAME with
-    another ending; then the published files in the caches. Raises HarnessError where a given file is not there.
-    """
-    if name in given:
-        if not chosen(given[name])[0].exists():
-            raise HarnessError(f"--weights {name}={given[name]}: there is no such file.")
-        return given[name]
-    return next((path for path in _candidates(name, files) if path.is_file()), None)
-
-
-def _candidates(name: str, files: Sequence[File]) -> Iterator[Path]:
-    own = [folder() / f"{name}{ending}" for ending in ENDINGS]
-    yield own[0]
-    yield from (folder() / file.name for file in files)
-    yield from own[1:]
-    yield from (path for file in files for path in _cached(file))
-
-
-def _cached(file: File) -> Iterator[Path]:
-    """Where torch's hub and the Hugging Face hub would have kept a file."""
+def _cached(file: PublishedFile) -> Iterator[Path]:
+    """Paths under which torch's hub and the Hugging Face hub keep a file."""
     import torch
 
     # torch's hub names files by their address; a name that only our manifest gives says nothing in its cache.
@@ -144,7 +169,7 @@ def _cached(file: File) -> Iterator[Path]:
 
 
 def chosen(path: Path) -> tuple[Path, str]:
-    """The file that FILE#PART names, and the part of it that is meant; the path and nothing where no part is named.
+    """Split FILE#PART into the file and the name of one network in it; the part is empty if the path names none.
 
     A file with a # in its own name is that file.
     """
@@ -154,15 +179,3 @@ def chosen(path: Path) -> tuple[Path, str]:
             return Path(text[:end]), text[end + 1 :]
     file, _, part = text.partition("#")
     return (Path(file), part) if file else (path, "")
-
-
-def give(texts: Sequence[str]) -> list[str]:
-    """Remember files that the user names as NAME=FILE or NAME=FILE#PART; the names."""
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise HarnessError(f"--weights {text!r}: write NAME=FILE, such as resnet50=resnet50-0676ba61.pth.")
-        if not chosen(Path(path))[0].exists():
-            raise HarnessError(f"--weights {text}: there is no such file.")
-        given[name] = Path(path)
-    return [text.partition("=")[0] for text in texts]

@@ -10,22 +10,17 @@ from torch import nn
 
 from harness import plugins
 from harness.base.errors import near_matches
-from harness.base.files import file_sha256 as file_sha256
 from harness.base.parsing import parse_json
-from harness.models.checkpoint import Checkpoint as Checkpoint
 from harness.models.checkpoint import build_network, no_checkpoint, of_kind, read_checkpoint
-from harness.models.checkpoint import is_checkpoint as is_checkpoint
-from harness.models.checkpoint import load_published as load_published
-from harness.models.checkpoint import write_checkpoint as write_checkpoint
-from harness.models.fingerprint import fingerprint as fingerprint
-from harness.models.locate import chosen
+from harness.models.fingerprint import fingerprint
+from harness.models.locate import WeightFiles, chosen
 from harness.types import Absent, HarnessError, Weights
 
-PICKLED = {".pt", ".pth", ".ckpt", ".bin"}
+PICKLED_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin"}
+"""Suffixes of files that torch has pickled."""
 
-
-ENDINGS = {".safetensors", *PICKLED}
-"""What a name ends in that can only be meant as a path."""
+CHECKPOINT_SUFFIXES = {".safetensors", *PICKLED_SUFFIXES}
+"""Suffixes that mark a name as a path."""
 
 
 def load_classifier(path: Path, sha256: str | None = None) -> tuple[nn.Module, Weights]:
@@ -54,13 +49,18 @@ def bundled(name: str) -> tuple[Path, str]:
         return path, card(name)["sha256"]
 
 
-def find_classifier(name: str) -> tuple[nn.Module, Weights]:
-    """A classifier by registered name, or from the path of a checkpoint or of a training run's folder."""
+def find_classifier(name: str, weight_files: WeightFiles | None = None) -> tuple[nn.Module, Weights]:
+    """A classifier by registered name, or from the path of a checkpoint or of a training run's folder.
+
+    weight_files: places of published weights; without, the weights folder. Raises HarnessError for a name that means
+    nothing, for missing weights, and for a builder that fails.
+    """
     if is_path(name, plugins.model):
         return load_classifier(Path(name))
+    check_name(name, plugins.model)
     entry = plugins.model[name]
     try:
-        built = entry.build()
+        built = entry.build(**plugins.arguments_for(entry.build, weight_files=weight_files or WeightFiles()))
     except HarnessError:
         raise
     except Exception as error:
@@ -72,27 +72,34 @@ def find_classifier(name: str) -> tuple[nn.Module, Weights]:
     return built, Weights(name, fingerprint(built, entry.source), "plugin")
 
 
-def check_name(name: str, registry: plugins.Registry) -> None:
-    """Raises HarnessError for what is neither the path of something nor a name that is registered; loads nothing."""
-    if not is_path(name, registry):
-        registry.of(name)
-
-
 def is_path(name: str, registry: plugins.Registry) -> bool:
-    """Whether a name is the path of something; raises HarnessError where it can be meant as one, and nothing is there.
+    """True if a name is the path of an existing file or folder, and not a plugin's."""
+    return not _is_registered(name, registry) and chosen(Path(name))[0].exists()
 
-    That is so where it has a checkpoint's ending, or a slash behind what no plugin's name begins with.
+
+def check_name(name: str, registry: plugins.Registry) -> None:
+    """Raise HarnessError for a name that is neither an existing path nor a registered plugin; loads nothing."""
+    if is_path(name, registry):
+        return
+    if not _is_registered(name, registry):
+        _check_missing_path(name, registry)
+    registry.of(name)
+
+
+def _is_registered(name: str, registry: plugins.Registry) -> bool:
+    return name in registry or name.partition(":")[0] in registry
+
+
+def _check_missing_path(name: str, registry: plugins.Registry) -> None:
+    """Raise Absent for a name without a file that can only be a path.
+
+    Such a name has a checkpoint's suffix, or a slash after a start that no plugin's name has.
     """
-    if name in registry or name.partition(":")[0] in registry:
-        return False
-    file, _ = chosen(Path(name))
-    if file.exists():
-        return True
-    if file.suffix in ENDINGS:
+    if chosen(Path(name))[0].suffix in CHECKPOINT_SUFFIXES:
         raise Absent(no_checkpoint(name))
     start, slash, _ = name.partition("/")
     names = [*registry.families, *(entry.name for entry in registry.entries())]
-    if slash and start not in {known.partition("/")[0] for known in names if "/" in known}:
-        said = no_checkpoint(name, f", and no {registry.kind} of that name")
-        raise Absent(said + near_matches(name.partition(":")[0], names))
-    return False
+    starts = {registered.partition("/")[0] for registered in names if "/" in registered}
+    if slash and start not in starts:
+        message = no_checkpoint(name, f", and no {registry.kind} of that name")
+        raise Absent(message + near_matches(name.partition(":")[0], names))

@@ -1,4 +1,4 @@
-"""Which output of a classifier is which class of the data: matched by name wherever both sides have names."""
+"""Match the outputs of classifiers with the classes of the data: by name wherever both sides have names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harness.types import Dataset, FeatureClassifier, HarnessError, NoisyClassif
 
 @dataclass(frozen=True, eq=False)
 class MatchedClasses:
-    """Data sets and networks that agree on what each output means.
+    """Data sets and networks that agree on the class of each output.
 
-    datasets: by condition. Classes that classifiers know beside those of the data come after these.
-    networks: by model; their outputs are in the order of the data's classes.
-    notes: by model, what its record says of classes that were taken by position.
+    datasets: by condition. Additional classes of the classifiers come after those of the data.
+    networks: by model, with outputs in the order of the data's classes.
+    notes: by model, sentences for its record on classes that were taken by position.
     """
 
     datasets: Mapping[str, Dataset]
@@ -33,98 +33,114 @@ class MatchedClasses:
 
 @dataclass(frozen=True)
 class Outputs:
-    """A classifier's outputs: where it has the data's classes, and its others by name."""
+    """The outputs of a classifier that names its classes.
 
-    known: Sequence[int]
+    in_data: output of each class of the data. others: outputs of additional classes, by name. note: for the record.
+    """
+
+    in_data: Sequence[int]
     others: Mapping[str, int]
     note: str = ""
 
 
-def match(datasets: Mapping[str, Dataset], found: Mapping[str, tuple[nn.Module, Weights]]) -> MatchedClasses:
-    """Classifiers by model name, matched with the data of a run; raises HarnessError where their classes are others."""
+def match(datasets: Mapping[str, Dataset], classifiers: Mapping[str, tuple[nn.Module, Weights]]) -> MatchedClasses:
+    """Match classifiers, by model name, with the data of a run; raises HarnessError if their classes differ."""
     data = next(iter(datasets.values()))
-    for condition, other in datasets.items():
-        # Images out of distribution are of no class, whatever their data set calls its classes.
-        if data_classes(other) not in ((), data_classes(data)) and bool((other.labels >= 0).any()):
-            lists = f"{shortened(data_classes(data))}; under {condition!r}: {shortened(data_classes(other))}"
-            raise HarnessError(f"The conditions of a suite must have the same classes in one order. First: {lists}.")
-    outputs = {name: _outputs(name, info, data) for name, (_, info) in found.items()}
-    named = {name: told for name, told in outputs.items() if told}
-    beside = sorted(next(iter(named.values())).others) if named else []
-    for name, told in named.items():
-        if told.others.keys() != set(beside):
-            first = next(iter(named))
-            raise HarnessError(
-                f"Models {first!r} and {name!r} choose among other classes: beside those of the data, {first!r} knows "
-                f"{shortened(beside) or 'none'} and {name!r} {shortened(list(told.others)) or 'none'}. Run them apart."
-            )
-    networks = {name: network for name, (network, _) in found.items()}
-    for name, told in named.items():
-        networks[name] = reordered(networks[name], [*told.known, *(told.others[extra] for extra in beside)], name)
-    if beside:
-        classes = (*(data_classes(data) or _counted(data)), *beside)
+    _check_conditions(datasets, data)
+    outputs = {name: _outputs(name, info, data) for name, (_, info) in classifiers.items()}
+    named = {name: named_outputs for name, named_outputs in outputs.items() if named_outputs}
+    extra = _extra_classes(named)
+    networks = {name: network for name, (network, _) in classifiers.items()}
+    for name, own in named.items():
+        networks[name] = reordered(networks[name], [*own.in_data, *(own.others[label] for label in extra)], name)
+    if extra:
+        classes = (*(data_classes(data) or _counted(data)), *extra)
         datasets = {condition: cast(Dataset, Widened(one, classes)) for condition, one in datasets.items()}
     notes = {}
-    for name, told_or_not in outputs.items():
-        note = told_or_not.note if told_or_not else _unnamed(name, data)
+    for name in outputs:
+        note = named[name].note if name in named else _unnamed(name, data)
         notes[name] = [text for text in (naming_of(data).note, note) if text]
     return MatchedClasses(datasets, networks, notes)
 
 
+def _check_conditions(datasets: Mapping[str, Dataset], first: Dataset) -> None:
+    """Raise HarnessError if conditions with labels differ from the first one in their classes."""
+    for condition, data in datasets.items():
+        # Images out of distribution are of no class, whatever their data set calls its classes.
+        if data_classes(data) not in ((), data_classes(first)) and bool((data.labels >= 0).any()):
+            lists = f"{shortened(data_classes(first))}; under {condition!r}: {shortened(data_classes(data))}"
+            raise HarnessError(f"The conditions of a suite must have the same classes in one order. First: {lists}.")
+
+
+def _extra_classes(named: Mapping[str, Outputs]) -> list[str]:
+    """Classes beyond those of the data, sorted; raises HarnessError if the classifiers differ in them."""
+    if not named:
+        return []
+    first, first_outputs = next(iter(named.items()))
+    extra = sorted(first_outputs.others)
+    for name, own in named.items():
+        if own.others.keys() != set(extra):
+            raise HarnessError(
+                f"Models {first!r} and {name!r} choose among other classes: beside those of the data, {first!r} knows "
+                f"{shortened(extra) or 'none'} and {name!r} {shortened(list(own.others)) or 'none'}. Run them apart."
+            )
+    return extra
+
+
 def data_classes(data: Dataset) -> tuple[str, ...]:
-    """The names of a data set's classes: its own, or those of the benchmark that it is a part of; none for numbers."""
-    told = names_of(data) or benchmark_classes(data.name)
-    return told if len(told) == data.num_classes else ()
+    """The class names of a data set, or else of the benchmark that contains it; none if the classes are numbers."""
+    names = names_of(data) or benchmark_classes(data.name)
+    return names if len(names) == data.num_classes else ()
 
 
 def model_classes(name: str, info: Weights) -> tuple[str, ...]:
-    """What a network calls its classes, in the order of its outputs; none where it does not name them.
+    """The class names of a network, in the order of its outputs; none if it does not name its classes.
 
-    Its checkpoint's header or card says so, or the decorator ``@model(..., classes=(...))``. One that names a data set
-    with the same classes in every folder has those.
+    They come from its checkpoint's header or card, or from the decorator ``@model(..., classes=(...))``, or from its
+    data set if that has the same classes in every folder.
     Raises HarnessError for a list that cannot be one of names.
     """
-    told: Any = info.details.get("classes")
+    declared: Any = info.details.get("classes")
     entry = plugins.model.get(name)
-    if not told and entry:
-        told = entry.facts.get("classes")
+    if not declared and entry:
+        declared = entry.facts.get("classes")
     fixed = benchmark_classes(str(info.details.get("dataset", "")))
-    count = info.details.get("arguments", {}).get("num_classes", len(told or fixed))
-    if not told:
+    count = info.details.get("arguments", {}).get("num_classes", len(declared or fixed))
+    if not declared:
         return fixed if count == len(fixed) else ()
-    sound = isinstance(told, list | tuple) and all(isinstance(c, str) for c in told) and len(set(told)) == len(told)
-    if not sound or len(told) != count:
+    are_names = isinstance(declared, list | tuple) and all(isinstance(each, str) for each in declared)
+    if not are_names or len(set(declared)) != len(declared) or len(declared) != count:
         raise HarnessError(
-            f"{name!r} has {count} classes and does not name each of them once: {str(told)[:200]}. Correct its "
+            f"{name!r} has {count} classes and does not name each of them once: {str(declared)[:200]}. Correct its "
             "`classes`."
         )
-    return tuple(told)
+    return tuple(declared)
 
 
 def load_bundled(name: str) -> tuple[nn.Module, Weights]:
-    """A classifier that ships with the package; its card names its classes, as its file is older than names."""
+    """A classifier that ships with the package; its card names its classes, because its file does not."""
     network, info = load_classifier(*bundled(name))
     return network, replace(info, details={**info.details, "classes": card(name)["classes"]})
 
 
 def header_classes(header: Mapping[str, Any], data: Dataset) -> dict[str, list[str]]:
-    """What the header of a new checkpoint says of its classes: their names; nothing where its data set says them.
+    """The header field with the class names of a new checkpoint; empty if its data set fixes them.
 
-    So it is for the package's own data sets with the same classes in every folder: checkpoints of these were written
-    before names were, and come out byte for byte when they are trained again.
+    The package's data sets with the same classes in every folder fix them: shipped checkpoints of these hold no names,
+    and a repeated training must give the same bytes.
     """
     fixed = not plugins.dataset[header["dataset"]].source and benchmark_classes(header["dataset"]) == names_of(data)
-    told = names_of(data) if "num_classes" in header["arguments"] else ()
-    return {"classes": list(told)} if told and not fixed else {}
+    names = names_of(data) if "num_classes" in header["arguments"] else ()
+    return {"classes": list(names)} if names and not fixed else {}
 
 
-def disagreement(who: str, told: Sequence[str], data: Dataset) -> str:
-    """That both sides name their classes, and differ."""
+def disagreement(who: str, names: Sequence[str], data: Dataset) -> str:
+    """Message for a network `who` whose class names differ from those of the data."""
     classes = data_classes(data) or _counted(data)
-    strange = [name for name in classes if name not in set(told)] or list(classes)
+    strange = [name for name in classes if name not in set(names)] or list(classes)
     return (
-        f"{who} knows other classes than the data: {shortened(strange)} of {data.name!r} are none of its own. "
-        f"Its classes: {shortened(told)}; those of {data.name!r}: {shortened(classes)}. Name them alike, or train it "
+        f"{who} knows other classes than the data: {shortened(strange)} of {data.name!r} are unknown to it. "
+        f"Its classes: {shortened(names)}; those of {data.name!r}: {shortened(classes)}. Name them alike, or train it "
         "on these."
     )
 
@@ -134,32 +150,36 @@ def _counted(data: Dataset) -> tuple[str, ...]:
 
 
 def _outputs(name: str, info: Weights, data: Dataset) -> Outputs | None:
-    """Where a classifier that names its classes has those of the data; None for one that does not."""
-    told, classes = model_classes(name, info), data_classes(data) or _counted(data)
-    found = places(classes, told) if told else None
+    """The outputs of a classifier that names its classes; None for one that does not."""
+    names = model_classes(name, info)
+    classes = data_classes(data) or _counted(data)
+    matched = places(classes, names) if names else None
     trained_on = info.details.get("dataset", data.name)
-    if trained_on != data.name and not (found and found.by_name):
+    if trained_on != data.name and not (matched and matched.by_name):
         raise HarnessError(
             f"Model {name!r} was trained on the classes of {trained_on!r}, not on those of {data.name!r}."
-            + (f" Its classes: {shortened(told)}; those of {data.name!r}: {shortened(classes)}." if told else "")
+            + (f" Its classes: {shortened(names)}; those of {data.name!r}: {shortened(classes)}." if names else "")
         )
-    if not told:
+    if not names:
         return None
-    if found is None:
-        raise HarnessError(disagreement(f"Model {name!r}", told, data))
-    by_number = numbered(classes) and not found.by_name
-    rest = sorted(set(range(len(told))) - set(found.there))
-    others = {str(place) if by_number else told[place]: place for place in rest}
-    return Outputs(found.there, others, "" if found.by_name else _positions(name, told, classes))
+    if matched is None:
+        raise HarnessError(disagreement(f"Model {name!r}", names, data))
+    by_number = numbered(classes) and not matched.by_name
+    rest = sorted(set(range(len(names))) - set(matched.there))
+    others = {str(place) if by_number else names[place]: place for place in rest}
+    return Outputs(matched.there, others, "" if matched.by_name else _by_position(name, names, classes))
 
 
-def _positions(name: str, told: Sequence[str], classes: Sequence[str]) -> str:
-    named, ordered = ("data", told) if numbered(classes) else (f"model {name!r}", classes)
-    return f"The {named} only number their classes: they were taken by position, in the order {shortened(ordered)}."
+def _by_position(name: str, names: Sequence[str], classes: Sequence[str]) -> str:
+    """A note for the record on classes of which one side has only numbers."""
+    unnamed, ordered = ("data", names) if numbered(classes) else (f"model {name!r}", classes)
+    return f"The {unnamed} only number their classes: they were taken by position, in the order {shortened(ordered)}."
 
 
 def _unnamed(name: str, data: Dataset) -> str:
-    """A note on a classifier without names; none where the data have none either, or where it declares their list."""
+    """A note for the record on a classifier without class names; empty if the data have none either, or if it
+    declares their list.
+    """
     classes = data_classes(data)
     entry = plugins.model.get(name)
     declared = entry.facts.get("dataset") if entry else None
@@ -173,7 +193,7 @@ def _unnamed(name: str, data: Dataset) -> str:
 
 
 class Reordered(nn.Module):
-    """A classifier whose outputs stand in another order: output k is output `order[k]` of `network`."""
+    """A classifier with outputs in another order: output k is output `order[k]` of `network`."""
 
     order: Tensor
 
@@ -183,8 +203,8 @@ class Reordered(nn.Module):
         self.name = name
         self.register_buffer("order", torch.tensor(list(order)), persistent=False)
 
-    def picked(self, logits: Tensor) -> Tensor:
-        """Logits (B, K) in the new order; raises HarnessError where these are not as many as the names."""
+    def in_order(self, logits: Tensor) -> Tensor:
+        """Logits (B, K) in the new order; raises HarnessError if their number is not that of the class names."""
         if not isinstance(logits, Tensor):
             raise NoTensor(logits)
         if logits.shape[-1] != len(self.order):
@@ -195,38 +215,41 @@ class Reordered(nn.Module):
         return logits[:, self.order]
 
     def forward(self, *inputs: Any) -> Tensor:
-        return self.picked(self.network(*inputs))
+        return self.in_order(self.network(*inputs))
 
 
-class _Halves(Reordered):
-    """One that shows its features."""
+class _WithFeatures(Reordered):
+    """A reordered `FeatureClassifier`."""
 
     def features(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.network.features(images))
 
     def head(self, features: Tensor) -> Tensor:
-        return self.picked(self.network.head(features))
+        return self.in_order(self.network.head(features))
 
 
 class _Noisy(Reordered):
-    """One that was made for diffused images."""
+    """A reordered `NoisyClassifier`."""
 
     @property
     def denoised(self) -> bool:
         return bool(self.network.denoised)
 
     def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
-        return self.picked(self.network.noisy(x_t, x0_hat, t))
+        return self.in_order(self.network.noisy(x_t, x0_hat, t))
 
 
-class _Both(_Halves, _Noisy):
-    pass
+class _NoisyWithFeatures(_WithFeatures, _Noisy):
+    """A reordered classifier that is both."""
 
 
 def reordered(network: nn.Module, order: Sequence[int], name: str = "") -> nn.Module:
-    """A classifier with its outputs in another order, and itself where that is the order they have."""
+    """A classifier with its outputs in another order; the classifier itself if the order is the same."""
     if list(order) == list(range(len(order))):
         return network
-    halves, noisy = isinstance(network, FeatureClassifier), isinstance(network, NoisyClassifier)
-    kind = {(True, True): _Both, (True, False): _Halves, (False, True): _Noisy}.get((halves, noisy), Reordered)
+    has_features = isinstance(network, FeatureClassifier)
+    is_noisy = isinstance(network, NoisyClassifier)
+    kind: type[Reordered] = _WithFeatures if has_features else Reordered
+    if is_noisy:
+        kind = _NoisyWithFeatures if has_features else _Noisy
     return kind(network, order, name).train(network.training)

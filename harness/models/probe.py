@@ -1,6 +1,6 @@
 """Probes: the outputs of networks and methods for fixed images, taken before the run.
 
-A hash covers files; it does not cover what these import, constants inside a compiled network, or a library's change. So
+A hash covers files, but neither their imports, constants inside a compiled network, nor a library's change. Therefore
 the outputs for fixed images are stored with the parts and in the record, and a resumed run must reproduce them.
 
 The same images, once more and beside others, must give the same outputs: rows that depend on their neighbours or on
@@ -23,7 +23,7 @@ from harness.models.tiles import described
 from harness.types import HarnessError
 
 PROBED = 4
-"""Number of probe images: those of the data but for the last, which is the first one inverted."""
+"""Number of probe images: all from the data but the last, which is the first one inverted."""
 
 POOLED = 8
 """Side in pixels to which images among the outputs are averaged before they are stored."""
@@ -73,25 +73,31 @@ class Probe:
             name: np.frombuffer(base64.b64decode(stored["float32"], validate=True), "<f4").reshape(stored["shape"])
             for name, stored in dict(values["outputs"]).items()
         }
-        dtypes, unknown = ({str(k): str(v) for k, v in dict(values[key]).items()} for key in ("dtypes", "unknown"))
+        dtypes = _texts(values["dtypes"])
+        unknown = _texts(values["unknown"])
         return cls(tuple(map(str, values["ids"])), str(values["device"]), dtypes, outputs, unknown)
 
     def differences(self, other: Probe) -> dict[str, float]:
-        """Largest difference to another probe's outputs, by name of the output, where rounding does not explain it.
+        """Largest difference to another probe, by name of the output, of outputs that differ by more than rounding.
 
-        Infinite for an output of another shape. Outputs that only one of the two has are not compared, nor are probes
-        of other images.
+        Infinite for an output of another shape. Outputs of only one of the two are not compared, nor probes of other
+        images.
         """
         if self.ids != other.ids:
             return {}
         differences = {}
         for name in self.outputs.keys() & other.outputs.keys():
-            mine, theirs = self.outputs[name], other.outputs[name]
-            if mine.shape != theirs.shape:
+            a = self.outputs[name]
+            b = other.outputs[name]
+            if a.shape != b.shape:
                 differences[name] = float("inf")
-            elif not _close(mine, theirs, self.dtypes.get(name, "float32")):
-                differences[name] = float(np.nanmax(np.abs(mine.astype(float) - theirs)))
+            elif not _close(a, b, self.dtypes.get(name, "float32")):
+                differences[name] = float(np.nanmax(np.abs(a.astype(float) - b)))
         return differences
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in dict(values).items()}
 
 
 def _close(a: Any, b: Any, dtype: str) -> bool:
@@ -109,8 +115,8 @@ def spell(differences: Mapping[str, float]) -> str:
 
 
 def shown(images: Tensor) -> Tensor:
-    """The images to probe with, (`PROBED`, 3, H, W), from up to as many of the data, at least one."""
-    # Neighbours that differ: a data set may hold copies of one image.
+    """Probe images (`PROBED`, 3, H, W), made from one or more images of the data."""
+    # Neighbours must differ, and a data set may hold copies of one image.
     others = [images[k % len(images)].roll(k // len(images), -1) for k in range(1, PROBED - 1)]
     return torch.stack([images[0], *others, 1 - images[0]])
 
@@ -127,7 +133,7 @@ def outputs(
     """Outputs of `call` for images (B, ...), float32, checked to be the same again and for the first group alone.
 
     who: name for messages. group: number of images that are declared to belong together. cause: a likely reason for
-    a failure, in words. Raises HarnessError where an output depends on chance, or on images beside its own.
+    a failure, in words. Raises HarnessError if an output depends on chance or on other images.
     """
     together = checked(call(images.clone()), who, len(images))
     again, alone = call(images.clone()), call(images[:group].clone())

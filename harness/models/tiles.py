@@ -1,4 +1,4 @@
-"""Calls of networks: the one place that knows about tiles, devices, precision and running out of memory.
+"""Call networks in tiles: the one place that handles devices, precision and lack of memory.
 
 A network sees tiles of a fixed number of rows, the last one padded, whatever the batch around it. A row's result is
 then bit-equal at any batch size: kernels are chosen by shape, and the shape never changes.
@@ -23,27 +23,27 @@ def autocast(device: str, dtype: str) -> torch.autocast:
 
 
 def repeatable() -> None:
-    """On a GPU float32 means float32 from now on (no TF32), and kernels are the repeatable ones."""
+    """Make float32 on a GPU mean float32 from now on (no TF32), with repeatable kernels."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
 
 
 def place(network: nn.Module, device: str, compiled: bool = False) -> nn.Module:
-    """The network made ready for inference: evaluation mode, no parameter gradients, channels-last convolutions.
+    """Prepare a network for inference: evaluation mode, no parameter gradients, channels-last convolutions.
 
-    On a GPU float32 means float32 (no TF32), and kernels are the repeatable ones.
-    compiled: calls of the network go through torch.compile; those of its parts, such as `features`, do not.
+    See `repeatable` for GPUs. compiled: calls of the network go through torch.compile; those of its parts, such as
+    `features`, do not.
     """
     repeatable()
     network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     if compiled:
-        # Tiles have one shape: kernels for any shape would be slower, and are what a halved tile would ask for.
+        # Tiles have one shape. Without this, a halved tile would ask for slower kernels of any shape.
         network.compile(dynamic=False)
     return network
 
 
 def check_compiler(device: str) -> None:
-    """Raises HarnessError where torch.compile has no compiler for a device: g++ for the CPU, Triton for a GPU."""
+    """Raise HarnessError if torch.compile has no compiler for a device: g++ for the CPU, Triton for a GPU."""
     try:
         torch.compile(lambda x: 2 * x + 1)(torch.ones(8, device=device))
     except Exception as error:  # of Dynamo, Inductor, Triton and the compiler itself
@@ -55,9 +55,9 @@ def check_compiler(device: str) -> None:
 
 
 class TileCache:
-    """Tiles that stay on their devices for as long as the tensor lives that they are parts of.
+    """Tiles that stay on their devices as long as their tensor lives.
 
-    The `Tiles` of one job share one: running out of memory anywhere drops what all of them keep.
+    The `Tiles` of one job share one cache: lack of memory anywhere drops all of it.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class TileCache:
         return tiles
 
     def clear(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._tiles.clear()
 
     def __contains__(self, rows: Tensor) -> bool:
@@ -84,11 +84,11 @@ class Tiles:
     """Calls functions of (rows, ...) tensors tile by tile.
 
     size: rows per call.
-    multiple: the tile stays a multiple of this when memory forces it down.
+    multiple: a tile that lack of memory halves stays a multiple of this.
     compiled: the networks behind these functions are compiled: see `place`.
-    cache: holds the tiles that `keep` asks for; shared with other `Tiles` of the same device.
-    halved: how often the tile was halved; a record with halvings says so.
-    asked: the size before that.
+    cache: holds the tiles of calls with `keep`; shared with other `Tiles` of the same device.
+    halved: number of halvings, which records show.
+    asked: the size before any halving.
     """
 
     size: int
@@ -106,8 +106,8 @@ class Tiles:
     def __call__(self, function: Callable[..., Tensor], *rows: Tensor, keep: bool = False) -> Tensor:
         """`function` over (N, ...) tensors: (N, ...) on the CPU, float32 or, if it returns that, float64.
 
-        It must treat rows independently.
-        keep: for the next functions over the very same tensors, their tiles stay on the device as long as they live.
+        The function must treat rows independently.
+        keep: the tiles stay on the device as long as the tensors live, for further functions of the same tensors.
         """
         pieces: list[Tensor] = []
         start, freed = 0, False
@@ -141,7 +141,7 @@ class Tiles:
         return columns[:, 0], columns[:, 1:].reshape(images.shape)
 
     def _tile(self, function: Callable[..., Tensor], rows: tuple[Tensor, ...], start: int, keep: bool) -> Tensor:
-        # A network may write into what it is given: that is always a copy.
+        # A network may write into its input, so it gets a copy.
         sent = [self._kept(r, start).clone() if keep else self._send(r, start) for r in rows]
         with torch.no_grad(), autocast(self.device, self.dtype):
             result = function(*sent)
@@ -162,7 +162,7 @@ class Tiles:
         if len(rows) < self.size:
             rows = torch.cat([rows, rows[-1:].expand(self.size - len(rows), *rows.shape[1:])])
         layout = torch.channels_last if rows.ndim == 4 else torch.preserve_format
-        # Only CUDA waits for the copy before the memory that it is made from is used again.
+        # Only CUDA waits for the copy before its source is used again.
         later = self.device.startswith("cuda")
         return rows.to(self.device, memory_format=layout, non_blocking=later, copy=True)
 
@@ -186,7 +186,7 @@ class NoTensor(TypeError):
 
 
 def described(values: Any) -> str:
-    """What a value is, in words: "a tuple of 2"."""
+    """Describe a value in words: "a tuple of 2"."""
     if isinstance(values, Tensor):
         return f"a tensor of shape {tuple(values.shape)}"
     if isinstance(values, Mapping):
@@ -197,7 +197,7 @@ def described(values: Any) -> str:
 
 
 def finite(values: Tensor, who: str, remedy: str = "Check the checkpoint, or use --dtype float32.") -> Tensor:
-    """The values (B, K), once they have proved to be numbers; `who` made them."""
+    """The values (B, K) of `who`, checked; raises HarnessError for NaN and infinity."""
     bad = int((~values.isfinite()).any(1).sum())
     if bad:
         raise HarnessError(f"{who} gave NaN or infinite outputs for {bad} of {len(values)} images. {remedy}")
@@ -216,13 +216,13 @@ def check_values(values: Any, images: int) -> None:
 
 
 GRADIENT_TILE = 16
-"""Rows per gradient where nothing is specified: a backward pass holds every activation of its forward pass."""
+"""Default rows per gradient: a backward pass holds every activation of its forward pass."""
 
 
 class TiledClassifier:
-    """A classifier as methods and attacks see it: called in tiles, and never twice on the very same view.
+    """A classifier as methods and attacks see it: called in tiles, and once per view.
 
-    gradient_tiles: how gradients are computed, of `GRADIENT_TILE` rows unless given.
+    gradient_tiles: tiles of gradients, of `GRADIENT_TILE` rows by default.
     """
 
     def __init__(self, network: nn.Module, tiles: Tiles, gradient_tiles: Tiles | None = None) -> None:
@@ -245,13 +245,13 @@ class TiledClassifier:
         return self.gradient_tiles.gradient(lambda x, *others: loss(self.network(x), *others), images, *rows)
 
     def drawn(self, draw: int) -> TiledClassifier:
-        """Itself: nothing in it is drawn at random."""
+        """The classifier itself, which draws nothing at random."""
         return self
 
     def respond(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Penultimate features (B, D) and the logits (B, K) that the head makes of them, in one pass.
+        """Penultimate features (B, D) and the head's logits (B, K), in one pass.
 
-        A network that shows no features gives D = 0 and its logits.
+        For a network without `features`, D = 0.
         """
         if images not in self._responses:
             width = 0
@@ -272,9 +272,9 @@ class TiledClassifier:
         return response
 
     def _shows_features(self, images: Tensor) -> bool:
-        """True if `features` and `head` are the two halves of the network; tried once, on a few images.
+        """True if `features` and `head` are the two halves of the network; tested once, on a few images.
 
-        Raises HarnessError where they fit together but give other logits than the network.
+        Raises HarnessError if they fit together but give other logits than the network.
         """
         network: Any = self.network
         if self._halves is None and isinstance(network, FeatureClassifier):
@@ -283,7 +283,7 @@ class TiledClassifier:
                 logits = self.tiles(lambda x: network.head(network.features(x)), few)
                 self._halves = logits.shape == self(few).shape
             except (RuntimeError, TypeError, ValueError, IndexError):
-                # Some networks have attributes of these names that mean something else.
+                # Attributes of these names may mean something else.
                 self._halves = False
             if self._halves and not torch.allclose(logits, self(few), rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
                 raise HarnessError("head(features(images)) gives other logits than the model itself. Fix the model.")

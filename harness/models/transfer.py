@@ -29,18 +29,20 @@ TIMEOUT = 30.0
 """Seconds that a server may be silent."""
 HEADERS = 120.0
 """Seconds until the first bytes of a file, redirections included."""
-FIRST, WINDOW = 5.0, 60.0
-"""Seconds that are looked at for the speed: the first ones, and each of the later stretches."""
+FIRST = 5.0
+"""Seconds of the first stretch over which the speed is measured."""
+WINDOW = 60.0
+"""Seconds of each later stretch."""
 FLOOR = 100
-"""Bytes per second that a server must bring over such a stretch; a bad mobile line brings a hundred times as many."""
+"""Slowest speed over a stretch, in bytes per second; a bad mobile line is a hundred times faster."""
 
 
 class TooSlow(ConnectionError):
-    """A server that would keep its reader waiting without end."""
+    """A server that sends too slowly to wait for."""
 
 
 class Redirected(HTTPRedirectHandler):
-    """Follows a redirection to the web; to one without encryption only from one without, or where a hash is known."""
+    """Follows redirections to web addresses; from https to http only if the hash is known."""
 
     def __init__(self, hashed: bool) -> None:
         self._hashed = hashed
@@ -59,20 +61,20 @@ class Redirected(HTTPRedirectHandler):
 
 
 def check_address(url: str) -> None:
-    """Raises HarnessError for what is no address in the web: files of this machine and other services are not read."""
+    """Raise HarnessError for anything but a web address: local files and other services are not read."""
     try:
-        known = urlsplit(url).scheme in ("http", "https")
+        on_web = urlsplit(url).scheme in ("http", "https")
     except ValueError:
-        known = False
-    if not known:
+        on_web = False
+    if not on_web:
         raise HarnessError(f"{url[:200]} is no address that files are fetched from, which begins with https://.")
 
 
 class Transfer:
-    """The answer to a request, its length (0 where the server does not say), and its bytes in pieces.
+    """The answer to a request, its length (0 if unknown), and its bytes in pieces.
 
-    Reading is done in a thread of its own, as a server can keep any reader waiting: one byte at a time is enough. When
-    this one has waited long enough it goes on without that thread, which ends with its connection or the process.
+    A separate thread reads, because a server that sends one byte at a time can block any reader. After `TooSlow` the
+    thread is left behind and ends with its connection or the process.
     """
 
     answer: HTTPResponse
@@ -86,7 +88,7 @@ class Transfer:
         self.answer, self.length = self._next(HEADERS)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The pieces; raises TooSlow where they come too slowly."""
+        """The pieces; raises TooSlow if they come too slowly."""
         piece = self._next(HEADERS)
         begun, window, received = time.monotonic(), FIRST, 0
         while piece:
@@ -97,17 +99,17 @@ class Transfer:
             piece = self._next(begun + window - time.monotonic())
 
     def leave(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         self._left.set()
 
     def _next(self, seconds: float) -> Any:
         try:
-            got = self._pieces.get(timeout=max(seconds, 0.01))
+            piece = self._pieces.get(timeout=max(seconds, 0.01))
         except queue.Empty:
             raise TooSlow(f"the server sends less than {FLOOR} bytes per second") from None
-        if isinstance(got, Exception):
-            raise got
-        return got
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
 
     def _fetch(self, request: Request, hashed: bool) -> None:
         opener = OpenerDirector()
@@ -121,11 +123,11 @@ class Transfer:
                 self._give((answer, answer.length or 0))
                 while self._give(answer.read1(CHUNK)):
                     pass
-        except Exception as error:  # which belongs to whoever waits for the file
+        except Exception as error:  # raised again by the thread that waits for the file
             self._give(error)
 
     def _give(self, piece: Any) -> bool:
-        """Hand something on; whether more is wanted."""
+        """Hand a piece on; true if more is wanted."""
         while not self._left.is_set():
             with suppress(queue.Full):
                 self._pieces.put(piece, timeout=1.0)
@@ -134,8 +136,8 @@ class Transfer:
 
 
 def content_range(answer: HTTPResponse) -> tuple[int, int]:
-    """First byte and bytes of the whole that a partial answer says it holds; -1 where it does not say."""
-    said = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", answer.headers.get("Content-Range", ""))
-    if answer.status != 206 or not said:
+    """First byte of a partial answer, and bytes of the complete file; -1 if unknown."""
+    header = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", answer.headers.get("Content-Range", ""))
+    if answer.status != 206 or not header:
         return -1, -1
-    return int(said[1]), -1 if said[2] == "*" else int(said[2])
+    return int(header[1]), -1 if header[2] == "*" else int(header[2])

@@ -3,6 +3,9 @@
 A plugin is a decorated class or function in one short file. It is found in ``registry/`` and ``suites/``, in any
 installed package that declares the entry point group ``harness.plugins``, or in a file given as ``--plugin FILE.py``.
 
+A model or denoiser is built without arguments. A builder that declares a parameter ``weight_files`` receives the
+`harness.models.locate.WeightFiles` of the command: the files of ``--weights``, and the weights folder.
+
 Importing this package imports no torch.
 """
 
@@ -28,3 +31,4 @@ from harness.plugins.kinds import suite as suite
 from harness.plugins.registry import Entry as Entry
 from harness.plugins.registry import PluginFamily as PluginFamily
 from harness.plugins.registry import Registry as Registry
+from harness.plugins.registry import arguments_for as arguments_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from inspect import signature
 from typing import Any, TypeVar, get_type_hints
 
 from harness.base.errors import HarnessError, suggest
@@ -38,12 +39,6 @@ class Entry:
     def summary(self) -> str:
         """First line of the plugin's docstring."""
         return _first_line(self.build)
-
-    @property
-    def lacks(self) -> str:
-        """Files to fetch before the plugin can be built, as its fact of that name says; empty for most."""
-        missing: str = self.facts.get("lacks", str)()
-        return missing
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -162,10 +157,11 @@ class Registry:
         """Every registered plugin of this kind, by name; those of families are not listed."""
         return [self._entries[name] for name in sorted(self._entries)]
 
-    def configure(self, text: str) -> Configured:
+    def configure(self, text: str, **offers: Any) -> Configured:
         """Build a dataclass plugin from ``name:key=value,key=value``; a value may itself hold commas (``times=0,50``).
 
         A value without a key, at the start, belongs to the first setting: ``de:0,100`` is ``de:times=0,100``.
+        offers: see `arguments_for`.
         Raises HarnessError for unknown names and settings, and for values that the plugin refuses.
         """
         name, _, rest = text.partition(":")
@@ -173,7 +169,8 @@ class Registry:
         values = parse(text, rest, entry.parameters, entry.sweep)
         tuned = [key for key in entry.sweep if values.get(key) == TUNE]
         try:
-            plugin = entry.build(**{key: value for key, value in values.items() if key not in tuned})
+            fixed = {key: value for key, value in values.items() if key not in tuned}
+            plugin = entry.build(**fixed, **arguments_for(entry.build, **offers))
         except (TypeError, ValueError) as error:
             raise HarnessError(f"{self.kind} {text!r}: {error}") from error
         settings = [f"{key}={spell(getattr(plugin, key))}" for key in changed(plugin) if key in entry.parameters]
@@ -188,6 +185,17 @@ class Registry:
         texts: by kind of plugin. defaults: texts to take if there are none of this kind.
         """
         return [self.configure(text) for text in texts.get(self.kind) or defaults]
+
+
+def arguments_for(build: Callable[..., Any], **offers: Any) -> dict[str, Any]:
+    """The offers that a builder declares as parameters, by name; none for a dataclass, whose fields are settings."""
+    if isinstance(build, type) and is_dataclass(build):
+        return {}
+    try:
+        parameters = signature(build).parameters
+    except (TypeError, ValueError):  # some callables of compiled libraries have no signature
+        return {}
+    return {name: offer for name, offer in offers.items() if name in parameters}
 
 
 def _first_line(documented: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from harness import plugins
+from harness.models.locate import WeightFiles
 from harness.models.matching import header_classes
 from harness.train.augment.augmix import AugMix, AugMixViews
 from harness.train.augment.deepaugment import Distorter, configured
@@ -26,8 +27,12 @@ from harness.train.step import BatchTransform
 from harness.types import Dataset, HarnessError
 
 
-def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str, Any]]:
+def build(
+    spec: TrainSpec, data: Dataset, world: World, weight_files: WeightFiles | None = None
+) -> tuple[Task, dict[str, Any]]:
     """The task of a resolved specification, and the header of the checkpoint that it will make.
+
+    weight_files: places of published weights, for --diffusion, --conditional and --init.
 
     Order of construction. Networks draw their initial weights from torch's one global generator, which `run` seeds
     once, and even a network whose weights are then loaded draws first. So the order below decides the weights of every
@@ -38,7 +43,8 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
     What is loaded after the network (a distorting network, --init) decides nothing: the loop seeds each pass anew.
     """
     kind = kind_of(spec)
-    frozen = find_frozen(spec, data, world.device) if kind.needs_denoiser(spec) else Frozen()
+    weight_files = weight_files or WeightFiles()
+    frozen = find_frozen(spec, data, world.device, weight_files) if kind.needs_denoiser(spec) else Frozen()
     built = kind.build(spec, data, frozen, world.device)
     plan = planned(spec, data, world)
     _check_statistics(built.network, plan, world)
@@ -50,7 +56,7 @@ def build(spec: TrainSpec, data: Dataset, world: World) -> tuple[Task, dict[str,
         denoiser=frozen.inputs.denoiser,
         conditional=frozen.inputs.conditional,
         deepaugment=distorter.provenance.sha256 if distorter and distorter.provenance else None,
-        init=start_from(built.network, spec, built.arguments, data) if spec.init else None,
+        init=start_from(built.network, spec, built.arguments, data, weight_files) if spec.init else None,
         copies={copy.number: copy.copy.sha256 for copy in paired},
     )
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment).plugin

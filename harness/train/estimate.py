@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from harness.models.locate import WeightFiles
 from harness.train.build import build
 from harness.train.engine.parallel import World
 from harness.train.loop import RunMode, train
@@ -18,13 +19,13 @@ FEW = 16
 """Images of the step that is timed."""
 
 
-def seconds(spec: TrainSpec, data: Dataset) -> float:
+def seconds(spec: TrainSpec, data: Dataset, weight_files: WeightFiles | None = None) -> float:
     """Seconds of the run in one process like this one, from the second of two timed steps of a few images.
 
     Raises HarnessError for what the run itself would refuse of its settings, data and weights.
     """
     world = World(device=spec.device)
-    task, _ = build(spec, data, world)
+    task, _ = build(spec, data, world, weight_files)
     plan = task.feed.plan
     batch = min(FEW, plan.batch_size)
     few = replace(plan, images=batch, batch_size=batch, epochs=2, passes=1, repeats=1)

@@ -14,6 +14,7 @@ import torch
 
 from harness.base.files import check_writable, locked, sweep, writing
 from harness.models.checkpoint import write_checkpoint
+from harness.models.locate import WeightFiles
 from harness.models.tiles import check_compiler
 from harness.train.build import build
 from harness.train.classes import named
@@ -34,20 +35,29 @@ def run(
     workers: int = 0,
     tensorboard: bool = False,
     files: Sequence[str] = (),
+    weight_files: WeightFiles | None = None,
 ) -> dict[str, Any]:
     """Train, write ``model.safetensors``, ``card.json`` and ``log.jsonl`` into `out`, return the card.
 
     Under ``torchrun`` all processes train together, and the first one reports and writes.
 
     fresh: forget the state of an earlier run in `out`. workers: processes that prepare batches ahead of time.
-    files: see `TrainSpec.command`.
+    files: see `TrainSpec.command`. weight_files: places of published weights; without, the weights folder.
     """
     with ExitStack() as held:
-        return _run(resolve(spec), out, RunMode(World(), workers, tensorboard, report), fresh, files, held)
+        return _run(
+            resolve(spec), out, RunMode(World(), workers, tensorboard, report), fresh, files, weight_files, held
+        )
 
 
 def _run(
-    spec: TrainSpec, out: Path, mode: RunMode, fresh: bool, files: Sequence[str], held: ExitStack
+    spec: TrainSpec,
+    out: Path,
+    mode: RunMode,
+    fresh: bool,
+    files: Sequence[str],
+    weight_files: WeightFiles | None,
+    held: ExitStack,
 ) -> dict[str, Any]:
     """See `run`. held: takes the lock of the folder, which lasts until the card is written."""
     with world(spec.device) as here:
@@ -55,7 +65,7 @@ def _run(
         if spec.compile:
             check_compiler(here.device)
         data, test = open_training(spec), open_split(spec, "test")
-        task, header = build(spec, data, here)
+        task, header = build(spec, data, here, weight_files)
         if here.first:
             check_writable(out)
             held.enter_context(locked(out))

@@ -1,4 +1,4 @@
-"""OpenAI's diffusion networks, untrained: what converted checkpoints are rebuilt from."""
+"""OpenAI's diffusion networks, untrained, from which converted checkpoints are rebuilt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.diffusion.adm import AdmFlags, unet
 from harness.plugins import architecture
 
 
-# assigned: all it holds is in its state dict, so that a checkpoint's tensors can take the place of its own.
+# assigned: its state dict holds everything, so a checkpoint's tensors can replace its tensors.
 @architecture("adm", kind="denoiser", assigned=True)
 def adm(**flags: Any) -> nn.Module:
     """UNet of guided-diffusion and improved-diffusion (Dhariwal & Nichol, NeurIPS 2021), from their flags."""

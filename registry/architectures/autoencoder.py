@@ -29,7 +29,7 @@ class Residual(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Strided convolutions, residual blocks and a tanh code, and the way back.
+    """Strided convolutions, residual blocks and a tanh code, then their inverse.
 
     After the compressive autoencoder of Theis et al. (ICLR 2017) that DeepAugment uses, without its rounding of the
     code to bits.
@@ -66,5 +66,5 @@ class Autoencoder(nn.Module):
     recipe={"epochs": 60, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.01, "warmup": 2},
 )
 def compact_autoencoder() -> nn.Module:
-    """Autoencoder with a code of 16x8x8, 0.2 M parameters: what DeepAugment distorts small images with."""
+    """Autoencoder with a code of 16x8x8, 0.2 M parameters: DeepAugment's network for small images."""
     return Autoencoder(width=48, channels=16)

@@ -1,4 +1,4 @@
-"""The classifier of classifier guidance: the encoder half of a diffusion UNet, told the time, with a class on top.
+"""The classifier of classifier guidance: the encoder half of a diffusion UNet with its time input, and a class output.
 
 An architecture of kind "time-conditioned" maps (x_t, times) to logits. It is built with the number of classes and of
 input channels: three for x_t alone, six where the one-step denoised image is concatenated

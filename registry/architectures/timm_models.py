@@ -11,7 +11,7 @@ from harness.plugins import architecture, suggest
 from harness.types import HarnessError
 
 PLACES = ("pretrained", "checkpoint_path", "cache_dir")
-"""What the settings begin with by which timm fetches and opens files: a checkpoint's header may ask for none."""
+"""Prefixes of settings by which timm fetches and opens files, which a checkpoint's header must not contain."""
 
 
 def _version(name: str) -> str:

@@ -13,7 +13,7 @@ from harness.plugins import denoiser
 from harness.types import Absent, HarnessError, Weights
 
 
-@denoiser.family("hf", lambda name: "")  # what identifies it is the hash of its files
+@denoiser.family("hf", lambda name: "")  # the hash of its files identifies it
 def hub(name: str) -> Callable[[], tuple[Denoiser, Weights]]:
     """UNet NAME of the hub, ORG/MODEL or ORG/MODEL@REVISION, fetched once into the hub's own cache."""
     repository, _, revision = name.partition("@")
@@ -25,11 +25,11 @@ def hub(name: str) -> Callable[[], tuple[Denoiser, Weights]]:
         try:
             folder = snapshot_download(repository, revision=revision or None, allow_patterns=wanted)
         except Exception as error:  # of the hub, of HTTP, of the name's form
-            said = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split())[:300]
             kind = Absent if isinstance(error, OSError) else HarnessError
             raise kind(
-                f"--denoiser hf/{name} is not in the hub's cache and could not be fetched ({said}). "
-                "Where there is no network, give the path of a folder that was downloaded elsewhere."
+                f"--denoiser hf/{name} is not in the hub's cache and could not be fetched ({reason}). "
+                "Without a network, give the path of a folder that was downloaded elsewhere."
             ) from error
         loaded, info = load_denoiser(Path(folder))
         return loaded, replace(info, name=repository, source=f"hf/{repository}@{Path(folder).name}")

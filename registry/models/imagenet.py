@@ -1,4 +1,4 @@
-"""The ten classifiers of the DiffAug paper, from the files that their authors publish; ``imagenet.toml`` lists them."""
+"""The ten classifiers of the DiffAug paper, from published files; ``imagenet.toml`` lists them."""
 
 from importlib import resources
 

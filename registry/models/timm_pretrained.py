@@ -11,15 +11,15 @@ from typing import Any
 
 from torch import nn
 
-from harness.models import locate
 from harness.models.classifier import ImageClassifier
 from harness.models.files.state_dict import harmless, read_state, recorded, unwrapped
 from harness.models.fingerprint import fingerprint
+from harness.models.locate import WeightFiles
 from harness.plugins import model, suggest
 from harness.types import Absent, HarnessError, Weights
 
 ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
-"""Names that timm takes to be places."""
+"""Prefixes of names that timm takes for places."""
 
 
 def _source(name: str) -> str:
@@ -27,17 +27,17 @@ def _source(name: str) -> str:
 
 
 @model.family("timm", _source)
-def timm_pretrained(name: str) -> Callable[[], tuple[nn.Module, Weights]]:
+def timm_pretrained(name: str) -> Callable[[WeightFiles], tuple[nn.Module, Weights]]:
     """Model NAME of timm, such as resnet50.a1_in1k: its weights, its input size and its normalisation."""
     import timm
 
-    known = timm.list_models(pretrained=True)
-    if not name.startswith(ELSEWHERE) and (name not in known if "." in name else not timm.is_model(name)):
-        raise suggest("timm model", name, known)
-    return lambda: _load(name)
+    names = timm.list_models(pretrained=True)
+    if not name.startswith(ELSEWHERE) and (name not in names if "." in name else not timm.is_model(name)):
+        raise suggest("timm model", name, names)
+    return lambda weight_files: _load(name, weight_files)
 
 
-def _load(name: str) -> tuple[nn.Module, Weights]:
+def _load(name: str, weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
     import timm
 
     try:
@@ -46,16 +46,16 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
                 body, path = timm.create_model(name, pretrained=True), None
             else:
                 body = timm.create_model(name)
-                path = locate.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
+                path = weight_files.find(f"timm/{name}") or _from_hub(body.pretrained_cfg)
                 body = _filled(body, name, path) if path else timm.create_model(name, pretrained=True)
     except HarnessError:
         raise
     except Exception as error:
         reason = shorten(str(error), 200, placeholder=" ...")
-        kind = Absent if isinstance(error, OSError) else HarnessError  # what networks and the hub raise
+        kind = Absent if isinstance(error, OSError) else HarnessError  # from the network and the hub
         raise kind(
-            f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Where there is no network, put its "
-            f"model.safetensors to {locate.folder() / 'timm' / name}.safetensors, or give a file with --weights "
+            f"timm/{name} could not be fetched ({type(error).__name__}: {reason}). Without a network, put its "
+            f"model.safetensors to {weight_files.folder / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."
         ) from error
     network, details = _fitted(body)
@@ -68,37 +68,38 @@ def _load(name: str) -> tuple[nn.Module, Weights]:
 
 
 def _fitted(body: Any) -> tuple[ImageClassifier, dict[str, Any]]:
-    """The classifier as timm's own data configuration wants it, and what there is to record about that.
+    """The classifier under timm's data configuration, and the details for its record.
 
-    Images of the size of its training or of its test go in as they are; others are resized to the first of these. Its
-    crop is recorded only: what is cut off belongs to the data.
+    Images of the training or test size stay unchanged; others are resized to the first of these. The crop is recorded
+    only, because cropping belongs to the data.
     """
     from timm.data import resolve_data_config
 
-    told = body.pretrained_cfg
-    config = resolve_data_config(pretrained_cfg=told)
-    sizes = list(dict.fromkeys(tuple(told[key])[1:] for key in ("input_size", "test_input_size") if told.get(key)))
+    pretrained = body.pretrained_cfg
+    config = resolve_data_config(pretrained_cfg=pretrained)
+    keys = [key for key in ("input_size", "test_input_size") if pretrained.get(key)]
+    sizes = list(dict.fromkeys(tuple(pretrained[key])[1:] for key in keys))
     interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
     details = {
-        "pretrained": f"{told.get('architecture')}.{told.get('tag')}",
+        "pretrained": f"{pretrained.get('architecture')}.{pretrained.get('tag')}",
         "data_config": config,
         "sizes": sizes,
         "interpolation": interpolation,
     }
-    if body.num_classes == 1000 and str(told.get("tag")).endswith("in1k"):
+    if body.num_classes == 1000 and str(pretrained.get("tag")).endswith("in1k"):
         details["dataset"] = "imagenet"
     return ImageClassifier(body, config["mean"], config["std"], sizes, interpolation).eval(), details
 
 
-def _from_hub(told: dict[str, Any]) -> Path | None:
-    """The hub's file, from the cache or the network; None where timm reads the model in a way of its own."""
+def _from_hub(config: dict[str, Any]) -> Path | None:
+    """The hub's file, from the cache or the network; None for a model that timm reads specially."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    if not told.get("hf_hub_id") or told.get("hf_hub_filename") or told.get("custom_load"):
+    if not config.get("hf_hub_id") or config.get("hf_hub_filename") or config.get("custom_load"):
         return None
     try:
-        return Path(hf_hub_download(told["hf_hub_id"], "model.safetensors"))
+        return Path(hf_hub_download(config["hf_hub_id"], "model.safetensors"))
     except LocalEntryNotFoundError:
         raise
     except EntryNotFoundError:
@@ -106,7 +107,7 @@ def _from_hub(told: dict[str, Any]) -> Path | None:
 
 
 def _filled(body: Any, name: str, path: Path) -> nn.Module:
-    """The network with the tensors of a file, in timm's own names or in those that timm knows how to translate."""
+    """The network with the tensors of a file, under timm's names or names that timm translates."""
     import timm
 
     own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith("num_batches_tracked")}

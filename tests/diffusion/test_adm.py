@@ -22,7 +22,7 @@ from torch import Tensor
 
 from harness.base import noise
 from harness.diffusion.adaptation import adapt, guided_step
-from harness.diffusion.adm import AdmFlags, convert, load_adm
+from harness.diffusion.adm import AdmFlags, load_adm, to_diffusers
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.sampling import log_variance
 from harness.types import Adaptation, HarnessError
@@ -144,7 +144,7 @@ def test_published_models_have_their_published_size(flags: AdmFlags, parameters:
     source = to_adm(network.state_dict(), flags)
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert len(source) == tensors
-    converted = convert(source, flags)
+    converted = to_diffusers(source, flags)
     assert {n: t.shape for n, t in converted.items()} == {n: t.shape for n, t in network.state_dict().items()}
 
 
@@ -184,13 +184,13 @@ def test_a_missing_tensor_is_named(name: str) -> None:
     state = to_adm(unet(SMALL).state_dict(), SMALL)
     del state[name]
     with pytest.raises(HarnessError, match=rf"1 tensors are missing.*{name}"):
-        convert(state, SMALL)
+        to_diffusers(state, SMALL)
 
 
 def test_left_over_tensors_are_named() -> None:
     state = to_adm(unet(SMALL).state_dict(), SMALL)
     with pytest.raises(HarnessError, match=r"1 are left over.*label_emb\.weight"):
-        convert(state | {"label_emb.weight": torch.zeros(1000, 128)}, SMALL)
+        to_diffusers(state | {"label_emb.weight": torch.zeros(1000, 128)}, SMALL)
 
 
 def test_a_wrong_width_is_an_error(tmp_path: Path) -> None:

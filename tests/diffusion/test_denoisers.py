@@ -7,7 +7,6 @@ recorded/adm_variants_record.py is how.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from adm_networks import random_weights, worst
 from helpers import RECORDED_FOLDER, harness, run_small
 from torch import Tensor, nn
 
-from harness import cli, plugins
+from harness import plugins
 from harness.base import noise
 from harness.base.files import file_sha256
 from harness.diffusion import adm_checkpoint
@@ -30,7 +29,7 @@ from harness.diffusion.hub import load_unet
 from harness.diffusion.lookup import find_denoiser
 from harness.evaluation.prepare import prepare
 from harness.evaluation.views.batch import BatchViews
-from harness.models.locate import File, PublishedWeights
+from harness.models.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.models.tiles import Tiles, check_compiler
 from harness.train.objectives.reverse import Reverse
 from harness.types import Batch, HarnessError, RunSpec
@@ -187,7 +186,7 @@ def test_flags_as_settings(checkpoints: Mapping[str, Path]) -> None:
 
 def test_a_converted_checkpoint_is_the_same_denoiser(checkpoints: Mapping[str, Path], tmp_path: Path) -> None:
     flags, out = AdmFlags.from_mapping(VARIANTS["cifar10"].flags), tmp_path / "cifar10.safetensors"
-    assert adm_checkpoint.convert(checkpoints["cifar10"], out, flags) == file_sha256(out)
+    assert adm_checkpoint.convert_file(checkpoints["cifar10"], out, flags) == file_sha256(out)
     converted, info = find_denoiser(str(out))
     original = load_adm(checkpoints["cifar10"], flags)
     state = original.network.state_dict()
@@ -213,33 +212,33 @@ def test_a_checkpoint_of_ones_own_is_converted(
         tiny.with_suffix(".json").write_text(json.dumps(TINY))
         what = str(tiny)
     monkeypatch.setenv("HARNESS_WEIGHTS", str(tmp_path / "weights"))
-    code, said = harness(monkeypatch, capsys, "weights", "convert", what)
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", what)
     converted, info = find_denoiser(str(tmp_path / "weights" / "tiny.safetensors"))
-    assert code == 0 and info.sha256 in said
+    assert code == 0 and info.sha256 in printed
     assert info.details["converted_from"] == {"file": "tiny.pt", "sha256": file_sha256(tiny)}
     state = load_adm(tiny, AdmFlags.from_mapping(TINY)).network.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in converted.network.state_dict().items())
 
 
-def test_a_named_model_is_found_where_weights_lie(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.registry.denoisers.adm import published as by_name
+def test_a_named_model_is_found_where_weights_lie(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.registry.denoisers.adm import load_published
 
     flags = AdmFlags.from_mapping(TINY)
-    files = [File("tiny.pt", ("https://example.org/tiny.pt",))]
+    files = [PublishedFile("tiny.pt", ("https://example.org/tiny.pt",))]
     where = PublishedWeights(
         name="tiny", about="tiny", files=files, page="https://example.org", licence="none", format="ADM"
     )
-    plugins.denoiser("tiny", published=where)(lambda: by_name("tiny", flags))
+    plugins.denoiser("tiny", published=where)(lambda weight_files: load_published("tiny", flags, weight_files))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HARNESS_WEIGHTS", raising=False)
     with pytest.raises(HarnessError, match=r"looked for tiny\.pt.*weights.*https://example\.org.*--weights tiny=FILE"):
         find_denoiser("tiny")
     monkeypatch.setenv("HARNESS_WEIGHTS", str(tiny.parent))
     assert find_denoiser("tiny")[1].source == "tiny.pt"
-    monkeypatch.setattr(sys, "argv", ["harness", "weights", "convert", "tiny", "--out", "weights/tiny.safetensors"])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert not stopped.value.code
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "tiny", "--out", "weights/tiny.safetensors")
+    assert code == 0, printed
     monkeypatch.delenv("HARNESS_WEIGHTS")
     assert find_denoiser("tiny")[1].source == "tiny.safetensors"
 
@@ -303,15 +302,10 @@ def test_flags_that_contradict_the_file_beside_a_checkpoint_are_refused(tiny: Pa
         find_denoiser(f"adm:file={tiny}")
 
 
-def test_a_registered_name_and_the_file_beside_its_checkpoint_must_agree(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from harness.models import locate
-
-    monkeypatch.setattr(locate, "given", {"cifar10": tiny})
+def test_a_registered_name_and_the_file_beside_its_checkpoint_must_agree(tiny: Path) -> None:
     tiny.with_suffix(".json").write_text(json.dumps(TINY))
     with pytest.raises(HarnessError, match=r"tiny\.json describes tiny\.pt with other flags: .*num_channels=32 there"):
-        find_denoiser("cifar10")
+        find_denoiser("cifar10", WeightFiles({"cifar10": tiny}))
 
 
 def test_the_average_of_an_adm_checkpoint_can_be_chosen(tiny: Path) -> None:
@@ -336,7 +330,7 @@ def test_a_truncated_download_is_named(tiny: Path) -> None:
         find_denoiser(str(tiny))
     with pytest.raises(HarnessError, match="No checkpoint at"):
         find_denoiser(str(tiny.with_name("nothing.pt")))
-    with pytest.raises(HarnessError, match="which file"):
+    with pytest.raises(HarnessError, match="names no file"):
         find_denoiser("adm")
 
 

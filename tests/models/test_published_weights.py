@@ -20,17 +20,18 @@ import pytest
 import timm
 import torch
 import torchvision
-from helpers import RECORDED_FOLDER
+from helpers import RECORDED_FOLDER, harness
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
-from harness import cli, plugins
+from harness import plugins
 from harness.base.files import file_sha256
 from harness.data.arrays import ArrayDataset
-from harness.models import locate, manifest
+from harness.models import manifest
 from harness.models.checkpoint import is_checkpoint, read_checkpoint
 from harness.models.classifier import ImageClassifier, fitted
+from harness.models.locate import PublishedFile, WeightFiles
 from harness.models.lookup import find_classifier
 from harness.plugins import architecture, suite
 from harness.suites.bases.covariate_shift import CovariateShift
@@ -95,18 +96,6 @@ def small(folder: Path) -> nn.Module:
     """A network whose weights two registered models take."""
     manifest.register(SMALL)
     return randomised(plugins.architecture["resnet"].build(num_classes=10))
-
-
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and error of a command, without line breaks."""
-    sys.argv = ["harness", *arguments]
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    shown = capsys.readouterr()
-    return code, " ".join(shown.out.split()), " ".join(shown.err.split())
 
 
 # --- the manifest -------------------------------------------------------------------------------------------------
@@ -248,7 +237,7 @@ def test_deit_equals_its_authors_network_and_timm_s_conversion(folder: Path) -> 
 
     entry = replace(entries()[-1], architecture="tiny-deit", num_classes=10)
     torch.save({"model": theirs}, folder / "VIT_diffaug.ckpt")
-    ours, _ = entry.load()
+    ours, _ = entry.load(WeightFiles())
     images = torch.tensor(recorded["images"]).float()
     with torch.no_grad():
         np.testing.assert_allclose(ours(images).numpy(), recorded["logits"], atol=1e-6, rtol=0)
@@ -257,7 +246,7 @@ def test_deit_equals_its_authors_network_and_timm_s_conversion(folder: Path) -> 
     assert all(torch.equal(tensor, ours.body.state_dict()[name]) for name, tensor in converted.items())
     save_file(converted, folder / "vit-b16+diffaug.safetensors")
     (folder / "VIT_diffaug.ckpt").unlink()
-    again, _ = entry.load()
+    again, _ = entry.load(WeightFiles())
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
 
 
@@ -297,7 +286,7 @@ BROKEN: dict[str, tuple[Callable[[State, Path], None], str]] = {
     "itself": (lambda s, f: torch.save(own(), f), "holds 'model': dict"),
     "nothing": (lambda s, f: torch.save({"state_dict": {}}, f), "it is empty"),
     "shapes alone": (lambda s, f: torch.save({k: t.to("meta") for k, t in s.items()}, f), "conv1.weight is empty"),
-    "integers": (lambda s, f: torch.save({**s, "fc.bias": s["fc.bias"].char()}, f), r"fc.bias \(\(10,\) int8 in place"),
+    "integers": (lambda s, f: torch.save({**s, "fc.bias": s["fc.bias"].char()}, f), r"fc.bias \(\(10,\) int8 instead"),
     "two": (lambda s, f: torch.save({"model": s, "state_dict": s}, f), "state_dict and as model"),
     "other names": (
         lambda s, f: torch.save({f"{k}_": t for k, t in s.items()}, f),
@@ -367,17 +356,17 @@ def test_a_published_name_promises_a_hash(small: nn.Module, folder: Path) -> Non
     digits = file_sha256(folder / "small.pth")[:8]
     (entry,) = (e for e in manifest.manifest(SMALL.replace("12345678", digits)) if e.name == "small")
     (folder / "small.pth").rename(folder / f"small-{digits}.pth")
-    assert entry.load()[1].details["as_published"] == "yes"
+    assert entry.load(WeightFiles())[1].details["as_published"] == "yes"
     (folder / f"small-{digits}.pth").write_text("<html>")
     with pytest.raises(HarnessError, match="HTML page"):
-        entry.load()
+        entry.load(WeightFiles())
 
 
 # --- where files are ----------------------------------------------------------------------------------------------
 
 
 def test_files_are_looked_for_in_order(small: nn.Module, folder: Path, tmp_path: Path) -> None:
-    source = plugins.model["small"].facts["published"]
+    published = plugins.model["small"].facts["published"]
     hub = tmp_path / "hub" / "models--timm--small"
     places = [
         hub / "snapshots" / "abc" / "model.safetensors",
@@ -388,16 +377,17 @@ def test_files_are_looked_for_in_order(small: nn.Module, folder: Path, tmp_path:
         folder / "small.safetensors",
         tmp_path / "mine.pth",
     ]
-    source = replace(source, files=[*source.files, locate.File("timm.safetensors", hub="timm/small")])
-    assert source.find() is None and source.lacks == "small-12345678.pth"
+    published = replace(published, files=[*published.files, PublishedFile("timm.safetensors", hub="timm/small")])
+    weight_files = WeightFiles()
+    assert published.find(weight_files) is None and published.lacks(weight_files) == "small-12345678.pth"
     (hub / "refs").mkdir(parents=True)
     (hub / "refs" / "main").write_text("abc")
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
         if place.name == "mine.pth":
-            locate.give([f"small={place}"])
-        assert source.find() == place and not source.lacks
+            weight_files = WeightFiles.of([f"small={place}"])
+        assert published.find(weight_files) == place and not published.lacks(weight_files)
 
 
 @pytest.mark.parametrize(
@@ -410,27 +400,31 @@ def test_files_are_looked_for_in_order(small: nn.Module, folder: Path, tmp_path:
     ],
 )
 def test_mistakes_in_weights_are_named(
-    small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+    small: nn.Module,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
 ) -> None:
     Path("pyproject").touch()
     for arguments in (["run", "--weights", text], ["train", "--model", "vit", "--weights", text]):
-        code, _, error = command(capsys, *arguments)
-        assert code == 2 and message in error
+        code, printed = harness(monkeypatch, capsys, *arguments)
+        assert code == 2 and message in printed
 
 
 # --- harness weights ----------------------------------------------------------------------------------------------
 
 
 def test_converted_weights_are_the_same_to_the_bit(
-    small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str]
+    small: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     FORMATS["DiffAug"](small.state_dict(), folder / "more.ckpt")
     original, told = find_classifier("small+more")
     for arguments in (["small+more"], ["more.ckpt"], ["weights/more.ckpt", "--out", "x.safetensors"]):
-        code, shown, error = command(capsys, "weights", "convert", *arguments)
-        assert code == 0 and "small+more, from more.ckpt" in shown, error
+        code, printed = harness(monkeypatch, capsys, "weights", "convert", *arguments)
+        assert code == 0 and "small+more, from more.ckpt" in printed, printed
     (folder / "more.ckpt").unlink()
-    locate.given.clear()
     by_name, found = find_classifier("small+more")
     by_path, _ = find_classifier("x.safetensors")
     for network in (by_name, by_path):
@@ -446,17 +440,21 @@ def test_converted_weights_are_the_same_to_the_bit(
         find_classifier("small")
 
 
-def test_conversions_that_cannot_be(small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, error = command(capsys, "weights", "convert", "unknown.pth")
-    assert code == 2 and "unknown.pth: there is no such file" in error
+def test_conversions_that_cannot_be(
+    small: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "unknown.pth")
+    assert code == 2 and "unknown.pth: there is no such file" in printed
     torch.save(small.state_dict(), "unknown.pth")
-    code, _, error = command(capsys, "weights", "convert", "unknown.pth")
-    assert code == 2 and "--as NAME" in error
-    code, _, _ = command(capsys, "weights", "convert", "unknown.pth", "--as", "small+more", "--out", "y.safetensors")
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "unknown.pth")
+    assert code == 2 and "--as NAME" in printed
+    code, _ = harness(
+        monkeypatch, capsys, "weights", "convert", "unknown.pth", "--as", "small+more", "--out", "y.safetensors"
+    )
     assert code == 0 and is_checkpoint(Path("y.safetensors"))
     plugins.model("whole")(lambda: nn.Flatten())
-    code, _, error = command(capsys, "weights", "convert", "whole")
-    assert code == 2 and "'whole' cannot be converted" in error
+    code, printed = harness(monkeypatch, capsys, "weights", "convert", "whole")
+    assert code == 2 and "'whole' cannot be converted" in printed
 
 
 def test_the_list_says_what_is_here_and_what_to_put_where(
@@ -467,7 +465,7 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
     torch.save({}, folder / "deepaugment.pth.tar")
     for name in ("resnet50-0676ba61.pth", "DA_diffaug.ckpt"):
         (folder / name).write_text("<html>")
-    code, shown, _ = command(capsys, "weights", "list")
+    code, printed = harness(monkeypatch, capsys, "weights", "list")
     assert code == 0
     for text in (
         "other.ckpt", "not the published file", "no hash is published", "wrong: ", "HTML page", "missing", str(folder),
@@ -475,8 +473,8 @@ def test_the_list_says_what_is_here_and_what_to_put_where(
         "harness weights download vit-b16: https://dl.fbaipublicfiles.com/deit/deit_3_base_224_1k.pth",
         "1FZiKlN3Ic2f-5FTrrmCWZPjRSq2Y4rcO: BASE_diffaug.ckpt, AM_diffaug.ckpt", "BSD-3-Clause",
     ):  # fmt: skip
-        assert text in shown, text
-    assert "download resnet50:" not in shown
+        assert text in printed, text
+    assert "download resnet50:" not in printed
 
 
 def test_download_keeps_the_file_that_proves_right(
@@ -491,17 +489,17 @@ def test_download_keeps_the_file_that_proves_right(
         torch.save(small.state_dict(), file)
 
     monkeypatch.setattr("harness.models.download.download", fake)
-    code, _, error = command(capsys, "weights", "download", "small")
-    assert code == 2 and "the server is down" in error and "--weights small=FILE" in error
+    code, printed = harness(monkeypatch, capsys, "weights", "download", "small")
+    assert code == 2 and "the server is down" in printed and "--weights small=FILE" in printed
     assert asked == [("https://example.org/small-12345678.pth", folder / "small-12345678.pth", "12345678")]
-    code, _, error = command(capsys, "weights", "download", "small+more")
-    assert code == 2 and "by hand" in error
+    code, printed = harness(monkeypatch, capsys, "weights", "download", "small+more")
+    assert code == 2 and "by hand" in printed
     text = SMALL.replace('"other.ckpt"', '"other.ckpt", urls = ["https://example.org/other.ckpt"]').replace(
         "small", "new"
     )
     manifest.register(text)
     monkeypatch.setattr("harness.models.download.offline", lambda: False)
-    code, _, _ = command(capsys, "weights", "convert", "new", "--out", "new.safetensors")
+    code, _ = harness(monkeypatch, capsys, "weights", "convert", "new", "--out", "new.safetensors")
     assert asked[-1][1] == folder / "other.ckpt" and code == 0 and is_checkpoint(Path("new.safetensors"))
 
 
@@ -532,25 +530,30 @@ def tiny_suite() -> None:
 
 
 def test_a_suite_runs_the_models_whose_weights_are_here(
-    small: nn.Module, folder: Path, tiny_suite: None, capsys: pytest.CaptureFixture[str]
+    small: nn.Module,
+    folder: Path,
+    tiny_suite: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     manifest.register(SMALL.replace("small", "tiny").replace('"imagenet"', '"tiny"'))
     run = ["run", "--suite", "tiny", "--tta", "default", "--out", "out"]
-    code, _, error = command(capsys, *run)
+    code, printed = harness(monkeypatch, capsys, *run)
     assert code == 2
-    assert "not here: tiny (tiny-12345678.pth), tiny+more (more.ckpt). What to put where: harness weights list" in error
+    assert (
+        "not here: tiny (tiny-12345678.pth), tiny+more (more.ckpt). What to put where: harness weights list" in printed
+    )
     torch.save(small.state_dict(), folder / "more.ckpt")
-    code, shown, error = command(capsys, *run)
-    assert code == 0, error
-    assert "left out for want of weights: tiny (tiny-12345678.pth)." in error
-    assert "tiny+more" in shown and "found in out: 1" in shown
+    code, printed = harness(monkeypatch, capsys, *run)
+    assert code == 0, printed
+    assert "left out for want of weights: tiny (tiny-12345678.pth)." in printed
+    assert "tiny+more" in printed and "found in out: 1" in printed
     torch.save(small.state_dict(), "mine.pth")
-    code, shown, error = command(capsys, *run, "--weights", "tiny=mine.pth")
-    assert code == 0 and "left out" not in error and "found in out: 2" in shown
-    assert "tiny: mine.pth is not the published file" in error
-    locate.given.clear()
-    code, _, error = command(capsys, *run, "--model", "tiny")
-    assert code == 2 and "No weights of 'tiny' here" in error, "a model that is named is not left out"
+    code, printed = harness(monkeypatch, capsys, *run, "--weights", "tiny=mine.pth")
+    assert code == 0 and "left out" not in printed and "found in out: 2" in printed
+    assert "tiny: mine.pth is not the published file" in printed
+    code, printed = harness(monkeypatch, capsys, *run, "--model", "tiny")
+    assert code == 2 and "No weights of 'tiny' here" in printed, "a model that is named is not left out"
 
 
 def test_training_starts_from_published_weights(small: nn.Module, folder: Path) -> None:
@@ -558,7 +561,7 @@ def test_training_starts_from_published_weights(small: nn.Module, folder: Path) 
     network = ImageClassifier(plugins.architecture["resnet"].build(num_classes=10))
     spec: Any = SimpleNamespace(init="small", kind="classifier", model="resnet")
     data = plugins.dataset["digits"].build("train")
-    assert start_from(network, spec, {}, data) == file_sha256(folder / "other.ckpt")
+    assert start_from(network, spec, {}, data, WeightFiles()) == file_sha256(folder / "other.ckpt")
     assert torch.equal(network.body.fc.weight, small.fc.weight) and torch.equal(network.mean, MEAN)
 
 
@@ -582,7 +585,7 @@ def test_timm_models_load_with_their_own_data_configuration(folder: Path) -> Non
         told.details["sizes"] == [(160, 160)]
         and told.details["data_config"]["crop_pct"] == body.pretrained_cfg["crop_pct"]
     )
-    manifest.convert(ours, told, Path("vit.safetensors"))
+    manifest.write_classifier(ours, told, Path("vit.safetensors"))
     again, _ = find_classifier("vit.safetensors")
     with torch.no_grad():
         assert torch.equal(again(less), ours(less))
@@ -602,19 +605,17 @@ def test_images_of_the_training_or_test_size_go_in_as_they_are() -> None:
 
 def test_timm_translates_what_it_knows_and_nothing_is_resampled(folder: Path) -> None:
     name, body = "timm/test_vit.r160_in1k", randomised(timm.create_model("test_vit"))
-    locate.given[name] = Path("openclip.pth")
     torch.save({f"visual.trunk.{key}": tensor for key, tensor in body.state_dict().items()}, "openclip.pth")
-    ours, _ = find_classifier(name)
+    ours, _ = find_classifier(name, WeightFiles({name: Path("openclip.pth")}))
     assert all(torch.equal(tensor, ours.body.state_dict()[key]) for key, tensor in body.state_dict().items())
-    locate.given[name] = Path("larger.pth")
     torch.save({**body.state_dict(), "pos_embed": torch.zeros(1, 197, 64)}, "larger.pth")
     with pytest.raises(HarnessError, match=r"pos_embed is \(1, 197, 64\) there and \(1, 101, 64\) here"):
-        find_classifier(name)
+        find_classifier(name, WeightFiles({name: Path("larger.pth")}))
 
 
 def test_timm_mistakes_are_named(folder: Path) -> None:
     torch.save(plugins.architecture["resnet"].build(num_classes=10).state_dict(), "r.pth")
-    locate.give(["timm/resnet18.a1_in1k=r.pth", "timm/test_vit=r.pth"])
+    weight_files = WeightFiles.of(["timm/resnet18.a1_in1k=r.pth", "timm/test_vit=r.pth"])
     for name, message in {
         "timm/resnet18.a9_in1k": "Did you mean.*resnet18.a1_in1k",
         "timm/resnt10t": r"Did you mean resnet10t.c3_in1k or [^,]*\?$",
@@ -624,7 +625,7 @@ def test_timm_mistakes_are_named(folder: Path) -> None:
         "timm/resnet10t.c3_in1k": f"could not be fetched .*{folder}/timm/resnet10t.c3_in1k.safetensors.*--weights",
     }.items():
         with pytest.raises(HarnessError, match=message):
-            find_classifier(name)
+            find_classifier(name, weight_files)
 
 
 # --- RobustBench --------------------------------------------------------------------------------------------------
@@ -707,12 +708,12 @@ def test_robustbench_loads_the_file_that_is_here(robustbench: ModuleType, folder
         assert told.sha256 == file_sha256(file) and told.source == "Net.pt"
         assert told.details["dataset"] == "imagenet" and told.details["preprocessing"] == "Res256Crop224"
     assert sys.modules["autoattack"] is sys.modules["pyautoattack"]
-    locate.give([f"robustbench/imagenet/Linf/Big={file}", f"robustbench/cifar10/Linf/Net={file}"])
-    big, told = find_classifier("robustbench/imagenet/Linf/Big")
+    weight_files = WeightFiles.of([f"robustbench/imagenet/Linf/Big={file}", f"robustbench/cifar10/Linf/Net={file}"])
+    big, told = find_classifier("robustbench/imagenet/Linf/Big", weight_files)
     with torch.no_grad():
         assert torch.equal(big(images), body((fitted(images, [(288, 288)]) - MEAN) / STD))
     assert told.details["sizes"] == [(288, 288)]
-    network, told = find_classifier("robustbench/cifar10/Linf/Net")
+    network, told = find_classifier("robustbench/cifar10/Linf/Net", weight_files)
     assert told.details["dataset"] == "cifar10" and told.details["sizes"] == []
 
 
@@ -727,9 +728,8 @@ def test_robustbench_s_mistakes_are_named(
         find_classifier(name)
     for write, message in {"page": "HTML page", "half": "cut short", "code": "other objects.*mkdir"}.items():
         BROKEN[write][0]({"x": torch.zeros(999)}, Path("file.pt"))
-        locate.give([f"{name}=file.pt"])
         with pytest.raises(HarnessError, match=message):
-            find_classifier(name)
+            find_classifier(name, WeightFiles.of([f"{name}=file.pt"]))
         assert not Path("pwned").exists()
     for other, message in {
         "robustbench/Net": "write robustbench/DATASET/THREAT/NAME",
@@ -742,9 +742,8 @@ def test_robustbench_s_mistakes_are_named(
         "robustbench/imagenet/Linf/Standard": "cannot be read from file.pt.*takes its weights from torchvision",
         "robustbench/imagenet/Linf/Deck": "cannot be read from file.pt.*d/d0/view to .*Deck_m0.pt, .*Deck_m1.pt",
     }.items():
-        locate.give([f"{other}=file.pt"])
         with pytest.raises(HarnessError, match=message):
-            find_classifier(other)
+            find_classifier(other, WeightFiles.of([f"{other}=file.pt"]))
     monkeypatch.setitem(sys.modules, "robustbench.utils", None)
     with pytest.raises(HarnessError, match=r"cannot be imported.*pip install .*\[robustbench\]"):
         find_classifier("robustbench/imagenet/corruptions/Net")

@@ -16,16 +16,18 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from helpers import harness
 from safetensors.torch import save_file
 from torch import nn
 
-from harness import cli, plugins
+from harness import plugins
 from harness.base.files import file_sha256
 from harness.cli.options import threads
 from harness.diffusion.lookup import load_denoiser
-from harness.models import locate, manifest
+from harness.models import manifest
 from harness.models.files import archives, bounded, formats
 from harness.models.files.state_dict import read_state, recorded, unwrapped
+from harness.models.locate import WeightFiles, chosen
 from harness.models.lookup import find_classifier, load_classifier
 from harness.plugins.settings import parse
 from harness.train import recipes
@@ -126,7 +128,7 @@ def test_a_name_with_a_hash_sign_is_a_file_first(tmp_path: Path) -> None:
     torch.save({"model": network(3), "ema": network(4)}, tmp_path / "c#d.pth")
     assert read(tmp_path / "a#b.pth") == 1
     assert read(tmp_path / "c#d.pth#ema") == 4
-    assert locate.chosen(tmp_path / "c#d.pth") == (tmp_path / "c#d.pth", "")
+    assert chosen(tmp_path / "c#d.pth") == (tmp_path / "c#d.pth", "")
 
 
 def test_the_choice_is_part_of_what_is_recorded(tmp_path: Path) -> None:
@@ -160,7 +162,6 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         files = [{{ name = "small.pth" }}]
         """
     )
-    monkeypatch.setattr(locate, "given", {})
     monkeypatch.chdir(tmp_path)
     raw, average = (plugins.architecture["resnet"].build(num_classes=10).state_dict() for _ in range(2))
     torch.save({"model": raw, "model_ema": average}, tmp_path / "both.pth")
@@ -171,43 +172,37 @@ def test_a_model_is_loaded_from_the_chosen_weights(small: str) -> None:
     saved = torch.load("both.pth", weights_only=True)
     found = {}
     for part in ("model", "model_ema"):
-        locate.give([f"{small}=both.pth#{part}"])
-        loaded, found[part] = find_classifier(small)
+        loaded, found[part] = find_classifier(small, WeightFiles.of([f"{small}=both.pth#{part}"]))
         assert torch.equal(loaded.body.fc.weight, saved[part]["fc.weight"])  # type: ignore[union-attr]
         assert found[part].details["part"] == part and found[part].details["architecture"] == "resnet"
     assert found["model"].sha256 != found["model_ema"].sha256
-    locate.give([f"{small}=both.pth"])
     with pytest.raises(HarnessError, match=r"two networks, as model and as model_ema.*both\.pth#model_ema"):
-        find_classifier(small)
+        find_classifier(small, WeightFiles.of([f"{small}=both.pth"]))
     with pytest.raises(HarnessError, match="there is no such file"):
-        locate.give([f"{small}=other.pth#model"])
+        WeightFiles.of([f"{small}=other.pth#model"])
 
 
 def test_a_converted_file_remembers_the_part_that_it_was_made_of(small: str, tmp_path: Path) -> None:
-    locate.give([f"{small}=both.pth#model_ema"])
-    manifest.convert(*find_classifier(small), tmp_path / "converted.safetensors")
+    weight_files = WeightFiles.of([f"{small}=both.pth#model_ema"])
+    manifest.write_classifier(*find_classifier(small, weight_files), tmp_path / "converted.safetensors")
     _, found = load_classifier(tmp_path / "converted.safetensors")
     assert found.details["part"] == "model_ema" and found.details["original"] == "both.pth#model_ema"
     with pytest.raises(HarnessError, match="holds one network: leave out #model"):
         load_classifier(tmp_path / "converted.safetensors#model")
 
 
-def convert(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
-    monkeypatch.setattr("sys.argv", ["harness", "weights", "convert", *words])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    shown = capsys.readouterr()
-    return int(stopped.value.code or 0), " ".join((shown.out + shown.err).split())
-
-
 def test_the_command_converts_the_chosen_part(
     small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = convert(capsys, monkeypatch, "both.pth#model_ema", "--as", small, "--out", "one.safetensors")
-    assert code == 0 and "both.pth#model_ema" in said
+    code, printed = harness(
+        monkeypatch, capsys, "weights", "convert", "both.pth#model_ema", "--as", small, "--out", "one.safetensors"
+    )
+    assert code == 0 and "both.pth#model_ema" in printed
     assert load_classifier(tmp_path / "one.safetensors")[1].details["part"] == "model_ema"
-    code, said = convert(capsys, monkeypatch, "both.pth", "--as", small, "--out", "two.safetensors")
-    assert code == 2 and "holds two networks" in said and not (tmp_path / "two.safetensors").exists()
+    code, printed = harness(
+        monkeypatch, capsys, "weights", "convert", "both.pth", "--as", small, "--out", "two.safetensors"
+    )
+    assert code == 2 and "holds two networks" in printed and not (tmp_path / "two.safetensors").exists()
 
 
 # --- files are called what they are -------------------------------------------------------------------------------
@@ -480,9 +475,8 @@ def test_an_architecture_that_looks_at_numbers_is_built_within_its_bounds_all_th
 @pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
 def test_weights_that_are_a_device_are_refused_before_they_are_hashed(small: str, tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/dev/zero")
-    locate.give([f"{small}={name}"])
     with pytest.raises(HarnessError, match="a pipe or device, not a file"):
-        find_classifier(small)
+        find_classifier(small, WeightFiles.of([f"{small}={name}"]))
 
 
 def test_modules_without_tensors_are_counted(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_checkpoint_becomes_the_classifier_that_was_trained(trained: tuple[Pat
 def test_a_header_without_objective_is_refused(trained: tuple[Path, list], tmp_path: Path) -> None:
     network, info = find_classifier(str(trained[0]))
     write_checkpoint(tmp_path / "model.safetensors", network, {**info.details, "objective": "clean"})
-    with pytest.raises(HarnessError, match=r"'clean', which is none of noisy, da"):
+    with pytest.raises(HarnessError, match=r"'clean', which must be one of noisy, da"):
         find_classifier(str(tmp_path))
 
 

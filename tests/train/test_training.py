@@ -258,7 +258,9 @@ def test_diffaug_refuses_a_denoiser_that_does_not_fit(
     with pytest.raises(HarnessError, match=r"large.*64 pixels, 'digits' has 32"):
         build(spec(diffaug=True, diffusion=str(tmp_path / "large.safetensors")), few, World())
     broken = replace(denoiser, network=torch.nn.Linear(3, 3))
-    monkeypatch.setattr("harness.train.kinds.frozen.find_denoiser", lambda name: (broken, Weights(name, "", "plugin")))
+    monkeypatch.setattr(
+        "harness.train.kinds.frozen.find_denoiser", lambda name, files: (broken, Weights(name, "", "plugin"))
+    )
     with pytest.raises(HarnessError, match="'digits' fails on images of 32 pixels"):
         build(spec(diffaug=True, diffusion="digits"), few, World())
 

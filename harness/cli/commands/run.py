@@ -13,7 +13,7 @@ import typer
 from harness.cli.defaults import requests
 from harness.cli.options import RESULTS, Files, Plugin, Workers, shares_of, threads
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weight_files import use_files
+from harness.cli.weight_files import weight_files_of
 from harness.types.spec import HOW_MUCH, WHAT, RunSpec
 
 if TYPE_CHECKING:
@@ -147,11 +147,11 @@ def run(
     from harness.evaluation.prepare import prepare
 
     plugins.discover(*execution.plugin)
-    use_files(execution.weights)
+    weight_files = weight_files_of(execution.weights)
     claims = Shard(*shares_of(execution.shard))
-    all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full)
+    all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full, weight_files)
     skip_bad = execution.on_bad_image is OnBadImage.skip
-    jobs = [prepare(request, execution.out, skip_bad=skip_bad) for request in all_requests]
+    jobs = [prepare(request, execution.out, skip_bad=skip_bad, weight_files=weight_files) for request in all_requests]
     _print_replaced({name: weights for job in jobs for name, weights in job.models.items()})
     if execution.dry_run:
         console.show(_estimates(jobs, claims))

@@ -13,10 +13,11 @@ import typer
 from harness.base.errors import Absent, HarnessError
 from harness.cli.options import Device, Files, Plugin, usable_device
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weight_files import fetch_missing, use_files
+from harness.cli.weight_files import fetch_missing, weight_files_of
 from harness.train.spec import TASK, TrainSpec, flag
 
 if TYPE_CHECKING:
+    from harness.models.locate import WeightFiles
     from harness.train.loop import Progress
     from harness.train.recipes import Recipe
 
@@ -96,15 +97,15 @@ def train(
     from harness.train import recipes
 
     plugins.discover(*execution.plugin)
-    use_files(execution.weights)
+    weight_files = weight_files_of(execution.weights)
     recipe = recipes.load(subject.recipe) if subject.recipe else None
     explicit = {name: value for name, value in settings.items() if _is_explicit(context, name)}
     spec = _specification(subject, recipe, explicit, execution.device)
     if execution.dry_run:
-        return _plan(spec, recipe, spec.command(execution.files))
-    fetch_missing([spec.init])
+        return _plan(spec, recipe, spec.command(execution.files), weight_files)
+    fetch_missing([spec.init], weight_files)
     out = execution.out or Path("runs") / (Path(subject.recipe).name.removesuffix(".toml") or spec.name)
-    _train(spec, out, execution)
+    _train(spec, out, execution, weight_files)
 
 
 def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[str, Any], device: str) -> TrainSpec:
@@ -128,14 +129,14 @@ def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[st
     return spec
 
 
-def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
+def _train(spec: TrainSpec, out: Path, execution: Execution, weight_files: WeightFiles) -> None:
     """Train under a progress bar, and print the quality and the use of the result."""
     from harness.cli import console
     from harness.train import run
     from harness.train.kinds import kind_of
 
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one prints
-        run.run(spec, out, workers=execution.workers)
+        run.run(spec, out, workers=execution.workers, weight_files=weight_files)
         return
     with console.progress() as bar:
         card = run.run(
@@ -146,6 +147,7 @@ def _train(spec: TrainSpec, out: Path, execution: Execution) -> None:
             workers=execution.workers,
             tensorboard=execution.tensorboard,
             files=execution.files,
+            weight_files=weight_files,
         )
     if card:
         kind = kind_of(spec)
@@ -177,7 +179,7 @@ def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Cal
     return report
 
 
-def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
+def _plan(spec: TrainSpec, recipe: Recipe | None, command: str, weight_files: WeightFiles) -> None:
     """Print the settings, the steps and the time of a training, as far as its data and weights are available."""
     from harness.cli import console
     from harness.models.tiles import check_compiler
@@ -206,7 +208,7 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str) -> None:
     samples = plan.steps * plan.batch_size
     say(f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples.")
     try:
-        seconds = estimate.seconds(spec, data)
+        seconds = estimate.seconds(spec, data, weight_files)
     except Absent as error:
         return say(f"No estimate of the time: {error}")
     say(f"About {estimate.spell(seconds)} in one process on this {spec.device}.")

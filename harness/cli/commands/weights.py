@@ -10,11 +10,19 @@ import typer
 
 from harness.base.errors import HarnessError
 from harness.cli.options import Files, Plugin
-from harness.cli.weight_files import fetch, fetch_missing, published_weights, publishers, use_files, weights_named
+from harness.cli.weight_files import (
+    check_name,
+    fetch,
+    fetch_missing,
+    published_weights,
+    publishers,
+    weight_files_of,
+    weights_named,
+)
 
 if TYPE_CHECKING:
     from harness.diffusion.denoiser import Denoiser
-    from harness.models.locate import PublishedWeights
+    from harness.models.locate import PublishedWeights, WeightFiles
     from harness.types import Weights
 
 app = typer.Typer(help="Manage published weights.", no_args_is_help=True)
@@ -25,19 +33,20 @@ def list_weights(
     weights: Files = [],  # noqa: B006
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """List the published weights: those that are here, and for the others what to put where."""
+    """List the published weights: the files that are here, and the addresses of the others."""
     from harness import plugins
     from harness.cli import console
-    from harness.models import locate
     from harness.report.table import Table
 
     plugins.discover(*plugin)
-    use_files(weights)
-    published = published_weights().values()
-    caption = f"Files go into {locate.folder().absolute()}; $HARNESS_WEIGHTS names another folder, --weights a file."
+    weight_files = weight_files_of(weights)
+    entries = published_weights().values()
+    folder = weight_files.folder.absolute()
+    caption = f"Files go into {folder}; $HARNESS_WEIGHTS names another folder, --weights a file."
     header = ["name", "file", "state", "licence"]
-    console.show(Table("Published weights", header, [_row(entry) for entry in published], caption, multiline=True))
-    for line in _addresses(entry for entry in published if not entry.find()):
+    rows = [_row(published, weight_files) for published in entries]
+    console.show(Table("Published weights", header, rows, caption, multiline=True))
+    for line in _addresses(published for published in entries if not published.find(weight_files)):
         console.out.print(line, markup=False, soft_wrap=True)
 
 
@@ -46,13 +55,15 @@ def download(
     names: Annotated[list[str], typer.Argument(help="Names: see harness weights list.")],
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """Fetch published weights into the folder of weights, check them where a hash is known, and resume if cut off."""
+    """Fetch published weights into the weights folder, check them if a hash is known, and resume if cut off."""
     from harness import plugins
     from harness.cli import console
+    from harness.models.locate import WeightFiles
 
     plugins.discover(*plugin)
+    weight_files = WeightFiles()
     for published in map(weights_named, names):
-        path = published.find() or fetch(published)
+        path = published.find(weight_files) or fetch(published, weight_files)
         console.out.print(f"{published.name}: {path} ({_state(published, path)})", markup=False)
 
 
@@ -61,11 +72,11 @@ def convert(
     what: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="A model or a denoiser, or a file as its authors publish it.")
     ],
-    out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the folder of weights]")] = None,
+    out: Annotated[Path | None, typer.Option(help="[default: NAME.safetensors in the weights folder]")] = None,
     name: Annotated[
         str,
         typer.Option(
-            "--as", show_default=False, help="Model whose weights FILE holds, if the file's name does not say so."
+            "--as", show_default=False, help="Model whose weights FILE holds, if its file name does not say so."
         ),
     ] = "",
     weights: Files = [],  # noqa: B006
@@ -74,80 +85,82 @@ def convert(
     """Write a model's weights as safetensors once: they load faster, without a pickle, and remember their origin.
 
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
-    DA_diffaug.ckpt --out da.safetensors`, and for your own ADM checkpoint `harness weights convert mine.pt`, with its
+    DA_diffaug.ckpt --out da.safetensors`, and for another ADM checkpoint `harness weights convert mine.pt`, with its
     flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import plugins
     from harness.cli import console
-    from harness.diffusion import adm_checkpoint
-    from harness.models import locate
+    from harness.diffusion.adm_checkpoint import write_denoiser
+    from harness.models.locate import chosen
 
     plugins.discover(*plugin)
-    use_files(weights)
-    file = next((path for path in (Path(what), locate.folder() / what) if locate.chosen(path)[0].is_file()), None)
-    if own := None if name else _own_denoiser(what, file):
-        denoiser, info = own
-        out = out or locate.folder() / f"{Path(info.source).stem}.safetensors"
-        console.out.print(f"{info.source}: {out}, SHA-256 {adm_checkpoint.write(denoiser, info, out)}", markup=False)
+    weight_files = weight_files_of(weights)
+    folder = weight_files.folder
+    file = next((path for path in (Path(what), folder / what) if chosen(path)[0].is_file()), None)
+    if unpublished := None if name else _unpublished_denoiser(what, file):
+        denoiser, info = unpublished
+        out = out or folder / f"{Path(info.source).stem}.safetensors"
+        console.out.print(f"{info.source}: {out}, SHA-256 {write_denoiser(denoiser, info, out)}", markup=False)
         return
     if file:
-        name = name or _name_by_file(file)
-        use_files([f"{name}={file}"])
+        name = name or _model_of(file)
+        check_name(name)
+        weight_files = weight_files.using(name, file)
     else:
-        _check_no_file(what)
+        _check_no_file(what, folder)
         name = what
-        fetch_missing([name])
-    out = out or locate.folder() / f"{name}.safetensors"
-    source, sha256 = _write(name, out)
-    console.out.print(f"{name}, from {source}: {out}, SHA-256 {sha256}", markup=False)
+        fetch_missing([name], weight_files)
+    out = out or folder / f"{name}.safetensors"
+    info, sha256 = _converted(name, weight_files, out)
+    console.out.print(f"{name}, from {info.source}: {out}, SHA-256 {sha256}", markup=False)
 
 
-def _check_no_file(what: str) -> None:
+def _check_no_file(what: str, folder: Path) -> None:
     """Raise HarnessError for a text that ends like a file of weights: there is no such file."""
     from harness.base.files import check_regular
-    from harness.models import locate
-    from harness.models.lookup import ENDINGS
+    from harness.models.locate import chosen
+    from harness.models.lookup import CHECKPOINT_SUFFIXES
 
-    path = locate.chosen(Path(what))[0]
-    if path.suffix in ENDINGS:
+    path, _ = chosen(Path(what))
+    if path.suffix in CHECKPOINT_SUFFIXES:
         if path.exists():
             check_regular(path)
-        raise HarnessError(f"{what}: there is no such file, here or in {locate.folder().absolute()}.")
+        raise HarnessError(f"{what}: there is no such file, here or in {folder.absolute()}.")
 
 
-def _write(name: str, out: Path) -> tuple[str, str]:
-    """Write a model or denoiser as safetensors; the source of its weights, and the file's SHA-256."""
+def _converted(name: str, weight_files: WeightFiles, out: Path) -> tuple[Weights, str]:
+    """Write the weights of a model or a denoiser to `out`; their provenance, and the SHA-256 of the new file."""
     from harness import plugins
-    from harness.diffusion import adm_checkpoint
+    from harness.diffusion.adm_checkpoint import write_denoiser
     from harness.diffusion.lookup import find_denoiser
-    from harness.models import manifest
     from harness.models.lookup import find_classifier
+    from harness.models.manifest import write_classifier
 
     if name in plugins.denoiser:
-        denoiser, info = find_denoiser(name)
-        return info.source, adm_checkpoint.write(denoiser, info, out)
-    network, info = find_classifier(name)
-    return info.source, manifest.convert(network, info, out)
+        denoiser, info = find_denoiser(name, weight_files)
+        return info, write_denoiser(denoiser, info, out)
+    network, info = find_classifier(name, weight_files)
+    return info, write_classifier(network, info, out)
 
 
-def _own_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
-    """The user's own diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
+def _unpublished_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
+    """A user's diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
     from harness import plugins
     from harness.diffusion import adm_checkpoint
     from harness.diffusion.adm_flags import flags_beside
     from harness.diffusion.lookup import find_denoiser
     from harness.models.locate import chosen
-    from harness.models.lookup import PICKLED
+    from harness.models.lookup import PICKLED_SUFFIXES
 
     if file:
         path, _ = chosen(file)
-        flagged = path.suffix in PICKLED and path.with_suffix(".json").is_file()
-        own = flagged and not publishers(path.name)
-        return adm_checkpoint.load(file, flags_beside(path)) if own else None
+        flagged = path.suffix in PICKLED_SUFFIXES and path.with_suffix(".json").is_file()
+        unpublished = flagged and not publishers(path.name)
+        return adm_checkpoint.load(file, flags_beside(path)) if unpublished else None
     return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
 
 
-def _name_by_file(file: Path) -> str:
+def _model_of(file: Path) -> str:
     """The model whose weights a file holds, by its published name; raises HarnessError for an ambiguous one."""
     from harness.models.locate import chosen
 
@@ -155,14 +168,14 @@ def _name_by_file(file: Path) -> str:
     models = publishers(file.name)
     if len(models) != 1:
         raise HarnessError(
-            f"{file}: its name does not tell whose weights it holds. Say it with --as NAME; for your own ADM "
-            f"checkpoint put its flags into {file.with_suffix('.json').name} beside it."
+            f"{file}: its name does not tell whose weights it holds. Name the model with --as NAME; for another ADM "
+            f"checkpoint, put its flags into {file.with_suffix('.json').name} beside it."
         )
     return models[0]
 
 
-def _row(published: PublishedWeights) -> list[str]:
-    path = published.find()
+def _row(published: PublishedWeights, weight_files: WeightFiles) -> list[str]:
+    path = published.find(weight_files)
     try:
         state = f"{path}\n{_state(published, path)}" if path else "missing"
     except HarnessError as error:
@@ -182,7 +195,7 @@ def _addresses(missing: Iterable[PublishedWeights]) -> Iterator[str]:
 
 
 def _state(published: PublishedWeights, path: Path) -> str:
-    """The state of a file that is here. Raises HarnessError for a file of another kind than its name says."""
+    """The state of a local file; raises HarnessError for a file of another kind than its name says."""
     from harness.models.checkpoint import is_checkpoint
     from harness.models.files import formats
     from harness.models.locate import chosen

@@ -1,7 +1,7 @@
-"""What ``torch.save`` writes, looked through before anything in it is unpacked, allocated or built.
+"""Check files of ``torch.save`` before anything in them is unpacked, allocated or built.
 
-Whoever made a file decides what it claims: members larger than the file, tensors larger than their bytes, tuples whose
-hashing never ends. Nothing here runs or allocates what a file asks for; it only reads what is there.
+The author of a file decides its claims: members larger than the file, tensors larger than their bytes, tuples whose
+hashing never ends. Nothing here runs or allocates anything on a file's demand.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import IO, Any
 
 DIRECTORY = 32 * 2**20
-"""Bytes that the list of an archive's members may have: about 400,000 of them."""
+"""Largest list of an archive's members, in bytes: about 400,000 of them."""
 PICKLED = 64 * 2**20
-"""Bytes of a pickle beside the numbers."""
+"""Largest pickle beside the numbers, in bytes."""
 OPERATIONS = 5_000_000
-"""Steps that a pickle may have: 100,000 tensors take 45 each, and each step may cost 200 bytes."""
-TUPLE_DEPTH, TUPLE_WEIGHT = 32, 100_000
-"""Levels and leaves of a tuple, shared ones counted each time: what it takes to hash it."""
+"""Largest number of a pickle's steps: 100,000 tensors take 45 each, and each step may cost 200 bytes."""
+TUPLE_DEPTH = 32
+"""Largest number of levels of a tuple, which its hash descends."""
+TUPLE_WEIGHT = 100_000
+"""Largest number of leaves of a tuple, shared ones counted each time, as its hash visits them."""
 EXPANDED = 2**20
-"""Elements that a view may show beyond those that are stored, as an expanded buffer of a network does."""
+"""Elements that a view may show beyond the stored ones, as an expanded buffer of a network does."""
 BYTES = {
     **dict.fromkeys(("Double", "Long", "ComplexFloat", "UInt64"), 8),
     **dict.fromkeys(("Float", "Int", "QInt32", "UInt32"), 4),
@@ -39,7 +41,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 
 def check(path: Path) -> None:
-    """Raises ValueError, with the reason, for a file that torch should not open: see `members` and `check_claims`."""
+    """Raise ValueError, with the reason, for a file that torch should not open: see `members` and `check_claims`."""
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"PK"
@@ -52,10 +54,10 @@ def check(path: Path) -> None:
 
 
 def members(path: Path) -> list[str]:
-    """Names, in small letters, in a zip archive that was written as torch writes them.
+    """Names of the members of torch's zip archive, in small letters.
 
     Raises ValueError, with the reason, for compressed members, members that overlap or claim more bytes than the file
-    has, two of one name, and for what is no whole zip archive.
+    has, two of one name, and for incomplete archives.
     """
     size = path.stat().st_size
     check_directory(path)
@@ -70,7 +72,7 @@ def members(path: Path) -> list[str]:
         end = info.header_offset + 30 + info.compress_size
     if end > size:
         raise ValueError("its members claim more bytes than it has")
-    # torch's reader takes no notice of capitals.
+    # torch's reader ignores case.
     names = [info.filename.lower() for info in infos]
     if len(set(names)) < len(names):
         raise ValueError("two of its members have one name")
@@ -78,7 +80,7 @@ def members(path: Path) -> list[str]:
 
 
 def check_directory(path: Path) -> None:
-    """Raises ValueError where the list of members does not end the file, as all readers expect, or is huge."""
+    """Raise ValueError if the list of members does not end the file, as all readers expect, or is huge."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(size - 98, 0))  # the end, and for large archives its 64-bit form: 56 + 20 + 22 bytes
@@ -100,7 +102,7 @@ def check_directory(path: Path) -> None:
 
 
 def check_claims(path: Path, names: list[str]) -> None:
-    """Raises ValueError where the pickle of an archive claims what the archive does not hold; `names`: `members`."""
+    """Raise ValueError if the pickle of an archive claims more than the archive holds; `names`: see `members`."""
     pickles = [name for name in names if name.endswith("data.pkl")]
     if len(pickles) != 1 or len({name.partition("/")[0] for name in names}) > 1:
         raise ValueError("it is a zip archive, but none that torch.save wrote")
@@ -117,8 +119,9 @@ def check_claims(path: Path, names: list[str]) -> None:
 
 
 def check_legacy_claims(path: Path) -> None:
-    """The same for a file from before torch's archives: five pickles, and the numbers behind them."""
-    size, total = path.stat().st_size, 0
+    """`check_claims` for a file older than torch's archives: five pickles, followed by the numbers."""
+    size = path.stat().st_size
+    total = 0
     with path.open("rb") as file:
         start = BytesIO(file.read(min(size, PICKLED)))
     if Claims(start).last != MAGIC:
@@ -140,24 +143,24 @@ class _Global:
 
 
 class _Tuple(tuple[Any, ...]):
-    """Items as far as they matter, with the depth and the leaves of the whole."""
+    """The items of a tuple that matter, and its depth and leaves."""
 
     depth: int
     weight: int
 
     @classmethod
     def of(cls, items: list[Any]) -> _Tuple:
-        made = cls(items)
+        result = cls(items)
         inner = [item for item in items if isinstance(item, _Tuple)]
-        made.depth = 1 + max((item.depth for item in inner), default=0)
-        made.weight = 1 + len(items) - len(inner) + sum(item.weight for item in inner)
-        if made.depth > TUPLE_DEPTH or made.weight > TUPLE_WEIGHT:
+        result.depth = 1 + max((item.depth for item in inner), default=0)
+        result.weight = 1 + len(items) - len(inner) + sum(item.weight for item in inner)
+        if result.depth > TUPLE_DEPTH or result.weight > TUPLE_WEIGHT:
             raise ValueError("it nests tuples without end")
-        return made
+        return result
 
 
 OTHER = object()
-"""Stands for every object whose content does not matter."""
+"""Placeholder of every object whose content does not matter."""
 PUSHED: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET", "NONE", "NEWTRUE", "NEWFALSE"), lambda _: OTHER),
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "BINFLOAT"), lambda value: value),
@@ -165,17 +168,20 @@ PUSHED: Mapping[str, Callable[[Any], Any]] = {
     "EMPTY_TUPLE": lambda _: _Tuple.of([]),
     "GLOBAL": lambda value: _Global(value.replace(" ", ".")),
 }
+"""Steps that push an object, made from their argument."""
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+"""Steps that replace so many objects by their tuple."""
 DROPPED = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}
+"""Steps that put so many objects into the one below, whose content does not matter."""
 
 
 class Claims:
-    """One pickle, read without building anything.
+    """The claims of one pickle, read without building anything.
 
-    Knows the steps of torch's unpickler of weights alone. Raises ValueError for others, and for what no state dict
-    needs.
+    Accepts the steps of torch's unpickler of weights; raises ValueError for others, and for claims that no state dict
+    makes.
 
-    storages: bytes that it claims, by key. last: the object itself, if it is a number or a text.
+    storages: claimed bytes, by key. last: the pickled object, if it is a number or a text.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -221,11 +227,13 @@ class Claims:
         elif step != "PROTO":
             raise ValueError(f"its pickle has a step {step}, which torch.save does not write")
 
-    def _storage(self, told: Any) -> Any:
-        """The storage of ("storage", class, key, device, elements, ...)."""
-        if told[0] not in ("storage", b"storage"):
+    def _storage(self, reference: Any) -> Any:
+        """The storage of a reference ("storage", class, key, device, elements, ...)."""
+        if reference[0] not in ("storage", b"storage"):
             return OTHER
-        kind, key, elements = told[1].name.rpartition(".")[2].removesuffix("Storage"), told[2], told[4]
+        kind = reference[1].name.rpartition(".")[2].removesuffix("Storage")
+        key = reference[2]
+        elements = reference[4]
         if not isinstance(elements, int) or not 0 <= elements < 2**60:
             raise ValueError("a tensor claims no number of elements")
         name = key.decode("ascii", "replace") if isinstance(key, bytes) else str(key)[:80]
@@ -239,7 +247,7 @@ def _steps(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def _called(called: Any, arguments: Any) -> Any:
-    """What calling something gives, as far as it matters; ValueError where it would allocate more than the file has."""
+    """The result of a call, as far as it matters; raises ValueError if it would allocate more than the file has."""
     name = called.name if isinstance(called, _Global) else ""
     if name.startswith("torch._utils._rebuild_tensor"):
         storage, offset, size, stride = arguments[:4]
@@ -252,8 +260,8 @@ def _called(called: Any, arguments: Any) -> Any:
 
 
 def _check_view(stored: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
-    """Raises ValueError for a view that shows more elements than are stored."""
-    whole = prod(size)
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if whole else 0
-    if min((offset, *size, *stride), default=0) < 0 or (whole and last >= stored) or whole > stored + EXPANDED:
+    """Raise ValueError for a view that shows more elements than are stored."""
+    shown = prod(size)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if shown else 0
+    if min((offset, *size, *stride), default=0) < 0 or (shown and last >= stored) or shown > stored + EXPANDED:
         raise ValueError(f"a tensor of shape {tuple(size)!r:.80} claims more than the {stored:,} numbers that it has")

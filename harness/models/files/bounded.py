@@ -1,4 +1,4 @@
-"""Networks that a file describes, built no larger than the file that fills them."""
+"""Build a network that a file describes, no larger than the tensors in the file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from harness.types import HarnessError
 SLACK = 2**26
 """Elements beyond those of the file: buffers that no state dict keeps, such as the masks of attention."""
 MODULES = 20
-"""Modules per tensor of the file, most of which have no tensors; and as many hundred in any case."""
+"""Modules per tensor of the file, as most modules have no tensors; and as many hundred in any case."""
 
 
 class TooLarge(HarnessError):
-    """A network with more in it than the file that should fill it."""
+    """A network with more tensors, elements or modules than its file explains."""
 
 
 @contextmanager
@@ -51,14 +51,14 @@ def at_most(tensors: int, elements: int) -> Iterator[None]:
 
 
 def check(build: Callable[[], Any], tensors: int, elements: int) -> None:
-    """Build a network without memory first; raises TooLarge where it would be larger than the file that fills it.
+    """Build a network without memory first; raises TooLarge if it would be larger than its file.
 
-    Networks that cannot be built like that, as they look at the numbers of a tensor, pass.
+    Networks that read numbers of a tensor while they are built cannot be checked, and pass.
     """
     with at_most(tensors, elements), torch.random.fork_rng(devices=[]), torch.device("meta"):
         try:
             build()
         except HarnessError:
             raise
-        except Exception:  # which the build with memory will raise again, unless it is the lack of numbers alone
+        except Exception:  # the build with memory raises it again, unless only the numbers were missing
             return

@@ -1,6 +1,6 @@
-"""Which network of a training script's file is meant: many hold a running average beside the raw weights.
+"""Choose one network of a training script's file: many hold a running average beside the raw weights.
 
-Such a file is refused like one of two networks, unless the user says which: FILE#PART.
+A file with several networks is refused unless the user names one: FILE#PART.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from torch import Tensor
 from harness.types import HarnessError
 
 NESTED = ("state_dict", "model", "model_state_dict", "net")
-"""Where training scripts put the network in what they save, beside the optimiser and the step."""
+"""Keys under which training scripts save the network, beside the optimiser and the step."""
 AVERAGE = re.compile(r"ema|averag|shadow|swa|teacher|polyak", re.IGNORECASE)
-"""What an average is called that is no state dict, or that an optimiser keeps."""
+"""Names of averages that are no state dict, or that an optimiser keeps."""
 OPTIMISER = re.compile(r"(^|\.)optim", re.IGNORECASE)
+"""Names of an optimiser's state."""
 DEPTH = 8
-"""Levels of dicts and lists that are searched."""
+"""Deepest level of dicts and lists that is searched."""
 LISTED = 12
-"""Parts that a message names."""
+"""Largest number of parts that a message names."""
 
 
 def network(path: Path, saved: Any, part: str = "") -> Any:
-    """The state dict in what a training script saved: the part that is named, or else the only one.
+    """The state dict in a training script's file: the named part, or else the only one.
 
-    Raises HarnessError where there are several, or none of that name. Anything else comes back as it is.
+    Raises HarnessError for several networks, or none of that name. Other content is returned as it is.
     """
     groups = {name: state for name, state in _groups(saved) if not OPTIMISER.search(name) or AVERAGE.search(name)}
     if part:
@@ -47,7 +48,7 @@ def network(path: Path, saved: Any, part: str = "") -> Any:
 
 
 def _nested(path: Path, saved: Any) -> tuple[str, Any]:
-    """What lies innermost in the dicts that training scripts make, of which there are few: a pickle may hold itself."""
+    """The innermost value of nested dicts, with its keys; few levels are followed, as a pickle may hold itself."""
     names: list[str] = []
     for _ in NESTED:
         held = saved if isinstance(saved, Mapping) else {}
@@ -61,7 +62,7 @@ def _nested(path: Path, saved: Any) -> tuple[str, Any]:
 
 
 def _groups(saved: Any) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """All tensors of each dict and list in a file, by the keys that lead there, with dots between."""
+    """The tensors of each dict and list in a file, by its keys joined with dots."""
     seen: set[int] = set()
     waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), saved)])
     while waiting:
@@ -87,7 +88,7 @@ def _items(held: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _rivals(name: str, state: Mapping[str, Tensor], other: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether other tensors are a second network of the kind: most of their shapes are those of the first."""
+    """True if other tensors are a second network of the same kind: most shapes agree."""
     if other == name:
         return False
     first, second = (Counter(tuple(t.shape) for t in held.values() if t.ndim) for held in (state, tensors))
@@ -97,11 +98,11 @@ def _rivals(name: str, state: Mapping[str, Tensor], other: str, tensors: Mapping
 
 def several(path: Path, names: Sequence[str]) -> HarnessError:
     """The error for a file with several networks under these names; an empty one is the file itself."""
-    told = [name or "itself" for name in names]
-    count = {2: "two", 3: "three"}.get(len(told), str(len(told)))
+    shown = [name or "itself" for name in names]
+    count = {2: "two", 3: "three"}.get(len(shown), str(len(shown)))
     example = next((name for name in names[1:] if name), names[0])
     return HarnessError(
-        f"{path} holds {count} networks, as {' and as '.join(told[:LISTED])}. Say which one is meant behind a #, such "
+        f"{path} holds {count} networks, as {' and as '.join(shown[:LISTED])}. Name one after a #, such "
         f"as {path}#{example}, or save that one alone."
     )
 
@@ -110,20 +111,20 @@ def _part(path: Path, groups: Mapping[str, Mapping[str, Tensor]], part: str) -> 
     """The named group; or the only one below that name; or the tensors whose own names begin with it."""
     inner = [name for name in groups if name.startswith(f"{part}.")]
     if part in groups:
-        found = groups[part]
+        state = groups[part]
     elif len(inner) == 1:
-        found = groups[inner[0]]
+        state = groups[inner[0]]
     elif inner:
         raise several(path, inner)
     else:
         flat = [
-            {key.removeprefix(f"{part}."): tensor for key, tensor in state.items() if key.startswith(f"{part}.")}
-            for state in groups.values()
+            {key.removeprefix(f"{part}."): tensor for key, tensor in group.items() if key.startswith(f"{part}.")}
+            for group in groups.values()
         ]
-        if len(held := [state for state in flat if state]) != 1:
+        if len(matches := [group for group in flat if group]) != 1:
             names = ", ".join(sorted(name or "itself" for name in groups)[:LISTED]) or "none"
             raise HarnessError(f"{path} holds no network as {part}. Its groups of tensors: {names}.")
-        found = held[0]
-    if all(name.isdigit() for name in found):
+        state = matches[0]
+    if all(name.isdigit() for name in state):
         raise HarnessError(f"{path} holds {part} as a list: its tensors have no names, and cannot be loaded by these.")
-    return found
+    return state

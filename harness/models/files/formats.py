@@ -1,4 +1,4 @@
-"""Files of weights by their content: what is read, and what to do with everything else that people have."""
+"""Check files of weights by their content, with a remedy for every other format."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.base.signatures import STARTED, sniff
 from harness.models.files.archives import check_directory
 
 SAVED_BY = "Save the network's state_dict() with torch.save, or as safetensors, and give that file."
+"""Remedy for formats that hold more than weights."""
 REMEDIES = {
     "a Git LFS pointer": "Run that and give the same file again.",
     "empty": "Fetch it again from its publisher.",
@@ -36,7 +37,7 @@ REMEDIES = {
     "text": "Fetch it again from its publisher.",
     "JSON": "Give the file of weights, not its configuration.",
 }
-"""What to do, by the beginning of what a file is."""
+"""Remedies, by the first words of the format's description."""
 ZIPPED = (
     ("/constants.pkl", "a TorchScript archive"),
     ("/data.pkl", ""),
@@ -45,16 +46,19 @@ ZIPPED = (
     (".npy", "arrays of numpy (.npz)"),
     (".weights.h5", "a Keras model"),
 )
-"""What a zip archive is that has a member of such an ending; nothing for what `torch.save` writes."""
+"""Formats of zip archives by the ending of a member; empty for those of `torch.save`."""
 HEADER = 16 * 2**20
-"""Bytes that the header of a safetensors file may have: about 150,000 tensors."""
-SAFETENSORS, PICKLES = "a safetensors file", ("a pickle", "torch")
+"""Largest header of a safetensors file, in bytes: about 150,000 tensors."""
+SAFETENSORS = "a safetensors file"
+"""Description of safetensors files by `what_is`."""
+PICKLES = ("a pickle", "torch")
+"""Descriptions of pickles by `what_is`."""
 
 
 def check(path: Path, safetensors: bool) -> None:
-    """Raises HarnessError where a file is no safetensors file, or else no file of ``torch.save``, and says what it is.
+    """Raise HarnessError, naming the format, for a file that is not of safetensors or else of ``torch.save``.
 
-    Knows a file by its content. One of no known kind passes: its reader will say what is wrong.
+    The content decides. Unknown formats pass: their reader will name the fault.
     """
     if path.is_dir():
         raise HarnessError(f"{path} is a folder. Give the file of weights in it, where one file holds all of them.")
@@ -88,7 +92,7 @@ def _check_header(path: Path) -> None:
 
 
 def what_is(path: Path) -> str | None:
-    """What a file is that is given for weights, to follow "it is"; None where unknown, "torch" for torch's archives."""
+    """The format of a file, to follow "it is"; None if unknown, "torch" for torch's archives."""
     with path.open("rb") as file:
         start = file.read(STARTED)
     held = sniff(start)
@@ -104,7 +108,7 @@ def what_is(path: Path) -> str | None:
 
 
 def _zipped(path: Path) -> str | None:
-    """What a zip archive is, by its members; None where these cannot be listed."""
+    """The format of a zip archive, by its members; None if these cannot be listed."""
     try:
         check_directory(path)
         with zipfile.ZipFile(path) as archive:

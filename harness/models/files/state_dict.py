@@ -1,4 +1,4 @@
-"""Weights as others publish them: tensors by name, pickled or not, of which only the tensors are ever used."""
+"""Read state dicts from published files, pickled or not; only tensors are ever used."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from harness.models.locate import chosen
 from harness.types import HarnessError, Weights
 
 WRAPPER = "module."
-"""What ``DataParallel`` and ``DistributedDataParallel`` put before every name."""
+"""Prefix of every name under ``DataParallel`` and ``DistributedDataParallel``."""
 AVERAGED = "n_averaged"
 """A counter of ``torch.optim.swa_utils.AveragedModel``, beside the network that it wraps."""
 LISTED = 5
-"""Objects of a pickle that a message names."""
+"""Largest number of a pickle's objects that a message names."""
 
 
 def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     """The tensors of a state dict, on the CPU: ``torch.save``d, bare or in a training script's dict, or safetensors.
 
-    torch's wrappers are taken off; of others see `unwrapped`. path: FILE or FILE#PART, see
-    `harness.models.files.choice`. kind, origin: what should be there, and where to get it; both for the message.
+    Prefixes of torch's wrappers are removed; for other prefixes see `unwrapped`. path: FILE or FILE#PART, see
+    `harness.models.files.choice`. kind, origin: the expected content and its origin, for messages.
     Raises HarnessError for a file that is missing, is of another kind, was cut short, or holds several networks or
     anything but named tensors.
     """
@@ -48,10 +48,10 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
         state = network(path, _safetensors(path) if path.suffix == ".safetensors" else unpickled(path), part)
     except HarnessError as error:
         raise HarnessError(f"No {kind}: {error} {origin}") from error
-    if odd := _odd(state):
+    if fault := _fault(state):
         raise HarnessError(
-            f"{path} holds no {kind}: {odd}, where a state dict maps names to tensors. Save the network's state_dict() "
-            f"alone, or name the part of the file that is one: FILE#PART. {origin}"
+            f"{path} holds no {kind}: {fault}, where a state dict maps names to tensors. Save the network's "
+            f"state_dict() alone, or name the part of the file that is one: FILE#PART. {origin}"
         )
     state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     if all(name.startswith(WRAPPER) for name in state):
@@ -59,8 +59,8 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     return state
 
 
-def _odd(state: Any) -> str:
-    """What keeps something from being a state dict, in a few words; nothing where it is one."""
+def _fault(state: Any) -> str:
+    """The reason why an object is no state dict, in a few words; empty if it is one."""
     if not isinstance(state, Mapping):
         return f"it holds a {type(state).__name__}"
     for name, tensor in state.items():
@@ -71,24 +71,24 @@ def _odd(state: Any) -> str:
     return "" if state else "it is empty"
 
 
-def unwrapped(path: Path, state: Mapping[str, Tensor], known: Collection[str]) -> Mapping[str, Tensor]:
-    """Tensors without the prefix, if any, that all have in the file and none in the network, whose names are `known`.
+def unwrapped(path: Path, state: Mapping[str, Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
+    """Remove the prefix, if any, that all tensors of the file have beyond the names of the network, `names`.
 
-    Lightning's ``model.``, torch.compile's ``_orig_mod.``, and whatever else networks are attributes of. Raises
-    HarnessError where most of the network is in the file under several prefixes.
+    Examples are Lightning's ``model.`` and torch.compile's ``_orig_mod.``. Raises HarnessError if the file holds most
+    of the network under several prefixes.
     """
-    heads = Counter(name[: len(name) - len(tail)] for name in state for tail in _tails(name) if tail in known)
-    whole = [head for head, count in heads.items() if 2 * count > len(known)]
-    if len(whole) > 1:
-        raise several(path, [head.rstrip(".") for head in whole])
+    heads = Counter(name[: len(name) - len(tail)] for name in state for tail in _tails(name) if tail in names)
+    complete = [head for head, count in heads.items() if 2 * count > len(names)]
+    if len(complete) > 1:
+        raise several(path, [head.rstrip(".") for head in complete])
     ends = zip(min(state).split("."), max(state).split("."), strict=False)
     prefixes = ["", *accumulate(f"{part}." for part, _ in takewhile(lambda pair: pair[0] == pair[1], ends))]
-    prefix = max(prefixes, key=lambda prefix: sum(name.removeprefix(prefix) in known for name in state))
+    prefix = max(prefixes, key=lambda prefix: sum(name.removeprefix(prefix) in names for name in state))
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _tails(name: str) -> Iterator[str]:
-    """A name, and what is left of it behind each of its dots."""
+    """A name, and its remainder after each of its dots."""
     yield name
     while "." in name:
         name = name.partition(".")[2]
@@ -96,10 +96,10 @@ def _tails(name: str) -> Iterator[str]:
 
 
 def recorded(path: Path, details: Mapping[str, Any] | None = None, beside: Sequence[Path] = ()) -> Weights:
-    """What a record says of a published file, FILE or FILE#PART: named as the file, without its ending.
+    """The provenance of a published file, FILE or FILE#PART, named as the file without its ending.
 
-    beside: files that decide the numbers, too. The hash is the file's own; where a part is named or files lie beside
-    it, of all these together, which `details` tell one by one.
+    beside: further files that decide the numbers. The hash is the file's; with a part or further files it covers them
+    all, and `details` list each.
     """
     file, part = chosen(path)
     hashes = {each.name: file_sha256(each) for each in (file, *beside)}
@@ -113,21 +113,22 @@ def recorded(path: Path, details: Mapping[str, Any] | None = None, beside: Seque
 
 @contextmanager
 def harmless() -> Iterator[None]:
-    """In its scope ``torch.load`` opens tensors, and what training scripts save beside them and cannot do anything.
+    """In its scope ``torch.load`` opens tensors, parsed arguments and numpy's numbers only.
 
-    These are parsed arguments and numpy's numbers. Anything else in a pickle stays closed, whatever a library asks for.
+    Training scripts save these, and they run no code. Anything else in a pickle stays closed, even if a library asks.
     """
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [argparse.Namespace, np.dtype, scalar]
     allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
-    if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6):  # which knows objects by a second name
+    # Newer versions can allow an object under a second name.
+    if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6):
         allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     with mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"), torch.serialization.safe_globals(allowed):
         yield
 
 
 def unpickled(path: Path) -> Any:
-    """What was ``torch.save``d, on the CPU, if it is tensors and what is `harmless`; HarnessError otherwise."""
+    """The content of a ``torch.save``d file, on the CPU; raises HarnessError for anything that is not `harmless`."""
     formats.check(path, safetensors=False)
     try:
         archives.check(path)
@@ -153,15 +154,15 @@ def unpickled(path: Path) -> Any:
 def _objects(path: Path) -> str:
     try:
         with harmless():
-            found = sorted(map(str, torch.serialization.get_unsafe_globals_in_checkpoint(path)))
-    except Exception:  # older versions of torch, and files from before its archives, do not tell
+            objects = sorted(map(str, torch.serialization.get_unsafe_globals_in_checkpoint(path)))
+    except Exception:  # older versions of torch cannot list them, nor can any for legacy files
         return ""
-    more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-    return f" ({', '.join(found[:LISTED])}{more})" if found else ""
+    more = f" and {len(objects) - LISTED} more" if len(objects) > LISTED else ""
+    return f" ({', '.join(objects[:LISTED])}{more})" if objects else ""
 
 
 def first_line(error: Exception) -> str:
-    """The reason in short, without torch's advice to trust the file."""
+    """First line of an error, without torch's advice to trust the file."""
     first = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
     return first.strip().split("\n")[0][:150].rstrip(". ") or type(error).__name__
 

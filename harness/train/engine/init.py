@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from harness.models.locate import WeightFiles
 from harness.models.matching import model_classes
 from harness.train.classes import order_of, reordered
 from harness.train.kinds import kind_of
@@ -14,12 +15,14 @@ from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError
 
 
-def start_from(network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any], data: Dataset) -> str:
+def start_from(
+    network: nn.Module, spec: TrainSpec, arguments: Mapping[str, Any], data: Dataset, weight_files: WeightFiles
+) -> str:
     """Load the weights of ``--init`` into the network, which was built with these arguments; their SHA-256.
 
     Classes are matched by name where both sides have names. Raises HarnessError for weights of other classes.
     """
-    source, info = kind_of(spec).init(spec.init)
+    source, info = kind_of(spec).init(spec.init, weight_files)
     architecture = info.details.get("architecture", spec.model)
     if architecture != spec.model:
         raise HarnessError(

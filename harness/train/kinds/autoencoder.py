@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.models.locate import WeightFiles
 from harness.models.lookup import load_autoencoder
 from harness.models.tiles import Tiles, place
 from harness.train.kinds.architecture import build_body
@@ -37,8 +38,8 @@ def spell_error(card: Mapping[str, Any]) -> str:
     return f"Held-out reconstruction RMSE: {card['heldout_reconstruction_rmse']:.4f}."
 
 
-def find_init(name: str) -> tuple[nn.Module, Weights]:
-    """A trained autoencoder, by path."""
+def find_init(name: str, weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
+    """A trained autoencoder, by path: none is published."""
     return load_autoencoder(Path(name))
 
 

@@ -13,6 +13,7 @@ from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
+from harness.models.locate import WeightFiles
 from harness.models.tiles import Tiles, place
 from harness.train.kinds.frozen import Frozen
 from harness.train.kinds.kind import Built, NetworkKind, register
@@ -69,9 +70,9 @@ def spell_error(card: Mapping[str, Any]) -> str:
     return f"Held-out one-step denoising RMSE: {errors}."
 
 
-def find_init(name: str) -> tuple[nn.Module, Weights]:
+def find_init(name: str, weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
     """The network of a trained denoiser."""
-    denoiser, info = find_denoiser(name)
+    denoiser, info = find_denoiser(name, weight_files)
     return denoiser.network, info
 
 

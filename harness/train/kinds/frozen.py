@@ -9,6 +9,7 @@ import torch
 from harness import plugins
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
+from harness.models.locate import WeightFiles
 from harness.models.tiles import Tiles, place
 from harness.train.classes import conditioned
 from harness.train.inputs import Inputs
@@ -33,20 +34,20 @@ class Frozen:
         return self.denoiser
 
 
-def find_frozen(spec: TrainSpec, data: Dataset, device: str) -> Frozen:
+def find_frozen(spec: TrainSpec, data: Dataset, device: str, weight_files: WeightFiles) -> Frozen:
     """The denoisers that a specification names; raises HarnessError for those that do not fit the data."""
-    denoiser, sha256 = _find(spec, "--diffusion", data, device)
+    denoiser, sha256 = _find(spec, "--diffusion", data, device, weight_files)
     if not spec.conditional:
         return Frozen(denoiser, inputs=Inputs(denoiser=sha256))
-    conditional, conditional_sha256 = _find(spec, "--conditional", data, device)
+    conditional, conditional_sha256 = _find(spec, "--conditional", data, device, weight_files)
     return Frozen(denoiser, conditional, Inputs(denoiser=sha256, conditional=conditional_sha256))
 
 
-def _find(spec: TrainSpec, option: str, data: Dataset, device: str) -> tuple[Denoiser, str]:
+def _find(spec: TrainSpec, option: str, data: Dataset, device: str, weight_files: WeightFiles) -> tuple[Denoiser, str]:
     """A denoiser on its device, and its SHA-256."""
     wants_classes = option == "--conditional"
     name = spec.conditional if wants_classes else spec.diffusion
-    denoiser, info = find_denoiser(name)
+    denoiser, info = find_denoiser(name, weight_files)
     if denoiser.conditional != wants_classes:
         kinds = {True: "class-conditional", False: "unconditional"}
         raise HarnessError(

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from harness.base.errors import suggest
+from harness.models.locate import WeightFiles
 from harness.models.lookup import find_classifier
 from harness.train.kinds.frozen import Frozen
 from harness.train.objectives.protocol import Objective
@@ -46,7 +47,7 @@ class NetworkKind:
     options: options that this kind understands and some other kind does not.
     beside: options of these that mean nothing without another one: {option: the other}.
     needs_denoiser: whether a specification looks at a frozen denoiser.
-    init: finds the network of --init by name or path.
+    init: finds the network of --init by name or path: (name, places of published weights).
     loads_as: the word for the kind in the header, by which a checkpoint is loaded; the name unless given.
     """
 
@@ -58,7 +59,7 @@ class NetworkKind:
     options: frozenset[str] = frozenset()
     beside: Mapping[str, str] = field(default_factory=dict)
     needs_denoiser: Callable[[TrainSpec], bool] = _never
-    init: Callable[[str], tuple[nn.Module, Weights]] = find_classifier
+    init: Callable[[str, WeightFiles], tuple[nn.Module, Weights]] = find_classifier
     loads_as: str = ""
 
 
