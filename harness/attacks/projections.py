@@ -18,7 +18,7 @@ Projection = Callable[[Tensor, float | Tensor], Tensor]
 
 def linf(delta: Tensor, radius: float | Tensor) -> Tensor:
     """Nearest displacement with no pixel larger than `radius` in magnitude."""
-    reach = torch.as_tensor(per_image(radius, delta)).to(delta)
+    reach = torch.as_tensor(per_image(radius, delta), dtype=delta.dtype, device=delta.device)
     return torch.minimum(torch.maximum(delta, -reach), reach)
 
 

@@ -71,7 +71,7 @@ def test_losses_say_what_they_need() -> None:
 def test_steps_have_their_length_and_ascend_most(size: float | Tensor) -> None:
     """No other displacement of that length gains more on a linear loss: Hoelder's inequality holds with equality."""
     gradient = normal(4, 3, 5, 5)
-    sizes = torch.as_tensor(size).expand(4)
+    sizes = torch.as_tensor(size, dtype=torch.float64).expand(4)
     gain = (steps.l2(gradient, size) * gradient).flatten(1).sum(1)
     torch.testing.assert_close(gain, sizes * gradient.flatten(1).norm(dim=1), rtol=1e-12, atol=1e-15)
     gain = (steps.linf(gradient, size) * gradient).flatten(1).sum(1)
@@ -87,7 +87,7 @@ def test_an_image_without_a_gradient_does_not_move() -> None:
 
 @pytest.mark.parametrize("radius", [0.7, torch.tensor([0.1, 0.5, 2.0, 0.0], dtype=torch.float64)], ids=["one", "each"])
 def test_projections_end_in_the_ball_and_leave_its_points_alone(radius: float | Tensor) -> None:
-    delta, radii = normal(4, 3, 5, 5), torch.as_tensor(radius).expand(4)
+    delta, radii = normal(4, 3, 5, 5), torch.as_tensor(radius, dtype=torch.float64).expand(4)
     for project, order in ((projections.l2, 2), (projections.linf, torch.inf)):
         inside = project(delta, radius)
         norms = torch.linalg.vector_norm(inside.flatten(1), ord=order, dim=1)

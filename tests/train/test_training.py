@@ -38,6 +38,7 @@ from harness.train.loop import Progress, RunMode, Trained, train
 from harness.train.objectives.classification import Classification, Clean
 from harness.train.objectives.denoising import NoisePrediction
 from harness.train.objectives.diffaug import DiffAug
+from harness.train.objectives.joint import ReadOnlyNetwork
 from harness.train.objectives.reverse import Reverse
 from harness.train.resolve import default_denoiser, resolve
 from harness.train.spec import TrainSpec
@@ -374,7 +375,8 @@ def test_diffaug_times_are_uniform_over_the_schedule() -> None:
 def test_the_denoiser_gets_no_gradient_from_diffaug(few: ArrayDataset) -> None:
     denoiser, _ = find_denoiser("digits")
     denoiser.network.requires_grad_(True)
-    images = DiffAug(Reverse(denoiser)).images(Step(few.read([0, 1]), few.read([0, 1]), 0, 0))
+    step = Step(few.read([0, 1]), few.read([0, 1]), 0, 0)
+    images = DiffAug(Reverse(denoiser)).images(step, ReadOnlyNetwork(torch.nn.Identity()))
     assert not images.requires_grad
     assert float(images.min()) >= 0 and float(images.max()) <= 1
 

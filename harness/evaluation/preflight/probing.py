@@ -117,15 +117,19 @@ def _smoother(job: Job, pair: Pair) -> Tensor:
     )
 
 
+def _outer_method(job: Job, pair: Pair) -> Tensor:
+    """Class probabilities (B, K) of the method under a detector or an attack."""
+    who = f"Method {job.axis.parts(pair.method_name)[0].name!r}"
+    return _named(
+        f"{who} failed on {PROBED} images",
+        lambda: standins.method_outputs(pair.method.outer, job.shown, job.data.num_classes, who, False),
+    )
+
+
 def _detector(job: Job, pair: Pair) -> Tensor:
     """Class probabilities of the method (B, K), and the scores of the detector (B,) as one more column."""
-    outer, inner = job.axis.parts(pair.method_name)
-    method = _named(
-        f"Method {outer.name!r} failed on {PROBED} images",
-        lambda: standins.method_outputs(
-            pair.method.outer, job.shown, job.data.num_classes, f"Method {outer.name!r}", False
-        ),
-    )
+    _, inner = job.axis.parts(pair.method_name)
+    method = _outer_method(job, pair)
     try:
         scores = standins.detector_outputs(pair.method, job.shown, bool(inner.facts.get("whole")))
     except Exception as error:  # whatever happens to a detector on data that are not its own
@@ -137,6 +141,7 @@ _PROBES: dict[str, Callable[[Job, Pair], Tensor]] = {
     "method": _method,
     "smoother": _smoother,
     "detector": _detector,
+    "attack": _outer_method,
 }
 """Probe of a method, by the axis of the suite that combines it with classifiers."""
 
