@@ -9,13 +9,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from harness.base.escape import printable
 from harness.cli.commands import augment, data, weights
 from harness.cli.commands.compare import compare
 from harness.cli.commands.leaderboard import leaderboard
 from harness.cli.commands.list import list_plugins
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
+from harness.report.escape import printable
 
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 """Click's error for bad arguments; depending on its version, typer imports click or contains a copy."""

@@ -29,7 +29,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.base.errors import HarnessError
-from harness.base.escape import printable
+from harness.report.escape import printable
 from harness.report.table import Table
 
 

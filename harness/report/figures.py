@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import plugins
-from harness.base.escape import printable
 from harness.base.files import writing
 from harness.evaluation.records.record import RunRecord
 from harness.report import leaderboard
+from harness.report.escape import printable
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 """By file type, the metadata that would differ from run to run."""

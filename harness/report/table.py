@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.base import escape
+from harness.report import escape
 
 
 @dataclass(frozen=True)

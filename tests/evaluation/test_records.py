@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import ROOT, harness
 
-from harness.base import escape
 from harness.base.validation import Mismatch, Reader
 from harness.evaluation.records import record
 from harness.evaluation.records.parquet import read_table
 from harness.evaluation.records.record import RunRecord
-from harness.report import comparison, leaderboard
+from harness.report import comparison, escape, leaderboard
 from harness.report.paper_tables import paper_tables
 from harness.types import HarnessError
 

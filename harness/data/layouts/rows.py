@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from harness.base.parquet_pages import check_pages
 from harness.base.parsing import parse_json
-from harness.data.layouts.parquet_pages import check_pages
 from harness.types import HarnessError
 
 IMAGES, LABELS = ("image", "img"), ("label", "labels")

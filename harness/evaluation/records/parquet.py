@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.base.files import check_regular
-from harness.data.layouts.parquet_pages import check_pages
+from harness.base.parquet_pages import check_pages
 from harness.types import HarnessError
 
 MOST = 2**30

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.data.layouts.parquet_pages import check_pages
+from harness.base.parquet_pages import check_pages
 
 SIZES = b"\x15\x02\x15\x04\x15\x06"
 """A page's type, its 2 bytes unpacked and its 3 bytes in the file, as fields 1 to 3: (1, 2, 3) in zigzag."""
