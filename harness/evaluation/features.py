@@ -150,7 +150,8 @@ class FeatureBank:
     def __getattr__(self, name: str) -> Any:
         if name in RENAMED:
             raise AttributeError(f"a bank has no {name!r}: it is called {RENAMED[name]!r}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # Of a property that failed with an AttributeError, this raises that error again, not one about the property.
+        return object.__getattribute__(self, name)
 
     @property
     def _identity(self) -> dict[str, Any]:

@@ -214,14 +214,16 @@ class Job:
         return self.tiles.halved + self.classifier_tiles.halved + self.gradient_tiles.halved
 
     def spec_of(self, pair: Pair) -> RunSpec:
-        """The specification that makes this pair's record alone; the denoiser only where the method uses it."""
+        """The specification that makes this pair's record alone, without settings that no number of it depends on."""
         uses = self.uses_denoiser(pair)
+        attacked = plugins.attack in self.axis.registries
         return replace(
             self.spec,
             models=(pair.model,),
             methods=(pair.method_name,),
             denoiser=self.spec.denoiser if uses else None,
             denoiser_dtype=self.spec.denoiser_dtype if uses else "float32",
+            gradient_tile=self.spec.gradient_tile if attacked else GRADIENT_TILE,
         )
 
     def key(self, pair: Pair) -> str:

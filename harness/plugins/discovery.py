@@ -21,6 +21,7 @@ from types import ModuleType
 
 from harness.base.errors import HarnessError
 from harness.base.files import read_limited
+from harness.plugins.moved import hint
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _load_file(file: Path) -> None:
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:
-        raise HarnessError(f"--plugin {file}: importing it raised {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise HarnessError(f"--plugin {file}: importing it raised {reason}.{hint(error)}") from error
     _discovered.add(str(resolved))
 
 

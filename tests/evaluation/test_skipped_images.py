@@ -195,7 +195,7 @@ def test_more_images_than_limit_and_conditions_allow_are_no_record(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name, value", [("columns", ()), ("version", -1), ("facts", lambda self: {"a": object()}), ("dataset", "")]
+    "name, value", [("shown", ()), ("version", -1), ("facts", lambda self: {"a": object()}), ("dataset", "")]
 )
 def test_a_suite_that_makes_no_record_is_refused_before_the_run(
     name: str, value: object, tmp_path: Path, faulty: dict[str, Faulty], monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import torch
 from helpers import SMALL
 from torch import Tensor
 
-from harness.evaluation import loop
+from harness.evaluation.prepare import prepare
 from harness.models.tiles import TileCache, TiledClassifier, Tiles
 from harness.types import HarnessError
 
@@ -92,7 +92,7 @@ def test_the_smallest_tile_that_does_not_fit_is_an_error(size: int, multiple: in
 
 
 def test_a_job_shares_one_cache_and_counts_every_halving(tmp_path: Path) -> None:
-    job = loop.prepare(SMALL, tmp_path)
+    job = prepare(SMALL, tmp_path)
     for pair in job.pairs:
         assert isinstance(pair.classifier, TiledClassifier) and pair.classifier.gradient_tiles is job.gradient_tiles
     assert job.gradient_tiles.size == SMALL.gradient_tile and job.gradient_tiles.dtype == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,3 +212,21 @@ def test_the_documented_protocol_is_enough() -> None:
     from harness.evaluation.views.calls import tally
 
     assert tally([Original()], torch.zeros(1, 3, 32, 32), 10).classified == 1
+
+
+@pytest.mark.parametrize(
+    "line, place",
+    [
+        ("from harness.suites.shift import CovariateShift", "harness.suites.bases.covariate_shift"),
+        ("from harness.types import Scene", "harness.types.BatchTask"),
+        ("from harness import weights", "harness.models.lookup"),
+        ("import harness.networks", "harness.models.tiles"),
+    ],
+)
+def test_a_plugin_of_an_earlier_version_is_told_where_its_imports_are_now(
+    line: str, place: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "old.py"
+    file.write_text(line + "\n")
+    with pytest.raises(HarnessError, match=f"It has moved to {re.escape(place)}"):
+        plugins.discover(file)

@@ -80,7 +80,10 @@ def keep(journal: Journal, probe: Probe) -> None:
 
 
 def keep_learnt(job: Job) -> None:
-    """Write the probe of each classifier beside what detectors will learn from it, before they do."""
+    """Write the probe of each classifier beside what detectors will learn from it, before they do.
+
+    Features without a probe, of an earlier version, count as this classifier's: their key holds its weights' hash.
+    """
     if plugins.detector.kind in job.axis.kinds:
         for pair, probe in _classifiers(job).items():
             _write(_learnt_probe(job, pair, probe), probe)
