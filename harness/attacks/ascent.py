@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.attacks import projections
 from harness.attacks.projections import Projection
-from harness.attacks.steps import Step
+from harness.attacks.steps import StepRule
 
 Gradient = Callable[[Tensor, int], Tensor]
 """Gradient (B, ...) of the loss at images (B, ...), in the step of this number."""
@@ -20,7 +20,7 @@ def ascend(
     images: Tensor,
     start: Tensor,
     *,
-    step: Step,
+    step: StepRule,
     size: float | Tensor,
     project: Projection,
     radius: float | Tensor,

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from harness.types import HarnessError
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, K) and labels (B,) to values (B,)."""
 
 
@@ -55,11 +55,11 @@ def _strongest_other(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.masked_fill(true, -torch.inf).amax(1)
 
 
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+LOSSES: dict[str, LossFunction] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 """By the name that attacks take as a setting."""
 
 
-def loss_named(name: str) -> Loss:
+def loss_named(name: str) -> LossFunction:
     """The loss of a name in `LOSSES`; raises HarnessError for others."""
     if name not in LOSSES:
         raise HarnessError(f"loss={name!r} must be one of {', '.join(LOSSES)}.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.attacks.norms import SMALLEST, l2_norm, per_image
 
-Step = Callable[[Tensor, float | Tensor], Tensor]
+StepRule = Callable[[Tensor, float | Tensor], Tensor]
 """From a gradient (B, ...) and a length, one for all or (B,), to a displacement (B, ...)."""
 
 

@@ -29,7 +29,7 @@ TRIES = 20
 MUCH = 2**20
 """Bytes that make a try a good one."""
 
-Report = Callable[[int, int], None]
+DownloadReport = Callable[[int, int], None]
 """Receives the bytes that are here, and those of the complete file, 0 if unknown."""
 
 
@@ -60,7 +60,7 @@ class Wanted:
     partial: Path
     sha256: str
     size: int
-    report: Report
+    report: DownloadReport
     total: int = 0
     validator: str = ""
     stale: bool = False
@@ -81,7 +81,7 @@ class Wanted:
             file.unlink(missing_ok=True)
 
 
-def download(url: str, file: Path, *, sha256: str = "", size: int = 0, report: Report = silent) -> None:
+def download(url: str, file: Path, *, sha256: str = "", size: int = 0, report: DownloadReport = silent) -> None:
     """Download a file completely or not at all; an existing file stays as it is.
 
     A download that was cut off stays in ``FILE.partial``. The next call goes on from there if a hash or the server's

@@ -46,7 +46,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Progress of a run, reported before the first step and after each.
 
     step: steps that are done, `start` of them by earlier runs; images: of one step; losses: the step's terms.
@@ -68,7 +68,7 @@ class RunMode:
     world: World = field(default_factory=World)
     workers: int = 0
     tensorboard: bool = False
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[TrainingProgress], None] = lambda progress: None
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
         runner = torch.compile(runner)  # type: ignore[assignment]
     log = Log(out, plan, start, world, tensorboard=mode.tensorboard)
     passes = _passes(task.feed, start, mode.workers, world.device)
-    mode.report(Progress(start, plan.steps, plan.batch_size, {}, start, {}))
+    mode.report(TrainingProgress(start, plan.steps, plan.batch_size, {}, start, {}))
     for step in range(start, plan.steps):
         rate = (spec.lr or 0.0) * optimize.learning_rate(spec, step / plan.per_epoch)
         for group in optimizer.param_groups:
@@ -116,7 +116,7 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
         if ema:
             ema.update(network, step)
         log.note(step, rate, losses)
-        mode.report(Progress(step + 1, plan.steps, plan.batch_size, losses, start, log.shares))
+        mode.report(TrainingProgress(step + 1, plan.steps, plan.batch_size, losses, start, log.shares))
         if world.first:
             state.save_sometimes(step + 1, log.shares)
     if world.first:

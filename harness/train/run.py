@@ -21,7 +21,7 @@ from harness.train.classes import named
 from harness.train.engine.parallel import World, world
 from harness.train.input.splits import open_split, open_training
 from harness.train.kinds import kind_of
-from harness.train.loop import Progress, RunMode, train
+from harness.train.loop import RunMode, TrainingProgress, train
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 
@@ -29,7 +29,7 @@ from harness.train.spec import TrainSpec
 def run(
     spec: TrainSpec,
     out: Path,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
     *,
     fresh: bool = False,
     workers: int = 0,

@@ -13,7 +13,7 @@ from harness.attacks import norms, projections, steps
 from harness.attacks.ascent import ascend
 from harness.attacks.losses import loss_named
 from harness.attacks.projections import Projection
-from harness.attacks.steps import Step
+from harness.attacks.steps import StepRule
 from harness.plugins import attack
 from harness.types import GradientClassifier, HarnessError, Noise
 
@@ -28,7 +28,7 @@ def _start_l2(noise: Tensor) -> Tensor:
     return noise / norms.l2_norm(noise)
 
 
-NORMS: dict[str, tuple[Step, Projection, Callable[[Tensor], Tensor]]] = {
+NORMS: dict[str, tuple[StepRule, Projection, Callable[[Tensor], Tensor]]] = {
     "linf": (steps.linf, projections.linf, _start_linf),
     "l2": (steps.l2, projections.l2, _start_l2),
 }

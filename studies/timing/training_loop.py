@@ -28,7 +28,7 @@ from harness.train.build import build
 from harness.train.engine import optimize
 from harness.train.engine.parallel import World
 from harness.train.input.splits import open_training
-from harness.train.loop import Progress, RunMode, Task, train
+from harness.train.loop import RunMode, Task, TrainingProgress, train
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 
@@ -80,7 +80,7 @@ def measure(settings: dict[str, Any], workers: int, steps: int) -> tuple[float, 
     trainer_times, bare_times = [], []
     clock = time.perf_counter()
 
-    def between(progress: Progress) -> None:
+    def between(progress: TrainingProgress) -> None:
         nonlocal clock
         trainer_times.append(time.perf_counter() - clock)
         start = time.perf_counter()

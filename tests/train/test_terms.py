@@ -27,7 +27,7 @@ from harness.train.engine.parallel import World
 from harness.train.loop import RunMode, train
 from harness.train.objectives.classification import Classification, Clean
 from harness.train.objectives.joint import JointForward, ReadOnlyNetwork
-from harness.train.objectives.protocol import CurrentNetwork, Response, Term
+from harness.train.objectives.protocol import CurrentNetwork, Term, TermResponse
 from harness.train.resolve import resolve
 from harness.train.spec import TrainSpec
 from harness.train.step import Step
@@ -44,7 +44,7 @@ class FeatureMatching:
     def images(self, step: Step, network: CurrentNetwork) -> Tensor:
         return step.augmented.images.flip(3)
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         return F.mse_loss(responses[self.name].features, responses["ce"].features)
 
 
@@ -60,7 +60,7 @@ class FastSign:
         _, gradient = network.gradient(images, partial(F.cross_entropy, reduction="none"), labels)
         return (images + self.size * gradient.sign()).clamp(0, 1)
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         return F.cross_entropy(responses[self.name].logits, step.augmented.labels)
 
 
@@ -78,7 +78,7 @@ class Onlooker:
         assert (values.shape, gradient.shape) == ((len(images),), images.shape) and not logits.requires_grad
         return images[:0]
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         return 0 * responses["ce"].features.sum()
 
 

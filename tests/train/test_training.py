@@ -34,7 +34,7 @@ from harness.train.build import build
 from harness.train.engine.optimize import learning_rate
 from harness.train.engine.parallel import World
 from harness.train.engine.state import State
-from harness.train.loop import Progress, RunMode, Trained, train
+from harness.train.loop import RunMode, Trained, TrainingProgress, train
 from harness.train.objectives.classification import Classification, Clean
 from harness.train.objectives.denoising import NoisePrediction
 from harness.train.objectives.diffaug import DiffAug
@@ -53,11 +53,15 @@ def spec(**changes: Any) -> TrainSpec:
 
 
 def go(
-    settings: TrainSpec, data: Dataset, out: Path, stop_at: int = 0, report: Callable[[Progress], None] | None = None
+    settings: TrainSpec,
+    data: Dataset,
+    out: Path,
+    stop_at: int = 0,
+    report: Callable[[TrainingProgress], None] | None = None,
 ) -> Trained:
     """Train; killed after `stop_at` steps, if that is given."""
 
-    def stopping(progress: Progress) -> None:
+    def stopping(progress: TrainingProgress) -> None:
         if report:
             report(progress)
         if stop_at and progress.step == stop_at:
@@ -219,7 +223,7 @@ def test_a_full_disk_keeps_the_last_state(few: ArrayDataset, tmp_path: Path, mon
     save_every_step(monkeypatch)
     state, seen = tmp_path / "state.pt", []
 
-    def note(progress: Progress) -> None:
+    def note(progress: TrainingProgress) -> None:
         seen.append((progress.start, progress.step))
 
     with pytest.raises(KeyboardInterrupt):

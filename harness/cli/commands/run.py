@@ -97,7 +97,7 @@ class SuiteSettings:
 
 
 @dataclass(frozen=True)
-class Execution:
+class RunExecution:
     """Options that decide no number: how to run, and the files that a run reads and writes."""
 
     batch_size: Annotated[
@@ -128,7 +128,7 @@ def run(
     settings: Settings[RunSpec],
     methods: OtherMethods,
     suite_settings: SuiteSettings,
-    execution: Execution,
+    execution: RunExecution,
     full: Annotated[
         bool, typer.Option("--full", help="The whole test set also without --suite.", rich_help_panel=HOW_MUCH)
     ] = False,
@@ -160,7 +160,7 @@ def run(
     _finish(jobs, _evaluate(jobs, claims, execution), execution)
 
 
-def _evaluate(jobs: Sequence[Job], claims: Claims, execution: Execution) -> list[Path]:
+def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> list[Path]:
     """Run every job under a progress bar; paths of the complete records."""
     from harness.cli import console
     from harness.evaluation import loop
@@ -224,7 +224,7 @@ def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
         )
 
 
-def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: Execution) -> None:
+def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecution) -> None:
     """Print the leaderboards of the records, and the next step."""
     from harness.cli import console
     from harness.report import leaderboard

@@ -18,7 +18,7 @@ from harness.train.spec import TASK, TrainSpec, flag
 
 if TYPE_CHECKING:
     from harness.models.locate import WeightFiles
-    from harness.train.loop import Progress
+    from harness.train.loop import TrainingProgress
     from harness.train.recipes import Recipe
 
 
@@ -55,7 +55,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Execution:
+class TrainExecution:
     """Options that are not part of the specification: the machine, and the files that a training reads and writes."""
 
     device: Device = "auto"
@@ -82,7 +82,7 @@ class Execution:
 def train(
     context: typer.Context,
     subject: Subject,
-    execution: Execution,
+    execution: TrainExecution,
     settings: Settings[TrainSpec],
 ) -> None:
     """Train a classifier or a diffusion model; the result runs at once with `harness run --model PATH`.
@@ -129,7 +129,7 @@ def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[st
     return spec
 
 
-def _train(spec: TrainSpec, out: Path, execution: Execution, weight_files: WeightFiles) -> None:
+def _train(spec: TrainSpec, out: Path, execution: TrainExecution, weight_files: WeightFiles) -> None:
     """Train under a progress bar, and print the quality and the use of the result."""
     from harness.cli import console
     from harness.train import run
@@ -156,11 +156,11 @@ def _train(spec: TrainSpec, out: Path, execution: Execution, weight_files: Weigh
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {kind.use.format(out)}")
 
 
-def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Callable[[Progress], None]:
+def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Callable[[TrainingProgress], None]:
     """The function that shows a training's progress: its command at the first step, then losses and shares of time."""
     from harness.cli import console
 
-    def report(step: Progress) -> None:
+    def report(step: TrainingProgress) -> None:
         if not bar.tasks:
             console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.", soft_wrap=True)
             if step.start:

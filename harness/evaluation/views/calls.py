@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.evaluation.views.batch import UNDIFFUSED
 from harness.types import Adaptation, Calls, HarnessError, Method
 
-Request = int | Adaptation | tuple[int | Adaptation, int]
+ViewRequest = int | Adaptation | tuple[int | Adaptation, int]
 """A diffusion time, or settings of an adaptation; with the number of the noise draw where it is not 0."""
 
 RESTORED = -1
@@ -26,10 +26,10 @@ class StandInViews:
 
     def __init__(self, image: Tensor, diffused: bool = False) -> None:
         self.image = image
-        self.requests: dict[Request, Tensor] = {}
+        self.requests: dict[ViewRequest, Tensor] = {}
         self._diffused = diffused
 
-    def _shown(self, request: Request, draw: int = 0) -> Tensor:
+    def _shown(self, request: ViewRequest, draw: int = 0) -> Tensor:
         request = (request, draw) if draw and request and not isinstance(request, tuple) else request
         if request not in self.requests:
             share = 1 - hashlib.sha256(repr(request).encode()).digest()[0] / 512 if request else 1.0

@@ -16,7 +16,7 @@ from harness.train.kinds.measure import clean_accuracy, spell_accuracy
 from harness.train.objectives.classification import BinaryCrossEntropy, Classification, Clean, Copies, CrossEntropy
 from harness.train.objectives.consistency import Consistency
 from harness.train.objectives.diffaug import DiffAug
-from harness.train.objectives.protocol import Loss, Term
+from harness.train.objectives.protocol import Criterion, Term
 from harness.train.objectives.reverse import Reverse, check_times
 from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError
@@ -37,7 +37,7 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
 
 def terms(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> list[Term]:
     """The loss terms of the options."""
-    criterion: Loss = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
+    criterion: Criterion = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
     chosen: list[Term] = [Clean(criterion)]
     if spec.augmix:
         chosen.append(Consistency(spec.jsd))
@@ -48,7 +48,7 @@ def terms(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> list[T
     return chosen
 
 
-def _diffaug(spec: TrainSpec, data: Dataset, criterion: Loss, frozen: Frozen, device: str) -> DiffAug:
+def _diffaug(spec: TrainSpec, data: Dataset, criterion: Criterion, frozen: Frozen, device: str) -> DiffAug:
     check_times(frozen.main, spec.diffaug_times)
     reverse = Reverse(frozen.main, spec.diffaug_sampler, frozen.conditional, spec.conditional_weight)
     check_reverse(reverse, spec, device, data.num_classes if frozen.conditional else 1)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.train.objectives.joint import ReadOnlyNetwork, respond
-from harness.train.objectives.protocol import CurrentNetwork, Loss, Response, Term, Timer, untimed
+from harness.train.objectives.protocol import Criterion, CurrentNetwork, Term, TermResponse, Timer, untimed
 from harness.train.step import Step
 
 
@@ -44,13 +44,13 @@ class BinaryCrossEntropy:
 class Clean:
     """The loss on the augmented images."""
 
-    criterion: Loss = CrossEntropy()
+    criterion: Criterion = CrossEntropy()
     name: str = "ce"
 
     def images(self, step: Step, network: CurrentNetwork) -> Tensor:
         return step.augmented.images
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         return self.criterion(
             responses[self.name].logits, step.augmented.labels if step.targets is None else step.targets
         )
@@ -60,13 +60,13 @@ class Clean:
 class Copies:
     """The same loss on the samples' images out of extra copies of the data set, summed over the copies."""
 
-    criterion: Loss = CrossEntropy()
+    criterion: Criterion = CrossEntropy()
     name: str = "copies"
 
     def images(self, step: Step, network: CurrentNetwork) -> Tensor:
         return torch.cat(step.extras)
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         pieces = responses[self.name].logits.split(len(step.raw))
         return torch.stack([self.criterion(piece, step.raw.labels) for piece in pieces]).sum()
 
@@ -89,8 +89,8 @@ class Classification:
         responses = self._shares(joint, [len(i) for i in images])
         return {term.name: term.loss(responses, step) for term in self.terms}
 
-    def _shares(self, joint: Response, sizes: Sequence[int]) -> dict[str, Response]:
+    def _shares(self, joint: TermResponse, sizes: Sequence[int]) -> dict[str, TermResponse]:
         """Each term's rows of the joint response, by the term's name."""
         logits = joint.logits.split(list(sizes))
         hidden = joint.hidden.split(list(sizes)) if joint.hidden is not None else [None] * len(sizes)
-        return {term.name: Response(*share) for term, *share in zip(self.terms, logits, hidden, strict=True)}
+        return {term.name: TermResponse(*share) for term, *share in zip(self.terms, logits, hidden, strict=True)}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.train.objectives.protocol import CurrentNetwork, Response
+from harness.train.objectives.protocol import CurrentNetwork, TermResponse
 from harness.train.step import Step
 
 
@@ -36,6 +36,6 @@ class Consistency:
     def images(self, step: Step, network: CurrentNetwork) -> Tensor:
         return torch.cat(step.views)
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         views = responses[self.name].logits.chunk(len(step.views))
         return self.weight * jensen_shannon([responses[self.clean].logits, *views])

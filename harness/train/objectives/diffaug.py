@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.base import noise
 from harness.models.tiles import autocast
 from harness.train.objectives.classification import CrossEntropy
-from harness.train.objectives.protocol import CurrentNetwork, Key, Loss, Response
+from harness.train.objectives.protocol import Criterion, CurrentNetwork, Key, TermResponse
 from harness.train.objectives.reverse import Reverse
 from harness.train.step import Step
 
@@ -26,7 +26,7 @@ class DiffAug:
 
     reverse: Reverse
     times: tuple[int, int] = (0, 1000)
-    criterion: Loss = field(default_factory=CrossEntropy)
+    criterion: Criterion = field(default_factory=CrossEntropy)
     device: str = "cpu"
     dtype: str = "float32"
     name: str = "diffaug"
@@ -39,5 +39,5 @@ class DiffAug:
         with torch.no_grad(), autocast(self.device, self.dtype):
             return self.reverse(raw.images, t, eps, raw.labels)
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         return self.criterion(responses[self.name].logits, step.raw.labels)

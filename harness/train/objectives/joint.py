@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.train.objectives.protocol import Response
+from harness.train.objectives.protocol import TermResponse
 from harness.types import FeatureClassifier, HarnessError
 
 
@@ -44,12 +44,12 @@ def shows_features(network: nn.Module) -> bool:
     return isinstance(network, FeatureClassifier) and (body is None or hasattr(body, "forward_features"))
 
 
-def respond(network: nn.Module, images: Tensor, with_features: bool) -> Response:
+def respond(network: nn.Module, images: Tensor, with_features: bool) -> TermResponse:
     """Responses of the network, in float32, or in float64 where all is: under autocast they come in half precision."""
     if not with_features:
-        return Response(_full(network(images)))
+        return TermResponse(_full(network(images)))
     logits, hidden = network(images, with_features=True)
-    return Response(_full(logits), _full(hidden))
+    return TermResponse(_full(logits), _full(hidden))
 
 
 def _full(values: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class CurrentNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class Response:
+class TermResponse:
     """The network's answer to one term's images in the joint forward pass.
 
     logits: (n B, K). hidden: penultimate features (n B, D), computed only where a term asks for them.
@@ -91,11 +91,11 @@ class Term(Protocol):
         network: for terms that alter their images by its gradient; asking it changes no other term.
         """
 
-    def loss(self, responses: Mapping[str, Response], step: Step) -> Tensor:
+    def loss(self, responses: Mapping[str, TermResponse], step: Step) -> Tensor:
         """The term's share of the loss, a scalar. `responses` has those of all terms, by name."""
 
 
-class Loss(Protocol):
+class Criterion(Protocol):
     """Logits (B, K) and labels, (B,) int64 or soft (B, K), to their mean loss."""
 
     def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor: ...
