@@ -116,3 +116,13 @@ def test_plugins_refuse_a_second_name() -> None:
     for package in ("registry", "suites"):
         with pytest.raises(ImportError, match=f"harness.{package}"):
             exec(compile((ROOT / package / "__init__.py").read_text(), package, "exec"), {"__name__": package})
+
+
+def test_every_class_of_the_engine_has_a_name_of_its_own() -> None:
+    """A search for a public class, or for the alias of a type, answers with one thing."""
+    places: dict[str, list[str]] = {}
+    for file in engine_files():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(relative(file))
+    assert not {name: files for name, files in places.items() if len(files) > 1}

@@ -161,7 +161,7 @@ def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
     if not models:
         raise HarnessError(f"{name!r}: the weights of its models are not here: {lacking}. {remedy}")
     if lacking:
-        console.err.print(f"{name}: left out for want of weights: {lacking}. {remedy}", markup=False)
+        console.err.print(f"{name}: left out, since weights are missing: {lacking}. {remedy}", markup=False)
     return models
 
 

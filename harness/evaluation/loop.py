@@ -30,7 +30,7 @@ class Progress:
 
     done: of `total`, including what was on disk. computed: in this run.
     stage: the step of the preparation whose images are counted; "" for the evaluation itself.
-    waiting: share of the time so far in which nothing could be computed for want of data.
+    waiting: share of the time so far that went into waiting for data.
     """
 
     done: float

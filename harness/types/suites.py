@@ -165,7 +165,7 @@ class Suite(Protocol):
         report: called as the preparation proceeds.
         """
 
-    def observe(self, scene: BatchTask) -> Iterator[Observation]:
+    def observe(self, task: BatchTask) -> Iterator[Observation]:
         """Evaluate one batch under one condition. Yields partial results, the last one complete.
 
         A suite that takes long per image yields often: each observation moves the progress bar, and now and then the

@@ -122,7 +122,7 @@ def test_every_command_of_a_page_parses_and_names_what_there_is(page: Path) -> N
 
 def names(command: str, values: dict[str, Any]) -> Iterator[tuple[plugins.Registry, str]]:
     """The registered names that a command's values must be, with their registries."""
-    registries = {"suite": plugins.suite, "tta": plugins.method, "smooth": plugins.smoother}
+    registries = {"suite": plugins.suite, "tta": plugins.method, "smooth": plugins.smoother, "attack": plugins.attack}
     registries |= {"detector": plugins.detector}
     if command == "run":
         registries |= {"model": plugins.model, "denoiser": plugins.denoiser}

@@ -546,7 +546,7 @@ def test_a_suite_runs_the_models_whose_weights_are_here(
     torch.save(small.state_dict(), folder / "more.ckpt")
     code, printed = harness(monkeypatch, capsys, *run)
     assert code == 0, printed
-    assert "left out for want of weights: tiny (tiny-12345678.pth)." in printed
+    assert "left out, since weights are missing: tiny (tiny-12345678.pth)." in printed
     assert "tiny+more" in printed and "found in out: 1" in printed
     torch.save(small.state_dict(), "mine.pth")
     code, printed = harness(monkeypatch, capsys, *run, "--weights", "tiny=mine.pth")

@@ -56,7 +56,7 @@ class OtherMethods:
         list[str],
         typer.Option(
             help="Adversarial attack, with settings: see harness list attacks. Repeatable; every --tta with every "
-            "--attack. [default: the suite's]",
+            "--attack. No bundled suite takes one yet.",
             rich_help_panel=WHAT,
         ),
     ] = field(default_factory=list)
