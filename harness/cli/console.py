@@ -159,7 +159,8 @@ def fitted(table: Table, room: int) -> Table:
     while needed(narrow) > room and len(narrow.header) > 4:
         left_out.append(narrow.header[-1])
         narrow = replace(narrow, header=narrow.header[:-1], rows=[row[:-1] for row in narrow.rows])
-    note = f"Left out, since the terminal is narrow: {', '.join(left_out)}; {width} columns, a pipe or a file show everything."
+    names = ", ".join(left_out)
+    note = f"Left out, since the terminal is narrow: {names}; {width} columns, a pipe or a file show everything."
     return replace(narrow, caption=" ".join(filter(None, [table.caption, note])))
 
 

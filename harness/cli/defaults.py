@@ -56,7 +56,10 @@ def configured_suites(texts: Sequence[str], settings: Mapping[str, Any]) -> Sequ
             continue
         takers = [text for text in texts if key in plugins.suite.of(text).parameters]
         if not takers:
-            raise HarnessError(f"--{key}: {', '.join(texts)} has no such setting.")
+            owners = [entry.name for entry in plugins.suite.entries() if key in entry.parameters]
+            raise HarnessError(
+                f"--{key}: {', '.join(texts)} has no such setting. Suites that have it: {', '.join(owners)}."
+            )
         texts = [f"{text}{',' if ':' in text else ':'}{key}={value}" if text in takers else text for text in texts]
     return [plugins.suite.configure(text) for text in texts]
 

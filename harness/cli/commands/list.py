@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.base.errors import suggest
 from harness.cli.options import Plugin
 
 
@@ -14,7 +15,7 @@ class Kind(StrEnum):
     """Kinds of plugin for `harness list`, in the order of its tables."""
 
     models = "models"
-    tta = "tta"
+    methods = "methods"
     smoothers = "smoothers"
     detectors = "detectors"
     attacks = "attacks"
@@ -26,9 +27,20 @@ class Kind(StrEnum):
     distorters = "distorters"
     recipes = "recipes"
 
+    @classmethod
+    def named(cls, text: str) -> Kind:
+        """The kind of a name, also in the singular; of test-time methods ``tta`` is the older one."""
+        name = {"tta": "methods"}.get(text, text)
+        for choice in (name, f"{name}s"):
+            if choice in [*cls]:
+                return cls(choice)
+        raise suggest("kind of plugin", text, [*cls])
+
 
 def list_plugins(
-    kind: Annotated[Kind | None, typer.Argument(help="Leave out for everything.")] = None,
+    kind: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(Kind)}. [default: all]", metavar="[KIND]", show_default=False)
+    ] = "",
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List the plugins: models, test-time methods, smoothers, detectors, attacks, suites and their ingredients."""
@@ -39,12 +51,12 @@ def list_plugins(
 
     if plugin:
         plugins.discover(*plugin)
+    kinds = [Kind.named(kind)] if kind else [*Kind]
     rows = (catalogue() if plugin else cache.remembered("catalogue", catalogue))["rows"]
-    for name in Kind:
-        if kind in (None, name):
-            recipes = name is Kind.recipes
-            header = ["name", "what it trains", "expected"] if recipes else ["name", "what it is", "settings"]
-            console.show(Table(name.value, header, rows[name.value], multiline=not recipes))
+    for name in kinds:
+        recipes = name is Kind.recipes
+        header = ["name", "what it trains", "expected"] if recipes else ["name", "what it is", "settings"]
+        console.show(Table(name.value, header, rows[name.value], multiline=not recipes))
 
 
 def catalogue() -> dict[str, dict[str, Any]]:
@@ -54,7 +66,7 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
     plugins.discover()
     registries = {
-        Kind.models: plugins.model, Kind.tta: plugins.method, Kind.smoothers: plugins.smoother,
+        Kind.models: plugins.model, Kind.methods: plugins.method, Kind.smoothers: plugins.smoother,
         Kind.detectors: plugins.detector, Kind.attacks: plugins.attack,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,

@@ -237,7 +237,10 @@ def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecutio
         console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
     console.out.print(f"Records written or found in {out}: {len(records)}.")
     if len(records) > 1:
-        console.out.print(f"Compare two: harness compare MODEL:METHOD MODEL:METHOD --results {out} --suite SUITE")
+        files = "".join(f" --plugin {file}" for file in execution.plugin)
+        console.out.print(
+            f"Compare two: harness compare MODEL:METHOD MODEL:METHOD --results {out} --suite SUITE{files}", markup=False
+        )
 
 
 def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from harness.base import cache
 from harness.base.files import check_regular
 from harness.base.parsing import parse_json
-from harness.data.layouts.shards import list_shard
+from harness.data.layouts.tar_members import list_shard
 from harness.types import BadImage, HarnessError
 
 ROWS = pa.schema([("key", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("label", pa.string())])

@@ -112,7 +112,7 @@ def check_claims(path: Path, names: list[str]) -> None:
         if infos[pickles[0]].file_size > PICKLED:
             raise ValueError(f"its pickle has more than {PICKLED:,} bytes")
         content = archive.read(infos[pickles[0]])
-    for key, claimed in Claims(BytesIO(content)).storages.items():
+    for key, claimed in ArchiveClaims(BytesIO(content)).storages.items():
         record = infos.get(f"{folder}data/{key}".lower())
         if (record.file_size if record else 0) < claimed:
             raise ValueError(f"a tensor claims {claimed:,} bytes of {key[:80]!r}, which has fewer")
@@ -124,10 +124,10 @@ def check_legacy_claims(path: Path) -> None:
     total = 0
     with path.open("rb") as file:
         start = BytesIO(file.read(min(size, PICKLED)))
-    if Claims(start).last != MAGIC:
+    if ArchiveClaims(start).last != MAGIC:
         raise ValueError("it is a pickle, but none that torch.save wrote: opening it could run code")
     for _ in range(4):  # protocol, machine, what was saved, keys of the storages
-        total += sum(Claims(start).storages.values())
+        total += sum(ArchiveClaims(start).storages.values())
     if total > size:
         raise ValueError(f"its tensors claim {total:,} bytes, and the file has {size:,}: it was cut short")
 
@@ -175,7 +175,7 @@ DROPPED = {"APPEND": 1, "SETITEM": 2, "BUILD": 1}
 """Steps that put so many objects into the one below, whose content does not matter."""
 
 
-class Claims:
+class ArchiveClaims:
     """The claims of one pickle, read without building anything.
 
     Accepts the steps of torch's unpickler of weights; raises ValueError for others, and for claims that no state dict
