@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from harness.base.errors import HarnessError
+from harness.base.errors import HarnessError, Notice
 from harness.base.files import read_limited
 from harness.plugins.moved import hint
 
@@ -37,12 +38,15 @@ class Origin:
 
 
 _loading: list[Origin] = []
+_registered: set[Origin] = set()
 _discovered: set[str] = set()
 
 
 def loading() -> Origin:
-    """The origin of the plugins that are being registered."""
-    return _loading[-1] if _loading else Origin()
+    """The origin of the plugin that is being registered."""
+    origin = _loading[-1] if _loading else Origin()
+    _registered.add(origin)
+    return origin
 
 
 def discover(*files: Path) -> None:
@@ -97,13 +101,16 @@ def _load_file(file: Path) -> None:
     try:
         beside = _modules_beside(resolved, content)
         _make_importable(resolved.parent, beside)
-        with _registering(Origin(file.name, _source(content, beside))):
+        origin = Origin(file.name, _source(content, beside))
+        with _registering(origin):
             module_spec.loader.exec_module(module)
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise HarnessError(f"--plugin {file}: importing it raised {reason}.{hint(error)}") from error
+    if origin not in _registered:
+        warnings.warn(Notice(f"--plugin {file} registers no plugin: decorate a class or function in it."), stacklevel=2)
     _discovered.add(str(resolved))
 
 

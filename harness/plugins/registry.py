@@ -109,6 +109,7 @@ class Registry:
 
         def register(build: F) -> F:
             self.families[f"{prefix}/NAME"] = PluginFamily(build, source, facts)
+            loading()  # a file that registers a family alone has registered something
             return build
 
         return register

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import plugins
+from harness.base.errors import Notice
 from harness.plugins import Registry, discovery
 from harness.types import Classifier, HarnessError, Views
 
@@ -229,4 +230,11 @@ def test_a_plugin_of_an_earlier_version_is_told_where_its_imports_are_now(
     file = tmp_path / "old.py"
     file.write_text(line + "\n")
     with pytest.raises(HarnessError, match=f"It has moved to {re.escape(place)}"):
+        plugins.discover(file)
+
+
+def test_a_file_without_a_plugin_is_pointed_out(tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text("undecorated = 1\n")
+    with pytest.warns(Notice, match="empty.py registers no plugin"):
         plugins.discover(file)
