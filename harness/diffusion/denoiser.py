@@ -82,12 +82,12 @@ class Denoiser:
         """The network's noise and its raw variance channel v or None; float32 under any autocast.
 
         index: (B,) int64, of `schedule` or by default the denoiser's; only here it becomes the network's time.
-        A float64 network stays float64.
+        Of float64 images it stays float64.
         """
         self.check_sides(x_t)
         times = torch.from_numpy((schedule or self.schedule).times).to(index.device)[index]
         out = cast(Tensor, self.network(x_t, times, return_dict=False)[0])
-        out = out if out.dtype == torch.float64 else out.float()
+        out = out.to(torch.float64 if x_t.dtype == torch.float64 else torch.float32)
         return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
 
     @staticmethod

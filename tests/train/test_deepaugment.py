@@ -801,7 +801,7 @@ def test_the_command(
     for wrong, message in (
         (["--network", "noise2ne"], "Did you mean noise2net"),
         (["--network", "noise2net:eps=1"], "Did you mean max_eps"),
-        (["--split", "val"], "neither 'train' nor 'test'"),
+        (["--split", "val"], "must be one of train, test"),
         (["--shard", "2/2"], "write i/n"),
         (["--shard", "0/2", "--fresh"], "--fresh deletes"),
         (["--seed", "4"], "other settings (seed: 3 there, 4 here)"),
