@@ -59,7 +59,7 @@ class Cell:
 class Study:
     """Ways of training, and the comparisons between them.
 
-    chains: names and options of `harness train`; those of one chain go on from one another, as NAME-{seed}.
+    chains: names and options of `harness train`; each training of a chain starts from the one before, NAME-{seed}.
     pairs: (before, after) to compare. equal: by name, pairs whose mean difference is a row of its own.
     """
 

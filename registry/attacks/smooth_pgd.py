@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +12,6 @@ from harness.attacks import projections, steps
 from harness.attacks.ascent import Gradient, ascend
 from harness.plugins import attack
 from harness.types import GradientClassifier, HarnessError, Noise
-
-LEAST = 1e-12
-"""Mean probability of the label below which the loss stays constant."""
 
 
 @attack("smooth-pgd")
@@ -54,28 +50,6 @@ class SmoothPGD:
 
 def _weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     return weight * F.cross_entropy(logits, labels, reduction="none")
-
-
-def smooth_pgd(
-    logits: Callable[[Tensor, int], Tensor], images: Tensor, labels: Tensor, radius: Tensor, steps: int = 20
-) -> Tensor:
-    """l2 PGD against the smoothed classifier, with expectation over the noise (Salman et al., NeurIPS 2019, eq. 5-6).
-
-    Maximises the cross-entropy of the *mean* softmax over noise draws, fresh ones in every step: see `climb`.
-
-    logits: differentiable, images (B, 3, H, W) in [0, 1] and a step to logits (M, B, K) under M noise draws.
-    labels: (B,) int64, the certified classes. radius: (B,) of the ball around each image.
-    Returns images (B, 3, H, W) in [0, 1], each within its radius.
-    """
-
-    def gradient(x: Tensor, step: int) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            log_mean = logits(x, step).softmax(-1).mean(0).clamp(min=LEAST).log()
-            (ascent,) = torch.autograd.grad(F.nll_loss(log_mean, labels, reduction="sum"), x)
-        return ascent
-
-    return climb(gradient, images, radius, steps)
 
 
 def climb(gradient: Gradient, images: Tensor, radius: Tensor, count: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from smoothed_attack import smooth_pgd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -264,9 +265,7 @@ def test_an_attack_that_averages_draws_never_sees_those_of_the_evaluation() -> N
 
 
 def test_smooth_pgd_takes_the_gradient_of_the_mean_softmax() -> None:
-    """One step of the plugin, which weighs the draws' gradients, against one of the function, which differentiates."""
-    from harness.registry.attacks.smooth_pgd import smooth_pgd
-
+    """One step of the plugin, which weighs the draws' gradients, against the reference, which differentiates."""
     network, images, ids = Small(), digits_like(3), ["a", "b", "c"]
     labels = torch.tensor([0, 1, 2])
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from smoothed_attack import smooth_pgd
 from torch import Tensor, nn
 
 from harness import plugins
@@ -27,7 +28,6 @@ from harness.evaluation.views.batch import BatchViews
 from harness.metrics import certification
 from harness.models.lookup import find_classifier
 from harness.models.tiles import Tiles
-from harness.registry.attacks.smooth_pgd import smooth_pgd
 from harness.report import figures, leaderboard
 from harness.types import Batch, BatchTask, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Weights
 
