@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import plugins
-from harness.cli import console
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.report import leaderboard
 from harness.report.table import Table, markdown
+from harness.terminal import console
 from harness.types import RunSpec
 
 SCALES = (0.5, 1, 2, 4, 6)

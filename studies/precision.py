@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness import plugins
-from harness.cli import console
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.table import Table, markdown
+from harness.terminal import console
 from harness.types import RunSpec
 
 

@@ -27,11 +27,11 @@ from filelock import FileLock, Timeout
 from scipy import stats
 
 from harness import plugins
-from harness.cli import console
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.report.table import Table, markdown
+from harness.terminal import console
 from harness.types import HarnessError, RunSpec
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -35,11 +35,11 @@ from statsmodels.stats.proportion import proportion_confint
 
 from harness import plugins
 from harness.base.noise import generator
-from harness.cli import console
 from harness.metrics.certification import lower_bound
 from harness.metrics.sequential import FUTILITY, Sequential
 from harness.report import leaderboard
 from harness.report.table import Table, markdown
+from harness.terminal import console
 
 ALPHA, N, N0, LOOK, IMAGES = 0.001, 10_000, 100, 100, 10_000
 REPEATS = 20

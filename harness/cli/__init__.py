@@ -25,14 +25,14 @@ def main() -> None:
 
             app()
         except HarnessError as error:
-            from harness.cli import console
+            from harness.terminal import console
 
             console.fail(str(error))
             sys.exit(2)
         except UnicodeError as error:
             if locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8":
                 raise
-            from harness.cli import console
+            from harness.terminal import console
 
             console.fail(f"This locale has no letters for a name or text ({error}). Set LC_ALL=C.UTF-8 and run again.")
             sys.exit(2)
@@ -52,7 +52,7 @@ def _shown_notices() -> Iterator[None]:
             if not issubclass(category, Notice):
                 show_python_warning(message, category, *place, **more)  # type: ignore[arg-type]
                 return
-            from harness.cli import console
+            from harness.terminal import console
 
             console.note(str(message))
 

@@ -13,8 +13,8 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.models.checkpoint import build_network, of_kind, read_checkpoint
 from harness.models.files.state_dict import recorded
-from harness.models.locate import WeightFiles, chosen
 from harness.models.lookup import PICKLED_SUFFIXES, check_name, is_path
+from harness.models.published.locate import WeightFiles, chosen
 from harness.types import HarnessError, Weights
 
 

@@ -11,8 +11,8 @@ from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
 from harness.evaluation.request import Request
 from harness.models import matching
-from harness.models.locate import WeightFiles
 from harness.models.lookup import find_classifier
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TileCache, TiledClassifier, Tiles, check_compiler, place
 from harness.types import Pair, RunSpec, Weights
 

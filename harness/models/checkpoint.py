@@ -28,7 +28,7 @@ from harness.base.parsing import parse_json
 from harness.models.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.models.files import bounded, formats
 from harness.models.files.state_dict import first_line, read_state, recorded, unwrapped
-from harness.models.locate import chosen
+from harness.models.published.locate import chosen
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"

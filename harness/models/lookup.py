@@ -13,7 +13,7 @@ from harness.base.errors import near_matches
 from harness.base.parsing import parse_json
 from harness.models.checkpoint import build_network, no_checkpoint, of_kind, read_checkpoint
 from harness.models.fingerprint import fingerprint
-from harness.models.locate import WeightFiles, chosen
+from harness.models.published.locate import WeightFiles, chosen
 from harness.types import Absent, HarnessError, Weights
 
 PICKLED_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin"}

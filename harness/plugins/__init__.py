@@ -4,7 +4,7 @@ A plugin is a decorated class or function in one short file. It is found in ``re
 installed package that declares the entry point group ``harness.plugins``, or in a file given as ``--plugin FILE.py``.
 
 A model or denoiser is built without arguments. A builder that declares a parameter ``weight_files`` receives the
-`harness.models.locate.WeightFiles` of the command: the files of ``--weights``, and the weights folder.
+`harness.models.published.locate.WeightFiles` of the command: the files of ``--weights``, and the weights folder.
 
 Importing this package imports no torch.
 """

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from harness import plugins
-from harness.models.locate import WeightFiles
 from harness.models.matching import header_classes
+from harness.models.published.locate import WeightFiles
 from harness.train.augment.augmix import AugMix, AugMixViews
 from harness.train.augment.deepaugment import Distorter, configured
 from harness.train.augment.distort_share import DistortShare

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from harness.models.locate import WeightFiles
+from harness.models.published.locate import WeightFiles
 from harness.train.build import build
 from harness.train.engine.parallel import World
 from harness.train.loop import RunMode, train

@@ -14,7 +14,7 @@ import torch
 
 from harness.base.files import check_writable, locked, sweep, writing
 from harness.models.checkpoint import write_checkpoint
-from harness.models.locate import WeightFiles
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import check_compiler
 from harness.train.build import build
 from harness.train.classes import named

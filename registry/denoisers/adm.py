@@ -15,7 +15,7 @@ from harness import plugins
 from harness.diffusion.adm_checkpoint import load
 from harness.diffusion.adm_flags import AdmFlags, flags_of
 from harness.diffusion.denoiser import Denoiser
-from harness.models.locate import PublishedFile, PublishedWeights, WeightFiles, chosen
+from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles, chosen
 from harness.plugins import denoiser
 from harness.types import HarnessError, Weights
 

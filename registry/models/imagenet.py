@@ -2,6 +2,6 @@
 
 from importlib import resources
 
-from harness.models import manifest
+from harness.models.published import manifest
 
 manifest.register((resources.files(__package__ or "") / "imagenet.toml").read_text())

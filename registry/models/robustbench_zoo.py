@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 from harness.models.classifier import Sized
-from harness.models.download import offline
 from harness.models.files.choice import network
 from harness.models.files.state_dict import harmless, recorded, unpickled
 from harness.models.fingerprint import fingerprint
-from harness.models.locate import WeightFiles, chosen
+from harness.models.published.download import offline
+from harness.models.published.locate import WeightFiles, chosen
 from harness.plugins import model, suggest
 from harness.types import Absent, HarnessError, Weights
 

@@ -14,7 +14,7 @@ from torch import nn
 from harness.models.classifier import ImageClassifier
 from harness.models.files.state_dict import harmless, read_state, recorded, unwrapped
 from harness.models.fingerprint import fingerprint
-from harness.models.locate import WeightFiles
+from harness.models.published.locate import WeightFiles
 from harness.plugins import model, suggest
 from harness.types import Absent, HarnessError, Weights
 

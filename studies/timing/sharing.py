@@ -27,7 +27,6 @@ import torch
 from PIL import Image
 
 from harness import plugins
-from harness.cli import console
 from harness.diffusion.lookup import find_denoiser
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
@@ -36,6 +35,7 @@ from harness.models.classifier import ImageClassifier
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles, place
 from harness.report.table import Table, markdown
+from harness.terminal import console
 from harness.types import Batch, BatchTask, Pair, RunSpec, Weights
 
 Call = Callable[[], object]

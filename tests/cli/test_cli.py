@@ -15,11 +15,11 @@ from helpers import ROOT, outputs, process
 from rich.console import Console
 from safetensors.torch import save_file
 
-from harness.cli import console
 from harness.diffusion.lookup import load_denoiser
 from harness.models.checkpoint import build_network, read_checkpoint, write_checkpoint
 from harness.models.lookup import bundled, load_classifier
 from harness.report.table import Table
+from harness.terminal import console
 from harness.types import HarnessError, RunSpec
 
 PLUGIN = '''

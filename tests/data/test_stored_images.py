@@ -25,11 +25,11 @@ from PIL import Image
 
 from harness import plugins
 from harness.base.signatures import sniff
-from harness.cli import console
 from harness.data import ImageList, content_ids, open_dataset, open_mapped, open_pictures, read_image
 from harness.data.decoding import LARGEST
 from harness.data.folder_contents import check_all_read
 from harness.data.layouts import rows
+from harness.terminal import console
 from harness.types import BadImage, Geometry, HarnessError
 
 GEOMETRY = Geometry(8, 8, "bilinear")

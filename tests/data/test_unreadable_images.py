@@ -16,12 +16,12 @@ from PIL import Image
 from torch import nn
 
 from harness import plugins
-from harness.cli import console
 from harness.data import open_dataset, open_pictures
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.terminal import console
 from harness.types import BadImage, Condition, Dataset, Geometry, HarnessError, RunSpec
 
 

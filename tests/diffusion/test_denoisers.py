@@ -29,7 +29,7 @@ from harness.diffusion.hub import load_unet
 from harness.diffusion.lookup import find_denoiser
 from harness.evaluation.prepare import prepare
 from harness.evaluation.views.batch import BatchViews
-from harness.models.locate import PublishedFile, PublishedWeights, WeightFiles
+from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.models.tiles import Tiles, check_compiler
 from harness.train.objectives.reverse import Reverse
 from harness.types import Batch, HarnessError, RunSpec

@@ -16,8 +16,8 @@ from harness.base.errors import Absent, HarnessError
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import SCHEDULES
-from harness.models.locate import WeightFiles
 from harness.models.lookup import check_name, find_classifier, is_path
+from harness.models.published.locate import WeightFiles
 from harness.types import Weights
 
 

@@ -19,7 +19,7 @@ from urllib.request import Request
 
 import pytest
 
-from harness.models.download import direct, download
+from harness.models.published.download import direct, download
 from harness.models.transfer import Redirected
 from harness.types import HarnessError
 
@@ -252,7 +252,7 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def test_every_download_ends(
     hostile: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, expected: dict[str, int], message: str
 ) -> None:
-    monkeypatch.setattr("harness.models.download.CEILING", 3_000_000)
+    monkeypatch.setattr("harness.models.published.download.CEILING", 3_000_000)
     begun = time.monotonic()
     with pytest.raises(HarnessError, match=message):
         download(f"{hostile.url}/{way}", tmp_path / "x.pth", **expected)

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from harness import plugins
 from harness.base.files import file_sha256
 from harness.data.arrays import ArrayDataset
-from harness.models import manifest
 from harness.models.checkpoint import is_checkpoint, read_checkpoint
 from harness.models.classifier import ImageClassifier, fitted
-from harness.models.locate import PublishedFile, WeightFiles
 from harness.models.lookup import find_classifier
+from harness.models.published import manifest
+from harness.models.published.locate import PublishedFile, WeightFiles
 from harness.plugins import architecture, suite
 from harness.suites.bases.covariate_shift import CovariateShift
 from harness.train.engine.init import start_from
@@ -460,7 +460,7 @@ def test_conversions_that_cannot_be(
 def test_the_list_says_what_is_here_and_what_to_put_where(
     small: nn.Module, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.cli.console.out.width", 500)
+    monkeypatch.setattr("harness.terminal.console.out.width", 500)
     torch.save(small.state_dict(), folder / "other.ckpt")
     torch.save({}, folder / "deepaugment.pth.tar")
     for name in ("resnet50-0676ba61.pth", "DA_diffaug.ckpt"):
@@ -488,7 +488,7 @@ def test_download_keeps_the_file_that_proves_right(
             raise HarnessError("the server is down.")
         torch.save(small.state_dict(), file)
 
-    monkeypatch.setattr("harness.models.download.download", fake)
+    monkeypatch.setattr("harness.models.published.download.download", fake)
     code, printed = harness(monkeypatch, capsys, "weights", "download", "small")
     assert code == 2 and "the server is down" in printed and "--weights small=FILE" in printed
     assert asked == [("https://example.org/small-12345678.pth", folder / "small-12345678.pth", "12345678")]
@@ -498,7 +498,7 @@ def test_download_keeps_the_file_that_proves_right(
         "small", "new"
     )
     manifest.register(text)
-    monkeypatch.setattr("harness.models.download.offline", lambda: False)
+    monkeypatch.setattr("harness.models.published.download.offline", lambda: False)
     code, _ = harness(monkeypatch, capsys, "weights", "convert", "new", "--out", "new.safetensors")
     assert asked[-1][1] == folder / "other.ckpt" and code == 0 and is_checkpoint(Path("new.safetensors"))
 

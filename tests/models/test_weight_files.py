@@ -21,14 +21,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness import plugins
+from harness.api.machine import threads
 from harness.base.files import file_sha256
-from harness.cli.options import threads
 from harness.diffusion.lookup import load_denoiser
-from harness.models import manifest
 from harness.models.files import archives, bounded, formats
 from harness.models.files.state_dict import read_state, recorded, unwrapped
-from harness.models.locate import WeightFiles, chosen
 from harness.models.lookup import find_classifier, load_classifier
+from harness.models.published import manifest
+from harness.models.published.locate import WeightFiles, chosen
 from harness.plugins.settings import parse
 from harness.train import recipes
 from harness.train.engine.optimize import learning_rate

@@ -24,7 +24,6 @@ from scipy import stats
 from torch import Tensor, nn
 
 from harness import plugins
-from harness.cli import console
 from harness.data import MappedImages, open_dataset
 from harness.data.corruptions import EXTRA, STANDARD
 from harness.diffusion.denoiser import Denoiser
@@ -42,6 +41,7 @@ from harness.report import comparison, leaderboard
 from harness.suites.imagenet.base import wnids
 from harness.suites.imagenet.corrupted import ALEXNET, ImageNet3DCC, ImageNetCBar
 from harness.suites.imagenet.subsets import ImageNetA, ImageNetD, ImageNetR
+from harness.terminal import console
 from harness.types import HarnessError, RunSpec, Weights
 
 SHARED = os.environ.get("HARNESS_SHARED", "")

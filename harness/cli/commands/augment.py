@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.api.machine import usable_device
 from harness.base.errors import HarnessError
-from harness.cli.options import Device, Plugin, Seed, shares_of, usable_device
+from harness.cli.options import Device, Plugin, Seed, shares_of
 
 if TYPE_CHECKING:
     from harness.train.augment.offline import Copied, CopySpec
@@ -57,7 +58,7 @@ def deepaugment(
     `harness augment deepaugment --network noise2net --dataset folder --data DIR --out DIR-n2n`
     """
     from harness import plugins
-    from harness.cli import console
+    from harness.terminal import console
     from harness.train.augment.offline import CopySpec
 
     plugins.discover(*plugin)
@@ -71,7 +72,7 @@ def deepaugment(
 
 def _copy(spec: CopySpec, out: Path, shares: tuple[int, int], device: str, fresh: bool) -> Copied:
     """Make the copy under a progress bar."""
-    from harness.cli import console
+    from harness.terminal import console
     from harness.train.augment import offline
 
     with console.progress() as bar:

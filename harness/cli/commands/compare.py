@@ -32,8 +32,8 @@ def compare(
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """
     from harness import plugins
-    from harness.cli import console
     from harness.report import leaderboard, selection
+    from harness.terminal import console
 
     if plugin or (suite and ":" in suite):
         plugins.discover(*plugin)

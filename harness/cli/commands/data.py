@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.api.machine import threads
 from harness.base.errors import HarnessError
-from harness.cli.options import Plugin, Workers, threads
+from harness.cli.options import Plugin, Workers
 
 if TYPE_CHECKING:
     from harness.data.check import Checked
@@ -86,7 +87,7 @@ def check(
     `harness data check imagenet-c:severity=1,2,3,4,5 --data DIR`.
     """
     from harness import plugins
-    from harness.cli import console
+    from harness.terminal import console
 
     plugins.discover(*plugin)
     splits = _parts(name, str(data or ""))
@@ -102,8 +103,8 @@ def check(
 
 def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> Findings:
     """Look at every split under a progress bar."""
-    from harness.cli import console
     from harness.data.check import check as check_images
+    from harness.terminal import console
 
     findings = Findings()
     with console.progress() as bar:
@@ -122,8 +123,8 @@ def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> 
 
 def _show(title: str, findings: Findings) -> None:
     """Print the table of the splits, a column each, or a row each where there are many; then the remarks."""
-    from harness.cli import console
     from harness.report.table import Table
+    from harness.terminal import console
 
     if columns := findings.columns:
         rows = [list(row) for row in zip(ROWS, *columns.values(), strict=True)]

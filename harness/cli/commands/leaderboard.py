@@ -32,9 +32,9 @@ def leaderboard(
     Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
     """
     from harness import plugins
-    from harness.cli import console
     from harness.report.leaderboard import boards, by_condition, doubtful, find, having, is_of, ranking
     from harness.report.paper_tables import paper_tables
+    from harness.terminal import console
 
     if plugin or plot or (suite and ":" in suite):
         # Importing every plugin takes seconds, and all else is in the records.
@@ -69,8 +69,8 @@ def leaderboard(
 def _write(records: list[RunRecord], results: Path) -> None:
     """Write the leaderboard file from the shipped ones of the records."""
     from harness.base.files import writing
-    from harness.cli import console
     from harness.report.leaderboard import is_local, page
+    from harness.terminal import console
 
     shipped = [r for r in records if r.path and not is_local(r.path, results)]
     with writing(results / "leaderboard.md") as file:

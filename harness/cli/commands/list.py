@@ -45,9 +45,9 @@ def list_plugins(
 ) -> None:
     """List the plugins: models, test-time methods, smoothers, detectors, attacks, suites and their ingredients."""
     from harness import plugins
-    from harness.cli import console
     from harness.plugins import cache
     from harness.report.table import Table
+    from harness.terminal import console
 
     if plugin:
         plugins.discover(*plugin)

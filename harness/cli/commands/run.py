@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.defaults import requests
-from harness.cli.options import RESULTS, Files, Plugin, Workers, shares_of, threads
+from harness.api.machine import threads
+from harness.api.requests import requests
+from harness.api.weight_files import weight_files_of
+from harness.cli.options import shares_of
+from harness.cli.run_options import OnBadImage, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weight_files import weight_files_of
-from harness.types.spec import HOW_MUCH, WHAT, RunSpec
+from harness.types.spec import HOW_MUCH, RunSpec
 
 if TYPE_CHECKING:
     from harness.evaluation.job import Job
@@ -22,105 +22,6 @@ if TYPE_CHECKING:
     from harness.evaluation.loop import Progress
     from harness.report.table import Table
     from harness.types import Weights
-
-SUITES = "Settings of suites"
-
-
-class OnBadImage(StrEnum):
-    """Fate of a run whose data cannot all be read."""
-
-    stop = "stop"
-    skip = "skip"
-
-
-@dataclass(frozen=True)
-class OtherMethods:
-    """Options that name methods of other kinds, which suites combine with classifiers beside test-time methods."""
-
-    smooth: Annotated[
-        list[str],
-        typer.Option(
-            help="Smoother of certification: gaussian, denoise, denoise-vote:K. Repeatable. [default: denoise]",
-            rich_help_panel=WHAT,
-        ),
-    ] = field(default_factory=list)
-    detector: Annotated[
-        list[str],
-        typer.Option(
-            help="Detector of out-of-distribution images: scale, knn:k=10, react:percentile=tune. Repeatable; "
-            "every --tta with every --detector. [default: the suite's]",
-            rich_help_panel=WHAT,
-        ),
-    ] = field(default_factory=list)
-    attack: Annotated[
-        list[str],
-        typer.Option(
-            help="Adversarial attack, with settings: see harness list attacks. Repeatable; every --tta with every "
-            "--attack. No bundled suite takes one yet.",
-            rich_help_panel=WHAT,
-        ),
-    ] = field(default_factory=list)
-
-    def texts(self, tta: Sequence[str]) -> dict[str, Sequence[str]]:
-        """The texts of these options and of ``--tta``, by kind of plugin."""
-        from harness import plugins
-
-        return {
-            plugins.method.kind: tta,
-            plugins.smoother.kind: self.smooth,
-            plugins.detector.kind: self.detector,
-            plugins.attack.kind: self.attack,
-        }
-
-
-@dataclass(frozen=True)
-class SuiteSettings:
-    """Shorthands for settings of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
-
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data, for suites that read one.", rich_help_panel=SUITES)
-    ] = None
-    severity: Annotated[
-        str | None,
-        typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.", rich_help_panel=SUITES),
-    ] = None
-    sigma: Annotated[
-        str | None, typer.Option(help="Noise levels of certification: 0.5, or 0.25,0.5,1.", rich_help_panel=SUITES)
-    ] = None
-    radii: Annotated[
-        str | None,
-        typer.Option(
-            help="Certify at these radii only: sampling stops when an image's answer is settled.",
-            rich_help_panel=SUITES,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class RunExecution:
-    """Options that decide no number: how to run, and the files that a run reads and writes."""
-
-    batch_size: Annotated[
-        int,
-        typer.Option(
-            min=0, show_default=False, help="Images held at a time; 0 fits the memory. Never changes a number."
-        ),
-    ] = 0
-    workers: Workers = "auto"
-    on_bad_image: Annotated[
-        OnBadImage,
-        typer.Option(
-            help="skip leaves out what cannot be read, images and other files: the records are partial and say so."
-        ),
-    ] = OnBadImage.stop
-    out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local"
-    weights: Files = field(default_factory=list)
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1"
-    plugin: Plugin = field(default_factory=list)
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")] = (
-        False
-    )
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is already on disk.")] = False
 
 
 @with_settings
@@ -142,9 +43,9 @@ def run(
     `harness run --plugin mine.py --model mine`.
     """
     from harness import plugins
-    from harness.cli import console
     from harness.evaluation.launch.claims import Shard
     from harness.evaluation.prepare import prepare
+    from harness.terminal import console
 
     plugins.discover(*execution.plugin)
     weight_files = weight_files_of(execution.weights)
@@ -162,8 +63,8 @@ def run(
 
 def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> list[Path]:
     """Run every job under a progress bar; paths of the complete records."""
-    from harness.cli import console
     from harness.evaluation import loop
+    from harness.terminal import console
 
     records: list[Path] = []
     with console.progress() as bar:
@@ -203,7 +104,7 @@ def _info(progress: Progress) -> str:
 
 def _print_replaced(models: dict[str, Weights]) -> None:
     """Print a line for each published model whose weights are not the published ones."""
-    from harness.cli import console
+    from harness.terminal import console
 
     for name, weights in models.items():
         if weights.details.get("as_published") == "no":
@@ -216,7 +117,7 @@ def _print_replaced(models: dict[str, Weights]) -> None:
 
 def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
     """Print the strides of jobs that take no whole test set, and the option that would."""
-    from harness.cli import console
+    from harness.terminal import console
 
     for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
         console.err.print(
@@ -226,8 +127,8 @@ def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
 
 def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecution) -> None:
     """Print the leaderboards of the records, and the next step."""
-    from harness.cli import console
     from harness.report import leaderboard
+    from harness.terminal import console
 
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))

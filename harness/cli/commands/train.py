@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.api.machine import usable_device
+from harness.api.weight_files import fetch_missing, weight_files_of
 from harness.base.errors import Absent, HarnessError
-from harness.cli.options import Device, Files, Plugin, usable_device
+from harness.cli.options import Device, Files, Plugin
 from harness.cli.settings import Settings, with_settings
-from harness.cli.weight_files import fetch_missing, weight_files_of
 from harness.train.spec import TASK, TrainSpec, flag
 
 if TYPE_CHECKING:
-    from harness.models.locate import WeightFiles
+    from harness.models.published.locate import WeightFiles
     from harness.train.loop import TrainingProgress
     from harness.train.recipes import Recipe
 
@@ -131,7 +132,7 @@ def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[st
 
 def _train(spec: TrainSpec, out: Path, execution: TrainExecution, weight_files: WeightFiles) -> None:
     """Train under a progress bar, and print the quality and the use of the result."""
-    from harness.cli import console
+    from harness.terminal import console
     from harness.train import run
     from harness.train.kinds import kind_of
 
@@ -158,7 +159,7 @@ def _train(spec: TrainSpec, out: Path, execution: TrainExecution, weight_files: 
 
 def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Callable[[TrainingProgress], None]:
     """The function that shows a training's progress: its command at the first step, then losses and shares of time."""
-    from harness.cli import console
+    from harness.terminal import console
 
     def report(step: TrainingProgress) -> None:
         if not bar.tasks:
@@ -181,9 +182,9 @@ def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Cal
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str, weight_files: WeightFiles) -> None:
     """Print the settings, the steps and the time of a training, as far as its data and weights are available."""
-    from harness.cli import console
     from harness.models.tiles import check_compiler
     from harness.report.table import Table
+    from harness.terminal import console
     from harness.train import build, estimate
     from harness.train.engine.parallel import World
     from harness.train.input import splits

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.base.errors import HarnessError
-from harness.cli.options import Files, Plugin
-from harness.cli.weight_files import (
+from harness.api.weight_files import (
     check_name,
     fetch,
     fetch_missing,
@@ -19,10 +17,12 @@ from harness.cli.weight_files import (
     weight_files_of,
     weights_named,
 )
+from harness.base.errors import HarnessError
+from harness.cli.options import Files, Plugin
 
 if TYPE_CHECKING:
     from harness.diffusion.denoiser import Denoiser
-    from harness.models.locate import PublishedWeights, WeightFiles
+    from harness.models.published.locate import PublishedWeights, WeightFiles
     from harness.types import Weights
 
 app = typer.Typer(help="Manage published weights.", no_args_is_help=True)
@@ -35,8 +35,8 @@ def list_weights(
 ) -> None:
     """List the published weights: the files that are here, and the addresses of the others."""
     from harness import plugins
-    from harness.cli import console
     from harness.report.table import Table
+    from harness.terminal import console
 
     plugins.discover(*plugin)
     weight_files = weight_files_of(weights)
@@ -57,8 +57,8 @@ def download(
 ) -> None:
     """Fetch published weights into the weights folder, check them if a hash is known, and resume if cut off."""
     from harness import plugins
-    from harness.cli import console
-    from harness.models.locate import WeightFiles
+    from harness.models.published.locate import WeightFiles
+    from harness.terminal import console
 
     plugins.discover(*plugin)
     weight_files = WeightFiles()
@@ -89,9 +89,9 @@ def convert(
     flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
     """
     from harness import plugins
-    from harness.cli import console
     from harness.diffusion.adm_checkpoint import write_denoiser
-    from harness.models.locate import chosen
+    from harness.models.published.locate import chosen
+    from harness.terminal import console
 
     plugins.discover(*plugin)
     weight_files = weight_files_of(weights)
@@ -118,8 +118,8 @@ def convert(
 def _check_no_file(what: str, folder: Path) -> None:
     """Raise HarnessError for a text that ends like a file of weights: there is no such file."""
     from harness.base.files import check_regular
-    from harness.models.locate import chosen
     from harness.models.lookup import CHECKPOINT_SUFFIXES
+    from harness.models.published.locate import chosen
 
     path, _ = chosen(Path(what))
     if path.suffix in CHECKPOINT_SUFFIXES:
@@ -134,7 +134,7 @@ def _converted(name: str, weight_files: WeightFiles, out: Path) -> tuple[Weights
     from harness.diffusion.adm_checkpoint import write_denoiser
     from harness.diffusion.lookup import find_denoiser
     from harness.models.lookup import find_classifier
-    from harness.models.manifest import write_classifier
+    from harness.models.published.manifest import write_classifier
 
     if name in plugins.denoiser:
         denoiser, info = find_denoiser(name, weight_files)
@@ -149,8 +149,8 @@ def _unpublished_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weigh
     from harness.diffusion import adm_checkpoint
     from harness.diffusion.adm_flags import flags_beside
     from harness.diffusion.lookup import find_denoiser
-    from harness.models.locate import chosen
     from harness.models.lookup import PICKLED_SUFFIXES
+    from harness.models.published.locate import chosen
 
     if file:
         path, _ = chosen(file)
@@ -162,7 +162,7 @@ def _unpublished_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weigh
 
 def _model_of(file: Path) -> str:
     """The model whose weights a file holds, by its published name; raises HarnessError for an ambiguous one."""
-    from harness.models.locate import chosen
+    from harness.models.published.locate import chosen
 
     file, _ = chosen(file)
     models = publishers(file.name)
@@ -198,7 +198,7 @@ def _state(published: PublishedWeights, path: Path) -> str:
     """The state of a local file; raises HarnessError for a file of another kind than its name says."""
     from harness.models.checkpoint import is_checkpoint
     from harness.models.files import formats
-    from harness.models.locate import chosen
+    from harness.models.published.locate import chosen
 
     file, _ = chosen(path)
     if not file.is_dir():

@@ -22,7 +22,7 @@ from harness.base.errors import missing
 from harness.base.files import file_sha256
 from harness.models.files import archives, formats
 from harness.models.files.choice import network, several
-from harness.models.locate import chosen
+from harness.models.published.locate import chosen
 from harness.types import HarnessError, Weights
 
 WRAPPER = "module."

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.models.locate import WeightFiles
 from harness.models.matching import model_classes
+from harness.models.published.locate import WeightFiles
 from harness.train.classes import order_of, reordered
 from harness.train.kinds import kind_of
 from harness.train.spec import TrainSpec

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.models.locate import WeightFiles
 from harness.models.lookup import load_autoencoder
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import Tiles, place
 from harness.train.kinds.architecture import build_body
 from harness.train.kinds.frozen import Frozen

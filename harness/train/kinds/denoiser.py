@@ -13,7 +13,7 @@ from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import SCHEDULES, Schedule
-from harness.models.locate import WeightFiles
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import Tiles, place
 from harness.train.kinds.frozen import Frozen
 from harness.train.kinds.kind import Built, NetworkKind, register

@@ -9,7 +9,7 @@ import torch
 from harness import plugins
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
-from harness.models.locate import WeightFiles
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import Tiles, place
 from harness.train.classes import conditioned
 from harness.train.inputs import Inputs

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from harness.base.errors import suggest
-from harness.models.locate import WeightFiles
 from harness.models.lookup import find_classifier
+from harness.models.published.locate import WeightFiles
 from harness.train.kinds.frozen import Frozen
 from harness.train.objectives.protocol import Objective
 from harness.train.spec import TrainSpec

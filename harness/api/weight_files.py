@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.models.locate import PublishedWeights, WeightFiles
+    from harness.models.published.locate import PublishedWeights, WeightFiles
 
 
 def weight_files_of(texts: Sequence[str]) -> WeightFiles:
     """The files of ``--weights NAME=FILE``; each name must be of published weights or of a library's model."""
-    from harness.models.locate import WeightFiles
+    from harness.models.published.locate import WeightFiles
 
     weight_files = WeightFiles.of(texts)
     for name in weight_files.by_name:
@@ -33,7 +33,7 @@ def check_name(name: str) -> None:
 
 def fetch_missing(names: Iterable[str], weight_files: WeightFiles) -> None:
     """Download those published weights among the named models that are not here and have an address."""
-    from harness.models import download
+    from harness.models.published import download
 
     by_name = published_weights()
     for name in names:
@@ -46,8 +46,8 @@ def fetch_missing(names: Iterable[str], weight_files: WeightFiles) -> None:
 
 def fetch(published: PublishedWeights, weight_files: WeightFiles) -> Path:
     """Download weights from the first address that has them; raises HarnessError if none does."""
-    from harness.cli import console
-    from harness.models import download
+    from harness.models.published import download
+    from harness.terminal import console
 
     problems = []
     addresses = [(file, url) for file in published.files for url in file.urls]

@@ -14,8 +14,8 @@ from harness import plugins
 from harness.base.parsing import parse_toml
 from harness.models.checkpoint import is_checkpoint, load_published, write_checkpoint
 from harness.models.classifier import ImageClassifier
-from harness.models.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.models.lookup import load_classifier
+from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.types import HarnessError, Weights
 
 Loaded = tuple[nn.Module, Weights]

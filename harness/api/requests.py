@@ -1,17 +1,17 @@
-"""From the options of ``harness run`` to requests, with defaults for all that the options leave open."""
+"""From settings to requests, with defaults for all that the settings leave open."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.api.machine import precisions, usable_device
+from harness.api.weight_files import fetch_missing
 from harness.base.errors import HarnessError
-from harness.cli.options import precisions, usable_device
-from harness.cli.weight_files import fetch_missing
 
 if TYPE_CHECKING:
     from harness.evaluation.request import Request
-    from harness.models.locate import WeightFiles
+    from harness.models.published.locate import WeightFiles
     from harness.plugins import Combined, Configured, Entry, Registry
 
 Texts = Mapping[str, Sequence[str]]
@@ -123,7 +123,7 @@ def _request(
 def _without_denoiser(suite: Configured, methods: list[Configured], weight_files: WeightFiles) -> list[Configured]:
     """A suite's usual methods, but for those whose diffusion model is not here; HarnessError if none is left."""
     from harness import plugins
-    from harness.cli import console
+    from harness.terminal import console
 
     denoiser = suite.plugin.denoiser
     lacks = _lacks(plugins.denoiser[denoiser], weight_files) if denoiser else ""
@@ -151,7 +151,7 @@ def _undiffused(axis: Registry | Combined) -> str:
 def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
     """The default models of a suite: those of its data set whose weights are here."""
     from harness import plugins
-    from harness.cli import console
+    from harness.terminal import console
 
     name, dataset = suite.text, suite.plugin.dataset
     candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]

@@ -1,0 +1,1 @@
+"""Evaluation from Python, which is also how the command line runs it."""

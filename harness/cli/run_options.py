@@ -1,0 +1,113 @@
+"""Groups of options of ``harness run``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import RESULTS, Files, Plugin, Workers
+from harness.types.spec import WHAT
+
+SUITES = "Settings of suites"
+
+
+class OnBadImage(StrEnum):
+    """Fate of a run whose data cannot all be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+@dataclass(frozen=True)
+class OtherMethods:
+    """Options that name methods of other kinds, which suites combine with classifiers beside test-time methods."""
+
+    smooth: Annotated[
+        list[str],
+        typer.Option(
+            help="Smoother of certification: gaussian, denoise, denoise-vote:K. Repeatable. [default: denoise]",
+            rich_help_panel=WHAT,
+        ),
+    ] = field(default_factory=list)
+    detector: Annotated[
+        list[str],
+        typer.Option(
+            help="Detector of out-of-distribution images: scale, knn:k=10, react:percentile=tune. Repeatable; "
+            "every --tta with every --detector. [default: the suite's]",
+            rich_help_panel=WHAT,
+        ),
+    ] = field(default_factory=list)
+    attack: Annotated[
+        list[str],
+        typer.Option(
+            help="Adversarial attack, with settings: see harness list attacks. Repeatable; every --tta with every "
+            "--attack. No bundled suite takes one yet.",
+            rich_help_panel=WHAT,
+        ),
+    ] = field(default_factory=list)
+
+    def texts(self, tta: Sequence[str]) -> dict[str, Sequence[str]]:
+        """The texts of these options and of ``--tta``, by kind of plugin."""
+        from harness import plugins
+
+        return {
+            plugins.method.kind: tta,
+            plugins.smoother.kind: self.smooth,
+            plugins.detector.kind: self.detector,
+            plugins.attack.kind: self.attack,
+        }
+
+
+@dataclass(frozen=True)
+class SuiteSettings:
+    """Shorthands for settings of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
+
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data, for suites that read one.", rich_help_panel=SUITES)
+    ] = None
+    severity: Annotated[
+        str | None,
+        typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.", rich_help_panel=SUITES),
+    ] = None
+    sigma: Annotated[
+        str | None, typer.Option(help="Noise levels of certification: 0.5, or 0.25,0.5,1.", rich_help_panel=SUITES)
+    ] = None
+    radii: Annotated[
+        str | None,
+        typer.Option(
+            help="Certify at these radii only: sampling stops when an image's answer is settled.",
+            rich_help_panel=SUITES,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RunExecution:
+    """Options that decide no number: how to run, and the files that a run reads and writes."""
+
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            min=0, show_default=False, help="Images held at a time; 0 fits the memory. Never changes a number."
+        ),
+    ] = 0
+    workers: Workers = "auto"
+    on_bad_image: Annotated[
+        OnBadImage,
+        typer.Option(
+            help="skip leaves out what cannot be read, images and other files: the records are partial and say so."
+        ),
+    ] = OnBadImage.stop
+    out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local"
+    weights: Files = field(default_factory=list)
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1"
+    plugin: Plugin = field(default_factory=list)
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")] = (
+        False
+    )
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is already on disk.")] = False

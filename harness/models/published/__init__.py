@@ -1,0 +1,1 @@
+"""Weights as their authors publish them: the list, the places, the download."""
