@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import RESULTS, Files, Plugin, Workers
+from harness.cli.options import RESULTS, Files, Plugin, Workers, shares_of
 from harness.types.spec import WHAT
+
+if TYPE_CHECKING:
+    from harness.api.running import Execution
 
 SUITES = "Settings of suites"
 
@@ -111,3 +114,19 @@ class RunExecution:
         False
     )
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what is already on disk.")] = False
+
+    def parsed(self) -> Execution:
+        """The options as `harness.api.running` takes them; raises HarnessError for texts that mean nothing."""
+        from harness.api.running import Execution
+        from harness.api.weight_files import weight_files_of
+        from harness.evaluation.launch.claims import Shard
+
+        return Execution(
+            out=self.out,
+            weight_files=weight_files_of(self.weights),
+            claims=Shard(*shares_of(self.shard)),
+            skip_bad=self.on_bad_image is OnBadImage.skip,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            fresh=self.fresh,
+        )

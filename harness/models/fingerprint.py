@@ -21,11 +21,12 @@ def fingerprint(network: nn.Module, source: str = "") -> str:
     """
     digest = hashlib.sha256(f"{source}\n{network!r}".encode())
     for name, value in [*network.state_dict().items(), *_unsaved(network)]:
-        digest.update(_bytes(name, value))
+        digest.update(content(name, value))
     return digest.hexdigest()
 
 
-def _bytes(name: str, value: Any) -> bytes:
+def content(name: str, value: Any) -> bytes:
+    """A value under its name as bytes: type, shape and numbers of a tensor or array, the spelling of anything else."""
     if isinstance(value, np.ndarray):
         return f"{name} {value.dtype.str} {value.shape}".encode() + value.tobytes()
     if not isinstance(value, Tensor):

@@ -59,7 +59,8 @@ class Combined:
         """Facts of the two together: those of the inner, and a denoiser if either needs one."""
         outer, inner = self.parts(text)
         facts = {**inner.facts, "denoiser": any(entry.facts.get("denoiser") for entry in (outer, inner))}
-        origin = Origin(" ".join(filter(None, (outer.origin.name, inner.origin.name))), outer.source + inner.source)
+        names = " ".join(filter(None, (outer.origin.name, inner.origin.name)))
+        origin = Origin(names, outer.source + inner.source, outer.origin.live or inner.origin.live)
         return replace(inner, name=text, facts=facts, origin=origin)
 
     def parts(self, text: str) -> list[Entry]:

@@ -31,10 +31,12 @@ class Origin:
 
     name: of its file or package. source: SHA-256 of the file and of the modules beside it that it imports, or the
         package with its version. It is part of the identity of a run.
+    live: True for an object of this process, which no command line can name again.
     """
 
     name: str = ""
     source: str = ""
+    live: bool = False
 
 
 _loading: list[Origin] = []

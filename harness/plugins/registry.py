@@ -114,6 +114,25 @@ class Registry:
 
         return register
 
+    def admit(self, entry: Entry) -> None:
+        """Take in the plugin of a live object, which is not listed, in place of an earlier one of that name.
+
+        Raises HarnessError for the name of a registered plugin.
+        """
+        if entry.name in self._entries or f"{entry.name.partition('/')[0]}/NAME" in self.families:
+            raise HarnessError(
+                f"A {self.kind} is registered as {entry.name!r}, and an object of another class has that name, too. "
+                "Give the object another one: its attribute `name`."
+            )
+        self._family_entries[entry.name] = entry
+
+    def text_of(self, plugin: Any) -> str | None:
+        """The canonical text of an object of a registered class, as `configure` takes it; None for any other object."""
+        for entry in self._entries.values():
+            if entry.build is plugin or (isinstance(entry.build, type) and entry.build is type(plugin)):
+                return plugin_text(entry.name, [] if entry.build is plugin else settings_of(plugin, entry))
+        return None
+
     @property
     def registries(self) -> Sequence[Registry]:
         """The registries behind a suite's axis: this one."""
@@ -134,7 +153,7 @@ class Registry:
         return entry
 
     def get(self, name: str) -> Entry | None:
-        """The plugin that is registered under a name, or that a family has built under it before; None for others."""
+        """The plugin that is registered under a name, built before by a family, or a live object's; None for others."""
         return self._entries.get(name) or self._family_entries.get(name)
 
     def _of_family(self, name: str) -> Entry | None:
@@ -174,11 +193,10 @@ class Registry:
             plugin = entry.build(**fixed, **arguments_for(entry.build, **offers))
         except (TypeError, ValueError) as error:
             raise HarnessError(f"{self.kind} {text!r}: {error}") from error
-        settings = [f"{key}={spell(getattr(plugin, key))}" for key in changed(plugin) if key in entry.parameters]
-        settings += [f"{key}={TUNE}" for key in tuned]
+        settings = settings_of(plugin, entry) + [f"{key}={TUNE}" for key in tuned]
         if tuned:
             plugin = Tuned(plugin, {key: entry.sweep[key] for key in tuned})
-        return Configured(":".join([name, ",".join(settings)] if settings else [name]), plugin, entry)
+        return Configured(plugin_text(name, settings), plugin, entry)
 
     def select(self, texts: Mapping[str, Sequence[str]], defaults: Sequence[str]) -> list[Configured]:
         """The plugins that the command line names, or the suite's defaults.
@@ -186,6 +204,16 @@ class Registry:
         texts: by kind of plugin. defaults: texts to take if there are none of this kind.
         """
         return [self.configure(text) for text in texts.get(self.kind) or defaults]
+
+
+def settings_of(plugin: Any, entry: Entry) -> list[str]:
+    """The settings of a built plugin that differ from its class's defaults, as ``key=value``."""
+    return [f"{key}={spell(getattr(plugin, key))}" for key in changed(plugin) if key in entry.parameters]
+
+
+def plugin_text(name: str, settings: Sequence[str]) -> str:
+    """A name with its settings: ``de:times=0,100``."""
+    return ":".join([name, ",".join(settings)] if settings else [name])
 
 
 def arguments_for(build: Callable[..., Any], **offers: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -126,9 +127,10 @@ class Bar(Progress):
 
 
 @contextmanager
-def progress() -> Iterator[Bar]:
-    """A live bar: description, bar, count, images/s, time left, and a free text."""
-    with Bar(Line(), console=err, refresh_per_second=4) as bar:
+def progress(shown: bool = True) -> Iterator[Bar]:
+    """A live bar: description, bar, count, images/s, time left, and a free text. shown: False shows nothing."""
+    screen = err if shown else Screen(file=io.StringIO())
+    with Bar(Line(), console=screen, refresh_per_second=4, disable=not shown) as bar:
         yield bar
 
 

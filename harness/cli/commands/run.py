@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.api.machine import threads
 from harness.api.requests import requests
-from harness.api.weight_files import weight_files_of
-from harness.cli.options import shares_of
-from harness.cli.run_options import OnBadImage, OtherMethods, RunExecution, SuiteSettings
+from harness.api.running import evaluated, prepared, print_subsets
+from harness.cli.run_options import OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
 from harness.types.spec import HOW_MUCH, RunSpec
 
 if TYPE_CHECKING:
     from harness.evaluation.job import Job
     from harness.evaluation.launch.claims import Claims
-    from harness.evaluation.loop import Progress
     from harness.report.table import Table
-    from harness.types import Weights
 
 
 @with_settings
@@ -43,86 +39,19 @@ def run(
     `harness run --plugin mine.py --model mine`.
     """
     from harness import plugins
-    from harness.evaluation.launch.claims import Shard
-    from harness.evaluation.prepare import prepare
     from harness.terminal import console
 
     plugins.discover(*execution.plugin)
-    weight_files = weight_files_of(execution.weights)
-    claims = Shard(*shares_of(execution.shard))
-    all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full, weight_files)
-    skip_bad = execution.on_bad_image is OnBadImage.skip
-    jobs = [prepare(request, execution.out, skip_bad=skip_bad, weight_files=weight_files) for request in all_requests]
-    _print_replaced({name: weights for job in jobs for name, weights in job.models.items()})
+    running = execution.parsed()
+    all_requests = requests(
+        settings, vars(suite_settings), methods.texts(settings["methods"]), full, running.weight_files
+    )
+    jobs = prepared(all_requests, running)
     if execution.dry_run:
-        console.show(_estimates(jobs, claims))
+        console.show(_estimates(jobs, running.claims))
         return
-    _print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
-    _finish(jobs, _evaluate(jobs, claims, execution), execution)
-
-
-def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> list[Path]:
-    """Run every job under a progress bar; paths of the complete records."""
-    from harness.evaluation import loop
-    from harness.terminal import console
-
-    records: list[Path] = []
-    with console.progress() as bar:
-        for job in jobs:
-            records += loop.run(
-                job,
-                batch_size=execution.batch_size,
-                claims=claims,
-                fresh=execution.fresh,
-                workers=threads(execution.workers, job.datasets.values()),
-                report=_reporter(bar, job),
-            )
-    return records
-
-
-def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:
-    """The function that shows a job's progress: a line of the bar per step of its preparation, and one for the rest."""
-    from harness.evaluation.records import record
-
-    lines: dict[str, Any] = {}
-
-    def report(progress: Progress) -> None:
-        stage = progress.stage
-        if stage not in lines:
-            lines[stage] = bar.begin(stage or record.benchmark(job.spec.suite), progress.total)
-        bar.update(lines[stage], completed=progress.done, computed=progress.computed, info=_info(progress))
-
-    return report
-
-
-def _info(progress: Progress) -> str:
-    """The condition under evaluation, and at the end the share of the time that went into waiting for data."""
-    if progress.stage or progress.done < progress.total:
-        return progress.condition
-    return f"{progress.waiting:.0%} of it waiting for data"
-
-
-def _print_replaced(models: dict[str, Weights]) -> None:
-    """Print a line for each published model whose weights are not the published ones."""
-    from harness.terminal import console
-
-    for name, weights in models.items():
-        if weights.details.get("as_published") == "no":
-            console.err.print(
-                f"{name}: {weights.source} is not the published file (its SHA-256 begins with {weights.sha256[:12]}): "
-                "these are numbers of other weights, and the record says so.",
-                markup=False,
-            )
-
-
-def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
-    """Print the strides of jobs that take no whole test set, and the option that would."""
-    from harness.terminal import console
-
-    for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
-        console.err.print(
-            f"Evaluating {stride} test image of each condition. The whole test set: {remedy}.", soft_wrap=True
-        )
+    print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
+    _finish(jobs, evaluated(jobs, running), execution)
 
 
 def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecution) -> None:

@@ -1,0 +1,120 @@
+"""From requests to records: prepare the jobs, and evaluate them under the bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.api.machine import threads
+
+if TYPE_CHECKING:
+    from harness.evaluation.job import Job
+    from harness.evaluation.launch.claims import Claims
+    from harness.evaluation.loop import Progress
+    from harness.evaluation.request import Request
+    from harness.models.published.locate import WeightFiles
+
+
+def _whole() -> Claims:
+    from harness.evaluation.launch.claims import WHOLE
+
+    return WHOLE
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Settings that decide no number: how to run, and the files that a run reads and writes.
+
+    out: folder of the records. weight_files: places of published weights.
+    claims: parts that this process computes. skip_bad: leave out what cannot be read, instead of stopping.
+    batch_size: images held at a time; 0 fits the memory. workers: number of threads that decode ahead, or "auto".
+    fresh: compute again what is on disk. shown: show the bar.
+    """
+
+    out: Path
+    weight_files: WeightFiles
+    claims: Claims = field(default_factory=_whole)
+    skip_bad: bool = False
+    batch_size: int = 0
+    workers: str = "auto"
+    fresh: bool = False
+    shown: bool = True
+
+
+def prepared(all_requests: Iterable[Request], execution: Execution) -> list[Job]:
+    """The jobs, loaded and checked. Says which published models have other weights than the published ones."""
+    from harness.evaluation.prepare import prepare
+
+    jobs = [
+        prepare(request, execution.out, skip_bad=execution.skip_bad, weight_files=execution.weight_files)
+        for request in all_requests
+    ]
+    _print_replaced(jobs)
+    return jobs
+
+
+def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
+    """Run every job under a progress bar; paths of the complete records."""
+    from harness.evaluation import loop
+    from harness.terminal import console
+
+    records: list[Path] = []
+    with console.progress(execution.shown) as bar:
+        for job in jobs:
+            records += loop.run(
+                job,
+                batch_size=execution.batch_size,
+                claims=execution.claims,
+                fresh=execution.fresh,
+                workers=threads(execution.workers, job.datasets.values()),
+                report=_reporter(bar, job),
+            )
+    return records
+
+
+def print_subsets(jobs: Sequence[Job], remedy: str) -> None:
+    """Print the strides of jobs that take no whole test set, and the option that would."""
+    from harness.terminal import console
+
+    for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
+        console.err.print(
+            f"Evaluating {stride} test image of each condition. The whole test set: {remedy}.", soft_wrap=True
+        )
+
+
+def _print_replaced(jobs: Sequence[Job]) -> None:
+    """Print a line for each published model whose weights are not the published ones."""
+    from harness.terminal import console
+
+    models = {name: weights for job in jobs for name, weights in job.models.items()}
+    for name, weights in models.items():
+        if weights.details.get("as_published") == "no":
+            console.err.print(
+                f"{name}: {weights.source} is not the published file (its SHA-256 begins with {weights.sha256[:12]}): "
+                "these are numbers of other weights, and the record says so.",
+                markup=False,
+            )
+
+
+def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:
+    """The function that shows a job's progress: a line of the bar per step of its preparation, and one for the rest."""
+    from harness.evaluation.records import record
+
+    lines: dict[str, Any] = {}
+
+    def report(progress: Progress) -> None:
+        stage = progress.stage
+        if stage not in lines:
+            lines[stage] = bar.begin(stage or record.benchmark(job.spec.suite), progress.total)
+        bar.update(lines[stage], completed=progress.done, computed=progress.computed, info=_info(progress))
+
+    return report
+
+
+def _info(progress: Progress) -> str:
+    """The condition under evaluation, and at the end the share of the time that went into waiting for data."""
+    if progress.stage or progress.done < progress.total:
+        return progress.condition
+    return f"{progress.waiting:.0%} of it waiting for data"
