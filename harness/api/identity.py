@@ -118,7 +118,9 @@ class _Walk:
 
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
-            self._tell(f"class {base.__qualname__}" if _is_own(base) else f"class {base.__module__} {base.__qualname__}")
+            self._tell(
+                f"class {base.__qualname__}" if _is_own(base) else f"class {base.__module__} {base.__qualname__}"
+            )
             for name, member in sorted(vars(base).items()) if _is_own(base) else ():
                 if _counts(base, name, member):
                     self._tell(name)

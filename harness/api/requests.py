@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.api.machine import precisions, usable_device
@@ -10,7 +11,7 @@ from harness.api.weight_files import fetch_missing
 from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.evaluation.request import Request
+    from harness.evaluation.request import Networks, Request
     from harness.models.published.locate import WeightFiles
     from harness.plugins import Combined, Configured, Entry, Registry
 
@@ -30,11 +31,13 @@ def requests(
     texts: Texts,
     full: bool,
     weight_files: WeightFiles,
+    networks: Networks | None = None,
 ) -> Sequence[Request]:
     """The request of each suite, without repetitions.
 
     settings: options of `RunSpec`, by field. suite_settings: options that are short for a setting of a suite, None if
-    not given. Raises HarnessError for an option that no suite takes, and for names that do not exist.
+    not given. networks: classifiers that are objects, by the names that the settings give them.
+    Raises HarnessError for an option that no suite takes, and for names that do not exist.
     """
     device = usable_device(settings["device"])
     common = {name: value for name, value in settings.items() if name not in PER_SUITE}
@@ -42,8 +45,11 @@ def requests(
     every = settings["every"] or (1 if full else 0 if settings["suite"] else QUICK)
     suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
-    check_networks(settings["models"], settings["denoiser"], weight_files)
+    check_networks(
+        [name for name in settings["models"] if name not in (networks or {})], settings["denoiser"], weight_files
+    )
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
+    all_requests = [replace(request, networks=networks or {}) for request in all_requests]
     return list({request.spec: request for request in all_requests}.values())
 
 

@@ -242,11 +242,11 @@ class Job:
         """Hashes of code from outside of the project that stand nowhere else in the identity."""
         return {
             kind: entry.source
-            for kind, entry in self._entries(pair)
+            for kind, entry in self.entries(pair)
             if kind in (plugins.model.kind, plugins.denoiser.kind, plugins.dataset.kind) and entry.origin.name
         }
 
-    def _entries(self, pair: Pair) -> Iterator[tuple[str, plugins.Entry]]:
+    def entries(self, pair: Pair) -> Iterator[tuple[str, plugins.Entry]]:
         """The plugins behind a pair's rows, each with its kind."""
         spec = self.spec_of(pair)
         yield plugins.suite.kind, plugins.suite.of(spec.suite)
@@ -260,7 +260,7 @@ class Job:
 
     def origins(self, pair: Pair) -> dict[str, str]:
         """By kind of plugin, the file or package from outside of the project and its hash, as records name them."""
-        return {kind: f"{entry.origin.name} {entry.source}" for kind, entry in self._entries(pair) if entry.origin.name}
+        return {kind: f"{entry.origin.name} {entry.source}" for kind, entry in self.entries(pair) if entry.origin.name}
 
 
 def _name_of(data: Dataset, index: int) -> str:

@@ -46,7 +46,7 @@ def prepare(
     tiles = Tiles(max(spec.tile // group, 1) * group, spec.device, spec.denoiser_dtype, multiple=group, cache=cache)
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
     gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
-    classifiers = {name: find_classifier(name, weight_files) for name in spec.models}
+    classifiers = {name: request.networks.get(name) or find_classifier(name, weight_files) for name in spec.models}
     matched = matching.match(datasets, classifiers)
     models: dict[str, Weights] = {}
     pairs: list[Pair] = []

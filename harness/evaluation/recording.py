@@ -11,6 +11,8 @@ from harness.evaluation.job import Job
 from harness.evaluation.records.record import Cost, RunRecord, Samples
 from harness.evaluation.records.rows import Rows
 from harness.models.matching import data_classes
+from harness.types import Pair
+from harness.types.weights import LIVE
 
 
 def record_of(
@@ -22,9 +24,19 @@ def record_of(
     that computed it, see `harness.evaluation.preflight.resume.notes`.
     """
     metrics, notes = job.suite.summarise(rows)
-    model_notes = job.notes.get(job.pairs[index].model, ())
+    pair = job.pairs[index]
+    model_notes = [*_live(job, pair), *pair.weights.details.get("notes", ()), *job.notes.get(pair.model, ())]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
-    return replace(record, metrics=metrics, notes=[*model_notes, *notes, *devices, *job.left_out(rows)])
+    all_notes = dict.fromkeys([*model_notes, *notes, *devices, *job.left_out(rows)])
+    return replace(record, metrics=metrics, notes=list(all_notes))
+
+
+def _live(job: Job, pair: Pair) -> list[str]:
+    """A note on what only the process had that made this record; none where a command line can name everything."""
+    objects = [f"model {pair.model!r}"] if pair.weights.source == LIVE else []
+    objects += [f"{kind} {entry.name!r}" for kind, entry in job.entries(pair) if entry.origin.live]
+    names = " and ".join(objects)
+    return [f"From Python, with a live object as {names}: the command line cannot replay this record."] if names else []
 
 
 def trial_record(job: Job, index: int) -> RunRecord:

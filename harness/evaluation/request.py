@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
 
 from harness import plugins
 from harness.plugins import Configured
-from harness.types import RunSpec
+from harness.types import RunSpec, Weights
+
+Networks = Mapping[str, tuple[nn.Module, Weights]]
+"""By name, classifiers of images in [0, 1] with their provenance."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +20,13 @@ class Request:
     """A specification with its suite and its methods, each parsed and built once.
 
     suite: plugin of `spec.suite`. methods: plugins of `spec.methods`, in their order.
+    networks: those of `spec.models` that are objects; the others are looked up by their names.
     """
 
     spec: RunSpec
     suite: Configured
     methods: Sequence[Configured]
+    networks: Networks = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: RunSpec) -> Request:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+LIVE = "live object"
+"""Source of a network that is an object of the process which evaluates it."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -13,7 +16,7 @@ class Weights:
 
     name: of the model.
     sha256: of the weights file, or of the tensors and code of a network without one.
-    source: name of the file, or "plugin", or the library that built the network.
+    source: name of the file, or "plugin", or the library that built the network, or `LIVE`.
     details: header of the file, or entry of the manifest.
     """
 

@@ -1,0 +1,110 @@
+"""Evaluation of classifiers from Python: the same path as ``harness run``, for objects as well as for names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from inspect import signature
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from harness import plugins
+from harness.api.borrowed import borrowed
+from harness.api.live import Model, check_names, classifier_of, models_of
+from harness.api.objects import texts_by_kind, texts_of
+from harness.api.requests import requests
+from harness.api.running import Execution, evaluated, prepared, print_subsets
+from harness.api.weight_files import weight_files_of
+from harness.base.errors import HarnessError, suggest
+from harness.evaluation.launch.claims import Shard
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
+from harness.plugins.settings import spell
+from harness.types import RunSpec, Weights
+
+Numbers = Sequence[float]
+OUT = Path("results") / "local"
+"""Folder of the records, unless another one is given."""
+
+
+def evaluate(
+    model: Any, suite: Any = None, methods: Any = None, *, name: str | None = None,
+    mean: Numbers | None = None, std: Numbers | None = None, image_size: int | Sequence[int] | None = None,
+    interpolation: str | None = None, classes: Sequence[str] | None = None, architecture: str | None = None,
+    smoothers: Any = None, detectors: Any = None, attacks: Any = None,
+    data: Path | str | None = None, denoiser: Path | str | None = None, every: int = 0, limit: int = 0, seed: int = 0,
+    device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,
+    compile: bool = False, out: Path | str = OUT, workers: int | str = "auto", batch_size: int = 0,
+    on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugin: Any = (),
+    fresh: bool = False, shard: tuple[int, int] = (0, 1), progress: bool = True, **suite_settings: Any,
+) -> list[RunRecord]:  # fmt: skip
+    """Evaluate classifiers under test-time methods on benchmarks; the complete records, which also lie in `out`.
+
+    What is on disk is not computed again. See docs/python.md for examples, and `harness run --help` for the settings
+    that have the names of its options.
+
+    model: a network (nn.Module; with `name`), a `Model`, a registered name, a checkpoint's path, or a list of these.
+    suite: text or object, or a list; without one `digits-c` on every sixth image. methods, smoothers, detectors,
+    attacks: texts or objects, or lists of these. suite_settings: severity=, sigma=, ... of suites that have them.
+    name, mean, std, image_size, interpolation, classes, architecture: of a single network or checkpoint: see `Model`.
+    Networks that are objects are handed back as they were. Raises HarnessError for mistakes, before any work is done.
+    """
+    arguments = dict(locals())
+    plugins.discover(*([Path(plugin)] if isinstance(plugin, str | Path) else map(Path, plugin)))
+    stated = ("name", "mean", "std", "image_size", "interpolation", "classes", "architecture")
+    names, models = models_of(model, **{key: arguments[key] for key in stated})
+    suites = texts_of(plugins.suite, suite)
+    texts = texts_by_kind(methods=methods, smoothers=smoothers, detectors=detectors, attacks=attacks)
+    settings = {setting.name: arguments.get(setting.name) for setting in fields(RunSpec)}
+    settings |= {"suite": suites, "models": names, "denoiser": str(denoiser) if denoiser else None}
+    execution = Execution(
+        Path(out), weight_files_of(weights), Shard(*shard), on_bad_image == "skip", batch_size, str(workers), fresh,
+        shown=progress,
+    )  # fmt: skip
+    _check(arguments)
+    return _records(models, settings, _spelled({"data": data, **suite_settings}), texts, execution)
+
+
+def _records(
+    models: Sequence[Model],
+    settings: Mapping[str, Any],
+    suite_settings: Mapping[str, Any],
+    texts: Mapping[str, Sequence[str]],
+    execution: Execution,
+) -> list[RunRecord]:
+    """The records of a call whose arguments are all read."""
+    check_names(models)
+    with borrowed([model.network for model in models]):
+        networks: dict[str, tuple[nn.Module, Weights]] = {}
+        for model in models:
+            networks[model.name] = classifier_of(model)
+        jobs = prepared(requests(settings, suite_settings, texts, False, execution.weight_files, networks), execution)
+        if execution.shown:
+            print_subsets(jobs, "every=1")
+        paths = evaluated(jobs, execution)
+    return [record.load(path) for path in paths]
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Raise HarnessError for values that a command line would refuse."""
+    for setting in ("every", "limit", "seed", "tile", "batch_size"):
+        value = arguments[setting]
+        if not isinstance(value, int) or value < 0:
+            raise HarnessError(f"{setting}={value!r} must be a whole number of at least 0.")
+    if arguments["on_bad_image"] not in ("stop", "skip"):
+        raise HarnessError(f"on_bad_image={arguments['on_bad_image']!r} must be one of stop, skip.")
+    known = {key for entry in plugins.suite.entries() for key in entry.parameters}
+    known |= {key for text in texts_of(plugins.suite, arguments["suite"]) for key in plugins.suite.of(text).parameters}
+    for key in arguments["suite_settings"]:
+        if key not in known:
+            raise suggest("argument", key, sorted({*known, *signature(evaluate).parameters} - {"suite_settings"}))
+
+
+def _spelled(settings: Mapping[str, Any]) -> dict[str, str | None]:
+    """Settings of suites as the command line spells them, None where not given."""
+    return {
+        key: None if value is None else spell(tuple(value) if isinstance(value, list) else value)
+        for key, value in settings.items()
+    }

@@ -1,0 +1,205 @@
+"""Classifiers as objects: a network of this process, with what its images and classes are."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from harness import plugins
+from harness.api.identity import code_of
+from harness.base.errors import HarnessError, Notice
+from harness.models.classifier import ImageClassifier, Sized, TimeConditionedClassifier
+from harness.models.fingerprint import fingerprint
+from harness.models.lookup import is_path
+from harness.models.preprocessing import Preprocessing, bare, wrapped
+from harness.types import Weights
+from harness.types.weights import LIVE
+
+COMPLETE = (ImageClassifier, Sized, TimeConditionedClassifier)
+"""Networks of the harness, with their normalisation inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network of this process as a row of a leaderboard.
+
+    network: images (B, 3, H, W) to logits (B, K), or to an object with `logits`.
+    name: of the row; no registered model or file may have it.
+    mean, std: of each channel, three numbers for images in [0, 1], as the network was trained with.
+    image_size: side, or height and width, to which images are resized; interpolation: "bilinear" or "bicubic".
+    classes: names of the outputs, in their order.
+
+    What is left out comes from the network's own configuration (timm, transformers), where it has one.
+    """
+
+    network: nn.Module
+    name: str
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    image_size: int | Sequence[int] | None = None
+    interpolation: str | None = None
+    classes: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, nn.Module):
+            raise HarnessError(f"A {type(self.network).__name__} is no network: give a torch.nn.Module.")
+        if not self.name or not isinstance(self.name, str):
+            raise HarnessError(
+                f"A network that is an object needs a name, which its row and its records get: "
+                f'evaluate({type(self.network).__name__}(...), name="mine").'
+            )
+        if ":" in self.name or not self.name.isprintable():
+            raise HarnessError(f"name={self.name!r} must be printable and without a colon, which starts settings.")
+
+    @property
+    def stated(self) -> Preprocessing:
+        """What the caller says about the network's images."""
+        size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+        return Preprocessing(
+            mean=_numbers("mean", self.mean),
+            std=_numbers("std", self.std),
+            image_size=(int(size[0]), int(size[1])) if size and len(size) == 2 else _no_size(size),
+            interpolation=self.interpolation,
+        )
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...] | None:
+    try:
+        return None if values is None else tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise HarnessError(f"{name}={values!r} must be three numbers, such as (0.5, 0.5, 0.5).") from None
+
+
+def _no_size(size: Any) -> None:
+    if size is not None:
+        raise HarnessError(f"image_size={size!r} must be a side or a height and a width, such as 224.")
+
+
+def check_names(models: Sequence[Model]) -> None:
+    """Raise HarnessError for a name that another model of the call, a registered one or a file has."""
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise HarnessError(f"Two networks are called {name!r}. Give each of them its own name.")
+        family = f"{name.partition('/')[0]}/NAME"
+        if name in plugins.model or family in plugins.model.families:
+            raise HarnessError(f"A registered model is called {name!r}: give the network another name.")
+        if is_path(name, plugins.model):
+            raise HarnessError(f"name={name!r} is the path of a file, {Path(name).absolute()}. Give another name.")
+
+
+def classifier_of(model: Model) -> tuple[nn.Module, Weights]:
+    """The network as a classifier of images in [0, 1], and its provenance; says what it assumes in a notice.
+
+    Raises HarnessError for a network of torchvision without a mean and a std.
+    """
+    network, stated = model.network, model.stated
+    own = Preprocessing.of(network)
+    is_stated = any((stated.mean, stated.std, stated.image_size))
+    details: dict[str, Any] = {"class": f"{type(network).__module__}.{type(network).__qualname__}"}
+    if isinstance(bare(network), COMPLETE) and not is_stated:
+        classifier = network
+    else:
+        _check_torchvision(model)
+        classifier, preprocessing, contradictions = wrapped(network, stated, own)
+        notes = [*preprocessing.pop("notes", []), *contradictions]
+        details |= preprocessing
+        if notes:
+            details["notes"] = notes
+        _say(model, own, notes)
+    classes = model.classes if model.classes is not None else class_names(network)
+    if classes:
+        details["classes"] = list(classes)
+    digest = fingerprint(classifier, f"{stated!r}{own!r}{code_of(network)}")
+    return classifier, Weights(model.name, digest, LIVE, details)
+
+
+def _say(model: Model, own: Preprocessing, notes: Sequence[str]) -> None:
+    """A notice for each assumption: what nothing states, what differs, and what comes from the configuration."""
+    taken = [
+        f"{setting}={value}"
+        for setting in ("mean", "std", "image_size")
+        if (value := getattr(own, setting)) is not None and getattr(model.stated, setting) is None
+    ]
+    sentences = list(notes)
+    if taken:
+        sentences.append(
+            f"Taken from the network's own configuration: {', '.join(taken)}. If it was trained on other images, state "
+            "mean=, std= and image_size=."
+        )
+    for sentence in sentences:
+        warnings.warn(Notice(f"Model {model.name!r}: {sentence}"), stacklevel=5)  # the caller of `evaluate`
+
+
+def _check_torchvision(model: Model) -> None:
+    """Raise HarnessError for a classifier of torchvision, all of which expect a normalisation unsaid."""
+    network = bare(model.network)
+    is_theirs = type(network).__module__.startswith("torchvision.models")
+    if is_theirs and (model.mean is None or model.std is None):
+        raise HarnessError(
+            f"Model {model.name!r}: a {type(network).__name__} of torchvision expects normalised images and does not "
+            "say how. State mean= and std=, as in weights.transforms(); torchvision's own weights of ImageNet have "
+            "mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225). A network that was trained on images in [0, 1] has "
+            "mean=(0, 0, 0), std=(1, 1, 1)."
+        )
+
+
+def class_names(network: nn.Module) -> tuple[str, ...]:
+    """Class names in a network's own configuration, in the order of its outputs; none where it has none.
+
+    They are transformers' `id2label`, unless it only counts, or the label names of timm's `pretrained_cfg`.
+    """
+    network = bare(network)
+    labels = getattr(getattr(network, "config", None), "id2label", None)
+    if isinstance(labels, Mapping) and labels:
+        names = [str(labels[key]) for key in sorted(labels, key=int)]
+        return () if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else tuple(names)
+    config = getattr(network, "pretrained_cfg", None)
+    named = config.get("label_names") if isinstance(config, Mapping) else None
+    return tuple(map(str, named)) if named else ()
+
+
+def models_of(given: Any, **stated: Any) -> tuple[list[str], list[Model]]:
+    """The names of some models, in order, and those among them that are objects.
+
+    given: a network, a `Model`, a registered name, the path of a checkpoint, or a list of these.
+    stated: name and preprocessing of a single network, or of a single checkpoint.
+    """
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    settings = {name: value for name, value in stated.items() if value is not None}
+    if not several:
+        raise HarnessError("No model: give a network with a name, a registered name, a path, or a list of these.")
+    if settings and (len(several) > 1 or isinstance(several[0], Model)):
+        raise HarnessError(
+            f"{', '.join(settings)}: these belong to one network. Of several networks each states its own: "
+            "harness.Model(network, name=..., mean=..., std=...)."
+        )
+    names, models = [], []
+    for each in several:
+        if isinstance(each, nn.Module):
+            each = Model(each, **{"name": "", **settings})
+        if isinstance(each, Model):
+            models.append(each)
+            names.append(each.name)
+        elif isinstance(each, str | Path):
+            names.append(_with_settings(str(each), settings))
+        else:
+            raise HarnessError(f"A {type(each).__name__} is no model: give a torch.nn.Module, a name or a path.")
+    return names, models
+
+
+def _with_settings(text: str, settings: Mapping[str, Any]) -> str:
+    """A name or path with what is stated about it, as the command line writes it."""
+    if "name" in settings:
+        raise HarnessError(f"name={settings['name']!r}: the row of {text!r} is called after it. Leave name= out.")
+    spelled = []
+    for key, value in settings.items():
+        several = isinstance(value, list | tuple)
+        spelled.append(f"{key}={','.join(map(str, value)) if several else value}")
+    return f"{text}{',' if ':' in text else ':'}{','.join(spelled)}" if spelled else text
