@@ -2,7 +2,13 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api.evaluate import evaluate as evaluate
+    from harness.api.frames import compare as compare
+    from harness.api.frames import leaderboard as leaderboard
+    from harness.api.live import Model as Model
 
 __version__ = "0.1.0"
 
@@ -11,8 +17,19 @@ if (_root / "pyproject.toml").is_file() and (_root / "registry").is_dir():
     # In a clone this folder shadows an installed copy (python -m harness, torchrun, pytest); its plugins lie beside it.
     __path__.append(str(_root))
 
-_PUBLIC: dict[str, str] = {}
+_PUBLIC: dict[str, str] = {
+    "Model": "harness.api.live",
+    "compare": "harness.api.frames",
+    "evaluate": "harness.api.evaluate",
+    "leaderboard": "harness.api.frames",
+}
 """Modules of the public functions, by name; imported at first use, since torch takes seconds."""
+
+__all__ = ["Model", "__version__", "compare", "evaluate", "leaderboard"]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
 
 
 def __getattr__(name: str) -> Any:

@@ -56,9 +56,9 @@ class _Loan:
         for tensor, data, requires_grad in self._tensors:
             _put_back(tensor, data)
             tensor.requires_grad_(requires_grad)
-        for tensor, grad, data in self._grads:
-            if grad is not None and data is not None:
-                _put_back(grad, data)
+        for tensor, grad, numbers in self._grads:
+            if grad is not None and numbers is not None:
+                _put_back(grad, numbers)
             tensor.grad = grad
         if self._scripted:
             self._module.train(self._training)

@@ -57,8 +57,10 @@ def code_of(network: nn.Module) -> str:
 def _is_own(code: Any) -> bool:
     """True for a class or function that comes neither from Python, from an installed package nor from the harness."""
     name = getattr(code, "__module__", None) or ""
+    if name == "__main__":  # a script or a notebook, whatever file started it
+        return True
     top = name.partition(".")[0]
-    if top in ("harness", "builtins") or (top in sys.stdlib_module_names and name != "__main__"):
+    if top in ("harness", "builtins") or top in sys.stdlib_module_names:
         return False
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     return not PACKAGES & set(Path(file).parts)

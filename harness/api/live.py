@@ -60,11 +60,10 @@ class Model:
     @property
     def stated(self) -> Preprocessing:
         """What the caller says about the network's images."""
-        size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
         return Preprocessing(
             mean=_numbers("mean", self.mean),
             std=_numbers("std", self.std),
-            image_size=(int(size[0]), int(size[1])) if size and len(size) == 2 else _no_size(size),
+            image_size=_size(self.image_size),
             interpolation=self.interpolation,
         )
 
@@ -76,9 +75,13 @@ def _numbers(name: str, values: Any) -> tuple[float, ...] | None:
         raise HarnessError(f"{name}={values!r} must be three numbers, such as (0.5, 0.5, 0.5).") from None
 
 
-def _no_size(size: Any) -> None:
-    if size is not None:
+def _size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
         raise HarnessError(f"image_size={size!r} must be a side or a height and a width, such as 224.")
+    return sides[0], sides[1]
 
 
 def check_names(models: Sequence[Model]) -> None:

@@ -64,7 +64,7 @@ def _admitted(registry: Registry, plugin: Any) -> str:
     name = str(getattr(plugin, "name", "") or getattr(plugin, "__name__", "") or cls.__name__)
     if kind == plugins.suite.kind:
         _check_suite(plugin, name)
-    if not re.fullmatch(r"[A-Za-z_][\w./-]*", name):
+    if not re.fullmatch(r"[A-Za-z][\w./-]*", name):
         raise HarnessError(
             f"The {kind} {name!r} needs a name of letters, digits, '.', '-' and '_': its attribute `name`."
         )

@@ -192,24 +192,43 @@ def _answers(rows: Rows) -> dict[tuple[str, str], bool]:
 def table(result: Comparison) -> Table:
     """A comparison as a table: a row per condition, the mean last."""
     adjusted = holm([r.p for r in result.per_condition.values()])
-    rows = [_row(name, r, p) for (name, r), p in zip(result.per_condition.items(), adjusted, strict=True)]
+    data = [_numbers(name, r, p) for (name, r), p in zip(result.per_condition.items(), adjusted, strict=True)]
     caption = f"{result.images} source images, paired. Positive: B is better. p per condition: exact McNemar"
-    caption += several(len(rows)) + coverages(result.a, result.b)
-    if len(rows) > 1:
-        rows.append(_row("mean", result.mean, result.mean.p))
+    caption += several(len(data)) + coverages(result.a, result.b)
+    if len(data) > 1:
+        data.append(_numbers("mean", result.mean, result.mean.p))
         caption += (
             " The mean's interval and p, not adjusted, take an image under all conditions for one observation; p tests "
             "whether both have equal means over all such images."
         )
     header = ["condition", "difference (points)", "only A right", "only B right", "p"]
-    return Table(versus(result.a, result.b), header, rows, caption)
+    return Table(versus(result.a, result.b), header, [_row(numbers) for numbers in data], caption, data=data)
 
 
-def _row(name: str, result: PairedResult, p: float) -> list[str]:
-    """One row of `table`. p: the p-value to print, adjusted or not."""
-    low, high = result.interval
-    difference = f"{100 * result.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return [name, difference, str(result.a_only), str(result.b_only), spell_p(p)]
+def _numbers(name: str, result: PairedResult, p: float) -> dict[str, Any]:
+    """One row of `table`, unrounded, differences as fractions. p: the p-value to print, adjusted or not."""
+    low, high = map(float, result.interval)
+    counts = {"only_a_right": int(result.a_only), "only_b_right": int(result.b_only), "n": int(result.n)}
+    return {
+        "condition": name,
+        "difference": float(result.difference),
+        "low": low,
+        "high": high,
+        **counts,
+        "p": float(p),
+    }
+
+
+def _row(numbers: Mapping[str, Any]) -> list[str]:
+    """The texts of one row."""
+    counts = [str(numbers["only_a_right"]), str(numbers["only_b_right"])]
+    return [numbers["condition"], spell_difference(numbers, 1), *counts, spell_p(numbers["p"])]
+
+
+def spell_difference(numbers: Mapping[str, Any], digits: int) -> str:
+    """A difference with its interval in points: ``+1.2 [-0.3, +2.7]``. numbers: a row with these as fractions."""
+    value, low, high = (f"{100 * numbers[end]:+.{digits}f}" for end in ("difference", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def several(tests: int) -> str:

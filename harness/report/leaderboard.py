@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from harness import plugins
 from harness.base.errors import HarnessError, suggest
@@ -102,7 +103,24 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     metrics = {metric for metric, _ in shown}
     sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
     sentences += [f"{facts}."] if facts else []
-    return Table(title(first), header, rows, " ".join([caption, *sentences, *_notes(entries)]))
+    data = [_numbers(entry, shown) for entry in entries]
+    for place, (values, method) in enumerate(zip(data, variants(entries), strict=True), 1):
+        values |= {"rank": place, "method": method}
+    return Table(title(first), header, rows, " ".join([caption, *sentences, *_notes(entries)]), data=data)
+
+
+def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """One row of `ranking`, unrounded: each metric with its interval, under its name, or name and condition."""
+    values: dict[str, Any] = {"suite": record.benchmark(entry.suite), "version": entry.suite_version}
+    values |= {"status": entry.status, "coverage": entry.coverage, "seed": entry.spec.seed}
+    values |= {"rank": 0, "model": entry.model.name, "method": entry.method}
+    names = [name for name, _ in shown]
+    for name, condition in shown:
+        metric = entry.metric(name, condition)
+        column = name if names.count(name) == 1 else f"{name} {condition}"
+        low, high = metric.interval if metric else (math.nan, math.nan)
+        values |= {column: metric.value if metric else math.nan, f"{column} low": low, f"{column} high": high}
+    return {**values, "denoiser_calls": entry.cost.method_calls_per_image, "key": entry.key}
 
 
 def _notes(entries: Sequence[RunRecord]) -> list[str]:

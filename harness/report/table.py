@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.report import escape
 
@@ -15,6 +16,7 @@ class Table:
     header: (K,) names of the columns. rows: K cells each.
     caption: sentences below the table.
     multiline: cells have several lines on purpose; otherwise a line break is one more character to escape.
+    data: the rows as unrounded numbers, by column of a data frame; empty for a table that is only text.
     """
 
     title: str
@@ -22,6 +24,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
     multiline: bool = False
+    data: Sequence[Mapping[str, Any]] = ()
 
 
 def markdown(table: Table) -> str:

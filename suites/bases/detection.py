@@ -144,14 +144,19 @@ class Detection(SuiteBase):
         """Paired DeLong tests per data set and group."""
         results = self.paired(a, b)
         adjusted = holm([result.p for result in results.values()])
-        rows = []
+        data: list[dict[str, Any]] = []
         for (name, result), p in zip(results.items(), adjusted, strict=True):
-            low, high = (100 * end for end in result.interval)
-            difference = f"{100 * result.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-            rows.append([name, difference, str(result.n), comparison.spell_p(p)])
+            low, high = map(float, result.interval)
+            numbers = {"difference": float(result.difference), "low": low, "high": high}
+            data.append({"data set": name, **numbers, "n": int(result.n), "p": float(p)})
+        rows = [
+            [row["data set"], comparison.spell_difference(row, 2), str(row["n"]), comparison.spell_p(row["p"])]
+            for row in data
+        ]
         caption = "Positive: B is better. Same images on both sides; intervals and p: DeLong et al. (1988), paired"
         caption += comparison.several(len(rows)) + comparison.coverages(a, b)
-        return Table(comparison.versus(a, b), ["data set", "AUROC difference (points)", "images", "p"], rows, caption)
+        header = ["data set", "AUROC difference (points)", "images", "p"]
+        return Table(comparison.versus(a, b), header, rows, caption, data=data)
 
 
 class OpenOOD(Detection):

@@ -155,6 +155,18 @@ class RunRecord:
         file = self.path.with_name(self.samples["file"])
         return sample_table.read(file, self.samples["sha256"], self.samples["rows"], images, self.num_classes, needed)
 
+    def frame(self) -> Any:
+        """The metrics as a pandas frame, one row each, unrounded."""
+        from harness.evaluation.records import frames
+
+        return frames.of_metrics(self)
+
+    def table(self) -> Any:
+        """The sample table as a pandas frame, one row per sample and condition; see `rows` for what is checked."""
+        from harness.evaluation.records import frames
+
+        return frames.of_rows(self.rows())
+
 
 def benchmark(suite: str) -> str:
     """A suite's canonical text without the folders its data lie in, which decide no number: a hash of the data does.
