@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.api.machine import threads
-from harness.api.requests import requests
+from harness.api.requests import requests, stated_models
 from harness.api.weight_files import weight_files_of
 from harness.cli.options import shares_of
-from harness.cli.run_options import OnBadImage, OtherMethods, RunExecution, SuiteSettings
+from harness.cli.run_options import ModelSettings, OnBadImage, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
 from harness.types.spec import HOW_MUCH, RunSpec
 
@@ -29,6 +29,7 @@ def run(
     settings: Settings[RunSpec],
     methods: OtherMethods,
     suite_settings: SuiteSettings,
+    model_settings: ModelSettings,
     execution: RunExecution,
     full: Annotated[
         bool, typer.Option("--full", help="The whole test set also without --suite.", rich_help_panel=HOW_MUCH)
@@ -40,7 +41,8 @@ def run(
     sixth test image. Stopped runs go on where they were when the same command is given again.
 
     Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
-    `harness run --plugin mine.py --model mine`.
+    `harness run --plugin mine.py --model mine`, `harness run --suite cifar10 --data DIR --model my.pt --architecture
+    resnet18 --mean 0.5 --std 0.5`.
     """
     from harness import plugins
     from harness.evaluation.launch.claims import Shard
@@ -50,6 +52,7 @@ def run(
     plugins.discover(*execution.plugin)
     weight_files = weight_files_of(execution.weights)
     claims = Shard(*shares_of(execution.shard))
+    settings["models"] = stated_models(settings["models"], vars(model_settings))
     all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full, weight_files)
     skip_bad = execution.on_bad_image is OnBadImage.skip
     jobs = [prepare(request, execution.out, skip_bad=skip_bad, weight_files=weight_files) for request in all_requests]
