@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from harness.api.evaluate import evaluate as evaluate
     from harness.api.frames import compare as compare
     from harness.api.frames import leaderboard as leaderboard
-    from harness.api.live import Model as Model
+    from harness.api.live.networks import Model as Model
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "registry").is_dir():
     __path__.append(str(_root))
 
 _PUBLIC: dict[str, str] = {
-    "Model": "harness.api.live",
+    "Model": "harness.api.live.networks",
     "compare": "harness.api.frames",
     "evaluate": "harness.api.evaluate",
     "leaderboard": "harness.api.frames",

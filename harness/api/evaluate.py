@@ -11,9 +11,9 @@ from typing import Any, Literal
 from torch import nn
 
 from harness import plugins
-from harness.api.borrowed import borrowed
-from harness.api.live import Model, check_names, classifier_of, models_of
-from harness.api.objects import texts_by_kind, texts_of
+from harness.api.live.borrowed import borrowed
+from harness.api.live.networks import Model, check_names, classifier_of, models_of
+from harness.api.live.objects import texts_by_kind, texts_of
 from harness.api.requests import requests
 from harness.api.running import Execution, evaluated, prepared, print_subsets
 from harness.api.weight_files import weight_files_of
@@ -24,7 +24,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import spell
 from harness.types import RunSpec, Weights
 
-Numbers = Sequence[float]
+Numbers = float | Sequence[float]
 OUT = Path("results") / "local"
 """Folder of the records, unless another one is given."""
 
@@ -32,7 +32,7 @@ OUT = Path("results") / "local"
 def evaluate(
     model: Any, suite: Any = None, methods: Any = None, *, name: str | None = None,
     mean: Numbers | None = None, std: Numbers | None = None, image_size: int | Sequence[int] | None = None,
-    interpolation: str | None = None, classes: Sequence[str] | None = None, architecture: str | None = None,
+    interpolation: str | None = None, classes: Sequence[str] | Path | str | None = None, architecture: str | None = None,
     smoothers: Any = None, detectors: Any = None, attacks: Any = None,
     data: Path | str | None = None, denoiser: Path | str | None = None, every: int = 0, limit: int = 0, seed: int = 0,
     device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,

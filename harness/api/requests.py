@@ -45,9 +45,9 @@ def requests(
     every = settings["every"] or (1 if full else 0 if settings["suite"] else QUICK)
     suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
-    check_networks(
-        [name for name in settings["models"] if name not in (networks or {})], settings["denoiser"], weight_files
-    )
+    named = [name for name in settings["models"] if name not in (networks or {})]
+    check_networks(named, settings["denoiser"], weight_files)
+    settings = {**settings, "models": canonical_models(settings["models"])}
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
     all_requests = [replace(request, networks=networks or {}) for request in all_requests]
     return list({request.spec: request for request in all_requests}.values())
@@ -93,6 +93,39 @@ def check_networks(models: Sequence[str], denoiser: str | None, weight_files: We
     if denoiser:
         check_name(denoiser, plugins.denoiser)
     fetch_missing([*models, denoiser or ""], weight_files)
+
+
+def stated_models(models: Sequence[str], options: Mapping[str, str | None]) -> list[str]:
+    """Texts of models with the options that are short for a setting; each option must mean something to one of them.
+
+    Files take all of them, libraries' models all but the architecture; a model's own text counts. options: None if not
+    given.
+    """
+    from harness import plugins
+    from harness.models.external.text import ModelText
+    from harness.models.lookup import is_path
+
+    given = {name: value for name, value in options.items() if value is not None}
+    texts = {text: ModelText.of(text) for text in models} if given else {}
+    files = [text for text, stated in texts.items() if is_path(stated.name, plugins.model)]
+    others = [text for text, stated in texts.items() if stated.name not in plugins.model]
+    for name, value in given.items():
+        takers = files if name == "architecture" else others
+        if not takers:
+            raise HarnessError(
+                f"--{name.replace('_', '-')} {value}: it is for a file, --model my.pt"
+                + ("." if name == "architecture" else ", or a library's model, such as --model timm/resnet50.")
+                + f" --model: {', '.join(models) or 'none'}."
+            )
+        texts |= {text: texts[text].with_defaults({name: value}) for text in takers}
+    return [str(texts[text]) if text in texts else text for text in models]
+
+
+def canonical_models(models: Sequence[str]) -> list[str]:
+    """Texts of models as records hold them: see `harness.models.lookup.canonical`."""
+    from harness.models.lookup import canonical
+
+    return [canonical(model) for model in models]
 
 
 def _request(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.api.running import Execution
 
 SUITES = "Settings of suites"
+MODELS = "Settings of models"
 
 
 class OnBadImage(StrEnum):
@@ -85,6 +86,40 @@ class SuiteSettings:
         typer.Option(
             help="Certify at these radii only: sampling stops when an image's answer is settled.",
             rich_help_panel=SUITES,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Shorthands for settings of models: ``--architecture resnet50`` for ``my.pt:architecture=timm/resnet50``."""
+
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="Architecture of files of tensors: timm's, torchvision's or a registered name.", rich_help_panel=MODELS
+        ),
+    ] = None
+    mean: Annotated[
+        str | None, typer.Option(help="Mean of each channel, in [0, 1]: 0.485,0.456,0.406.", rich_help_panel=MODELS)
+    ] = None
+    std: Annotated[
+        str | None, typer.Option(help="Standard deviation of each channel, in [0, 1].", rich_help_panel=MODELS)
+    ] = None
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Side, or height,width: images of other sizes are resized inside the network.", rich_help_panel=MODELS
+        ),
+    ] = None
+    interpolation: Annotated[
+        str | None, typer.Option(help="How they are resized: bilinear or bicubic.", rich_help_panel=MODELS)
+    ] = None
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="File with the names of the outputs, one a line, or JSON: matched with the data's by name.",
+            rich_help_panel=MODELS,
         ),
     ] = None
 

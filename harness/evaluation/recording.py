@@ -25,10 +25,9 @@ def record_of(
     """
     metrics, notes = job.suite.summarise(rows)
     pair = job.pairs[index]
-    model_notes = [*_live(job, pair), *pair.weights.details.get("notes", ()), *job.notes.get(pair.model, ())]
+    model_notes = [*_live(job, pair), *job.notes.get(pair.model, ())]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
-    all_notes = dict.fromkeys([*model_notes, *notes, *devices, *job.left_out(rows)])
-    return replace(record, metrics=metrics, notes=list(all_notes))
+    return replace(record, metrics=metrics, notes=[*model_notes, *notes, *devices, *job.left_out(rows)])
 
 
 def _live(job: Job, pair: Pair) -> list[str]:

@@ -28,6 +28,7 @@ from harness.base.parsing import parse_json
 from harness.models.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.models.files import bounded, formats
 from harness.models.files.state_dict import first_line, read_state, recorded, unwrapped
+from harness.models.preprocessing import Preprocessed
 from harness.models.published.locate import chosen
 from harness.types import HarnessError, Weights
 
@@ -96,7 +97,7 @@ def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoin
     if HEADER not in metadata:
         raise HarnessError(
             f"{path} holds tensors but no {HEADER!r} header, so its architecture is unknown. "
-            "Load it in a plugin file that builds the network (see docs/extend.md)."
+            "Name that of a classifier with --architecture (see docs/models.md)."
         )
     try:
         return Checkpoint(path, sha256, dict(parse_json(metadata[HEADER])), tensors)
@@ -134,10 +135,10 @@ def build_network(checkpoint: Checkpoint) -> nn.Module:
             "Fetch or train it again."
         ) from error
     complaint = f"{checkpoint.path} does not fit architecture {header['architecture']!r}"
-    return _load(network, checkpoint.tensors, complaint, "Fetch or train it again.")
+    return load_strictly(network, checkpoint.tensors, complaint, "Fetch or train it again.")
 
 
-def _load(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str, remedy: str) -> nn.Module:
+def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], complaint: str, remedy: str) -> nn.Module:
     """Load tensors into a network; all names, shapes and kinds of number must agree."""
     expected = network.state_dict()
     parts = {
@@ -179,7 +180,9 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
         interpolation = checkpoint.header.get("interpolation", "bicubic")
         if interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f"interpolation {interpolation!r}")
-        return ImageClassifier(body, sizes=sizes, interpolation=interpolation)
+        # Other networks than timm's show their features elsewhere; the arithmetic and the tensors' names are the same.
+        kind = ImageClassifier if hasattr(body, "forward_head") else Preprocessed
+        return kind(body, (0.5,) * 3, (0.5,) * 3, sizes, interpolation)
     objective = checkpoint.header.get("objective")
     if objective not in CHANNELS:
         raise HarnessError(
@@ -204,7 +207,7 @@ def load_published(
     counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
     tensors = unwrapped(path, renamed(read_state(path, kind, origin)), network.state_dict().keys())
     complaint, remedy = f"{path} does not hold the {kind}", f"Give the file of this network and its classes. {origin}"
-    loaded = _load(network, {**counters, **tensors}, complaint, remedy)
+    loaded = load_strictly(network, {**counters, **tensors}, complaint, remedy)
     return loaded, recorded(path)
 
 

@@ -11,7 +11,11 @@ from torch import nn
 from harness import plugins
 from harness.base.errors import near_matches
 from harness.base.parsing import parse_json
-from harness.models.checkpoint import build_network, no_checkpoint, of_kind, read_checkpoint
+from harness.models.checkpoint import build_network, is_checkpoint, no_checkpoint, of_kind, read_checkpoint
+from harness.models.external import hub
+from harness.models.external.files import load_file, resolved
+from harness.models.external.header import checked
+from harness.models.external.text import ModelText
 from harness.models.fingerprint import fingerprint
 from harness.models.published.locate import WeightFiles, chosen
 from harness.types import Absent, HarnessError, Weights
@@ -50,17 +54,21 @@ def bundled(name: str) -> tuple[Path, str]:
 
 
 def find_classifier(name: str, weight_files: WeightFiles | None = None) -> tuple[nn.Module, Weights]:
-    """A classifier by registered name, or from the path of a checkpoint or of a training run's folder.
+    """A classifier by registered name, or from the path of a file, of a checkpoint or of a training run's folder.
 
+    name: with settings where the classifier is not registered, see `harness.models.external.text`.
     weight_files: places of published weights; without, the weights folder. Raises HarnessError for a name that means
     nothing, for missing weights, and for a builder that fails.
     """
-    if is_path(name, plugins.model):
-        return load_classifier(Path(name))
+    text = ModelText.of(name)
+    if is_path(text.name, plugins.model):
+        return _of_path(text)
     check_name(name, plugins.model)
-    entry = plugins.model[name]
+    entry = plugins.model[text.name]
+    _check_settings(text, entry)
     try:
-        built = entry.build(**plugins.arguments_for(entry.build, weight_files=weight_files or WeightFiles()))
+        offers = {"weight_files": weight_files or WeightFiles(), "stated": text}
+        built = entry.build(**plugins.arguments_for(entry.build, **offers))
     except HarnessError:
         raise
     except Exception as error:
@@ -72,6 +80,39 @@ def find_classifier(name: str, weight_files: WeightFiles | None = None) -> tuple
     return built, Weights(name, fingerprint(built, entry.source), "plugin")
 
 
+def _of_path(text: ModelText) -> tuple[nn.Module, Weights]:
+    """A classifier from a path: a checkpoint, a folder of the hub's format, or a file of tensors."""
+    path = Path(text.name)
+    file, _ = chosen(path)
+    if hub.is_repository(file):
+        return hub.load_folder(file, text)
+    if is_checkpoint(file):
+        network, info = load_classifier(path)
+        return network, checked(text, network, info) if text.stated else info
+    return load_file(text)
+
+
+def canonical(text: str) -> str:
+    """The spelling of a model's text that records hold, its architecture with its library.
+
+    Raises HarnessError for settings and architectures that do not exist.
+    """
+    stated = ModelText.of(text)
+    is_file = is_path(stated.name, plugins.model) and not is_checkpoint(chosen(Path(stated.name))[0])
+    return str(resolved(stated) if is_file else stated) if stated.stated else text
+
+
+def _check_settings(text: ModelText, entry: plugins.Entry) -> None:
+    """Raise HarnessError for settings of a model whose plugin states everything about it."""
+    taken = plugins.arguments_for(entry.build, stated=text)
+    refused = text.stated if not taken else [name for name in text.stated if name == "architecture"]
+    if refused:
+        raise HarnessError(
+            f"Model {text.name!r} states {' and '.join(refused)} itself: leave that out. It is for files and for "
+            f"{', '.join(plugins.model.families)}."
+        )
+
+
 def is_path(name: str, registry: plugins.Registry) -> bool:
     """True if a name is the path of an existing file or folder, and not a plugin's."""
     return not _is_registered(name, registry) and chosen(Path(name))[0].exists()
@@ -79,6 +120,7 @@ def is_path(name: str, registry: plugins.Registry) -> bool:
 
 def check_name(name: str, registry: plugins.Registry) -> None:
     """Raise HarnessError for a name that is neither an existing path nor a registered plugin; loads nothing."""
+    name = ModelText.of(name).name if registry is plugins.model else name
     if is_path(name, registry):
         return
     if not _is_registered(name, registry):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import plugins
+from harness.base.errors import Notice
 from harness.data import Widened, benchmark_classes
 from harness.data.classes import names_of, naming_of, numbered, numbers, places, shortened
 from harness.models.lookup import bundled, card, load_classifier
@@ -59,8 +61,16 @@ def match(datasets: Mapping[str, Dataset], classifiers: Mapping[str, tuple[nn.Mo
     notes = {}
     for name in outputs:
         note = named[name].note if name in named else _unnamed(name, data)
-        notes[name] = [text for text in (naming_of(data).note, note) if text]
+        notes[name] = [text for text in (naming_of(data).note, note) if text] + _assumptions(name, classifiers[name][1])
     return MatchedClasses(datasets, networks, notes)
+
+
+def _assumptions(name: str, info: Weights) -> list[str]:
+    """Sentences for a record on what a classifier's loader assumed about it, which are notices, too."""
+    notes = [str(note) for note in info.details.get("notes", ())]
+    for note in notes:
+        warnings.warn(Notice(f"{name}: {note}"), stacklevel=3)
+    return notes
 
 
 def _check_conditions(datasets: Mapping[str, Dataset], first: Dataset) -> None:

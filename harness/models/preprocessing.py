@@ -70,11 +70,11 @@ class Preprocessing:
         network = bare(network)
         config = getattr(network, "pretrained_cfg", None)
         if isinstance(config, Mapping) and config.get("mean"):
-            return cls._of_timm(config, _built_size(network))
+            return cls._of_timm(config, built_size(network))
         processor = getattr(network, "image_processor", None)
         if processor is not None:
-            return cls.of_processor(processor, _built_size(network))
-        return cls(image_size=_built_size(network))
+            return cls.of_processor(processor, built_size(network))
+        return cls(image_size=built_size(network))
 
     @classmethod
     def _of_timm(cls, config: Mapping[str, Any], built: tuple[int, int] | None) -> Preprocessing:
@@ -131,7 +131,7 @@ class Preprocessing:
 
 
 class Preprocessed(nn.Module):
-    """Images (B, 3, H, W) in [0, 1] to logits (B, K): resized where needed, normalised, and then shown to `network`.
+    """Images (B, 3, H, W) in [0, 1] to logits (B, K): resized where needed, normalised, and then shown to `body`.
 
     mean, std: buffers, for channels in [0, 1] in the order red, green, blue. sizes, interpolation: see
     `harness.models.classifier.fitted`. bgr: hand blue over as the first channel.
@@ -142,7 +142,7 @@ class Preprocessed(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        body: nn.Module,
         mean: Sequence[float],
         std: Sequence[float],
         sizes: Sequence[tuple[int, int]] = (),
@@ -150,17 +150,17 @@ class Preprocessed(nn.Module):
         bgr: bool = False,
     ) -> None:
         super().__init__()
-        self.network, self.sizes, self.interpolation, self.bgr = network, sizes, interpolation, bgr
+        self.body, self.sizes, self.interpolation, self.bgr = body, sizes, interpolation, bgr
         self.register_buffer("mean", torch.tensor(list(mean)).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(list(std)).view(3, 1, 1))
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """The images as `network` sees them."""
+        """The images as `body` sees them."""
         normalised = (fitted(images, self.sizes, self.interpolation) - self.mean) / self.std
         return normalised.flip(1) if self.bgr else normalised
 
     def forward(self, images: Tensor) -> Tensor:
-        return logits_of(self.network(self.preprocess(images)))
+        return logits_of(self.body(self.preprocess(images)))
 
 
 def logits_of(output: Any) -> Tensor:
@@ -209,7 +209,7 @@ def bare(network: nn.Module) -> nn.Module:
     return network
 
 
-def _built_size(network: nn.Module) -> tuple[int, int] | None:
+def built_size(network: nn.Module) -> tuple[int, int] | None:
     """The only size that a vision transformer takes, from timm's patch embedding or torchvision's attribute."""
     patches = getattr(network, "patch_embed", None)
     if getattr(patches, "strict_img_size", False):

@@ -37,8 +37,7 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
     """The records that a text means: a record file, or ``model:method`` among `records`; whole test sets first."""
     if text.endswith(".json") or Path(text).is_file():
         return [record.load(Path(text))]
-    model, _, method = text.partition(":")
-    method = method or "default"
+    model, method = _parts(text, [r.model.name for r in records])
     related = [r for r in records if is_of(r, suite)]
     candidates = [r for r in related if suite == record.benchmark(r.suite)] or related
     of_model = [r for r in candidates if r.model.name == model]
@@ -48,6 +47,13 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
     if not matches:
         raise suggest("record", f"{model}:{method}", sorted({label(r) for r in candidates}))
     return sorted(matches, key=lambda r: (r.status != "complete", r.suite, r.created))
+
+
+def _parts(text: str, models: Sequence[str]) -> tuple[str, str]:
+    """Model and method of ``model:method``; models with settings have colons, too."""
+    named = [model for model in models if f"{text}:".startswith(f"{model}:")]
+    model = max(named, key=len, default=text.partition(":")[0])
+    return model, text[len(model) + 1 :] or "default"
 
 
 def check_pairable(a: RunRecord, b: RunRecord) -> None:

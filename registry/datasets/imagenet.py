@@ -18,21 +18,35 @@ def wnids() -> tuple[str, ...]:
     return tuple(ImageNetInfo().label_names())
 
 
-@dataset("imagenet", image_size=224, num_classes=1000, classes=wnids, reads_folder=True, splits=("train", "val"))
+@cache
+def descriptions() -> tuple[str, ...]:
+    """The classes in words, in the same order."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo().label_descriptions())
+
+
+@dataset(
+    "imagenet",
+    image_size=224,
+    num_classes=1000,
+    classes=wnids,
+    aliases=descriptions,
+    reads_folder=True,
+    splits=("train", "val"),
+)
 def imagenet(split: str, data: Path) -> StoredPictures:
     """ImageNet-1k, 224x224: DIR/SPLIT/WNID/*.JPEG, the hub's Parquet files or webdataset tars; splits train and val.
 
     Labels count the sorted WordNet ids, also if only some of the classes are there. The split ``test`` is ``val``, as
     usual: labels of the test images were never published.
     """
-    from timm.data import ImageNetInfo
-
     return open_pictures(
         data,
         "val" if split == "test" else split,
         Geometry(resize=256, crop=224, interpolation="bilinear"),
         wnids(),
         name="imagenet",
-        aliases=ImageNetInfo().label_descriptions(),
+        aliases=descriptions(),
         named=True,
     )

@@ -11,9 +11,13 @@ from typing import Any
 
 from torch import nn
 
+from harness.base.files import file_sha256
 from harness.models.classifier import ImageClassifier
+from harness.models.external.settings import beside, finished
+from harness.models.external.text import ModelText
 from harness.models.files.state_dict import harmless, read_state, recorded, unwrapped
 from harness.models.fingerprint import fingerprint
+from harness.models.preprocessing import Preprocessing
 from harness.models.published.locate import WeightFiles
 from harness.plugins import model, suggest
 from harness.types import Absent, HarnessError, Weights
@@ -27,17 +31,17 @@ def _source(name: str) -> str:
 
 
 @model.family("timm", _source)
-def timm_pretrained(name: str) -> Callable[[WeightFiles], tuple[nn.Module, Weights]]:
+def timm_pretrained(name: str) -> Callable[[WeightFiles, ModelText], tuple[nn.Module, Weights]]:
     """Model NAME of timm, such as resnet50.a1_in1k: its weights, its input size and its normalisation."""
     import timm
 
     names = timm.list_models(pretrained=True)
     if not name.startswith(ELSEWHERE) and (name not in names if "." in name else not timm.is_model(name)):
         raise suggest("timm model", name, names)
-    return lambda weight_files: _load(name, weight_files)
+    return lambda weight_files, stated: _load(name, weight_files, stated)
 
 
-def _load(name: str, weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
+def _load(name: str, weight_files: WeightFiles, stated: ModelText) -> tuple[nn.Module, Weights]:
     import timm
 
     try:
@@ -58,16 +62,17 @@ def _load(name: str, weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
             f"model.safetensors to {weight_files.folder / 'timm' / name}.safetensors, or give a file with --weights "
             f"timm/{name}=FILE."
         ) from error
-    network, details = _fitted(body)
+    network, details = _fitted(body, stated)
     details |= {"name": f"timm/{name}", "made_with": _source(name)}
     if not name.startswith(ELSEWHERE):
         details |= {"kind": "classifier", "architecture": f"timm/{name}", "arguments": {}}
     if path:
-        return network, replace(recorded(path, details), name=f"timm/{name}")
-    return network, Weights(f"timm/{name}", fingerprint(network, _source(name)), "timm", details)
+        return network, replace(recorded(path, details, beside(stated)), name=f"timm/{name}")
+    listed = "".join(map(file_sha256, beside(stated)))
+    return network, Weights(f"timm/{name}", fingerprint(network, _source(name) + listed), "timm", details)
 
 
-def _fitted(body: Any) -> tuple[ImageClassifier, dict[str, Any]]:
+def _fitted(body: Any, stated: ModelText) -> tuple[ImageClassifier, dict[str, Any]]:
     """The classifier under timm's data configuration, and the details for its record.
 
     Images of the training or test size stay unchanged; others are resized to the first of these. The crop is recorded
@@ -88,7 +93,14 @@ def _fitted(body: Any) -> tuple[ImageClassifier, dict[str, Any]]:
     }
     if body.num_classes == 1000 and str(pretrained.get("tag")).endswith("in1k"):
         details["dataset"] = "imagenet"
-    return ImageClassifier(body, config["mean"], config["std"], sizes, interpolation).eval(), details
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    if stated.stated:
+        own = Preprocessing(mean, std, sizes[0] if sizes else None, interpolation, tuple(sizes[1:]))
+        _, more = finished(body, own, stated, (), body.num_classes)
+        details = {key: value for key, value in details.items() if key != "dataset" or not stated.classes} | more
+        mean, std, interpolation = details["mean"], details["std"], details["interpolation"]
+        sizes = [tuple(size) for size in details["sizes"]]
+    return ImageClassifier(body, mean, std, sizes, interpolation).eval(), details
 
 
 def _from_hub(config: dict[str, Any]) -> Path | None:

@@ -129,7 +129,7 @@ def test_networks_with_different_preprocessing_stand_in_one_call(tmp_path: Path)
 
 
 def test_an_assumed_normalisation_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="Model 'mine': Nothing states the mean and std"):
+    with pytest.warns(UserWarning, match="mine: Nothing states the mean and std"):
         harness.evaluate(network(), name="mine", out=tmp_path, **FEW)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import harness
 from harness import plugins
-from harness.api.identity import identity_of
-from harness.api.objects import texts_of
+from harness.api.live.identity import identity_of
+from harness.api.live.objects import texts_of
 from harness.evaluation.records.record import RunRecord
 from harness.types import Classifier, HarnessError, Response, Views
 

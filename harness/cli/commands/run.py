@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.api.requests import requests
+from harness.api.requests import requests, stated_models
 from harness.api.running import evaluated, prepared, print_subsets
-from harness.cli.run_options import OtherMethods, RunExecution, SuiteSettings
+from harness.cli.run_options import ModelSettings, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
 from harness.types.spec import HOW_MUCH, RunSpec
 
@@ -25,6 +25,7 @@ def run(
     settings: Settings[RunSpec],
     methods: OtherMethods,
     suite_settings: SuiteSettings,
+    model_settings: ModelSettings,
     execution: RunExecution,
     full: Annotated[
         bool, typer.Option("--full", help="The whole test set also without --suite.", rich_help_panel=HOW_MUCH)
@@ -36,13 +37,15 @@ def run(
     sixth test image. Stopped runs go on where they were when the same command is given again.
 
     Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
-    `harness run --plugin mine.py --model mine`.
+    `harness run --plugin mine.py --model mine`, `harness run --suite cifar10 --data DIR --model my.pt --architecture
+    resnet18 --mean 0.5 --std 0.5`.
     """
     from harness import plugins
     from harness.terminal import console
 
     plugins.discover(*execution.plugin)
     running = execution.parsed()
+    settings["models"] = stated_models(settings["models"], vars(model_settings))
     all_requests = requests(
         settings, vars(suite_settings), methods.texts(settings["methods"]), full, running.weight_files
     )

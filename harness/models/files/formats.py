@@ -12,7 +12,7 @@ from harness.base.files import check_regular
 from harness.base.signatures import STARTED, sniff
 from harness.models.files.archives import check_directory
 
-SAVED_BY = "Save the network's state_dict() with torch.save, or as safetensors, and give that file."
+SAVED_BY = "Save the network's state_dict() with torch.save, or as safetensors, and give that file with --architecture."
 """Remedy for formats that hold more than weights."""
 REMEDIES = {
     "a Git LFS pointer": "Run that and give the same file again.",
@@ -24,7 +24,7 @@ REMEDIES = {
     "a 7z archive": "Unpack it and give the file of weights in it.",
     "a RAR archive": "Unpack it and give the file of weights in it.",
     "a zip archive": "Unpack it and give the file of weights in it.",
-    "a TorchScript archive": f"Load it in a plugin file with torch.jit.load. {SAVED_BY}",
+    "a TorchScript archive": f"Load it in Python, for harness.evaluate, or in a plugin file. {SAVED_BY}",
     "a program of torch.export": f"Load it in a plugin file with torch.export.load. {SAVED_BY}",
     "arrays of numpy": SAVED_BY,
     "an array of numpy": SAVED_BY,
@@ -72,7 +72,7 @@ def check(path: Path, safetensors: bool) -> None:
         raise HarnessError(
             f"{path}: it is a pickle, which can run code when it is opened, and no safetensors file. Weights of a "
             "published model load by its name, with --weights NAME=FILE (harness weights list), from a file that is "
-            "called .pth; for others write a plugin file with torch.load(file, weights_only=True)."
+            "called .pth; a classifier's state dict loads with --architecture."
         )
     if held and held != SAFETENSORS and held not in PICKLES:
         advice = next((text for start, text in REMEDIES.items() if held.startswith(start)), SAVED_BY)

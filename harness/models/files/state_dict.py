@@ -41,11 +41,17 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
     Raises HarnessError for a file that is missing, is of another kind, was cut short, or holds several networks or
     anything but named tensors.
     """
+    return read_file(path, kind, origin)[0]
+
+
+def read_file(path: Path, kind: str, origin: str) -> tuple[Mapping[str, Tensor], Any]:
+    """The tensors of a state dict as `read_state` returns them, and all that the file holds."""
     path, part = chosen(path)
     if not path.exists():
         raise missing(path, f"No {kind} at {path}. {origin}")
     try:
-        state = network(path, _safetensors(path) if path.suffix == ".safetensors" else unpickled(path), part)
+        held = _safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
+        state = network(path, held, part)
     except HarnessError as error:
         raise HarnessError(f"No {kind}: {error} {origin}") from error
     if fault := _fault(state):
@@ -55,8 +61,8 @@ def read_state(path: Path, kind: str, origin: str) -> Mapping[str, Tensor]:
         )
     state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     if all(name.startswith(WRAPPER) for name in state):
-        return {name.removeprefix(WRAPPER): tensor for name, tensor in state.items()}
-    return state
+        state = {name.removeprefix(WRAPPER): tensor for name, tensor in state.items()}
+    return state, held
 
 
 def _fault(state: Any) -> str:
@@ -95,15 +101,20 @@ def _tails(name: str) -> Iterator[str]:
         yield name
 
 
-def recorded(path: Path, details: Mapping[str, Any] | None = None, beside: Sequence[Path] = ()) -> Weights:
+def recorded(
+    path: Path,
+    details: Mapping[str, Any] | None = None,
+    beside: Sequence[Path] = (),
+    code: Mapping[str, str] = {},
+) -> Weights:
     """The provenance of a published file, FILE or FILE#PART, named as the file without its ending.
 
-    beside: further files that decide the numbers. The hash is the file's; with a part or further files it covers them
-    all, and `details` list each.
+    beside: further files that decide the numbers. code: hashes of code that does, by name. The hash is the file's; with
+    a part, further files or code it covers them all, and `details` list each.
     """
     file, part = chosen(path)
-    hashes = {each.name: file_sha256(each) for each in (file, *beside)}
-    if not part and not beside:
+    hashes = {**{each.name: file_sha256(each) for each in (file, *beside)}, **code}
+    if not part and not beside and not code:
         return Weights(file.stem, hashes[file.name], file.name, dict(details or {}))
     identity = {**hashes, f"#{part}": "part"} if part else hashes
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -143,7 +154,8 @@ def unpickled(path: Path) -> Any:
         if any(word in str(error) for word in ("GLOBAL", "instantiate", "build")):
             raise HarnessError(
                 f"{path} holds other objects than tensors{_objects(path)}. Opening them could run code, so it was not "
-                "opened. Where you trust it, save its state dict alone with torch.save and give that file."
+                "opened. Where you trust it, save its state dict alone with torch.save and give that file with "
+                "--architecture, or evaluate the loaded network from Python: harness.evaluate(model)."
             ) from error
         raise HarnessError(
             f"{path} is not a checkpoint of tensors: it was cut short or is something else ({first_line(error)}). "

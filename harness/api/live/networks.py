@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,11 @@ from typing import Any
 from torch import nn
 
 from harness import plugins
-from harness.api.identity import code_of
-from harness.base.errors import HarnessError, Notice
+from harness.api.live.identity import code_of
+from harness.api.requests import stated_models
+from harness.base.errors import HarnessError
 from harness.models.classifier import ImageClassifier, Sized, TimeConditionedClassifier
+from harness.models.external.class_names import in_order, naming, read_classes
 from harness.models.fingerprint import fingerprint
 from harness.models.lookup import is_path
 from harness.models.preprocessing import Preprocessing, bare, wrapped
@@ -31,20 +31,20 @@ class Model:
 
     network: images (B, 3, H, W) to logits (B, K), or to an object with `logits`.
     name: of the row; no registered model or file may have it.
-    mean, std: of each channel, three numbers for images in [0, 1], as the network was trained with.
+    mean, std: of each channel, as the network was trained with, for images in [0, 1]: three numbers, or one for all.
     image_size: side, or height and width, to which images are resized; interpolation: "bilinear" or "bicubic".
-    classes: names of the outputs, in their order.
+    classes: names of the outputs, in their order, or a file with them, one a line.
 
     What is left out comes from the network's own configuration (timm, transformers), where it has one.
     """
 
     network: nn.Module
     name: str
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
+    mean: float | Sequence[float] | None = None
+    std: float | Sequence[float] | None = None
     image_size: int | Sequence[int] | None = None
     interpolation: str | None = None
-    classes: Sequence[str] | None = None
+    classes: Sequence[str] | Path | str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, nn.Module):
@@ -70,7 +70,8 @@ class Model:
 
 def _numbers(name: str, values: Any) -> tuple[float, ...] | None:
     try:
-        return None if values is None else tuple(float(value) for value in values)
+        several = [values] * 3 if isinstance(values, int | float) else values
+        return None if values is None else tuple(float(value) for value in several)
     except (TypeError, ValueError):
         raise HarnessError(f"{name}={values!r} must be three numbers, such as (0.5, 0.5, 0.5).") from None
 
@@ -98,46 +99,43 @@ def check_names(models: Sequence[Model]) -> None:
 
 
 def classifier_of(model: Model) -> tuple[nn.Module, Weights]:
-    """The network as a classifier of images in [0, 1], and its provenance; says what it assumes in a notice.
+    """The network as a classifier of images in [0, 1], and its provenance; its details say what was assumed.
 
     Raises HarnessError for a network of torchvision without a mean and a std.
     """
     network, stated = model.network, model.stated
     own = Preprocessing.of(network)
-    is_stated = any((stated.mean, stated.std, stated.image_size))
     details: dict[str, Any] = {"class": f"{type(network).__module__}.{type(network).__qualname__}"}
-    if isinstance(bare(network), COMPLETE) and not is_stated:
-        classifier = network
-    else:
+    notes: list[str] = []
+    classifier = network
+    if not isinstance(bare(network), COMPLETE) or any((stated.mean, stated.std, stated.image_size)):
         _check_torchvision(model)
-        classifier, preprocessing, contradictions = wrapped(network, stated, own)
-        notes = [*preprocessing.pop("notes", []), *contradictions]
+        classifier, preprocessing, notes = wrapped(network, stated, own)
+        notes = [*notes, *preprocessing.pop("notes", []), *_taken(stated, own)]
         details |= preprocessing
-        if notes:
-            details["notes"] = notes
-        _say(model, own, notes)
-    classes = model.classes if model.classes is not None else class_names(network)
-    if classes:
-        details["classes"] = list(classes)
+    names = _naming(model)
+    notes += names.pop("notes", [])
+    details |= {**names, **({"notes": notes} if notes else {})}
     digest = fingerprint(classifier, f"{stated!r}{own!r}{code_of(network)}")
     return classifier, Weights(model.name, digest, LIVE, details)
 
 
-def _say(model: Model, own: Preprocessing, notes: Sequence[str]) -> None:
-    """A notice for each assumption: what nothing states, what differs, and what comes from the configuration."""
+def _taken(stated: Preprocessing, own: Preprocessing) -> list[str]:
+    """A sentence on what comes from a network's configuration: it may have been trained on other images since."""
     taken = [
         f"{setting}={value}"
         for setting in ("mean", "std", "image_size")
-        if (value := getattr(own, setting)) is not None and getattr(model.stated, setting) is None
+        if (value := getattr(own, setting)) is not None and getattr(stated, setting) is None
     ]
-    sentences = list(notes)
-    if taken:
-        sentences.append(
-            f"Taken from the network's own configuration: {', '.join(taken)}. If it was trained on other images, state "
-            "mean=, std= and image_size=."
-        )
-    for sentence in sentences:
-        warnings.warn(Notice(f"Model {model.name!r}: {sentence}"), stacklevel=5)  # the caller of `evaluate`
+    remedy = "If it was trained on other images, state mean=, std= and image_size=."
+    return [f"Taken from the network's own configuration: {', '.join(taken)}. {remedy}"] if taken else []
+
+
+def _naming(model: Model) -> dict[str, Any]:
+    """Details on the names of the outputs: those that the caller states, or else those of the configuration."""
+    if isinstance(model.classes, str | Path):
+        return naming(read_classes(Path(model.classes)))
+    return naming(configured_names(model.network) if model.classes is None else [str(name) for name in model.classes])
 
 
 def _check_torchvision(model: Model) -> None:
@@ -153,19 +151,19 @@ def _check_torchvision(model: Model) -> None:
         )
 
 
-def class_names(network: nn.Module) -> tuple[str, ...]:
+def configured_names(network: nn.Module) -> list[str]:
     """Class names in a network's own configuration, in the order of its outputs; none where it has none.
 
-    They are transformers' `id2label`, unless it only counts, or the label names of timm's `pretrained_cfg`.
+    They are transformers' `id2label`, or the label names of timm's `pretrained_cfg`.
     """
     network = bare(network)
     labels = getattr(getattr(network, "config", None), "id2label", None)
     if isinstance(labels, Mapping) and labels:
-        names = [str(labels[key]) for key in sorted(labels, key=int)]
-        return () if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else tuple(names)
+        return [str(name) for name in in_order(labels)]
     config = getattr(network, "pretrained_cfg", None)
     named = config.get("label_names") if isinstance(config, Mapping) else None
-    return tuple(map(str, named)) if named else ()
+    fits = named and len(named) == getattr(network, "num_classes", len(named))
+    return [str(name) for name in named] if named and fits else []
 
 
 def models_of(given: Any, **stated: Any) -> tuple[list[str], list[Model]]:
@@ -201,8 +199,11 @@ def _with_settings(text: str, settings: Mapping[str, Any]) -> str:
     """A name or path with what is stated about it, as the command line writes it."""
     if "name" in settings:
         raise HarnessError(f"name={settings['name']!r}: the row of {text!r} is called after it. Leave name= out.")
-    spelled = []
+    if not isinstance(settings.get("classes", ""), str | Path):
+        raise HarnessError(
+            f"classes= of {text!r} must be the path of a file with one name a line. Write the names to one."
+        )
+    options = {}
     for key, value in settings.items():
-        several = isinstance(value, list | tuple)
-        spelled.append(f"{key}={','.join(map(str, value)) if several else value}")
-    return f"{text}{',' if ':' in text else ':'}{','.join(spelled)}" if spelled else text
+        options[key] = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return stated_models([text], options)[0]

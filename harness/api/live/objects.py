@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from harness import plugins
-from harness.api.identity import identity_of
+from harness.api.live.identity import identity_of
 from harness.base.errors import HarnessError
 from harness.plugins import Configured, Entry, Origin, Registry
 from harness.plugins.registry import plugin_text, settings_of

@@ -1,0 +1,1 @@
+"""Objects of this process in an evaluation: networks and plugins that no command line can name."""
