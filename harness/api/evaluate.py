@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from harness import plugins
+from harness import plugins as registries
 from harness.api.live.borrowed import borrowed
 from harness.api.live.networks import Model, check_names, classifier_of, models_of
 from harness.api.live.objects import texts_by_kind, texts_of
@@ -32,12 +32,12 @@ OUT = Path("results") / "local"
 def evaluate(
     model: Any, suite: Any = None, methods: Any = None, *, name: str | None = None,
     mean: Numbers | None = None, std: Numbers | None = None, image_size: int | Sequence[int] | None = None,
-    interpolation: str | None = None, classes: Sequence[str] | Path | str | None = None, architecture: str | None = None,
+    interpolation: str | None = None, classes: Any = None, architecture: str | None = None,
     smoothers: Any = None, detectors: Any = None, attacks: Any = None,
     data: Path | str | None = None, denoiser: Path | str | None = None, every: int = 0, limit: int = 0, seed: int = 0,
     device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,
     compile: bool = False, out: Path | str = OUT, workers: int | str = "auto", batch_size: int = 0,
-    on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugin: Any = (),
+    on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugins: Any = (),
     fresh: bool = False, shard: tuple[int, int] = (0, 1), progress: bool = True, **suite_settings: Any,
 ) -> list[RunRecord]:  # fmt: skip
     """Evaluate classifiers under test-time methods on benchmarks; the complete records, which also lie in `out`.
@@ -52,10 +52,10 @@ def evaluate(
     Networks that are objects are handed back as they were. Raises HarnessError for mistakes, before any work is done.
     """
     arguments = dict(locals())
-    plugins.discover(*([Path(plugin)] if isinstance(plugin, str | Path) else map(Path, plugin)))
+    registries.discover(*([Path(plugins)] if isinstance(plugins, str | Path) else map(Path, plugins)))
     stated = ("name", "mean", "std", "image_size", "interpolation", "classes", "architecture")
     names, models = models_of(model, **{key: arguments[key] for key in stated})
-    suites = texts_of(plugins.suite, suite)
+    suites = texts_of(registries.suite, suite)
     texts = texts_by_kind(methods=methods, smoothers=smoothers, detectors=detectors, attacks=attacks)
     settings = {setting.name: arguments.get(setting.name) for setting in fields(RunSpec)}
     settings |= {"suite": suites, "models": names, "denoiser": str(denoiser) if denoiser else None}
@@ -95,8 +95,10 @@ def _check(arguments: Mapping[str, Any]) -> None:
             raise HarnessError(f"{setting}={value!r} must be a whole number of at least 0.")
     if arguments["on_bad_image"] not in ("stop", "skip"):
         raise HarnessError(f"on_bad_image={arguments['on_bad_image']!r} must be one of stop, skip.")
-    known = {key for entry in plugins.suite.entries() for key in entry.parameters}
-    known |= {key for text in texts_of(plugins.suite, arguments["suite"]) for key in plugins.suite.of(text).parameters}
+    known = {key for entry in registries.suite.entries() for key in entry.parameters}
+    known |= {
+        key for text in texts_of(registries.suite, arguments["suite"]) for key in registries.suite.of(text).parameters
+    }
     for key in arguments["suite_settings"]:
         if key not in known:
             raise suggest("argument", key, sorted({*known, *signature(evaluate).parameters} - {"suite_settings"}))

@@ -47,7 +47,7 @@ def test_a_live_network_needs_a_name(tmp_path: Path) -> None:
 def test_a_name_that_means_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.pt").touch()
-    for name, message in (("digits/vit", "registered"), ("timm/mine", "registered"), ("mine.pt", "path of a file")):
+    for name, message in (("digits/vit", "registered"), ("timm/mine", "registered"), ("mine.pt", "existing path")):
         with pytest.raises(HarnessError, match=message):
             harness.evaluate(network(), name=name, **FEW)
     two = [harness.Model(network(seed), "mine") for seed in (0, 1)]

@@ -22,7 +22,7 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *sort
 
 
 class Block(NamedTuple):
-    """A fenced block: its language and its text."""
+    """A fenced block: its language and its text. A second word, ``python no-run``, makes it a block to show."""
 
     language: str
     text: str
@@ -36,7 +36,7 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)]
+    return [Block(*found) for found in re.findall(r"^```([\w -]*)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)]
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -100,8 +100,9 @@ def test_the_python_of_a_page_runs_and_so_do_the_commands_that_use_it(
     for block in blocks(page):
         if block.language == "python" and block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
-        elif block.language == "python":
-            exec(compile(block.text, f"a block of {page.name}", "exec"), scope)
+        elif block.language.startswith("python"):
+            code = compile(block.text, f"a block of {page.name}", "exec")
+            exec(code if block.language == "python" else "", scope)
         for arguments in commands_of(block) if block.language in ("sh", "console") else ():
             if "--plugin" in arguments:
                 whole = arguments[0] == "run" and "--limit" not in arguments

@@ -38,7 +38,10 @@ def identity_of(thing: Any) -> tuple[str, list[str]]:
     With one of these the hash is another one each time, so that no earlier result is taken for this object's.
     """
     walk = _Walk()
-    walk.add(thing)
+    try:
+        walk.add(thing)
+    except RecursionError:
+        walk.unhashed.append(f"{type(thing).__qualname__}, which is nested too deeply")
     if walk.unhashed:
         walk.digest.update(os.urandom(16))
     return walk.digest.hexdigest(), list(dict.fromkeys(walk.unhashed))
@@ -140,7 +143,7 @@ def _counts(cls: type, name: str, member: Any) -> bool:
     if hasattr(cls, "__dataclass_fields__") and name in UNSEEN:
         return getattr(getattr(member, "__code__", None), "co_filename", "<string>") != "<string>"
     dunder = name.startswith("__") and name.endswith("__")
-    return (not dunder or callable(member)) and not name.startswith("_abc_") and not isinstance(member, type | _Slot)
+    return (not dunder or callable(member)) and not name.startswith("_abc_") and not isinstance(member, _Slot)
 
 
 _Slot = types.MemberDescriptorType | types.GetSetDescriptorType

@@ -95,7 +95,9 @@ def check_names(models: Sequence[Model]) -> None:
         if name in plugins.model or family in plugins.model.families:
             raise HarnessError(f"A registered model is called {name!r}: give the network another name.")
         if is_path(name, plugins.model):
-            raise HarnessError(f"name={name!r} is the path of a file, {Path(name).absolute()}. Give another name.")
+            raise HarnessError(
+                f"name={name!r} is an existing path, {Path(name).absolute()}. Give the network another name."
+            )
 
 
 def classifier_of(model: Model) -> tuple[nn.Module, Weights]:
