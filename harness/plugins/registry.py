@@ -97,9 +97,10 @@ class Registry:
         def register(build: F) -> F:
             self.check_name(name)
             if name in self._entries:
-                first = self._entries[name].build
+                first = self._entries[name]
+                older, newer = first.origin.name or first.build.__module__, loading().name or build.__module__
                 raise HarnessError(
-                    f"Two {self.kind} plugins are called {name!r}: in {first.__module__} and {build.__module__}."
+                    f"Two {self.kind} plugins are called {name!r}: in {older} and {newer}. Rename one of the two."
                 )
             self._entries[name] = Entry(self.kind, name, build, facts, loading())
             return build
