@@ -105,7 +105,8 @@ def _load_file(file: Path) -> None:
         with _registering(origin):
             module_spec.loader.exec_module(module)
     except HarnessError as error:
-        raise type(error)(f"--plugin {file}: {error}") from error
+        error.args = (f"--plugin {file}: {error}",)
+        raise
     except (Exception, SystemExit) as error:
         # Python repeats the place of a syntax error in its text.
         reason = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

@@ -12,7 +12,8 @@ from helpers import ROOT, harness, outputs
 
 from harness.cli.commands.new import COMMANDS, NewKind
 
-QUICK = [kind for kind in NewKind if "harness train" not in COMMANDS[kind]]
+SLOW = (NewKind.detector, NewKind.smoother, NewKind.augmentation, NewKind.architecture)
+"""Kinds whose command takes seconds: they are planned here, and the same files run on the page `docs/extend.md`."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +47,10 @@ def test_the_command_that_is_printed_runs(
     command = COMMANDS[kind].format(file=f"try_{kind}.py", name=name_of(kind))
     assert command in harness_out
     arguments = shlex.split(command)[1:]
-    arguments += ["--dry-run"] if kind not in QUICK else []
+    arguments += ["--dry-run"] if kind in SLOW else []
     code, printed = harness(monkeypatch, capsys, *arguments)
     assert code == 0, printed
-    if arguments[0] == "run":
+    if arguments[0] == "run" and kind not in SLOW:
         assert list(Path("results/local").rglob("*.json"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import harness
 
 from harness import plugins
 from harness.plugins import discovery
@@ -117,7 +118,11 @@ def test_a_file_that_cannot_be_imported_names_the_line_and_a_remedy(
         plugins.discover(write(files))
 
 
-def test_an_unknown_name_mentions_the_option_for_own_files() -> None:
+def test_an_unknown_name_mentions_the_option_for_own_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for registry in (plugins.suite, plugins.method, plugins.dataset):
         with pytest.raises(HarnessError, match=re.escape("needs --plugin FILE.py")):
             registry["nobody"]
+    code, printed = harness(monkeypatch, capsys, "data", "check", "nobody")
+    assert code == 2 and "Unknown data set 'nobody'" in printed and "needs --plugin FILE.py" in printed
