@@ -37,8 +37,9 @@ def rooms(file: Path) -> set[str]:
 
 
 def engine_files() -> list[Path]:
-    """Python files in the rooms of harness/."""
-    return sorted(p for p in (ROOT / "harness").rglob("*.py") if p.parent != ROOT / "harness")
+    """Python files in the rooms of harness/; the templates of `harness new` are a user's code."""
+    files = (p for p in (ROOT / "harness").rglob("*.py") if p.parent != ROOT / "harness")
+    return sorted(p for p in files if "templates" not in p.parts)
 
 
 def code_files() -> list[Path]:

@@ -56,3 +56,22 @@ def near_matches(name: str, choices: list[str]) -> str:
     near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
     near = near or [k for k in choices if name and name in k][:3]
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def place(error: BaseException, folder: Path) -> str:
+    """The innermost line of an error's traceback in a folder, as " (line 3 of FILE)"; "" if none is there.
+
+    Installed packages within the folder, and the harness itself, do not count.
+    """
+    import traceback
+    from pathlib import Path
+
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        lines.append((error.filename or "", error.lineno))
+    own = Path(__file__).resolve().parents[1]
+    for file, line in reversed(lines):
+        parents = Path(file).resolve().parents
+        if folder.resolve() in parents and own not in parents and "site-packages" not in Path(file).parts:
+            return f" (line {line} of {file})"
+    return ""

@@ -78,6 +78,14 @@ class SuiteSettings:
         str | None,
         typer.Option(help="Severities of a corruption suite: 5, or 1,2,3,4,5.", rich_help_panel=SUITES),
     ] = None
+    corruption: Annotated[
+        str | None,
+        typer.Option(
+            help="Corruptions of a suite that makes them on the fly, in place of its 15: fog,snow, or standard,NAME for "
+            "the 15 and one more. See harness list corruptions.",
+            rich_help_panel=SUITES,
+        ),
+    ] = None
     sigma: Annotated[
         str | None, typer.Option(help="Noise levels of certification: 0.5, or 0.25,0.5,1.", rich_help_panel=SUITES)
     ] = None

@@ -4,6 +4,7 @@ from harness.data.arrays import ArrayDataset as ArrayDataset
 from harness.data.arrays import Corrupted as Corrupted
 from harness.data.arrays import Subset as Subset
 from harness.data.arrays import Widened as Widened
+from harness.data.arrays import innermost as innermost
 from harness.data.layouts.folders import class_folders as class_folders
 from harness.data.layouts.lists import ImageList as ImageList
 from harness.data.layouts.npy import MappedImages as MappedImages

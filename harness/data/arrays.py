@@ -64,7 +64,7 @@ class ArrayDataset:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """A data set under one of the common corruptions, generated on the fly; ids stay those of the source images.
+    """A data set under one of the 15 + 4 corruptions, or a plugin's, made on the fly; ids stay the source images'.
 
     clean: the source. corruption: its name. severity: 1 to 5.
     seed: the run's seed; each image's randomness is keyed by (seed, corruption, severity, id).
@@ -238,3 +238,10 @@ class Widened:
 
     def read(self, indices: Sequence[int]) -> Batch:
         return self.whole.read(indices)
+
+
+def innermost(data: Dataset) -> Dataset:
+    """The data set behind subsets and additional classes."""
+    while isinstance(data, Subset | Widened):
+        data = data.whole
+    return data

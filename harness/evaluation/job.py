@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness import plugins
 from harness.base.provenance import key_of
+from harness.data import Corrupted, innermost
 from harness.data.folder_contents import unread_note
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.records.coverage import count_images, note_on_skipped
@@ -26,6 +27,9 @@ from harness.evaluation.records.rows import Rows
 from harness.models.probe import PROBED, Probe, shown
 from harness.models.tiles import GRADIENT_TILE, Tiles
 from harness.types import BadImage, Batch, Calls, Condition, Dataset, Pair, RunSpec, Suite, Weights
+
+OUTSIDE = tuple(kind.kind for kind in (plugins.model, plugins.denoiser, plugins.dataset, plugins.corruption))
+"""Kinds of plugin whose code is identified by itself; that of suites and methods has a place of its own."""
 
 TRIED = 100
 """Images that are tried before a data set counts as unreadable."""
@@ -165,6 +169,11 @@ class Job:
         ]
 
     @property
+    def corrupted(self) -> Sequence[Corrupted]:
+        """The data sets under a corruption made on the fly, for each such condition."""
+        return [data for data in map(innermost, self.datasets.values()) if isinstance(data, Corrupted)]
+
+    @property
     def axis(self) -> plugins.Registry | plugins.Combined:
         """The kind of plugin that the suite combines with classifiers."""
         return plugins.AXES[self.suite.axis]
@@ -172,17 +181,7 @@ class Job:
     @cached_property
     def examples(self) -> Batch:
         """A few images of the data, for the checks before the run: the first that can be read."""
-        batches: list[Batch] = []
-        *others, last = range(min(TRIED, len(self.data.ids)))
-        for index in others:
-            with suppress(BadImage):
-                batches.append(self.data.read([index]))
-            if len(batches) == PROBED - 1:
-                break
-        batches = batches or [self.data.read([last])]
-        ids = tuple(name for batch in batches for name in batch.ids)
-        images = torch.cat([batch.images for batch in batches])
-        return Batch(ids, images, torch.cat([batch.labels for batch in batches]))
+        return examples_of(self.data)
 
     @property
     def example(self) -> Tensor:
@@ -241,9 +240,7 @@ class Job:
     def _code(self, pair: Pair) -> dict[str, str]:
         """Hashes of code from outside of the project that stand nowhere else in the identity."""
         return {
-            kind: entry.source
-            for kind, entry in self.entries(pair)
-            if kind in (plugins.model.kind, plugins.denoiser.kind, plugins.dataset.kind) and entry.origin.name
+            kind: entry.source for kind, entry in self.entries(pair) if kind.startswith(OUTSIDE) and entry.origin.name
         }
 
     def entries(self, pair: Pair) -> Iterator[tuple[str, plugins.Entry]]:
@@ -257,10 +254,28 @@ class Job:
         for registry, text in named:
             if text.partition(":")[0] in registry:
                 yield registry.kind, registry.of(text)
+        for name in dict.fromkeys(data.corruption for data in self.corrupted):
+            if name in plugins.corruption:
+                yield f"{plugins.corruption.kind} {name}", plugins.corruption[name]
 
     def origins(self, pair: Pair) -> dict[str, str]:
         """By kind of plugin, the file or package from outside of the project and its hash, as records name them."""
         return {kind: f"{entry.origin.name} {entry.source}" for kind, entry in self.entries(pair) if entry.origin.name}
+
+
+def examples_of(data: Dataset) -> Batch:
+    """The first images of a data set that can be read, one fewer than a probe shows."""
+    batches: list[Batch] = []
+    *others, last = range(min(TRIED, len(data.ids)))
+    for index in others:
+        with suppress(BadImage):
+            batches.append(data.read([index]))
+        if len(batches) == PROBED - 1:
+            break
+    batches = batches or [data.read([last])]
+    ids = tuple(name for batch in batches for name in batch.ids)
+    images = torch.cat([batch.images for batch in batches])
+    return Batch(ids, images, torch.cat([batch.labels for batch in batches]))
 
 
 def _name_of(data: Dataset, index: int) -> str:

@@ -9,6 +9,7 @@ from harness.data.folder_contents import check_all_read
 from harness.diffusion.lookup import find_denoiser
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
+from harness.evaluation.preflight.corruptions import check_corruptions
 from harness.evaluation.request import Request
 from harness.models import matching
 from harness.models.lookup import find_classifier
@@ -58,6 +59,7 @@ def prepare(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
+    check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)
     for pair in pairs[: len(methods)]:

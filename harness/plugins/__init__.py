@@ -20,6 +20,7 @@ from harness.plugins.kinds import AXES as AXES
 from harness.plugins.kinds import architecture as architecture
 from harness.plugins.kinds import attack as attack
 from harness.plugins.kinds import augmentation as augmentation
+from harness.plugins.kinds import corruption as corruption
 from harness.plugins.kinds import dataset as dataset
 from harness.plugins.kinds import denoiser as denoiser
 from harness.plugins.kinds import detector as detector
@@ -32,3 +33,4 @@ from harness.plugins.registry import Entry as Entry
 from harness.plugins.registry import PluginFamily as PluginFamily
 from harness.plugins.registry import Registry as Registry
 from harness.plugins.registry import arguments_for as arguments_for
+from harness.plugins.registry import unknown as unknown

@@ -20,9 +20,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
-from harness.base.errors import HarnessError, Notice
+from harness.base.errors import HarnessError, Notice, place
 from harness.base.files import read_limited
-from harness.plugins.moved import hint
+from harness.plugins.import_hints import hint
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,14 @@ def _load_file(file: Path) -> None:
         origin = Origin(file.name, _source(content, beside))
         with _registering(origin):
             module_spec.loader.exec_module(module)
-    except HarnessError:
+    except HarnessError as error:
+        error.args = (f"--plugin {file}: {error}",)
         raise
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise HarnessError(f"--plugin {file}: importing it raised {reason}.{hint(error)}") from error
+        # Python repeats the place of a syntax error in its text.
+        reason = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+        where = place(error, resolved.parent)
+        raise HarnessError(f"--plugin {file}: importing it raised {reason}{where}.{hint(error, file)}") from error
     if origin not in _registered:
         warnings.warn(Notice(f"--plugin {file} registers no plugin: decorate a class or function in it."), stacklevel=2)
     _discovered.add(str(resolved))

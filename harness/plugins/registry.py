@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from inspect import signature
@@ -13,6 +14,9 @@ from harness.plugins.discovery import Origin, loading
 from harness.plugins.settings import TUNE, changed, parse, spell
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+NAME = r"[^\s:,=]+"
+"""Names of plugins: the other characters have a meaning in ``name:key=value,key=value``."""
 
 
 @dataclass(frozen=True)
@@ -80,26 +84,37 @@ class Registry:
     """All plugins of one kind. Calling it is the decorator: ``@model("mine", dataset="digits")``.
 
     kind: its name in messages. option: the option of ``harness run`` that names such a plugin, for the kinds that a
-        suite combines with classifiers.
+        suite combines with classifiers. reserved: words that mean something else where such plugins are named.
     """
 
-    def __init__(self, kind: str, option: str = "") -> None:
-        self.kind, self.option = kind, option
+    def __init__(self, kind: str, option: str = "", reserved: Sequence[str] = ()) -> None:
+        self.kind, self.option, self.reserved = kind, option, reserved
         self.families: dict[str, PluginFamily] = {}
         self._entries: dict[str, Entry] = {}
         self._family_entries: dict[str, Entry] = {}
 
     def __call__(self, name: str, **facts: Any) -> Callable[[F], F]:
         def register(build: F) -> F:
+            self.check_name(name)
             if name in self._entries:
-                first = self._entries[name].build
+                first = self._entries[name]
+                older, newer = first.origin.name or first.build.__module__, loading().name or build.__module__
                 raise HarnessError(
-                    f"Two {self.kind} plugins are called {name!r}: in {first.__module__} and {build.__module__}."
+                    f"Two {self.kind} plugins are called {name!r}: in {older} and {newer}. Rename one of the two."
                 )
             self._entries[name] = Entry(self.kind, name, build, facts, loading())
             return build
 
         return register
+
+    def check_name(self, name: str) -> None:
+        """Raise HarnessError for a name that no option or setting could spell."""
+        if not re.fullmatch(NAME, name) or name in self.reserved:
+            reserved = f" and is not {' or '.join(map(repr, self.reserved))}" if self.reserved else ""
+            raise HarnessError(
+                f"The name {name!r} of a {self.kind} plugin cannot be written on the command line. Choose one that has "
+                f"no blank, comma, colon or equals sign{reserved}."
+            )
 
     def family(self, prefix: str, source: Callable[[str], str], **facts: Any) -> Callable[[F], F]:
         """Decorate a function from NAME to a plugin: another library's whole collection, as ``prefix/NAME``.
@@ -149,7 +164,7 @@ class Registry:
     def __getitem__(self, name: str) -> Entry:
         entry = self.get(name) or self._of_family(name)
         if entry is None:
-            raise suggest(self.kind, name, [*self._entries, *self.families])
+            raise unknown(self.kind, name, [*self._entries, *self.families])
         return entry
 
     def get(self, name: str) -> Entry | None:
@@ -214,6 +229,11 @@ def settings_of(plugin: Any, entry: Entry) -> list[str]:
 def plugin_text(name: str, settings: Sequence[str]) -> str:
     """A name with its settings: ``de:times=0,100``."""
     return ":".join([name, ",".join(settings)] if settings else [name])
+
+
+def unknown(kind: str, name: str, choices: list[str]) -> HarnessError:
+    """The error for a plugin name that is not registered: see `harness.base.errors.suggest`."""
+    return HarnessError(f"{suggest(kind, name, choices)} A plugin in your own file needs --plugin FILE.py.")
 
 
 def arguments_for(build: Callable[..., Any], **offers: Any) -> dict[str, Any]:

@@ -68,6 +68,8 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
             return value
         if hint in (int, float):
             return _number(hint, value)
+        if hint == tuple[str, ...]:
+            return tuple(value.split(","))
         if hint in (tuple[int, ...], tuple[float, ...]):
             return tuple(_number(get_args(hint)[0], part) for part in value.split(","))
     except (ValueError, KeyError):

@@ -10,6 +10,7 @@ from harness.base.errors import HarnessError as HarnessError
 from harness.types.data import Batch as Batch
 from harness.types.data import Columns as Columns
 from harness.types.data import Condition as Condition
+from harness.types.data import Corruption as Corruption
 from harness.types.data import Dataset as Dataset
 from harness.types.data import Geometry as Geometry
 from harness.types.data import Metric as Metric

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
     from torch import Tensor
 
@@ -73,6 +74,18 @@ class Condition:
     scored: bool = True
     severity: int = 0
     size: int = 0
+
+
+class Corruption(Protocol):
+    """A way to damage images, in five severities: the 15 + 4 common corruptions, or a plugin of ``@corruption``."""
+
+    def __call__(self, images: Tensor, severity: int, rngs: Sequence[np.random.Generator], /) -> Tensor:
+        """The corrupted images (B, 3, H, W), in [0, 1]; they are then rounded to 8 bits.
+
+        images: (B, 3, H, W) float32 RGB in [0, 1], on the 8-bit grid, on the CPU. severity: 1 to 5. rngs: a generator
+        per image, keyed by (seed, corruption, severity, sample id), for everything random about it. Row b depends on
+        image b and on rngs[b] alone.
+        """
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def _parts(name: str, folder: str) -> dict[str, Split]:
         splits = plugins.dataset[name].facts.get("splits", ("train", "test"))
         return {part: (partial(open_dataset, name, part, folder), 0) for part in splits}
     if base not in reading:
-        raise plugins.suggest("data set", name, sorted({*(e.name for e in plugins.dataset.entries()), *reading}))
+        raise plugins.unknown("data set", name, sorted({*(e.name for e in plugins.dataset.entries()), *reading}))
     bench = plugins.suite.configure(f"{name}{',' if ':' in name else ':'}data={folder}").plugin
     return {c.name: (partial(bench.open, c, 0), c.size) for c in bench.conditions()}
 

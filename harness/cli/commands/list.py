@@ -22,6 +22,7 @@ class Kind(StrEnum):
     suites = "suites"
     denoisers = "denoisers"
     datasets = "datasets"
+    corruptions = "corruptions"
     architectures = "architectures"
     augmentations = "augmentations"
     distorters = "distorters"
@@ -69,6 +70,7 @@ def catalogue() -> dict[str, dict[str, Any]]:
         Kind.models: plugins.model, Kind.methods: plugins.method, Kind.smoothers: plugins.smoother,
         Kind.detectors: plugins.detector, Kind.attacks: plugins.attack,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
+        Kind.corruptions: plugins.corruption,
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,
         Kind.distorters: plugins.distorter,
     }  # fmt: skip

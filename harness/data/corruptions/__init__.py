@@ -7,6 +7,8 @@ ImageNet-C/create_c); the random numbers are keyed by (seed, corruption, severit
 the same in every batch. The published ImageNet-C went through JPEG (quality 85) afterwards; CIFAR-10-C did not. Images
 made here are therefore a benchmark of their own and never share a column with the download.
 
+Other names are those of plugins, ``@corruption``: see `harness.types.Corruption`.
+
 Everything is computed on the CPU, so that no device changes a pixel.
 """
 
@@ -19,19 +21,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harness import plugins
 from harness.base.noise import generators
-from harness.data.corruptions import blur, digital, noise, weather
-from harness.data.corruptions.common import Corruption, Rng
+from harness.data.corruptions import blur, digital, noise, plugged, weather
+from harness.data.corruptions.common import Bundled, Rng
 from harness.data.corruptions.constants import SEVERITIES, SIZES
 from harness.data.corruptions.frost import frost as _frost
 from harness.data.corruptions.frost import frost_source
 from harness.data.corruptions.spatter import spatter as _spatter
-from harness.plugins import suggest
 from harness.types import HarnessError
 
-__all__ = ["EXTRA", "STANDARD", "corrupt", "frost_source"]
+__all__ = ["EXTRA", "STANDARD", "check", "check_name", "corrupt", "frost_source", "summary", "to_levels"]
 
-_STANDARD: dict[str, Corruption] = {
+_STANDARD: dict[str, Bundled] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
@@ -48,7 +50,7 @@ _STANDARD: dict[str, Corruption] = {
     "pixelate": digital.pixelate,
     "jpeg_compression": digital.jpeg_compression,
 }
-_EXTRA: dict[str, Corruption] = {
+_EXTRA: dict[str, Bundled] = {
     "speckle_noise": noise.speckle_noise,
     "gaussian_blur": blur.gaussian_blur,
     "spatter": _spatter,
@@ -68,21 +70,27 @@ def corrupt(
     """Images under one corruption.
 
     images: (B, 3, H, H) float32 RGB in [0, 1], H one of 32, 64, 224, 299; rounded to 8 bits first. H chooses the
-        constants: those of CIFAR-10-C, Tiny-ImageNet-C, ImageNet-C and the 299-pixel ImageNet-C.
-    name: one of `STANDARD` or `EXTRA`.
+        constants: those of CIFAR-10-C, Tiny-ImageNet-C, ImageNet-C and the 299-pixel ImageNet-C. Plugins take any size.
+    name: one of `STANDARD` or `EXTRA`, or of a plugin.
     severity: 1 to 5.
     ids: the B sample ids that key the random numbers.
     frost: folder of the authors' frost pictures; without it frost is drawn, see `frost_source`.
 
-    Returns (B, 3, H, H) float32 in [0, 1] on the 8-bit grid, truncated as in the original, on the device of `images`.
-    Raises HarnessError for an unknown name, a severity or size without published constants, or missing pictures.
+    Returns (B, 3, H, H) float32 in [0, 1] on the 8-bit grid, on the device of `images`: truncated as in the original;
+    what a plugin gives is rounded to the nearest level.
+    Raises HarnessError for an unknown name, a severity or size without published constants, missing pictures, and a
+    plugin that fails or gives no images.
     """
     if len(ids) != len(images) or not images.is_floating_point():
         raise ValueError(f"{len(images)} images of {images.dtype} and {len(ids)} ids: one id per float image in [0, 1]")
-    _check(images, name, severity)
-    pixels = (images.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
+    check(images, name, severity)
+    pixels = to_levels(images.detach().cpu())
     if len(pixels):
-        pixels = apply(pixels, name, severity, generators(seed, f"{name}/{severity}", ids), frost)
+        rngs = generators(seed, f"{name}/{severity}", ids)
+        if name in STANDARD + EXTRA:
+            pixels = apply(pixels, name, severity, rngs, frost)
+        else:
+            pixels = plugged.apply(pixels, name, severity, rngs)
     return (pixels.float() / 255).to(images.device)
 
 
@@ -93,12 +101,30 @@ def apply(pixels: Tensor, name: str, severity: int, rngs: Sequence[Rng], frost: 
     return levels.clamp(0, 255).to(torch.uint8).contiguous()
 
 
-def _check(images: Tensor, name: str, severity: int) -> None:
-    names = STANDARD + EXTRA
-    if name not in names:
-        raise suggest("corruption", name, list(names))
+def to_levels(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8 levels, rounded to the nearest."""
+    return (images * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def summary(name: str) -> str:
+    """First line on one of the 15 + 4 corruptions."""
+    return str((_STANDARD | _EXTRA)[name].__doc__).split("\n")[0]
+
+
+def check_name(name: str) -> None:
+    """Raise HarnessError for a name that is neither one of the 15 + 4 nor a plugin's."""
+    if name not in STANDARD + EXTRA and name not in plugins.corruption:
+        others = [entry.name for entry in plugins.corruption.entries()]
+        raise plugins.unknown("corruption", name, sorted({*STANDARD, *EXTRA, *others}))
+
+
+def check(images: Tensor, name: str, severity: int) -> None:
+    """Raise HarnessError for a corruption, a severity or a size that there is not."""
+    check_name(name)
     if severity not in range(1, 6):
         raise HarnessError(f"{name}: severity {severity!r} must be one of 1, 2, 3, 4, 5.")
+    if name not in STANDARD + EXTRA:
+        return
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[2] not in SIZES:
         sizes = ", ".join(f"{size}x{size}" for size in SIZES)

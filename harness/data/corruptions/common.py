@@ -26,7 +26,7 @@ class Rng(Protocol):
     def integers(self, low: int, high: int, size: tuple[int, ...] | None = None, /) -> Any: ...
 
 
-Corruption = Callable[[Tensor, Constants, Sequence[Rng]], Tensor]
+Bundled = Callable[[Tensor, Constants, Sequence[Rng]], Tensor]
 """(images (B, 3, H, W) uint8, constants, one Rng per image) to levels (B, 3, H, W).
 
 The levels are uint8, or floats on the scale 0 to 255 that the caller clips and truncates. Row b depends on image b and

@@ -1,8 +1,9 @@
-"""Former places of what plugins import, so that a plugin of an earlier version is told where to look."""
+"""Remedies for plugin files that cannot be imported, with the former places of what they import."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 MOVED = {
     "harness.adm": "harness.diffusion.adm_checkpoint",
@@ -33,12 +34,16 @@ MOVED = {
 """By former name, the present one."""
 
 
-def hint(error: BaseException) -> str:
-    """A sentence for an import that failed because its target has moved; empty for any other error."""
+def hint(error: BaseException, file: Path) -> str:
+    """A sentence, after a blank, on how to repair a plugin file whose import raised an error."""
     if not isinstance(error, ImportError):
-        return ""
+        return f" Correct this line; python {file} shows the whole traceback."
     module, name = error.name or "", re.match(r"cannot import name '(\w+)'", str(error))
     for former in (module, f"{module}.{name[1]}" if name else module):
         if former in MOVED:
             return f" It has moved to {MOVED[former]}."
-    return ""
+    if "attempted relative import" in str(error):
+        return " A plugin file belongs to no package: name a module beside it without the dot, import NAME."
+    if isinstance(error, ModuleNotFoundError) and not module.startswith("harness"):
+        return f" Install {module.partition('.')[0]}, or put it beside {file.name}."
+    return f" Correct this line; python {file} shows the whole traceback."
