@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _run(
         "sha256": sha256,
         "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
         **({"classes": list(named(data))} if "num_classes" in header["arguments"] else {}),
-        "spec": asdict(spec),
+        "spec": spec.settings,
         "parameters": sum(p.numel() for p in trained.network.parameters()),
         "steps": trained.steps,
         "seconds": round(trained.seconds, 1),
