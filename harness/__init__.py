@@ -11,7 +11,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "registry").is_dir():
     # In a clone this folder shadows an installed copy (python -m harness, torchrun, pytest); its plugins lie beside it.
     __path__.append(str(_root))
 
-_PUBLIC: dict[str, str] = {}
+_PUBLIC: dict[str, str] = {"load": "harness.api.load"}
 """Modules of the public functions, by name; imported at first use, since torch takes seconds."""
 
 

@@ -13,6 +13,7 @@ from harness.cli.commands import augment, data, weights
 from harness.cli.commands.compare import compare
 from harness.cli.commands.leaderboard import leaderboard
 from harness.cli.commands.list import list_plugins
+from harness.cli.commands.rerun import rerun
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable
@@ -62,3 +63,4 @@ app.add_typer(weights.app, name="weights")
 app.command("list")(list_plugins)
 app.command()(compare)
 app.command()(leaderboard)
+app.command()(rerun)
