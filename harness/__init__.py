@@ -22,10 +22,11 @@ _PUBLIC: dict[str, str] = {
     "compare": "harness.api.frames",
     "evaluate": "harness.api.evaluate",
     "leaderboard": "harness.api.frames",
+    "load": "harness.api.load",
 }
 """Modules of the public functions, by name; imported at first use, since torch takes seconds."""
 
-__all__ = ["Model", "__version__", "compare", "evaluate", "leaderboard"]
+__all__ = ["Model", "__version__", "compare", "evaluate", "leaderboard", "load"]
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ from harness.cli.commands.compare import compare
 from harness.cli.commands.leaderboard import leaderboard
 from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
+from harness.cli.commands.rerun import rerun
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable
@@ -64,3 +65,4 @@ app.command("list")(list_plugins)
 app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
+app.command()(rerun)

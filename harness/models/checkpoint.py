@@ -77,6 +77,7 @@ def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoin
     """Read a checkpoint from its file or from a training run's folder; raises HarnessError for any other file."""
     place, part = chosen(path)
     path = place / "model.safetensors" if place.is_dir() else place
+    expected_sha256 = expected_sha256 or _stated(place)
     if part:
         raise HarnessError(f"{path} holds one network: leave out #{part}.")
     if not path.exists():
@@ -86,7 +87,7 @@ def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoin
     if expected_sha256 and sha256 != expected_sha256:
         raise HarnessError(
             f"{path} has SHA-256 {sha256}, but its card says {expected_sha256}: the file was changed or cut short. "
-            "Restore it (git checkout, or reinstall the package)."
+            f"{_remedy(place)}."
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -103,6 +104,23 @@ def read_checkpoint(path: Path, expected_sha256: str | None = None) -> Checkpoin
         return Checkpoint(path, sha256, dict(parse_json(metadata[HEADER])), tensors)
     except (ValueError, TypeError) as error:
         raise HarnessError(f"{path}: its {HEADER!r} header is not a JSON object. Fetch or train it again.") from error
+
+
+def _stated(place: Path) -> str | None:
+    """The SHA-256 in the card of a training's folder, if there is one."""
+    card = place / "card.json"
+    if not place.is_dir() or not card.is_file():
+        return None
+    try:
+        return str(dict(parse_json(card.read_text(encoding="utf-8")))["sha256"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise HarnessError(f"{card} is no card of a training. Train again, or give the path of the file.") from error
+
+
+def _remedy(place: Path) -> str:
+    if place.is_dir():
+        return "Train again (--fresh), or give the path of the file itself to use it nevertheless"
+    return "Restore it (git checkout, or reinstall the package)"
 
 
 def no_checkpoint(path: Path | str, more: str = "") -> str:

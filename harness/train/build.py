@@ -83,6 +83,7 @@ def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:
     return Plan(
         images=len(data.ids), name=spec.dataset, seed=spec.seed, batch_size=spec.batch_size or 0,
         epochs=spec.epochs or 0, repeats=spec.repeats, passes=spec.accumulate, rank=world.rank, world=world.size,
+        max_steps=spec.max_steps,
     )  # fmt: skip
 
 

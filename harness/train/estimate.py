@@ -1,39 +1,97 @@
-"""Estimate of a training run's time, from a few images timed on this machine."""
+"""Estimate of a training run's time, from a few steps and a few test images timed on this machine."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
+from typing import cast
 
+from torch import nn
+
+from harness.data import Subset
 from harness.models.published.locate import WeightFiles
 from harness.train.build import build
 from harness.train.engine.parallel import World
-from harness.train.loop import RunMode, train
+from harness.train.kinds import kind_of
+from harness.train.kinds.measure import TILE
+from harness.train.loop import RunMode, Task, train
 from harness.train.spec import TrainSpec
 from harness.types import Dataset
 
 FEW = 16
-"""Images of the step that is timed."""
+"""Images of the first passes, whose time decides how many images the others may have."""
+
+BUDGET = 15.0
+"""Seconds that the timed passes should take together."""
+
+FEWEST, MOST = 2, 6
+"""Timed passes; one before them, which is slower, does not count."""
 
 
-def seconds(spec: TrainSpec, data: Dataset, weight_files: WeightFiles | None = None) -> float:
-    """Seconds of the run in one process like this one, from the second of two timed steps of a few images.
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a run in one process like this one.
+
+    start: until the first step, without opening the data. step: of one of `steps`. measurement: of the finished
+    network, on the test images.
+    """
+
+    start: float
+    step: float
+    steps: int
+    measurement: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the whole run."""
+        return self.start + self.step * self.steps + self.measurement
+
+
+def estimate(spec: TrainSpec, data: Dataset, test: Dataset, weight_files: WeightFiles | None = None) -> Estimate:
+    """The time of a run, from steps with its own batch, or with a part of it where that takes long.
 
     Raises HarnessError for what the run itself would refuse of its settings, data and weights.
     """
     world = World(device=spec.device)
+    began = time.monotonic()
     task, _ = build(spec, data, world, weight_files)
+    start = time.monotonic() - began
     plan = task.feed.plan
-    batch = min(FEW, plan.batch_size)
-    few = replace(plan, images=batch, batch_size=batch, epochs=2, passes=1, repeats=1)
-    short = replace(task, spec=replace(spec, compile=False, warmup=0), feed=replace(task.feed, plan=few))
+    whole = plan.batch_size // plan.passes
+    few = min(FEW, whole)
+    per_image = _pass_seconds(task, few, 1, world)[0] / few
+    images = max(few, min(whole, int(BUDGET / FEWEST / per_image)))
+    count = min(max(int(BUDGET / (per_image * images)), FEWEST), MOST)
+    a_pass = median(_pass_seconds(task, images, count, world)) * whole / images
+    return Estimate(start, a_pass * plan.passes, plan.steps, _measurement(spec, task.network, test, world.device))
+
+
+def _pass_seconds(task: Task, images: int, count: int, world: World) -> Sequence[float]:
+    """Seconds of `count` passes of so many images each, after one that does not count."""
+    plan = replace(
+        task.feed.plan, batch_size=images, epochs=count + 1, max_steps=count + 1, passes=1,
+        repeats=min(task.feed.plan.repeats, images),
+    )  # fmt: skip
+    short = replace(task, spec=replace(task.spec, compile=False), feed=replace(task.feed, plan=plan))
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         train(short, Path(folder), RunMode(world, report=lambda progress: times.append(time.monotonic())))
-    return (times[-1] - times[-2]) / batch * plan.steps * plan.batch_size
+    return [after - before for before, after in pairwise(times[1:])]
+
+
+def _measurement(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> float:
+    """Seconds of the measurement for the card, from one tile of the test images."""
+    count = min(TILE, len(test.ids))
+    tile = cast(Dataset, Subset(test, tuple(range(count))))
+    began = time.monotonic()
+    kind_of(spec).measure(spec, network.eval(), tile, device)
+    return (time.monotonic() - began) * -(-len(test.ids) // TILE)
 
 
 def spell(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
     runner = world.wrap(JointForward(network))
     optimizer = optimize.build(spec, network)
     ema = ModelEmaV3(network, decay=spec.ema, use_warmup=True) if spec.ema else None
-    state = State(out / "state.pt", {**asdict(spec), **task.inputs.all}, network, optimizer, ema)
+    state = State(out / "state.pt", {**spec.settings, **task.inputs.all}, network, optimizer, ema)
     start = state.resume()
     world.check_agrees(start, f"the steps that {state.file} has done")
     if spec.compile:
@@ -102,7 +102,7 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
     passes = _passes(task.feed, start, mode.workers, world.device)
     mode.report(TrainingProgress(start, plan.steps, plan.batch_size, {}, start, {}))
     for step in range(start, plan.steps):
-        rate = (spec.lr or 0.0) * optimize.learning_rate(spec, step / plan.per_epoch)
+        rate = (spec.lr or 0.0) * optimize.learning_rate(spec, plan.epoch_of(step))
         for group in optimizer.param_groups:
             group["lr"] = rate
         with log.step(step) as watch:

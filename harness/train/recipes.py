@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from harness.base.errors import suggest
 from harness.base.files import read_limited
 from harness.base.parsing import parse_toml
+from harness.train.defaults import OPEN, pinned
 from harness.train.spec import TrainSpec, options
 from harness.types import HarnessError
 
@@ -85,6 +86,18 @@ def load(name: str, above: tuple[str, ...] = ()) -> Recipe:
         raise error if above else HarnessError(f"The recipe {name!r} is like {recipe.like!r}: {error}") from error
     needs = list(dict.fromkeys([*parent.needs, *recipe.needs]))
     return replace(recipe, settings={**parent.settings, **recipe.settings}, needs=needs)
+
+
+def completing(recipe: Recipe, model: str, dataset: str) -> Mapping[str, Any]:
+    """Settings that a recipe leaves open, and that must not come from the recipe of the data set.
+
+    A recipe with its own learning rate is published as it stands, so the trainer's defaults complete it. Empty where
+    the architecture states a recipe for this data set, which completes it then.
+    """
+    if "lr" not in recipe.settings or pinned(model, dataset):
+        return {}
+    usual = {**{name: value for name, value in OPEN.items() if value is not None}, "augment": "none"}
+    return {name: value for name, value in usual.items() if name not in recipe.settings}
 
 
 def _read(name: str) -> Recipe:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from torch import nn
 
 from harness import plugins
+from harness.base.errors import Notice
+from harness.train import defaults
 from harness.train.augment.deepaugment import configured
 from harness.train.engine import optimize
+from harness.train.input.splits import open_training
 from harness.train.kinds import KINDS, kind_of
 from harness.train.kinds.architecture import check_size
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
-
-OPEN = {"epochs": None, "batch_size": None, "lr": None, "weight_decay": 0.0, "warmup": 0, "ema": 0.0}
-"""Settings that the architecture's recipe decides unless they are given, and their values where it has none."""
 
 
 def default_denoiser() -> str:
@@ -59,12 +62,30 @@ def _check_optimisation(spec: TrainSpec) -> None:
 
 
 def _filled(spec: TrainSpec) -> TrainSpec:
-    recipe = spec.architecture.get("recipe", {})
-    filled = {name: recipe.get(name, none) for name, none in OPEN.items() if getattr(spec, name) is None}
+    recipe = defaults.recipe_of(spec.model, spec.dataset)
+    filled = {name: recipe.get(name, none) for name, none in defaults.OPEN.items() if getattr(spec, name) is None}
+    augment = spec.augment or recipe.get("augment", "")
+    if None in (filled.get("epochs", 1), filled.get("batch_size", 1)):
+        filled |= _by_size(spec, filled, augment)
     if filled.get("warmup") and spec.epochs is not None:
         # A recipe's warm-up belongs to its own number of epochs: in a short run it may take half at most.
         filled["warmup"] = min(filled["warmup"], spec.epochs // 2)
-    return replace(spec, augment=spec.augment or recipe.get("augment", ""), **filled)
+    if spec.limit and filled.get("batch_size"):
+        filled["batch_size"] = min(filled["batch_size"], spec.limit)
+    return replace(spec, augment=augment, **filled)
+
+
+def _by_size(spec: TrainSpec, filled: Mapping[str, Any], augment: str) -> dict[str, int]:
+    """Epochs and batch size by the number of training images where neither is given, with a notice that says so."""
+    images = len(open_training(spec).ids)
+    sized = {name: value for name, value in defaults.rounds(images).items() if filled.get(name, 1) is None}
+    assumed = " ".join(f"{flag(name)} {value}" for name, value in sized.items())
+    flips = "" if spec.augment else f" --augment {augment}, which mirrors images (others: harness list augmentations)"
+    warnings.warn(
+        Notice(f"{spec.dataset!r} states no recipe. Assumed by its {images:,} training images: {assumed}{flips}."),
+        stacklevel=2,
+    )
+    return sized
 
 
 def _check_meaning(spec: TrainSpec) -> None:
@@ -83,6 +104,8 @@ def _check_meaning(spec: TrainSpec) -> None:
         raise HarnessError("--conditional needs --conditional-weight, the share of its prediction, such as 0.5.")
     if spec.augmix and (spec.mixup or spec.cutmix):
         raise HarnessError("--augmix compares views of one image, and --mixup and --cutmix mix several. Leave one out.")
+    if spec.limit and spec.data_extra:
+        raise HarnessError("--limit leaves images out, and --data-extra has copies of all. Leave one out.")
     if spec.labels < 1 and spec.data_extra:
         raise HarnessError("--labels leaves labels out, and the images of --data-extra have theirs. Leave one out.")
     if spec.consistency_radius and spec.repeats > 1:

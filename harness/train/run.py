@@ -6,12 +6,13 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness import plugins
 from harness.base.files import check_writable, locked, sweep, writing
 from harness.models.checkpoint import write_checkpoint
 from harness.models.published.locate import WeightFiles
@@ -50,6 +51,15 @@ def run(
         )
 
 
+def _plugins(spec: TrainSpec) -> dict[str, Any]:
+    """Files or packages from outside of the project and their hashes by kind of plugin, if there are any."""
+    registries = (plugins.architecture, plugins.dataset, plugins.augmentation)
+    texts = (spec.model, spec.dataset, spec.augment)
+    entries = {registry.kind: registry.of(text) for registry, text in zip(registries, texts, strict=True)}
+    origins = {kind: f"{entry.origin.name} {entry.source}" for kind, entry in entries.items() if entry.origin.name}
+    return {"plugins": origins} if origins else {}
+
+
 def _run(
     spec: TrainSpec,
     out: Path,
@@ -84,7 +94,8 @@ def _run(
         "sha256": sha256,
         "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
         **({"classes": list(named(data))} if "num_classes" in header["arguments"] else {}),
-        "spec": asdict(spec),
+        "spec": spec.settings,
+        **_plugins(spec),
         "parameters": sum(p.numel() for p in trained.network.parameters()),
         "steps": trained.steps,
         "seconds": round(trained.seconds, 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from math import inf
 from typing import Any
 
@@ -47,6 +47,9 @@ CHOICES = {
 }
 """Values of the settings that name one of several ways."""
 
+LATER_SETTINGS = {"max_steps": 0, "limit": 0}
+"""Settings that shipped cards are older than, with their defaults: cards and names have them only where they differ."""
+
 
 @dataclass(frozen=True)
 class TrainSpec:
@@ -64,6 +67,7 @@ class TrainSpec:
     )
     extra_as: str = option("union", "union: copies are more samples; terms: a loss term for each copy.", TASK)
     labels: float = option(1.0, "Share of the training images whose labels may be used, above 0.", TASK, min=0, max=1)
+    limit: int = option(0, "Train on this many images, as many of each class as possible; 0: all.", TASK, min=0)
 
     loss: str = option("ce", "ce: softmax cross-entropy; bce: one sigmoid per class.", TERMS)
     smoothing: float = option(0.0, "Label smoothing.", TERMS, min=0, max=1)
@@ -100,17 +104,18 @@ class TrainSpec:
         min=1,
         max=10**6,
     )
+    max_steps: int = option(0, "Stop after this many steps, over which the schedule then spans; 0: none.", OPTIMISER)
     batch_size: int | None = option(None, "Images of a whole step, in all processes.", OPTIMISER, min=1)
     accumulate: int = option(1, "Forward and backward passes per step.", OPTIMISER, min=1)
-    optimizer: str = option("adamw", "Any first-order one of timm's: adamw, sgd, lamb, ...", OPTIMISER)
+    optimizer: str | None = option(None, "Any first-order one of timm's: adamw, sgd, lamb, ...", OPTIMISER)
     lr: float | None = option(None, "Peak learning rate.", OPTIMISER, min=0)
-    schedule: str = option("cosine", "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
+    schedule: str | None = option(None, "cosine (to zero), constant, or step:N (a tenth every N epochs).", OPTIMISER)
     momentum: float = option(0.9, "Momentum, or the first beta of Adam and its kind.", OPTIMISER, min=0, max=1)
     beta2: float = option(0.99, "Second beta of Adam and its kind, below 1.", OPTIMISER, min=0, max=1)
     weight_decay: float | None = option(None, "Weight decay of matrices and kernels.", OPTIMISER, min=0)
-    decay: str = option("matrices", "Decaying weights: matrices; all; or timm, matrices except embeddings.", OPTIMISER)
+    decay: str | None = option(None, "Decaying weights: matrices; all; or timm, matrices except embeddings.", OPTIMISER)
     warmup: int | None = option(None, "Epochs of linear warm-up.", OPTIMISER, min=0)
-    clip: float = option(1.0, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
+    clip: float | None = option(None, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
     drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)
     ema: float | None = option(None, "Decay of the averaged weights; 0: none.", OPTIMISER, min=0, max=1)
 
@@ -136,7 +141,7 @@ class TrainSpec:
                 f"--dtype {self.dtype}: give float32 or bfloat16; float16 needs loss scaling, which is not done here."
             )
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in (*choices, getattr(TrainSpec, name)):
                 raise HarnessError(f"{flag(name)} {getattr(self, name)!r} must be one of {', '.join(choices)}.")
 
     @property
@@ -156,7 +161,14 @@ class TrainSpec:
         """Default name of the result: digits-resnet+augmix+diffaug."""
         parts = [f"{self.dataset}-{self.model}"]
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
-        return "+".join([*parts, *filter(None, [self.objective])])
+        cuts = [f"{name}-{getattr(self, name)}" for name in LATER_SETTINGS if getattr(self, name)]
+        return "+".join([*parts, *filter(None, [self.objective]), *cuts])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name, as cards and unfinished states have it."""
+        unused = [name for name, default in LATER_SETTINGS.items() if getattr(self, name) == default]
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
     def command(self, files: Sequence[str] = ()) -> str:
         """The command that makes these weights again, with every number and the device spelled out.
@@ -165,6 +177,7 @@ class TrainSpec:
 
         files: options that name a user's files and are no settings.
         """
+        from harness.train.defaults import OPEN, pinned, recipe_of
         from harness.train.kinds import kind_of  # torch stands behind it
 
         short = default_denoisers() == [self.model]
@@ -172,10 +185,11 @@ class TrainSpec:
         implied: dict[str, Any] = {f.name: f.default for f in fields(self)} | {"model": self.model, "device": "auto"}
         if not kind_of(self).needs_denoiser(self) or denoisers_of(self.dataset) == [self.diffusion]:
             implied["diffusion"] = self.diffusion
-        recipe = self.architecture.get("recipe", {})
-        implied["augment"] = recipe.get("augment", "none")
-        # Numbers of the recipe are spelled out: it may change.
-        implied |= {name: 0 for name in ("weight_decay", "warmup", "ema") if not recipe.get(name)}
+        recipe = recipe_of(self.model, self.dataset)
+        # Settings of the recipe are spelled out: it may change. Shipped cards leave out the augmentation of the digits.
+        implied |= {name: default for name, default in OPEN.items() if recipe.get(name, default) == default}
+        if pinned(self.model, self.dataset):
+            implied["augment"] = recipe.get("augment", "none")
         for f in fields(self):
             value = getattr(self, f.name)
             if value != implied[f.name]:

@@ -63,7 +63,8 @@ class Autoencoder(nn.Module):
     "autoencoder",
     kind="autoencoder",
     image_size=32,
-    recipe={"epochs": 60, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.01, "warmup": 2},
+    recipe={"batch_size": 64, "lr": 2e-3, "weight_decay": 0.01, "warmup": 2, "augment": "none"},
+    recipes={"digits": {"epochs": 60}},
 )
 def compact_autoencoder() -> nn.Module:
     """Autoencoder with a code of 16x8x8, 0.2 M parameters: DeepAugment's network for small images."""

@@ -1,6 +1,7 @@
 """Networks sized for 32x32 images and a laptop: about a million parameters each.
 
-Facts: the side of the images in pixels, and the recipe, the trainer's settings where the command line leaves them open.
+Facts: the side of the images in pixels; recipe, settings of the trainer where the command line leaves them open, on top
+of those of the data set; and recipes, such settings by data set.
 An architecture of kind "denoiser" predicts noise from (x_t, times) and is built without arguments; the default one is
 what ``harness train --denoiser`` trains. Others are classifiers.
 """
@@ -13,12 +14,13 @@ from torch import nn
 
 from harness.plugins import architecture
 
-COMMON = {"batch_size": 64, "lr": 2e-3, "augment": "affine"}
-CLASSIFIER = {**COMMON, "weight_decay": 0.05}
-DENOISER = {**COMMON, "epochs": 110, "weight_decay": 0.01, "warmup": 3, "ema": 0.995}
+DENOISER: dict[str, Any] = {
+    "recipe": {"batch_size": 64, "lr": 2e-3, "weight_decay": 0.01, "warmup": 3, "ema": 0.995, "augment": "flip"},
+    "recipes": {"digits": {"epochs": 110, "augment": "affine"}},
+}
 
 
-@architecture("resnet", image_size=32, recipe={"epochs": 60, "warmup": 5, **CLASSIFIER})
+@architecture("resnet", image_size=32, recipes={"digits": {}})
 def compact_resnet(num_classes: int) -> nn.Module:
     """ResNet-10 of width 24 to 192 with the CIFAR stem (He et al., CVPR 2016, section 4.2): 3x3, stride 1."""
     from timm.models.resnet import BasicBlock, ResNet
@@ -30,7 +32,7 @@ def compact_resnet(num_classes: int) -> nn.Module:
     return network
 
 
-@architecture("vit", image_size=32, recipe={"epochs": 100, "warmup": 10, **CLASSIFIER})
+@architecture("vit", image_size=32, recipes={"digits": {"epochs": 100, "warmup": 10}})
 def compact_vit(num_classes: int, drop_path_rate: float = 0.05) -> nn.Module:
     """ViT with 64 patches of 4x4, width 96, depth 6 (Dosovitskiy et al., ICLR 2021), trained with stochastic depth."""
     from timm.models.vision_transformer import VisionTransformer
@@ -39,7 +41,7 @@ def compact_vit(num_classes: int, drop_path_rate: float = 0.05) -> nn.Module:
     return VisionTransformer(**sizes, num_classes=num_classes, drop_path_rate=drop_path_rate)
 
 
-@architecture("unet", kind="denoiser", default=True, image_size=32, recipe=DENOISER)
+@architecture("unet", kind="denoiser", default=True, image_size=32, **DENOISER)
 def compact_unet(**settings: Any) -> nn.Module:
     """Unconditional noise-prediction UNet (Ho et al., NeurIPS 2020), 16 to 64 channels, attention at 8x8."""
     from diffusers import UNet2DModel
@@ -56,7 +58,7 @@ def compact_unet(**settings: Any) -> nn.Module:
     return UNet2DModel(in_channels=3, out_channels=3, **blocks, **settings)
 
 
-@architecture("unet-conditional", kind="denoiser", conditional=True, image_size=32, recipe=DENOISER)
+@architecture("unet-conditional", kind="denoiser", conditional=True, image_size=32, **DENOISER)
 def conditional_unet(num_classes: int) -> nn.Module:
     """The same network with the class as a second input, for class-conditional DiffAug."""
     return compact_unet(num_class_embeds=num_classes)

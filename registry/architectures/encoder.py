@@ -21,7 +21,8 @@ ATTENTION = (False, False, True, True)
     "encoder",
     kind="time-conditioned",
     image_size=32,
-    recipe={"epochs": 100, "batch_size": 64, "lr": 1e-3, "weight_decay": 0.05, "warmup": 5, "augment": "affine"},
+    recipe={"batch_size": 64, "lr": 1e-3, "weight_decay": 0.05, "warmup": 5},
+    recipes={"digits": {"epochs": 100}},
 )
 class CompactEncoder(nn.Module):
     """The encoder of guided-diffusion's classifiers (Dhariwal & Nichol, NeurIPS 2021), 24 to 96 channels, for 32x32.

@@ -26,7 +26,11 @@ def render(bitmap: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
-@dataset("digits", image_size=SIDE, num_classes=10, splits=("train", "test"))
+RECIPE = {"epochs": 60, "batch_size": 64, "lr": 2e-3, "weight_decay": 0.05, "warmup": 5, "augment": "affine"}
+"""Settings of trainings of classifiers."""
+
+
+@dataset("digits", image_size=SIDE, num_classes=10, splits=("train", "test"), recipe=RECIPE)
 @lru_cache(maxsize=2)
 def digits(split: str) -> ArrayDataset:
     """1,797 handwritten digits, 10 classes, 32x32 RGB: 600 for testing (60 a class), 1,197 for training.

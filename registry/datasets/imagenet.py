@@ -9,6 +9,19 @@ from harness.data import StoredPictures, open_pictures
 from harness.plugins import dataset
 from harness.types import Geometry
 
+RECIPE = {
+    "epochs": 90,
+    "batch_size": 256,
+    "optimizer": "momentum",
+    "lr": 0.1,
+    "schedule": "step:30",
+    "weight_decay": 1e-4,
+    "decay": "all",
+    "clip": 0.0,
+    "augment": "crop-flip",
+}
+"""Settings of trainings of convolutional networks (He et al., CVPR 2016; torchvision's V1 recipe for ResNet-50)."""
+
 
 @cache
 def wnids() -> tuple[str, ...]:
@@ -34,6 +47,7 @@ def descriptions() -> tuple[str, ...]:
     aliases=descriptions,
     reads_folder=True,
     splits=("train", "val"),
+    recipe=RECIPE,
 )
 def imagenet(split: str, data: Path) -> StoredPictures:
     """ImageNet-1k, 224x224: DIR/SPLIT/WNID/*.JPEG, the hub's Parquet files or webdataset tars; splits train and val.

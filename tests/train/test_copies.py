@@ -360,7 +360,8 @@ CONTROLS = [name for name in recipes.names() if name.endswith("+extra")]
 def test_recipes_hold_the_published_numbers(name: str) -> None:
     recipe = recipes.load(name)
     copies = {"resnet50+synth": ("SYNTHETIC",), "resnet50+synth+diffaug": ("SYNTHETIC",)}.get(name, ("EDSR", "CAE"))
-    settings = TrainSpec(**{**recipe.settings, **dict.fromkeys(recipe.needs, copies)})
+    complete = {**recipes.completing(recipe, recipe.settings["model"], "imagenet"), **recipe.settings}
+    settings = TrainSpec(**{**complete, **dict.fromkeys(recipe.needs, copies)})
     samples = 1_281_167 * (1 + len(settings.data_extra) * (settings.extra_as == "union"))
     assert settings.epochs and settings.batch_size
     rounds = (settings.epochs, round(settings.epochs * samples / settings.batch_size / 1000), settings.batch_size)
@@ -383,7 +384,7 @@ def test_an_estimate_counts_steps_and_times_a_few_images(few: ArrayDataset) -> N
     plugins.dataset._entries["digits"] = replace(plugins.dataset["digits"], build=lambda split: few)
     plan = planned(spec(model="resnet"), few, World())
     assert (plan.images, plan.steps) == (40, 4)
-    assert 0.01 < estimate.seconds(spec(model="resnet"), few) < 60
+    assert 0.01 < estimate.estimate(spec(model="resnet"), few, few).seconds < 60
 
 
 def test_a_dry_run_says_what_needs_no_weights(
@@ -419,7 +420,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
 def test_an_estimate_has_the_batches_that_the_run_would_have(few: ArrayDataset) -> None:
     """Batch norm takes no batch of one, which half of three images would be."""
     three = ArrayDataset("digits", few.ids[:3], few.pixels[:3], few.labels[:3], 10, few.geometry)
-    assert 0 < estimate.seconds(spec(model="timm/test_resnet", batch_size=3, epochs=5), three) < 60
+    assert 0 < estimate.estimate(spec(model="timm/test_resnet", batch_size=3, epochs=5), three, three).seconds < 60
 
 
 def test_an_estimate_of_ages_is_in_years() -> None:

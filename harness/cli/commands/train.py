@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from harness.models.published.locate import WeightFiles
     from harness.train.loop import TrainingProgress
     from harness.train.recipes import Recipe
+
+
+TIMED = 4
+"""Steps from whose time the time of a training is estimated at its start."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +113,12 @@ def train(
         return _plan(spec, recipe, spec.command(execution.files), weight_files)
     fetch_missing([spec.init], weight_files)
     out = execution.out or Path("runs") / (Path(subject.recipe).name.removesuffix(".toml") or spec.name)
-    _train(spec, out, execution, weight_files)
+    _train(spec, recipe, out, execution, weight_files)
 
 
 def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[str, Any], device: str) -> TrainSpec:
     """The settings of the recipe, changed by the options that were given, and resolved."""
-    from harness.train import resolve
+    from harness.train import recipes, resolve
 
     settings = {**(recipe.settings if recipe else {}), **explicit}
     settings["model"] = subject.architecture or settings.get("model", "")
@@ -122,6 +129,9 @@ def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[st
             "Say what to train: --architecture NAME, --recipe NAME, or --denoiser for the default denoiser."
         )
     settings["model"] = settings["model"] or resolve.default_denoiser()
+    if recipe:
+        dataset = settings.get("dataset", TrainSpec.dataset)
+        settings = {**recipes.completing(recipe, settings["model"], dataset), **settings}
     spec = resolve.resolve(TrainSpec(**{**settings, "device": usable_device(device)}))
     if subject.denoiser and spec.kind != "denoiser":
         raise HarnessError(
@@ -130,7 +140,9 @@ def _specification(subject: Subject, recipe: Recipe | None, explicit: Mapping[st
     return spec
 
 
-def _train(spec: TrainSpec, out: Path, execution: TrainExecution, weight_files: WeightFiles) -> None:
+def _train(
+    spec: TrainSpec, recipe: Recipe | None, out: Path, execution: TrainExecution, weight_files: WeightFiles
+) -> None:
     """Train under a progress bar, and print the quality and the use of the result."""
     from harness.terminal import console
     from harness.train import run
@@ -143,7 +155,7 @@ def _train(spec: TrainSpec, out: Path, execution: TrainExecution, weight_files: 
         card = run.run(
             spec,
             out,
-            _reporter(bar, spec, out, execution.files),
+            _reporter(bar, spec, [spec.command(execution.files), *_origin(spec, recipe)], out),
             fresh=execution.fresh,
             workers=execution.workers,
             tensorboard=execution.tensorboard,
@@ -157,16 +169,33 @@ def _train(spec: TrainSpec, out: Path, execution: TrainExecution, weight_files: 
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {kind.use.format(out)}")
 
 
-def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Callable[[TrainingProgress], None]:
-    """The function that shows a training's progress: its command at the first step, then losses and shares of time."""
+def _origin(spec: TrainSpec, recipe: Recipe | None) -> Sequence[str]:
+    """Sentences on the settings that no option names."""
+    from harness.train import defaults
+
+    return recipe.remarks if recipe else [defaults.source(spec.model, spec.dataset)]
+
+
+def _reporter(bar: Any, spec: TrainSpec, opening: Sequence[str], out: Path) -> Callable[[TrainingProgress], None]:
+    """The function that shows a training's progress: first the lines of `opening`, then losses and shares of time.
+
+    After the first few steps it prints the time that the others will take.
+    """
     from harness.terminal import console
+    from harness.train.estimate import spell
+
+    times: list[float] = []
 
     def report(step: TrainingProgress) -> None:
         if not bar.tasks:
-            console.err.print(f"{spec.command(files)}\nState, checkpoint and card go to {out}.", soft_wrap=True)
+            console.err.print("\n".join([*opening, f"State, checkpoint and card go to {out}."]), soft_wrap=True)
             if step.start:
                 console.err.print(f"Going on after step {step.start:,} of {step.steps:,}.")
             bar.begin(spec.name)
+        times.append(time.monotonic())
+        if len(times) == TIMED + 2:  # without the first step, which is slower
+            seconds = median(b - a for a, b in pairwise(times[1:])) * (step.steps - step.step)
+            console.err.print(f"About {spell(seconds)} until the last step.")
         losses = [f"{name} {value:.3f}" for name, value in step.losses.items()]
         shares = [f"{name} {share:.0%}" for name, share in step.shares.items() if share >= 0.01]
         bar.update(
@@ -182,37 +211,42 @@ def _reporter(bar: Any, spec: TrainSpec, out: Path, files: Sequence[str]) -> Cal
 
 def _plan(spec: TrainSpec, recipe: Recipe | None, command: str, weight_files: WeightFiles) -> None:
     """Print the settings, the steps and the time of a training, as far as its data and weights are available."""
-    from harness.models.tiles import check_compiler
     from harness.report.table import Table
     from harness.terminal import console
+
+    title = f"{recipe.name}: {recipe.about}" if recipe else "Settings"
+    rows = [[name, str(value)] for name, value in spec.settings.items() if value is not False and value not in ("", ())]
+    lines = [command, *_origin(spec, recipe), *_prospects(spec, weight_files)]
+    console.show(Table(title, ["setting", "value"], rows))
+    for line in lines:
+        console.out.print(line, soft_wrap=True)
+
+
+def _prospects(spec: TrainSpec, weight_files: WeightFiles) -> list[str]:
+    """Sentences on the number of steps and the time, or on what is missing for them."""
+    from harness.models.tiles import check_compiler
     from harness.train import build, estimate
     from harness.train.engine.parallel import World
     from harness.train.input import splits
 
-    title = f"{recipe.name}: {recipe.about}" if recipe else "Settings"
-    rows = [[name, str(value)] for name, value in asdict(spec).items() if value is not False and value not in ("", ())]
-    console.show(Table(title, ["setting", "value"], rows))
-
-    def say(text: str) -> None:
-        console.out.print(text, soft_wrap=True)
-
-    for line in [command, *(recipe.remarks if recipe else ())]:
-        say(line)
+    began = time.monotonic()
     try:
-        data = splits.open_training(spec)
-        splits.open_split(spec, "test")
+        data, test = splits.open_training(spec), splits.open_split(spec, "test")
     except Absent as error:
-        return say(f"No estimate: {error}")
+        return [f"No estimate: {error}"]
+    opening = time.monotonic() - began
     if spec.compile:
         check_compiler(spec.device)
     plan = build.planned(spec, data, World())
     samples = plan.steps * plan.batch_size
-    say(f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples.")
+    lines = [f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples."]
     try:
-        seconds = estimate.seconds(spec, data, weight_files)
+        expected = estimate.estimate(spec, data, test, weight_files)
     except Absent as error:
-        return say(f"No estimate of the time: {error}")
-    say(f"About {estimate.spell(seconds)} in one process on this {spec.device}.")
+        return [*lines, f"No estimate of the time: {error}"]
+    parts = f"{expected.step:.3g} s a step, {estimate.spell(expected.measurement)} for the test images"
+    total = estimate.spell(expected.seconds + opening)
+    return [*lines, f"About {total} in one process on this {spec.device}: {parts}."]
 
 
 def _is_explicit(context: typer.Context, name: str) -> bool:

@@ -23,7 +23,7 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
 
     names = [str(name) for name in list_optimizers()]
     if spec.optimizer not in names:
-        raise suggest("optimiser", spec.optimizer, [name for name in names if not name.startswith(UNUSUAL)])
+        raise suggest("optimiser", str(spec.optimizer), [name for name in names if not name.startswith(UNUSUAL)])
     groups: Any = _groups(network, spec)
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum}
     try:
@@ -58,7 +58,7 @@ def learning_rate(spec: TrainSpec, epoch: float) -> float:
     epochs, warmup = spec.epochs or 0, spec.warmup or 0
     if epoch < warmup:
         return min((epoch + 1e-2) / warmup, 1.0)
-    name, _, every = spec.schedule.partition(":")
+    name, _, every = (spec.schedule or "").partition(":")
     if name == "cosine" and not every:
         return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1)))
     if name == "constant" and not every:

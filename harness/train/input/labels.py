@@ -1,13 +1,30 @@
-"""The training samples that keep their labels (``--labels``)."""
+"""The training samples that keep their labels (``--labels``), and those that are used at all (``--limit``)."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from harness.base import noise
 from harness.types import HarnessError
+
+
+def first_of_each_class(ids: Sequence[str], labels: Tensor, count: int) -> tuple[int, ...]:
+    """Positions of `count` samples in their order, as many of each class as possible, chosen by a hash of their ids.
+
+    A larger count contains every smaller one, and the order of the samples does not matter. labels: (N,) int64.
+    """
+    hashes = [hashlib.sha256(name.encode()).digest() for name in ids]
+    seen: dict[int, int] = defaultdict(int)
+    turns: list[tuple[int, bytes, int]] = []
+    classes = labels.tolist()
+    for place in sorted(range(len(ids)), key=hashes.__getitem__):
+        turns.append((seen[classes[place]], hashes[place], place))
+        seen[classes[place]] += 1
+    return tuple(sorted(place for _, _, place in sorted(turns)[:count]))
 
 
 def labelled(ids: Sequence[str], fraction: float, seed: int, labels: Tensor) -> frozenset[str]:

@@ -18,6 +18,7 @@ class Plan:
 
     images: of the data set `name`. batch_size: of a whole step, in all processes and accumulated passes.
     repeats: draws of a sample in one batch, of which an epoch then sees a share (Hoffer et al., CVPR 2020).
+    max_steps: steps after which the run stops, over which the schedule then spans; 0: those of all epochs.
     passes: forward and backward passes per step; rank, world: which of how many processes this is.
     """
 
@@ -30,6 +31,7 @@ class Plan:
     passes: int = 1
     rank: int = 0
     world: int = 1
+    max_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.batch_size > self.images:
@@ -53,7 +55,14 @@ class Plan:
     @property
     def steps(self) -> int:
         """Steps of the run."""
-        return self.per_epoch * self.epochs
+        whole = self.per_epoch * self.epochs
+        return min(self.max_steps, whole) if self.max_steps else whole
+
+    def epoch_of(self, step: int) -> float:
+        """The fractional epoch at which the schedule stands before a step."""
+        if self.steps == self.per_epoch * self.epochs:
+            return step / self.per_epoch
+        return step / self.steps * self.epochs
 
     def samples(self, number: int) -> tuple[int, int, Sequence[tuple[int, int]]]:
         """Epoch, first place in the epoch's order, and (index, repetition) of each sample of this process's pass."""

@@ -12,7 +12,7 @@ from harness.data.folder_contents import check_all_read
 from harness.data.opening import SPELLINGS
 from harness.train.input import copies
 from harness.train.input.copies import WithCopies
-from harness.train.input.labels import labelled
+from harness.train.input.labels import first_of_each_class, labelled
 from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError
 
@@ -31,12 +31,14 @@ def open_split(spec: TrainSpec, split: str) -> Dataset:
 
 
 def open_training(spec: TrainSpec) -> Dataset:
-    """The training split: the samples whose labels may be used, and their copies where these are samples too."""
+    """The training split: those of --limit whose labels may be used, and their copies where these are samples too."""
     test_folders = _test_folders(spec)
     for folder in spec.data_extra:
         if Path(folder).resolve() in test_folders:
             raise HarnessError(f"--data-extra {folder} holds the data set's own test images. Leave it out.")
     data = open_split(spec, "train")
+    if spec.limit:
+        data = cast(Dataset, Subset(data, first_of_each_class(data.ids, data.labels, spec.limit)))
     if spec.labels < 1 and not spec.consistency_radius:
         labelled_ids = labelled(data.ids, spec.labels, spec.seed, data.labels)
         data = cast(Dataset, Subset(data, tuple(i for i, name in enumerate(data.ids) if name in labelled_ids)))

@@ -51,7 +51,7 @@ def terms(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> list[T
 def _diffaug(spec: TrainSpec, data: Dataset, criterion: Criterion, frozen: Frozen, device: str) -> DiffAug:
     check_times(frozen.main, spec.diffaug_times)
     reverse = Reverse(frozen.main, spec.diffaug_sampler, frozen.conditional, spec.conditional_weight)
-    check_reverse(reverse, spec, device, data.num_classes if frozen.conditional else 1)
+    check_reverse(reverse, spec, device, data.geometry.crop, data.num_classes if frozen.conditional else 1)
     return DiffAug(reverse, spec.diffaug_times, criterion, device, spec.dtype)
 
 

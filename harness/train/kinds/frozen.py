@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from harness import plugins
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.models.published.locate import WeightFiles
@@ -61,9 +60,8 @@ def _find(spec: TrainSpec, option: str, data: Dataset, device: str, weight_files
     return denoiser, info.sha256
 
 
-def check_reverse(reverse: Reverse, spec: TrainSpec, device: str, classes: int = 1) -> None:
+def check_reverse(reverse: Reverse, spec: TrainSpec, device: str, side: int, classes: int = 1) -> None:
     """Raises HarnessError where the reverse step fails on images of the data set's size, or on its last class."""
-    side = plugins.dataset[spec.dataset].facts["image_size"]
     blank = torch.zeros(1, 3, side, side)
     zero = torch.zeros(1, dtype=torch.int64)
     names = " with ".join(map(repr, filter(None, [spec.diffusion, spec.conditional])))

@@ -18,7 +18,7 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     """The network, which sees x_t and for --objective da its denoising, and the loss over all times."""
     if spec.objective not in CHANNELS:
         raise HarnessError(f"{spec.model!r} is time-conditioned: give --objective {' or '.join(CHANNELS)}.")
-    check_reverse(Reverse(frozen.main), spec, device)
+    check_reverse(Reverse(frozen.main), spec, device, data.geometry.crop)
     # Without a consistency term the unlabelled samples have been left out already.
     partial = spec.labels < 1 and spec.consistency_radius
     labelled_ids = labelled(data.ids, spec.labels, spec.seed, data.labels) if partial else None

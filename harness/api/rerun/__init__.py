@@ -1,0 +1,1 @@
+"""Repeat what made a record or a checkpoint, and compare."""
