@@ -133,7 +133,7 @@ def labelled(
     targets = torch.from_numpy(source.targets)
     own, positions = _listed(source, targets)
     order = TRAINING if beside or split == "train" else f"the split {split!r}"
-    if len(own) == len(aliases) and _same_list(own, aliases):
+    if len(own) == len(aliases) and same_list(own, aliases):
         return Labelled(targets, tuple(classes or own), Naming(own, ""))
     if classes is None and beside and numbered(beside) and source.names is not None and not numbered(own):
         return _beside_numbers(source, targets, own, beside, split)
@@ -215,7 +215,7 @@ def _check_range(source: EncodedImages, targets: Tensor, count: int) -> None:
         )
 
 
-def _same_list(names: Sequence[str], aliases: Sequence[str]) -> bool:
+def same_list(names: Sequence[str], aliases: Sequence[str]) -> bool:
     """True if two lists name the same classes in the same order, by the first word for each."""
     if not names or len(names) != len(aliases):
         return False

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.api.machine import threads
+from harness.api.planning import Planner
 from harness.api.requests import requests
 from harness.api.weight_files import weight_files_of
 from harness.cli.options import shares_of
-from harness.cli.run_options import OnBadImage, OtherMethods, RunExecution, SuiteSettings
+from harness.cli.run_options import FolderChoice, OnBadImage, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
+from harness.cli.whole_folder import check_unused, finish, run_folder
 from harness.types.spec import HOW_MUCH, RunSpec
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ def run(
     settings: Settings[RunSpec],
     methods: OtherMethods,
     suite_settings: SuiteSettings,
+    choice: FolderChoice,
     execution: RunExecution,
     full: Annotated[
         bool, typer.Option("--full", help="The whole test set also without --suite.", rich_help_panel=HOW_MUCH)
@@ -40,7 +44,7 @@ def run(
     sixth test image. Stopped runs go on where they were when the same command is given again.
 
     Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
-    `harness run --plugin mine.py --model mine`.
+    `harness run --plugin mine.py --model mine`, `harness run --model timm/NAME --data DIR --dry-run`.
     """
     from harness import plugins
     from harness.evaluation.launch.claims import Shard
@@ -50,15 +54,22 @@ def run(
     plugins.discover(*execution.plugin)
     weight_files = weight_files_of(execution.weights)
     claims = Shard(*shares_of(execution.shard))
-    all_requests = requests(settings, vars(suite_settings), methods.texts(settings["methods"]), full, weight_files)
+    texts = methods.texts(settings["methods"])
     skip_bad = execution.on_bad_image is OnBadImage.skip
-    jobs = [prepare(request, execution.out, skip_bad=skip_bad, weight_files=weight_files) for request in all_requests]
+    prepared = partial(prepare, out=execution.out, skip_bad=skip_bad, weight_files=weight_files)
+    if suite_settings.data and not settings["suite"]:
+        others = {**vars(suite_settings), "data": None}
+        planner = Planner(settings, others, texts, full, weight_files, prepared)
+        run_folder(suite_settings.data, choice, planner, claims, execution, _evaluate)
+        return
+    check_unused(choice)
+    jobs = [prepared(request) for request in requests(settings, vars(suite_settings), texts, full, weight_files)]
     _print_replaced({name: weights for job in jobs for name, weights in job.models.items()})
     if execution.dry_run:
         console.show(_estimates(jobs, claims))
         return
     _print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
-    _finish(jobs, _evaluate(jobs, claims, execution), execution)
+    finish(sum(len(job.pairs) for job in jobs), _evaluate(jobs, claims, execution), execution)
 
 
 def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> list[Path]:
@@ -122,25 +133,6 @@ def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
     for stride in dict.fromkeys(job.spec.stride for job in jobs if job.spec.every > 1):
         console.err.print(
             f"Evaluating {stride} test image of each condition. The whole test set: {remedy}.", soft_wrap=True
-        )
-
-
-def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecution) -> None:
-    """Print the leaderboards of the records, and the next step."""
-    from harness.report import leaderboard
-    from harness.terminal import console
-
-    for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
-        console.show(leaderboard.ranking(entries))
-    out = execution.out
-    missing = sum(len(job.pairs) for job in jobs) - len(records)
-    if missing:
-        console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
-    console.out.print(f"Records written or found in {out}: {len(records)}.")
-    if len(records) > 1:
-        files = "".join(f" --plugin {file}" for file in execution.plugin)
-        console.out.print(
-            f"Compare two: harness compare MODEL:METHOD MODEL:METHOD --results {out} --suite SUITE{files}", markup=False
         )
 
 
