@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.data import Place, Recognised, benchmark_classes, corruptions, largest_label, open_mapped, plain
+from harness.data import Place, Recognised, benchmark_classes, corruptions, largest_label, open_mapped
 from harness.plugins import suite
 from harness.suites.bases.certification import Certification
 from harness.suites.bases.corrupted import SEVERITIES, CommonCorruptions, FifteenAndFour, Severities
@@ -29,12 +30,9 @@ class CifarTestSplit:
         names = benchmark_classes("cifar10")
         if split is None or not set(split.names) <= set(names):
             return ()
-        if split.files:
-            called = plain(f"{place.name} {split.example}")
-            is_certain = len(split.names) == CLASSES if split.names else "cifar10" in called.replace("cifar100", "")
-        else:
-            is_certain = len(split.names) == CLASSES and split.size() == (SIDE, SIDE)
-        doubt = "" if is_certain else f"not all is as in CIFAR-10, {CLASSES} named classes of {SIDE} pixels"
+        is_whole = len(split.names) == CLASSES and (bool(split.files) or split.size() == (SIDE, SIDE))
+        is_named = any(re.search(r"cifar[-_ ]?10(?!0)", name, re.IGNORECASE) for name in (place.name, split.example))
+        doubt = "" if is_whole or is_named else f"CIFAR-10 has {CLASSES} named classes of {SIDE} pixels"
         return [Recognised({"data": str(place.path)}, place.of_splits, doubt)]
 
 

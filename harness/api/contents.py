@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +35,9 @@ def contents(root: Path) -> list[Holding]:
         raise HarnessError(f"--data {root} is not a folder. Give the folder of a data set, or one that holds several.")
     holdings: list[Holding] = []
     for place, used in walk(root):
-        here = _at(place, root)
-        holdings += [holding for holding, _ in here]
-        for _, uses in here:
-            used.update(place.folders if uses is None else uses)
+        here, names = _at(place, root)
+        holdings += here
+        used |= names
     if not holdings:
         from harness.data import listing
 
@@ -49,20 +48,20 @@ def contents(root: Path) -> list[Holding]:
     return holdings
 
 
-def _at(place: Place, root: Path) -> Sequence[tuple[Holding, Iterable[str] | None]]:
-    """The data sets right in a folder, and the names that each uses, None for all."""
+def _at(place: Place, root: Path) -> tuple[list[Holding], set[str]]:
+    """The data sets right in a folder, and the names in it that belong to them."""
     certain, doubtful, fallbacks = _recognised(place)
-    uses = [recognised.uses for _, recognised in certain]
-    doubtful, fallbacks = (
-        [(name, r) for name, r in group if not any(_overlap(r.uses, other) for other in uses)]
-        for group in (doubtful, fallbacks)
-    )
+    doubtful, fallbacks = _beside(doubtful, certain), _beside(fallbacks, certain)
+    shown = place.name if place.path == root else str(place.path.relative_to(root))
+    holdings = [Holding(shown, [name], _text(name, data)) for name, data in certain if not data.problem]
+    for problem in dict.fromkeys(data.problem for _, data in certain if data.problem):
+        holdings.append(Holding(shown, [name for name, data in certain if data.problem == problem], "", problem))
     if doubtful:
-        possible = doubtful + fallbacks
-        return [(_holding(place, root, name, r), r.uses) for name, r in certain] + [
-            (_ambiguous(place, root, possible), _together(r.uses for _, r in possible))
-        ]
-    return [(_holding(place, root, name, r), r.uses) for name, r in certain + fallbacks]
+        holdings.append(_ambiguous(shown, place.path, doubtful + fallbacks))
+    else:
+        holdings += [Holding(shown, [name], _text(name, data)) for name, data in fallbacks]
+    uses = [place.folders if data.uses is None else data.uses for _, data in certain + doubtful + fallbacks]
+    return holdings, {name for names in uses for name in names}
 
 
 Candidates = list[tuple[str, "Recognised"]]
@@ -81,31 +80,26 @@ def _recognised(place: Place) -> tuple[Candidates, Candidates, Candidates]:
     return groups
 
 
-def _overlap(some: Iterable[str] | None, others: Iterable[str] | None) -> bool:
-    return some is None or others is None or not set(some).isdisjoint(others)
+def _beside(candidates: Candidates, certain: Candidates) -> Candidates:
+    """The candidates whose data are none of those that certainly are another suite's."""
+
+    def overlap(some: Collection[str] | None, others: Collection[str] | None) -> bool:
+        return some is None or others is None or not set(some).isdisjoint(others)
+
+    taken = [data.uses for _, data in certain]
+    return [(name, data) for name, data in candidates if not any(overlap(data.uses, uses) for uses in taken)]
 
 
-def _together(uses: Iterable[Iterable[str] | None]) -> set[str] | None:
-    listed = list(uses)
-    return None if None in listed else {name for names in listed for name in names or ()}
+def _text(name: str, data: Recognised) -> str:
+    """The suite with its settings, as the command line takes it."""
+    return f"{name}:{','.join(f'{key}={value}' for key, value in data.settings.items())}"
 
 
-def _holding(place: Place, root: Path, name: str, recognised: Recognised) -> Holding:
-    settings = ",".join(f"{key}={value}" for key, value in recognised.settings.items())
-    text = "" if recognised.problem else f"{name}:{settings}"
-    return Holding(_shown(place, root), [name], text, recognised.problem)
-
-
-def _ambiguous(place: Place, root: Path, possible: Candidates) -> Holding:
+def _ambiguous(shown: str, folder: Path, possible: Candidates) -> Holding:
     names = list(dict.fromkeys(name for name, _ in possible))
-    doubts = "; ".join(dict.fromkeys(r.doubt for _, r in possible if r.doubt))
-    reason = f"it may be data of {' or '.join(names)}: {doubts}. Say which: --suite {names[0]} --data {place.path}"
-    return Holding(_shown(place, root), names, "", reason)
-
-
-def _shown(place: Place, root: Path) -> str:
-    below = str(place.path.relative_to(root))
-    return place.name if below == "." else below
+    doubts = "; ".join(dict.fromkeys(data.doubt for _, data in possible if data.doubt))
+    reason = f"it may be data of {' or '.join(names)} ({doubts}). Say which: --suite {names[0]} --data {folder}"
+    return Holding(shown, names, "", reason)
 
 
 def chosen(holdings: Sequence[Holding], only: Sequence[str], skip: Sequence[str]) -> list[Holding]:

@@ -96,8 +96,11 @@ class Planner:
         from harness import plugins
 
         entry = plugins.suite.of(text)
-        axis = plugins.AXES[getattr(entry.build, "axis", "method")]
-        texts = {kind: names if kind in axis.kinds else () for kind, names in self.texts.items()}
+        bench = plugins.suite.configure(text).plugin
+        axis = plugins.AXES[bench.axis]
+        texts = {kind: names for kind, names in self.texts.items() if kind in axis.kinds}
+        if not any(texts.values()):  # named one by one, they are left out one by one
+            texts[axis.kind] = bench.methods
         own = {key: value for key, value in self.suite_settings.items() if key in entry.parameters}
         settings = {**self.settings, "suite": [text], "models": models}
         return requests(settings, own, texts, self.full, self.weight_files)

@@ -44,9 +44,8 @@ def run_folder(
     ready = [planned for planned in plans if planned.request]
     if ready:
         console.show(_list(root, ready, costs))
-    for planned in plans:
-        for sentence in [*planned.remarks, *([f"left out: {planned.reason}"] if planned.reason else [])]:
-            console.out.print(f"{_named(planned)}: {sentence}", soft_wrap=True)
+    for sentence, names in _sentences(plans).items():
+        console.out.print(f"{', '.join(names)}: {sentence}", soft_wrap=True)
     if not ready:
         raise HarnessError(f"Nothing of what {root} holds can be evaluated; the reasons are above.")
     failures = [_named(planned) for planned in plans if planned.failed]
@@ -68,6 +67,16 @@ def _named(planned: Planned) -> str:
     """The data set and the suite."""
     suites = " or ".join(planned.holding.suites)
     return planned.holding.folder if planned.holding.folder == suites else f"{planned.holding.folder} ({suites})"
+
+
+def _sentences(plans: Sequence[Planned]) -> dict[str, list[str]]:
+    """Sentences on what is left out, each with the data sets that it is true of."""
+    sentences: dict[str, list[str]] = {}
+    for planned in plans:
+        reasons = [f"left out: {planned.reason}"] if planned.reason else []
+        for sentence in (*planned.remarks, *reasons):
+            sentences.setdefault(sentence, []).append(_named(planned))
+    return sentences
 
 
 def _pairs(planned: Planned) -> int:

@@ -32,7 +32,7 @@ digits from google-research/augmix, imagenet.py."""
 class CorruptedCopies(FromImageNet, Severities):
     """Base of the suites of corrupted copies of the validation set. A subclass names the corruptions.
 
-    distinct: no other data set has corruptions of these names.
+    distinct: no other data set has corruptions of these names. further: corruptions that may lie beside these.
     """
 
     layout: ClassVar[str] = "CORRUPTION/SEVERITY/WNID/*.JPEG, severities 1 to 5"
@@ -45,6 +45,7 @@ class CorruptedCopies(FromImageNet, Severities):
     )
 
     distinct: ClassVar[bool] = True
+    further: ClassVar[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         Severities.__post_init__(self)
@@ -53,7 +54,7 @@ class CorruptedCopies(FromImageNet, Severities):
     @classmethod
     def recognise(cls, place: Place) -> Sequence[Recognised]:
         """Some of the corruptions' folders, each with severities, right in the folder or in those of the archives."""
-        names = cls(data=str(place.path)).corruptions()
+        names = {*cls(data=str(place.path)).corruptions(), *cls.further}
         groups = [top for top in cls.tops if top in place.folders and plain(top) != plain(cls.name)]
         levels: list[Place] = []
         uses: list[str] = []
@@ -108,6 +109,7 @@ class ImageNetC(CorruptedCopies, FifteenAndFour):
     """
 
     distinct = False
+    further = corruptions.EXTRA
     tops = ("imagenet-c", "ImageNet-C", "noise", "blur", "weather", "digital", "extra")
 
     def reference(self) -> Mapping[str, float] | None:
