@@ -43,6 +43,7 @@ def requests(
     suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
     check_networks(settings["models"], settings["denoiser"], weight_files)
+    check_denoiser(suites, settings["denoiser"])
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
     return list({request.spec: request for request in all_requests}.values())
 
@@ -87,6 +88,18 @@ def check_networks(models: Sequence[str], denoiser: str | None, weight_files: We
     if denoiser:
         check_name(denoiser, plugins.denoiser)
     fetch_missing([*models, denoiser or ""], weight_files)
+
+
+def check_denoiser(suites: Sequence[Configured], denoiser: str | None) -> None:
+    """Raise HarnessError, before data are opened, for a diffusion model of images of another size than the suites'."""
+    from harness import plugins
+    from harness.diffusion.lookup import check_side, stated_side
+
+    for suite in suites if denoiser else ():
+        entry = plugins.dataset.get(suite.plugin.dataset)
+        side = getattr(suite.plugin, "image_size", entry.facts.get("image_size") if entry else None)
+        if side:
+            check_side(str(denoiser), stated_side(str(denoiser)), side)
 
 
 def _request(

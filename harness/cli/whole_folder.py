@@ -110,6 +110,8 @@ def _list(root: Path, ready: Sequence[Planned], costs: Sequence[Estimate]) -> Ta
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 

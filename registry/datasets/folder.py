@@ -18,7 +18,7 @@ AT_ONCE = 256
 """Images per read."""
 
 
-@dataset("folder", image_size=SIDE, reads_folder=True, splits=("train", "test"))
+@dataset("folder", image_size=SIDE, any_size=True, reads_folder=True, splits=("train", "test"))
 def folder(split: str, data: Path, image_size: int = SIDE) -> ArrayDataset | StoredPictures:
     """DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, resized to 32x32 (shorter side, bicubic) and centre-cropped.
 
