@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.data import open_mapped
+from harness.data import Place, Recognised, benchmark_classes, corruptions, largest_label, open_mapped
 from harness.plugins import suite
 from harness.suites.bases.certification import Certification
 from harness.suites.bases.corrupted import SEVERITIES, CommonCorruptions, FifteenAndFour, Severities
@@ -19,9 +20,25 @@ CLASSES = 10
 MEANS = tuple((name, "mean") for name in ("mean_accuracy", "mean_error", "ece", "nll"))
 
 
+class CifarTestSplit:
+    """Recognises CIFAR-10's test split, for the suites that read it as it is stored."""
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """A split "test" of the ten classes; with fewer of them, or larger pictures, it may be a user's own."""
+        split = place.split("test")
+        names = benchmark_classes("cifar10")
+        if split is None or not set(split.names) <= set(names):
+            return ()
+        is_whole = len(split.names) == CLASSES and (bool(split.files) or split.size() == (SIDE, SIDE))
+        is_named = any(re.search(r"cifar[-_ ]?10(?!0)", name, re.IGNORECASE) for name in (place.name, split.example))
+        doubt = "" if is_whole or is_named else f"CIFAR-10 has {CLASSES} named classes of {SIDE} pixels"
+        return [Recognised({"data": str(place.path)}, place.of_splits, doubt)]
+
+
 @suite("cifar10", version=1, dataset="cifar10", denoiser="cifar10")
 @dataclass(frozen=True)
-class Cifar10(CleanAccuracy):
+class Cifar10(CifarTestSplit, CleanAccuracy):
     """Clean accuracy on CIFAR-10's test split: --data DIR with test/CLASS/*.png, Parquet files or tars."""
 
     shown = (("accuracy", "clean"), ("ece", "clean"), ("nll", "clean"))
@@ -44,6 +61,16 @@ class Cifar10C(Published, FifteenAndFour):
     shown = (*MEANS, ("accuracy", "clean"))
     size = TEST
 
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """Arrays of some corruptions beside labels of ten classes: CIFAR-100-C has the same names."""
+        arrays = [f"{name}.npy" for name in (*corruptions.STANDARD, *corruptions.EXTRA) if f"{name}.npy" in place.files]
+        if not arrays or "labels.npy" not in place.files:
+            return ()
+        if largest_label(place.path / "labels.npy") >= CLASSES:
+            return [Recognised({}, arrays, problem="its labels are of more than ten classes, as CIFAR-100-C's")]
+        return [Recognised({"data": str(place.path)}, arrays)]
+
     def shifted(self) -> Sequence[Condition]:
         """Every corruption at every severity."""
         return Severities.conditions(self)
@@ -58,7 +85,7 @@ class Cifar10C(Published, FifteenAndFour):
 
 @suite("cifar10-c-gen", version=1, dataset="cifar10", denoiser="cifar10")
 @dataclass(frozen=True)
-class Cifar10CGenerated(CommonCorruptions):
+class Cifar10CGenerated(CifarTestSplit, CommonCorruptions):
     """The common corruptions of CIFAR-10's test split, made on the fly: --data DIR as for cifar10. Not CIFAR-10-C."""
 
     shown = MEANS

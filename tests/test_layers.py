@@ -98,7 +98,10 @@ def test_bases_of_suites_import_no_benchmark() -> None:
 
 
 def test_every_package_is_installed() -> None:
-    """`pip install .` copies what pyproject.toml lists, and leaves out in silence what it does not."""
+    """`pip install .` copies what pyproject.toml lists, and leaves out in silence what it does not.
+
+    `harness.published` holds data alone, and lies beside the records.
+    """
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     tree = {"harness": ROOT / "harness", "harness.registry": ROOT / "registry", "harness.suites": ROOT / "suites"}
     found = {
@@ -106,7 +109,7 @@ def test_every_package_is_installed() -> None:
         for name, top in tree.items()
         for file in top.rglob("__init__.py")
     }
-    assert set(listed) == found
+    assert set(listed) == found | {"harness.published"}
 
 
 def test_the_engine_reaches_plugins_only_through_the_registry() -> None:

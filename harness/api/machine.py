@@ -20,9 +20,19 @@ def usable_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise HarnessError(f"--device {name}: not usable here ({reason}). Use --device cpu.") from error
+        usable = ", ".join(["auto", *devices()])
+        raise HarnessError(
+            f"--device {name}: not usable here. It must be one of {usable}. Use --device cpu, or auto."
+        ) from error
     return name
+
+
+def devices() -> list[str]:
+    """Names of the devices that work here, without "auto"."""
+    import torch
+
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *(["cuda", *gpus] if gpus else []), *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def threads(workers: str, datasets: Iterable[Dataset]) -> int:

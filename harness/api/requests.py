@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.machine import precisions, usable_device
 from harness.api.weight_files import fetch_missing
-from harness.base.errors import HarnessError
+from harness.base.errors import Absent, HarnessError, Unfit
 
 if TYPE_CHECKING:
     from harness.evaluation.request import Networks, Request
@@ -47,6 +47,7 @@ def requests(
     check_options(suites, texts)
     named = [name for name in settings["models"] if name not in (networks or {})]
     check_networks(named, settings["denoiser"], weight_files)
+    check_denoiser(suites, settings["denoiser"])
     settings = {**settings, "models": canonical_models(settings["models"])}
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
     all_requests = [replace(request, networks=networks or {}) for request in all_requests]
@@ -128,6 +129,18 @@ def canonical_models(models: Sequence[str]) -> list[str]:
     return [canonical(model) for model in models]
 
 
+def check_denoiser(suites: Sequence[Configured], denoiser: str | None) -> None:
+    """Raise HarnessError, before data are opened, for a diffusion model of images of another size than the suites'."""
+    from harness import plugins
+    from harness.diffusion.lookup import check_side, stated_side
+
+    for suite in suites if denoiser else ():
+        entry = plugins.dataset.get(suite.plugin.dataset)
+        side = getattr(suite.plugin, "image_size", entry.facts.get("image_size") if entry else None)
+        if side:
+            check_side(str(denoiser), stated_side(str(denoiser)), side)
+
+
 def _request(
     suite: Configured,
     settings: Mapping[str, Any],
@@ -177,7 +190,7 @@ def _without_denoiser(suite: Configured, methods: list[Configured], weight_files
     usable = [method for method in methods if method not in left_out]
     if not usable:
         axis = plugins.AXES[suite.plugin.axis]
-        raise HarnessError(f"{suite.text}: {names}: {reason} Without one: {axis.option} {_undiffused(axis)}.")
+        raise Absent(f"{suite.text}: {names}: {reason} Without one: {axis.option} {_undiffused(axis)}.")
     console.err.print(f"{suite.text}: left out {names}: {reason}", markup=False)
     return usable
 
@@ -195,13 +208,13 @@ def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
     name, dataset = suite.text, suite.plugin.dataset
     candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
     if not candidates:
-        raise HarnessError(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
+        raise Unfit(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
     lacks = {entry.name: _lacks(entry, weight_files) for entry in candidates}
     lacking = ", ".join(f"{model} ({file})" for model, file in lacks.items() if file)
     remedy = "What to put where: harness weights list."
     models = [model for model, file in lacks.items() if not file]
     if not models:
-        raise HarnessError(f"{name!r}: the weights of its models are not here: {lacking}. {remedy}")
+        raise Absent(f"{name!r}: the weights of its models are not here: {lacking}. {remedy}")
     if lacking:
         console.err.print(f"{name}: left out, since weights are missing: {lacking}. {remedy}", markup=False)
     return models

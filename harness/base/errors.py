@@ -19,6 +19,10 @@ class Absent(HarnessError):
     """Data or weights that are not here: a dry run can plan without them."""
 
 
+class Unfit(HarnessError):
+    """A model and data whose classes differ: with several data sets at hand, the others may still fit."""
+
+
 def missing(path: Path, message: str) -> HarnessError:
     """The error for a path without the expected content: `Absent` if nothing is there, else a plain HarnessError."""
     return HarnessError(message) if path.exists() else Absent(message)

@@ -72,7 +72,11 @@ class SuiteSettings:
     """Shorthands for settings of a suite: ``--severity 5`` for ``digits-c:severity=5``."""
 
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data, for suites that read one.", rich_help_panel=SUITES)
+        Path | None,
+        typer.Option(
+            help="Folder of the data. Without --suite: every data set in it, after a list with costs.",
+            rich_help_panel=SUITES,
+        ),
     ] = None
     severity: Annotated[
         str | None,
@@ -130,6 +134,19 @@ class ModelSettings:
             rich_help_panel=MODELS,
         ),
     ] = None
+
+
+class FolderChoice:
+    """Choice among the data sets that ``--data`` holds, without ``--suite``."""
+
+    only: Annotated[
+        list[str],
+        typer.Option(help="Only this suite or folder of what --data holds. Repeatable.", rich_help_panel=SUITES),
+    ] = field(default_factory=list)
+    skip: Annotated[
+        list[str],
+        typer.Option(help="Without this suite or folder of what --data holds. Repeatable.", rich_help_panel=SUITES),
+    ] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from harness.data.arrays import innermost as innermost
 from harness.data.layouts.folders import class_folders as class_folders
 from harness.data.layouts.lists import ImageList as ImageList
 from harness.data.layouts.npy import MappedImages as MappedImages
+from harness.data.layouts.npy import largest_label as largest_label
 from harness.data.layouts.npy import open_mapped as open_mapped
 from harness.data.opening import benchmark_classes as benchmark_classes
 from harness.data.opening import listing as listing
@@ -21,3 +22,6 @@ from harness.data.pictures import resized as resized
 from harness.data.readahead import ReadAhead as ReadAhead
 from harness.data.readahead import decoders as decoders
 from harness.data.readahead import ordered as ordered
+from harness.data.survey import Place as Place
+from harness.data.survey import Recognised as Recognised
+from harness.data.survey import plain as plain

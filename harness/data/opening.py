@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness import plugins
 from harness.base.errors import missing
@@ -22,10 +23,11 @@ SPELLINGS = {"val": ("val", "validation", "valid")}
 """Names of a split on disk, by split."""
 
 
-def open_dataset(name: str, split: str, folder: str = "") -> Dataset:
+def open_dataset(name: str, split: str, folder: str = "", **settings: Any) -> Dataset:
     """A registered data set.
 
     folder: its ``--data``; required for data sets that read a folder, an error for all others.
+    settings: further arguments of its builder.
     """
     entry = plugins.dataset[name]
     reads = entry.facts.get("reads_folder", False)
@@ -33,7 +35,7 @@ def open_dataset(name: str, split: str, folder: str = "") -> Dataset:
         raise Absent(f"Data set {name!r} needs its folder: --data DIR. {entry.summary}")
     if folder and not reads:
         raise HarnessError(f"Data set {name!r} reads no folder: leave out --data.")
-    built: Dataset = entry.build(split, Path(folder)) if reads else entry.build(split)
+    built: Dataset = entry.build(split, Path(folder), **settings) if reads else entry.build(split, **settings)
     return built
 
 
@@ -141,8 +143,13 @@ def _candidates(root: Path, spellings: Sequence[str]) -> Iterator[list[Path]]:
         own = folder != root and folder.name in spellings
         for ending in (".parquet", ".tar"):
             files = _files(folder, ending)
-            if paths := [f for f in files if own or not set(re.split(r"[-_.]", f.stem)).isdisjoint(spellings)]:
+            if paths := [f for f in files if own or is_of_split(f.stem, spellings)]:
                 yield paths
+
+
+def is_of_split(stem: str, spellings: Sequence[str]) -> bool:
+    """True for the name of a file, without its suffix, that has one of a split's names between its separators."""
+    return not set(re.split(r"[-_.]", stem)).isdisjoint(spellings)
 
 
 def _files(folder: Path, ending: str) -> list[Path]:

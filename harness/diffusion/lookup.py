@@ -36,6 +36,44 @@ def load_denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weig
     return Denoiser(build_network(checkpoint), schedule), checkpoint.weights
 
 
+FACTOR = 1.5
+"""Largest ratio between the sides of images and of those that a diffusion model was trained on: ADM's 256 serve 224."""
+
+
+def stated_side(name: str) -> int | None:
+    """Side in pixels of the images that a registered denoiser was trained on; None if it does not say."""
+    entry = plugins.denoiser.get(name)
+    return _side_of(str(entry.facts.get("dataset", ""))) if entry else None
+
+
+def _side_of(dataset: str) -> int | None:
+    """Side in pixels of a data set's images; None if it is unknown, or has images of any size."""
+    entry = plugins.dataset.get(dataset)
+    return entry.facts.get("image_size") if entry and not entry.facts.get("any_size") else None
+
+
+def trained_side(denoiser: Denoiser, weights: Weights) -> int | None:
+    """Side in pixels of the images that a loaded denoiser was trained on; None if neither network nor file says so."""
+    side = getattr(denoiser.network, "config", {}).get("sample_size")
+    return side if isinstance(side, int) else _side_of(str(weights.details.get("dataset", "")))
+
+
+def check_side(name: str, trained: int | None, side: int) -> None:
+    """Raise HarnessError for a denoiser of images of another size. trained, side: in pixels; None if unknown."""
+    if trained is None or max(trained, side) <= FACTOR * min(trained, side):
+        return
+    fitting = [
+        entry.name
+        for entry in plugins.denoiser.entries()
+        if (own := stated_side(entry.name)) and max(own, side) <= FACTOR * min(own, side)
+    ]
+    remedy = f"Registered ones that fit: {', '.join(fitting)}" if fitting else "No registered one fits"
+    raise HarnessError(
+        f"--denoiser {name} was trained on images of {trained} pixels, and these have {side}. {remedy}; or give one of "
+        "about this size by its path."
+    )
+
+
 def find_denoiser(name: str, weight_files: WeightFiles | None = None) -> tuple[Denoiser, Weights]:
     """A denoiser by registered name with its settings, or from a path: see `load_denoiser`.
 

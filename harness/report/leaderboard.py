@@ -124,13 +124,27 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
 
 
 def _notes(entries: Sequence[RunRecord]) -> list[str]:
-    """The records' notes: shared ones first, then each other note after the labels of its rows."""
+    """The records' notes: shared ones first, then each other note after the labels of its rows.
+
+    Notes that begin alike and end otherwise give the beginning once: "BEGINNING: ROW: END; ROW: END."
+    """
     shared = set.intersection(*(set(entry.notes) for entry in entries))
     labels: dict[str, list[str]] = {}
     for entry in entries:
         for note in entry.notes:
             labels.setdefault(note, []).append(label(entry))
-    return sorted(shared) + [f"{', '.join(names)}: {note}" for note, names in labels.items() if note not in shared]
+    by_beginning: dict[str, list[str]] = {}
+    for note in labels:
+        if note not in shared:
+            by_beginning.setdefault(note.rpartition(": ")[0] or note, []).append(note)
+    sentences = sorted(shared)
+    for beginning, notes in by_beginning.items():
+        if len(notes) == 1:
+            sentences += [f"{', '.join(labels[note])}: {note}" for note in notes]
+        else:
+            ends = [f"{', '.join(labels[note])}: {note.rpartition(': ')[2].removesuffix('.')}" for note in notes]
+            sentences.append(f"{beginning}: {'; '.join(ends)}.")
+    return sentences
 
 
 def having(records: Iterable[RunRecord], metric: str) -> list[RunRecord]:

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import harness
 from harness.base.errors import HarnessError
 from harness.base.files import read_limited
 from harness.base.parsing import parse_json
 from harness.base.validation import Reader
 from harness.report.leaderboard import LeaveOut, raise_error
 from harness.report.table import Table
+
+FOLDER = "published"
+"""Name of the folder with paper tables."""
+
+PACKAGE = Path(harness.__file__).parent
+SHIPPED = (PACKAGE / FOLDER, PACKAGE.parent / "results" / FOLDER)
+"""Folders with the project's paper tables: of an installed package, and of a clone."""
 
 LARGEST = 2**24
 """Bytes that a file of paper tables may have, as for a record."""
@@ -46,9 +54,13 @@ class Paper:
 
 
 def paper_tables(root: Path, leave_out: LeaveOut = raise_error) -> list[Table]:
-    """The paper tables in a results folder. leave_out: called for each file that cannot be read."""
+    """The paper tables in a results folder, or where it has none those that the project ships.
+
+    leave_out: called for each file that cannot be read.
+    """
     tables = []
-    for file in sorted((root / "published").glob("*.json")):
+    files = sorted((root / FOLDER).glob("*.json")) or sorted(file for place in SHIPPED for file in place.glob("*.json"))
+    for file in files:
         try:
             paper = _read(file)
         except HarnessError as reason:

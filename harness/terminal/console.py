@@ -43,7 +43,11 @@ class Screen(Console):
 
 
 # A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
-WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+BOUNDLESS = 1000
+"""Characters of a line where nothing limits it."""
+USUAL = 80
+"""Characters of a line of a terminal that nobody has widened."""
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else BOUNDLESS
 out = Screen(highlight=False, markup=False, emoji=False, width=WIDTH)
 err = Screen(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -109,13 +113,18 @@ class Bar(Progress):
 
     def begin(self, name: str, total: int | None = None) -> TaskID:
         """A new line of the bar. Its clock starts when the line before stopped, since its first report took time."""
+        for task in self.tasks:  # stages and suites follow one another: the clocks of those before stand still
+            self.stop_task(task.id)
         task_id = self.add_task(name, total=total, computed=0, info="")
         self._tasks[task_id].start_time = self._idle_since
         return task_id
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """See `rich.progress.Progress.update`; the fields are `computed`, images of this run, and `info`, a text."""
+        self._tasks[task_id].stop_time = None  # one that goes on was not at its end
         super().update(task_id, **changes)
+        if self._tasks[task_id].finished:
+            self.stop_task(task_id)
         self._idle_since = self.get_time()
         if not self.console.is_terminal and time.monotonic() - self._logged > self.LOG_EVERY:
             self._logged = time.monotonic()
@@ -187,8 +196,11 @@ def escaped(table: Table) -> Table:
     )
 
 
-def show(table: Table) -> None:
-    """Print a table; one with intervals is cut to the width of the terminal."""
+def show(table: Table, least: bool = False) -> None:
+    """Print a table; one with intervals is cut to the width of the terminal.
+
+    least: a pipe or a file gets it as wide as the narrowest usual terminal, too: for texts, which wrap.
+    """
     table = escaped(table)
     numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
     if numbers:
@@ -202,7 +214,7 @@ def show(table: Table) -> None:
         rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right", width=width)
     for row in table.rows:
         rich.add_row(*row)
-    out.print(rich)
+    out.print(rich, width=USUAL if least and out.width == BOUNDLESS else None)
 
 
 def note(message: str) -> None:

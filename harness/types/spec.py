@@ -69,7 +69,7 @@ class RunSpec:
     every: int = field(
         default=1,
         metadata=as_option(
-            "Every k-th test image. [default: the suite's; without --suite 6]", HOW_MUCH, unset=0, min=0
+            "Every k-th test image; 1 for all. [default: the suite's; without --suite 6]", HOW_MUCH, unset=None, min=1
         ),
     )
     limit: int = field(

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.data import ArrayDataset, open_pictures
+from harness.data import ArrayDataset, StoredPictures, open_pictures
 from harness.plugins import dataset
 from harness.types import Geometry, HarnessError
 
@@ -18,16 +18,20 @@ AT_ONCE = 256
 """Images per read."""
 
 
-@dataset("folder", image_size=SIDE, reads_folder=True, splits=("train", "test"))
-def folder(split: str, data: Path) -> ArrayDataset:
+@dataset("folder", image_size=SIDE, any_size=True, reads_folder=True, splits=("train", "test"))
+def folder(split: str, data: Path, image_size: int = SIDE) -> ArrayDataset | StoredPictures:
     """DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, resized to 32x32 (shorter side, bicubic) and centre-cropped.
 
     The classes are those of the training split, in its order; without one, those of the test split.
+    image_size: height and width; images of another size than 32 are decoded when they are read, as many do not fit
+        into memory.
     """
-    geometry = Geometry(resize=SIDE, crop=SIDE, interpolation="bicubic")
+    geometry = Geometry(resize=image_size, crop=image_size, interpolation="bicubic")
     images = open_pictures(data, split, geometry, name="folder")
     if split == "train" and images.num_classes < 2:
         raise HarnessError(f"{data}: the training split has one class only, {images.classes[0]!r}. Two are needed.")
+    if image_size != SIDE:
+        return images
     rows = range(len(images.ids))
     # In the order on disk: sequential reads are fast in every layout.
     order = sorted(rows, key=images.place)

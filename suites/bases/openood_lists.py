@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from harness.data import ImageList, benchmark_classes
+from harness.data import ImageList, Place, Recognised, benchmark_classes
 from harness.suites.bases.detection import ID, SHIFTED, OpenOOD
 from harness.types import Condition, Geometry, HarnessError
 
@@ -41,6 +41,20 @@ class FromLists(OpenOOD):
                 f"{self.name} needs OpenOOD's data folder: --data DIR, with benchmark_imglist in it. "
                 f"OpenOOD's script downloads it: {SCRIPT}"
             )
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """The data set's lists: the archive of lists holds those of all, so the images must be there, too."""
+        lists = place.below("benchmark_imglist", cls.dataset)
+        if "benchmark_imglist" not in place.folders or f"test_{cls.dataset}.txt" not in lists.files:
+            return ()
+        uses = ["benchmark_imglist", cls.images, *cls.elsewhere.values()]
+        try:
+            listed = cls(data=str(place.path))._open_list(f"test_{cls.dataset}", False)
+            problem = "" if (listed.root / listed.paths[0]).is_file() else f"no {listed.paths[0]} in {listed.root}"
+        except HarnessError as error:
+            problem = str(error)
+        return [Recognised({"data": str(place.path)}, uses, problem=problem)]
 
     def open(self, condition: Condition, seed: int) -> ImageList:
         """One list; one outside distribution must not hold images or classes of the training data."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from harness.data import open_dataset
+from harness.data import Place, Recognised, open_dataset
 from harness.evaluation.views.calls import tally
 from harness.types import Batch, BatchTask, Calls, Columns, Condition, Dataset, Observation, Pair, Stage, SuiteViews
 
@@ -37,6 +37,14 @@ class SuiteBase:
     size: ClassVar[int] = 0
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """The suite's data right in a folder, for ``harness run --data DIR`` without ``--suite``: none.
+
+        A suite that gives some runs there by default, so suites that certify and variants of others give none.
+        """
+        return ()
 
     def conditions(self) -> Sequence[Condition]:
         """The cells of the benchmark, in the order of its tables."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from harness.data import StoredPictures, corruptions
+from harness.data import Place, Recognised, StoredPictures, corruptions, plain
 from harness.plugins import suite
 from harness.suites.bases.corrupted import SEVERITIES, FifteenAndFour, Severities
-from harness.suites.imagenet.base import CROPPED, ORIGINAL, VALIDATION, FromImageNet
+from harness.suites.imagenet.base import CROPPED, ORIGINAL, VALIDATION, FromImageNet, wnids
 from harness.types import Condition, Geometry, HarnessError
 
 ALEXNET = dict(
@@ -29,7 +30,10 @@ digits from google-research/augmix, imagenet.py."""
 
 @dataclass(frozen=True)
 class CorruptedCopies(FromImageNet, Severities):
-    """Base of the suites of corrupted copies of the validation set. A subclass names the corruptions."""
+    """Base of the suites of corrupted copies of the validation set. A subclass names the corruptions.
+
+    distinct: no other data set has corruptions of these names. further: corruptions that may lie beside these.
+    """
 
     layout: ClassVar[str] = "CORRUPTION/SEVERITY/WNID/*.JPEG, severities 1 to 5"
     official: ClassVar[Geometry] = CROPPED
@@ -40,9 +44,31 @@ class CorruptedCopies(FromImageNet, Severities):
         ("accuracy", "clean"),
     )
 
+    distinct: ClassVar[bool] = True
+    further: ClassVar[Sequence[str]] = ()
+
     def __post_init__(self) -> None:
         Severities.__post_init__(self)
         FromImageNet.__post_init__(self)
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """Some of the corruptions' folders, each with severities, right in the folder or in those of the archives."""
+        names = {*cls(data=str(place.path)).corruptions(), *cls.further}
+        groups = [top for top in cls.tops if top in place.folders and plain(top) != plain(cls.name)]
+        levels: list[Place] = []
+        uses: list[str] = []
+        for group in ("", *groups):
+            folder = place.below(group) if group else place
+            corrupted = [name for name in folder.folders if name in names and _severities(folder.below(name))]
+            levels += [folder.below(name, _severities(folder.below(name))[0]) for name in corrupted]
+            uses += ([group] if group else corrupted) if corrupted else []
+        classes = levels[0].classes if levels else None
+        if classes is None or not set(classes.names) <= set(wnids()):
+            return ()
+        is_certain = cls.distinct or re.match("ILSVRC2012_val_", classes.example)
+        doubt = "" if is_certain else "other data sets have corruptions of the same names, such as Tiny-ImageNet-C"
+        return [Recognised({"data": str(place.path)}, uses, doubt)]
 
     def shifted(self) -> Sequence[Condition]:
         """Every corruption at every severity."""
@@ -69,6 +95,11 @@ class CorruptedCopies(FromImageNet, Severities):
         return self.classes(self.place(condition.group, str(condition.severity)))
 
 
+def _severities(place: Place) -> list[str]:
+    """The severities that a corruption's folder has, as its sub-folders are called."""
+    return [name for name in map(str, SEVERITIES) if name in place.folders]
+
+
 @suite("imagenet-c", version=1, dataset="imagenet", denoiser="adm256")
 @dataclass(frozen=True)
 class ImageNetC(CorruptedCopies, FifteenAndFour):
@@ -77,6 +108,8 @@ class ImageNetC(CorruptedCopies, FifteenAndFour):
     mCE, relative to AlexNet's published error rates, is defined at all five severities together.
     """
 
+    distinct = False
+    further = corruptions.EXTRA
     tops = ("imagenet-c", "ImageNet-C", "noise", "blur", "weather", "digital", "extra")
 
     def reference(self) -> Mapping[str, float] | None:

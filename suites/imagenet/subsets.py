@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
+from harness.data import Place, Recognised
 from harness.plugins import suite
 from harness.suites.bases.covariate_shift import POOLED
 from harness.suites.imagenet.class_subset import ALL, SomeClasses
@@ -37,6 +38,10 @@ class ImageNetR(TwoHundred):
 
     layout = "WNID/*.jpg, 200 folders (imagenet-r/ of the published archive)"
     tops = ("imagenet-r",)
+    file_names = (
+        "(art|cartoon|deviantart|embroidery|graffiti|graphic|misc|origami|painting|sculpture|sketch|sticker|tattoo|toy|"
+        r"videogame)_\d+\.jpg"
+    )
     size = 30_000
 
 
@@ -47,6 +52,7 @@ class ImageNetA(TwoHundred):
 
     layout = "WNID/*.jpg, 200 folders (imagenet-a/ of the published archive)"
     tops = ("imagenet-a",)
+    file_names = r"0\.\d+_"
     size = 7_500
 
 
@@ -65,6 +71,15 @@ class ImageNetD(SomeClasses):
     same_images = False
     reading = ALL
     sizes: ClassVar[Mapping[str, int]] = {"background": 3_764, "texture": 498, "material": 573}
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """Folders of some parts, with the authors' objects in them."""
+        parts = [name for name in cls.sizes if name in place.folders and place.below(name).classes]
+        objects = {name for part in parts for name in place.below(part).folders}
+        if not objects or not objects <= _published(cls.name).keys():
+            return ()
+        return [Recognised({"data": str(place.path)}, parts)]
 
     def accepted(self) -> Mapping[str, Sequence[str]]:
         """The authors' names of the objects, and the classes of each."""

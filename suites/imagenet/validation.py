@@ -9,13 +9,13 @@ from harness.plugins import suite
 from harness.suites.bases.certification import Certification
 from harness.suites.bases.corrupted import CommonCorruptions
 from harness.suites.bases.covariate_shift import CleanAccuracy
-from harness.suites.imagenet.base import RESIZED, VALIDATION, check_protocol
+from harness.suites.imagenet.base import RESIZED, VALIDATION, ValidationSet, check_protocol
 from harness.types import Geometry
 
 
 @suite("imagenet", version=1, dataset="imagenet", denoiser="adm256")
 @dataclass(frozen=True)
-class ImageNet(CleanAccuracy):
+class ImageNet(ValidationSet, CleanAccuracy):
     """Clean accuracy on ImageNet's validation set: --data DIR with val/WNID/*.JPEG, Parquet files or tars."""
 
     shown = (("accuracy", "clean"), ("ece", "clean"), ("nll", "clean"))
@@ -26,7 +26,7 @@ class ImageNet(CleanAccuracy):
 
 @suite("imagenet-c-gen", version=1, dataset="imagenet", denoiser="adm256")
 @dataclass(frozen=True)
-class ImageNetCGenerated(CommonCorruptions):
+class ImageNetCGenerated(ValidationSet, CommonCorruptions):
     """The common corruptions of ImageNet's validation set, made on the fly: --data DIR as for imagenet.
 
     Not ImageNet-C: the published images went through JPEG of quality 85 and have other random numbers. There is no

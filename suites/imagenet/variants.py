@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data import Place, Recognised, plain
 from harness.plugins import suggest, suite
 from harness.suites.imagenet.base import CROPPED, ORIGINAL, VALIDATION, FromImageNet, wnids
 from harness.types import Condition, Dataset
@@ -21,6 +22,7 @@ class ImageNetSketch(FromImageNet):
 
     layout = "WNID/*.JPEG, 1,000 folders (sketch/ of the published archive)"
     tops = ("sketch",)
+    file_names = r"sketch_\d+\.JPEG"
     size = 50_889
 
 
@@ -33,6 +35,17 @@ class ImageNetStylized(FromImageNet):
     size = VALIDATION
     official = CROPPED
     suffix = ORIGINAL
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """PNG files in val/WNID; other data sets have these, too, unless the folder's name tells."""
+        split = place.split("val")
+        if split is None or not split.names or not set(split.names) <= set(wnids()):
+            return ()
+        if split.files or not split.example.lower().endswith(".png"):
+            return ()
+        doubt = "" if "styl" in plain(place.name) else "the validation set may have been stored as PNG"
+        return [Recognised({"data": str(place.path)}, place.of_splits, doubt)]
 
     def images(self, condition: Condition) -> Dataset:
         """The images below DIR/val."""
@@ -55,6 +68,18 @@ class ImageNetV2(FromImageNet):
         super().__post_init__()
         if self.variant not in VARIANTS:
             raise suggest("variant", self.variant, list(VARIANTS), f" of {self.name}")
+
+    @classmethod
+    def recognise(cls, place: Place) -> Sequence[Recognised]:
+        """A folder per variant, or one of these folders itself."""
+        by_folder = {f"imagenetv2-{variant}-format-val": variant for variant in VARIANTS}
+        if place.name in by_folder and place.classes:
+            return [Recognised({"data": str(place.path), "variant": by_folder[place.name]})]
+        return [
+            Recognised({"data": str(place.path), "variant": variant}, [folder])
+            for folder, variant in by_folder.items()
+            if folder in place.folders
+        ]
 
     def shifted(self) -> Sequence[Condition]:
         """One, named after the variant."""

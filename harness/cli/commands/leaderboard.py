@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,16 +40,14 @@ def leaderboard(
     if plugin or plot or (suite and ":" in suite):
         # Importing every plugin takes seconds, and all else is in the records.
         plugins.discover(*plugin)
-    if not results.is_dir():
+    if not results.is_dir() and not published:
         raise HarnessError(
             f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
         )
-    everything = find(results, console.leave_out)
+    everything = find(results, console.leave_out) if results.is_dir() else []
     records = [r for r in everything if is_of(r, suite)]
-    if not records:
-        raise HarnessError(
-            f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
-        )
+    if not records and (suite or metric or write or plot or not published):
+        raise HarnessError(_none_of(suite, everything, results))
     groups = boards(having(records, metric) if metric else records).values()
     for entries in groups:
         console.show(by_condition(entries, metric) if metric else ranking(entries))
@@ -64,6 +63,18 @@ def leaderboard(
         # Last, since a figure may need a sample table that is not there.
         for entries in groups:
             console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))
+
+
+def _none_of(suite: str | None, records: Sequence[RunRecord], results: Path) -> str:
+    """Message for a results folder without the records that were asked for."""
+    from harness.base.errors import near_matches
+    from harness.report.leaderboard import plain
+
+    if not suite or not records:
+        return f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
+    suites = sorted({plain(record.suite) for record in records})
+    hint = near_matches(suite, suites)
+    return f"No records of suite {suite!r} in {results.absolute()}.{hint} There are records of {', '.join(suites)}."
 
 
 def _write(records: list[RunRecord], results: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -42,6 +44,9 @@ def list_plugins(
     kind: Annotated[
         str, typer.Argument(help=f"One of {', '.join(Kind)}. [default: all]", metavar="[KIND]", show_default=False)
     ] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON: kind, name, summary, settings with defaults, and facts.")
+    ] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """List the plugins: models, test-time methods, smoothers, detectors, attacks, suites and their ingredients."""
@@ -53,15 +58,27 @@ def list_plugins(
     if plugin:
         plugins.discover(*plugin)
     kinds = [Kind.named(kind)] if kind else [*Kind]
-    rows = (catalogue() if plugin else cache.remembered("catalogue", catalogue))["rows"]
+    listed = (catalogue() if plugin else cache.remembered("catalogue", catalogue))["listed"]
+    chosen = [entry for name in kinds for entry in listed if entry["kind"] == name.value]
+    if as_json:
+        console.out.print(json.dumps(chosen, indent=1, ensure_ascii=False), soft_wrap=True)
+        return
     for name in kinds:
-        recipes = name is Kind.recipes
-        header = ["name", "what it trains", "expected"] if recipes else ["name", "what it is", "settings"]
-        console.show(Table(name.value, header, rows[name.value], multiline=not recipes))
+        rows = [[entry["name"], _described(entry)] for entry in chosen if entry["kind"] == name.value]
+        heading = "what it trains" if name is Kind.recipes else "what it is"
+        console.show(Table(name.value, ["name", heading], rows, multiline=True), least=True)
 
 
-def catalogue() -> dict[str, dict[str, Any]]:
-    """The plugins as texts. rows: those of `harness list` by kind. modules: of the project's suites, by name."""
+def _described(entry: Mapping[str, Any]) -> str:
+    """The summary of a plugin, and its settings or the expected result in a line of its own."""
+    settings = ", ".join(f"{key}={default}" for key, default in entry["settings"].items())
+    expected = entry["facts"].get("expected", "") if entry["kind"] == Kind.recipes.value else ""
+    more = [f"Settings: {settings}" if settings else "", f"Expected: {expected}" if expected else ""]
+    return "\n".join(filter(None, [entry["summary"], *more]))
+
+
+def catalogue() -> dict[str, Any]:
+    """The plugins as JSON values. listed: those of `harness list`. modules: of the project's suites, by name."""
     from harness import plugins
     from harness.train import recipes
 
@@ -74,11 +91,29 @@ def catalogue() -> dict[str, dict[str, Any]]:
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,
         Kind.distorters: plugins.distorter,
     }  # fmt: skip
-    rows: dict[str, list[list[str]]] = {}
+    listed: list[dict[str, Any]] = []
     for kind, registry in registries.items():
-        rows[kind.value] = [[entry.name, entry.summary, entry.settings] for entry in registry.entries()]
-        rows[kind.value] += [[name, family.summary, ""] for name, family in registry.families.items()]
-    loaded = [recipes.load(name) for name in recipes.names()]
-    rows[Kind.recipes.value] = [[recipe.name, recipe.about, recipe.expected] for recipe in loaded]
+        for entry in registry.entries():
+            settings = dict(line.split("=", 1) for line in entry.settings.splitlines())
+            listed.append(_listed(kind, entry.name, entry.summary, settings, entry.facts))
+        for name, family in registry.families.items():
+            listed.append(_listed(kind, name, family.summary, {}, family.facts))
+    for recipe in map(recipes.load, recipes.names()):
+        listed.append(_listed(Kind.recipes, recipe.name, recipe.about, {}, {"expected": recipe.expected}))
     modules = {entry.name: entry.build.__module__ for entry in plugins.suite.entries() if not entry.source}
-    return {"rows": rows, "modules": modules}
+    return {"listed": listed, "modules": modules}
+
+
+def _listed(
+    kind: Kind, name: str, summary: str, settings: Mapping[str, str], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A plugin as JSON values; of its facts those that are texts, numbers, or lists of these."""
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in facts.items()}
+    plain = {key: value for key, value in values.items() if _is_plain(value)}
+    return {"kind": kind.value, "name": name, "summary": summary, "settings": dict(settings), "facts": plain}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_plain(each) for each in value)
+    return value is None or isinstance(value, str | int | float | bool)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.api.planning import Planner
 from harness.api.requests import requests, stated_models
 from harness.api.running import evaluated, prepared, print_subsets
-from harness.cli.run_options import ModelSettings, OtherMethods, RunExecution, SuiteSettings
+from harness.cli.run_options import FolderChoice, ModelSettings, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
+from harness.cli.whole_folder import check_unused, finish, run_folder
 from harness.types.spec import HOW_MUCH, RunSpec
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def run(
     methods: OtherMethods,
     suite_settings: SuiteSettings,
     model_settings: ModelSettings,
+    choice: FolderChoice,
     execution: RunExecution,
     full: Annotated[
         bool, typer.Option("--full", help="The whole test set also without --suite.", rich_help_panel=HOW_MUCH)
@@ -37,43 +39,27 @@ def run(
     sixth test image. Stopped runs go on where they were when the same command is given again.
 
     Examples: `harness run --full`, `harness run --suite digits --suite digits-c --tta dda`,
-    `harness run --plugin mine.py --model mine`, `harness run --suite cifar10 --data DIR --model my.pt --architecture
-    resnet18 --mean 0.5 --std 0.5`.
+    `harness run --plugin mine.py --model mine`, `harness run --model timm/NAME --data DIR --dry-run`, `harness run
+    --suite cifar10 --data DIR --model my.pt --architecture resnet18 --mean 0.5 --std 0.5`.
     """
     from harness import plugins
     from harness.terminal import console
 
     plugins.discover(*execution.plugin)
     running = execution.parsed()
+    texts = methods.texts(settings["methods"])
     settings["models"] = stated_models(settings["models"], vars(model_settings))
-    all_requests = requests(
-        settings, vars(suite_settings), methods.texts(settings["methods"]), full, running.weight_files
-    )
-    jobs = prepared(all_requests, running)
+    if suite_settings.data and not settings["suite"]:
+        others = {**vars(suite_settings), "data": None}
+        run_folder(suite_settings.data, choice, Planner(settings, others, texts, full, running), execution)
+        return
+    check_unused(choice)
+    jobs = prepared(requests(settings, vars(suite_settings), texts, full, running.weight_files), running)
     if execution.dry_run:
         console.show(_estimates(jobs, running.claims))
         return
     print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
-    _finish(jobs, evaluated(jobs, running), execution)
-
-
-def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecution) -> None:
-    """Print the leaderboards of the records, and the next step."""
-    from harness.report import leaderboard
-    from harness.terminal import console
-
-    for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
-        console.show(leaderboard.ranking(entries))
-    out = execution.out
-    missing = sum(len(job.pairs) for job in jobs) - len(records)
-    if missing:
-        console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
-    console.out.print(f"Records written or found in {out}: {len(records)}.")
-    if len(records) > 1:
-        files = "".join(f" --plugin {file}" for file in execution.plugin)
-        console.out.print(
-            f"Compare two: harness compare MODEL:METHOD MODEL:METHOD --results {out} --suite SUITE{files}", markup=False
-        )
+    finish(sum(len(job.pairs) for job in jobs), evaluated(jobs, running), execution)
 
 
 def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:

@@ -68,6 +68,16 @@ def open_mapped(
     return MappedImages(name, ids, pixels[part.start : part.stop], here, classes, geometry)
 
 
+def largest_label(file: Path) -> int:
+    """The largest number in an array of labels on disk; -1 if it cannot be read as one."""
+    try:
+        check_regular(file)
+        labels = np.lib.format.open_memmap(file, mode="r")
+        return int(labels.max()) if labels.dtype.kind in "iu" and labels.ndim == 1 and len(labels) else -1
+    except Exception:  # numpy's parser of headers raises many kinds of errors; `open_mapped` names the fault
+        return -1
+
+
 def _array(file: Path, shape: tuple[int, ...], dtype: np.dtype | None = None) -> np.ndarray:
     """The array of a .npy file, mapped into memory. dtype: expected; None for any integers."""
     try:

@@ -15,7 +15,7 @@ from harness.evaluation.job import Job
 from harness.evaluation.preflight import standins
 from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
 from harness.models.tiles import NoTensor, TiledClassifier, Tiles
-from harness.types import HarnessError, Pair
+from harness.types import HarnessError, Pair, Unfit
 
 
 def probes(job: Job) -> Sequence[Probe]:
@@ -91,7 +91,7 @@ def _classifier(job: Job, pair: Pair) -> Tensor:
         ),
     )
     if logits.shape[1:] != (classes,):
-        raise HarnessError(
+        raise Unfit(
             f"{who} gives outputs of shape {(1, *logits.shape[1:])} for one image; "
             f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
         )
