@@ -186,6 +186,8 @@ def models_of(given: Any, **stated: Any) -> tuple[list[str], list[Model]]:
     names, models = [], []
     for each in several:
         if isinstance(each, nn.Module):
+            if "architecture" in settings:
+                raise HarnessError("architecture= is of a checkpoint's file: a network is built already. Leave it out.")
             each = Model(each, **{"name": "", **settings})
         if isinstance(each, Model):
             models.append(each)
