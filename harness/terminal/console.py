@@ -134,7 +134,7 @@ def progress(shown: bool = True) -> Iterator[Bar]:
         from harness.terminal import notebook
 
         kind = notebook.NotebookBar
-    screen = err if shown else Screen(file=io.StringIO())
+    screen = err if shown else Screen(file=io.StringIO(), force_jupyter=False)
     with kind(Line(), console=screen, refresh_per_second=4, disable=not shown) as bar:
         yield bar
 

@@ -15,6 +15,7 @@ class NotebookBar(Bar):
 
     EVERY = 0.25
     """Seconds between two updates."""
+    LOG_EVERY = float("inf")
 
     def start(self) -> None:
         """The output appears with the first line."""
@@ -29,8 +30,7 @@ class NotebookBar(Bar):
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """See `Bar.update`."""
-        super(Bar, self).update(task_id, **changes)
-        self._idle_since = self.get_time()
+        super().update(task_id, **changes)
         if time.monotonic() - self._drawn > self.EVERY:
             self._draw()
 
