@@ -147,13 +147,13 @@ def test_the_configuration_of_timm_states_what_the_caller_does_not(tmp_path: Pat
     net = timm.create_model("test_resnet", num_classes=10)
     own, stated = (
         harness.evaluate(harness.Model(net, name, **settings), out=tmp_path, **FEW)[0]
-        for name, settings in (("own", {}), ("stated", {"mean": 0.5, "std": 0.5, "image_size": 32}))
+        for name, settings in (("own", {}), ("stated", {"mean": 0.25, "std": 0.5, "image_size": 32}))
     )
     assert own.model.details["mean"] == list(net.pretrained_cfg["mean"])
     assert own.model.details["sizes"][0] == list(net.pretrained_cfg["input_size"][1:])
     assert any("Taken from the network's own configuration: mean=" in note for note in own.notes)
     assert stated.model.details["sizes"] == [[32, 32]] and not any("Taken" in note for note in stated.notes)
-    assert any("mean=0.5,0.5,0.5 was stated, and the network's own configuration" in note for note in stated.notes)
+    assert any("mean=0.25,0.25,0.25 was stated, and the network's own configuration" in note for note in stated.notes)
 
 
 def test_classes_are_matched_by_their_names(tmp_path: Path) -> None:
