@@ -23,6 +23,7 @@ from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import spell
 from harness.types import RunSpec, Weights
+from harness.types.spec import DTYPES
 
 Numbers = float | Sequence[float]
 OUT = Path("results") / "local"
@@ -63,7 +64,7 @@ def evaluate(
         Path(out), weight_files_of(weights), Shard(*shard), on_bad_image == "skip", batch_size, str(workers), fresh,
         shown=progress,
     )  # fmt: skip
-    _check(arguments)
+    _check(arguments, suites)
     return _records(models, settings, _spelled({"data": data, **suite_settings}), texts, execution)
 
 
@@ -87,18 +88,18 @@ def _records(
     return [record.load(path) for path in paths]
 
 
-def _check(arguments: Mapping[str, Any]) -> None:
-    """Raise HarnessError for values that a command line would refuse."""
+def _check(arguments: Mapping[str, Any], suites: Sequence[str]) -> None:
+    """Raise HarnessError for values that a command line would refuse. suites: their texts."""
     for setting in ("every", "limit", "seed", "tile", "batch_size"):
         value = arguments[setting]
         if not isinstance(value, int) or value < 0:
             raise HarnessError(f"{setting}={value!r} must be a whole number of at least 0.")
-    if arguments["on_bad_image"] not in ("stop", "skip"):
-        raise HarnessError(f"on_bad_image={arguments['on_bad_image']!r} must be one of stop, skip.")
+    choices = {"on_bad_image": ("stop", "skip"), "dtype": DTYPES, "denoiser_dtype": DTYPES}
+    for setting, values in choices.items():
+        if arguments[setting] not in values:
+            raise HarnessError(f"{setting}={arguments[setting]!r} must be one of {', '.join(values)}.")
     known = {key for entry in registries.suite.entries() for key in entry.parameters}
-    known |= {
-        key for text in texts_of(registries.suite, arguments["suite"]) for key in registries.suite.of(text).parameters
-    }
+    known |= {key for text in suites for key in registries.suite.of(text).parameters}
     for key in arguments["suite_settings"]:
         if key not in known:
             raise suggest("argument", key, sorted({*known, *signature(evaluate).parameters} - {"suite_settings"}))

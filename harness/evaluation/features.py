@@ -33,6 +33,14 @@ FLOAT32_UP_TO = 2**30
 """Bytes of float32 features above which they are stored in float16: ImageNet's for a ResNet-50 then take 5 GB."""
 
 
+def _source_of(cls: type) -> str:
+    """The source of the module that has a class; empty for one of a notebook, whose code `source` identifies."""
+    try:
+        return inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError):
+        return ""
+
+
 @dataclass(frozen=True, eq=False)
 class StoredFeatures:
     """Features of one data set in files of `PIECE` rows, memory-mapped when read."""
@@ -135,7 +143,7 @@ class FeatureBank:
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
         """The tensors that `learn` returns, or returned before for the same detector, weights and data."""
         data = [self.train_images.sha256, self.validation_images.sha256]
-        code = hashlib.sha256(inspect.getsource(sys.modules[type(of).__module__]).encode()).hexdigest()
+        code = hashlib.sha256(_source_of(type(of)).encode()).hexdigest()
         key = key_of({**self._identity, "data": data, "of": repr(of), "code": code, "source": self.source})
         file = self.cache / f"{key}.safetensors"
         content = sealed.read_or_tell(file, file.name)

@@ -134,7 +134,8 @@ class Registry:
 
         Raises HarnessError for the name of a registered plugin.
         """
-        if entry.name in self._entries or f"{entry.name.partition('/')[0]}/NAME" in self.families:
+        prefix, slash, _ = entry.name.partition("/")
+        if entry.name in self._entries or (slash and f"{prefix}/NAME" in self.families):
             raise HarnessError(
                 f"A {self.kind} is registered as {entry.name!r}, and an object of another class has that name, too. "
                 "Give the object another one: its attribute `name`."

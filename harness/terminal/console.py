@@ -138,8 +138,13 @@ class Bar(Progress):
 @contextmanager
 def progress(shown: bool = True) -> Iterator[Bar]:
     """A live bar: description, bar, count, images/s, time left, and a free text. shown: False shows nothing."""
-    screen = err if shown else Screen(file=io.StringIO())
-    with Bar(Line(), console=screen, refresh_per_second=4, disable=not shown) as bar:
+    kind: type[Bar] = Bar
+    if err.is_jupyter and shown:
+        from harness.terminal import notebook
+
+        kind = notebook.NotebookBar
+    screen = err if shown else Screen(file=io.StringIO(), force_jupyter=False)
+    with kind(Line(), console=screen, refresh_per_second=4, disable=not shown) as bar:
         yield bar
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from helpers import harness as command
 from torch import Tensor, nn
@@ -142,6 +143,19 @@ def test_torchvision_without_a_normalisation_is_refused(tmp_path: Path) -> None:
     assert record.model.details["class"] == "torchvision.models.squeezenet.SqueezeNet"
 
 
+def test_the_configuration_of_timm_states_what_the_caller_does_not(tmp_path: Path) -> None:
+    net = timm.create_model("test_resnet", num_classes=10)
+    own, stated = (
+        harness.evaluate(harness.Model(net, name, **settings), out=tmp_path, **FEW)[0]
+        for name, settings in (("own", {}), ("stated", {"mean": 0.25, "std": 0.5, "image_size": 32}))
+    )
+    assert own.model.details["mean"] == list(net.pretrained_cfg["mean"])
+    assert own.model.details["sizes"][0] == list(net.pretrained_cfg["input_size"][1:])
+    assert any("Taken from the network's own configuration: mean=" in note for note in own.notes)
+    assert stated.model.details["sizes"] == [[32, 32]] and not any("Taken" in note for note in stated.notes)
+    assert any("mean=0.25,0.25,0.25 was stated, and the network's own configuration" in note for note in stated.notes)
+
+
 def test_classes_are_matched_by_their_names(tmp_path: Path) -> None:
     net, _ = load_classifier(*bundled("digits-resnet"))
     (plain,) = harness.evaluate(net, name="plain", out=tmp_path, **FEW)
@@ -174,6 +188,10 @@ def test_arguments_that_do_not_exist_are_refused_by_name(tmp_path: Path) -> None
         harness.evaluate("digits/resnet", "digits", evry=10, out=tmp_path)
     with pytest.raises(HarnessError, match="severity"):
         harness.evaluate("digits/resnet", "digits", severity=3, out=tmp_path)
+    with pytest.raises(HarnessError, match="dtype='float31' must be one of auto, float32"):
+        harness.evaluate("digits/resnet", "digits", dtype="float31", out=tmp_path)
+    with pytest.raises(HarnessError, match="a network is built already"):
+        harness.evaluate(network(), "digits", name="mine", architecture="resnet18", out=tmp_path)
     with pytest.raises(HarnessError, match="A dict is no model"):
         harness.evaluate({}, "digits", out=tmp_path)
 

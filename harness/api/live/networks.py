@@ -91,8 +91,8 @@ def check_names(models: Sequence[Model]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise HarnessError(f"Two networks are called {name!r}. Give each of them its own name.")
-        family = f"{name.partition('/')[0]}/NAME"
-        if name in plugins.model or family in plugins.model.families:
+        prefix, slash, _ = name.partition("/")
+        if name in plugins.model or (slash and f"{prefix}/NAME" in plugins.model.families):
             raise HarnessError(f"A registered model is called {name!r}: give the network another name.")
         if is_path(name, plugins.model):
             raise HarnessError(
@@ -186,6 +186,8 @@ def models_of(given: Any, **stated: Any) -> tuple[list[str], list[Model]]:
     names, models = [], []
     for each in several:
         if isinstance(each, nn.Module):
+            if "architecture" in settings:
+                raise HarnessError("architecture= is of a checkpoint's file: a network is built already. Leave it out.")
             each = Model(each, **{"name": "", **settings})
         if isinstance(each, Model):
             models.append(each)
