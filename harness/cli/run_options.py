@@ -85,8 +85,8 @@ class SuiteSettings:
     corruption: Annotated[
         str | None,
         typer.Option(
-            help="Corruptions of a suite that makes them on the fly, in place of its 15: fog,snow, or standard,NAME "
-            "for the 15 and one more. See harness list corruptions.",
+            help="Corruptions of a suite that makes them on the fly, in place of its 15: fog,snow; standard,NAME for "
+            "the 15 and one more. See harness list corruptions.",
             rich_help_panel=SUITES,
         ),
     ] = None

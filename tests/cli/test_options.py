@@ -18,6 +18,7 @@ from harness.types.spec import as_option
 
 RUN: dict[str, Any] = {
     "suite": [], "models": [], "methods": [], "denoiser": None, "data": None, "severity": None, "sigma": None,
+    "corruption": None,
     "radii": None, "smooth": [], "detector": [], "attack": [], "full": False, "every": 0, "limit": 0, "seed": 0,
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,

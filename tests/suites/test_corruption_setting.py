@@ -97,6 +97,11 @@ def test_every_named_corruption_enters_the_mean_and_no_mce_is_given() -> None:
     assert plugins.suite.configure("digits-c").plugin.facts() == {"frost": "procedural-1"}
 
 
+def test_corruptions_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = harness(monkeypatch, capsys, "list", "corruptions")
+    assert code == 0 and "gaussian_noise" in printed and "saturate" in printed
+
+
 def test_an_unknown_corruption_is_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"Unknown corruption 'strips'.*needs --plugin FILE.py"):
         prepare(replace(SPEC, suite="digits-c:corruption=fog,strips"), tmp_path)
