@@ -161,7 +161,7 @@ class TrainSpec:
         """Default name of the result: digits-resnet+augmix+diffaug."""
         parts = [f"{self.dataset}-{self.model}"]
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
-        cuts = [f"{name}-{getattr(self, name)}" for name in LATER_SETTINGS if getattr(self, name)]
+        cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in LATER_SETTINGS if getattr(self, name)]
         return "+".join([*parts, *filter(None, [self.objective]), *cuts])
 
     @property

@@ -74,8 +74,10 @@ def compare_rows(findings: Findings, then: Rows, now: Rows) -> None:
         findings.differences.append(f"{len(unknown)} of {len(keys)} rows are not in the record, such as {unknown[0]}")
         return
     order = np.array([places[key] for key in keys])
-    if columns := sorted(then.keys() ^ now.keys()):
-        findings.differences.append(f"the columns, in {', '.join(columns)}")
+    if lacking := sorted(then.keys() - now.keys()):
+        findings.differences.append(f"the columns, which lack {', '.join(lacking)}")
+    if new := sorted(now.keys() - then.keys()):
+        findings.compared += f" Not in the record, and not compared: {', '.join(new)}."
     for name in sorted(then.keys() & now.keys()):
         old, new = then[name][order], now[name]
         if old.dtype.kind == "f" and new.dtype.kind == "f" and old.shape == new.shape:
