@@ -42,8 +42,8 @@ def requests(
     every = settings["every"] or (1 if full else 0 if settings["suite"] else QUICK)
     suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
-    check_networks(settings["models"], settings["denoiser"], weight_files)
     check_denoiser(suites, settings["denoiser"])
+    check_networks(settings["models"], settings["denoiser"], weight_files)
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
     return list({request.spec: request for request in all_requests}.values())
 
