@@ -46,8 +46,8 @@ def requests(
     suites = configured_suites(settings["suite"] or [SUITE], suite_settings)
     check_options(suites, texts)
     named = [name for name in settings["models"] if name not in (networks or {})]
-    check_networks(named, settings["denoiser"], weight_files)
     check_denoiser(suites, settings["denoiser"])
+    check_networks(named, settings["denoiser"], weight_files)
     settings = {**settings, "models": canonical_models(settings["models"])}
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]
     all_requests = [replace(request, networks=networks or {}) for request in all_requests]

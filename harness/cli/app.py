@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness import __version__
+import harness
 from harness.cli.commands import augment, data, weights
 from harness.cli.commands.compare import compare
 from harness.cli.commands.leaderboard import leaderboard
@@ -61,7 +61,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"harness {__version__}")
+        typer.echo(f"harness {harness.__version__}")
         raise typer.Exit
 
 

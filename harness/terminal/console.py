@@ -210,7 +210,11 @@ def show(table: Table, least: bool = False) -> None:
     numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
     if numbers:
         table = fitted(table, out.width)
-    fixed = widths(table) if numbers and needed(table) <= out.width else [None] * len(table.header)
+    fixed: list[int | None] = [None] * len(table.header)
+    if numbers and needed(table) <= out.width:
+        fixed = [*widths(table)]
+    elif least:  # names stay whole
+        fixed[0] = min(widths(table)[0], USUAL // 2 + 4)
     rich = RichTable(
         title=table.title, title_style="bold", caption=table.caption, caption_justify="left",
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,20 @@ def test_nothing_is_stored_where_nothing_can_be_written(folder: Path) -> None:
     folder.write_text("a file in the place of the folder")
     cache.store("lists", "mark", b"content")
     assert cache.load("lists", "mark") is None
+
+
+def test_results_that_nobody_asks_for_are_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_swept", set())
+    for age, mark in enumerate(["new", "old", "asked for", "ancient"]):
+        cache.store("lists", mark, b"content")
+        (file,) = [file for file in folder.rglob("lists/*") if file.stat().st_mtime > time.time() - 3600]
+        os.utime(file, (time.time() - age * 40 * 86_400 - 7200,) * 2)
+    assert cache.load("lists", "asked for") == b"content", "which makes it new"
+    monkeypatch.setattr(cache, "_swept", set())
+    cache.store("lists", "last", b"content")
+    marks = ("new", "old", "asked for", "ancient", "last")
+    assert [mark for mark in marks if cache.load("lists", mark)] == ["new", "old", "asked for", "last"]
+    monkeypatch.setattr(cache, "_swept", set())
+    monkeypatch.setattr(cache, "KEPT", 2 * max(file.stat().st_size for file in folder.rglob("lists/*")))
+    cache.store("lists", "another", b"content")
+    assert len(list(folder.rglob("lists/*"))) == 2 and cache.load("lists", "another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from helpers import ROOT, outputs, process
 from rich.console import Console
 from safetensors.torch import save_file
 
+from harness import __version__
 from harness.diffusion.lookup import load_denoiser
 from harness.models.checkpoint import build_network, read_checkpoint, write_checkpoint
 from harness.models.lookup import bundled, load_classifier
@@ -75,7 +77,17 @@ BAD = [
     (["run", "--suite", "digits", "--severity", "3"], ["--severity", "no such setting"]),
     (["run", "--shard", "2/2"], ["--shard '2/2'", "0/2"]),
     (["run", "--device", "cuda:7"], ["--device cuda:7", "--device cpu"]),
-    (["run", "--data", "somewhere"], ["--data", "no such setting"]),
+    (["run", "--device", "gpu"], ["--device gpu", "one of auto, cpu", "Use --device cpu"]),
+    (["run", "--every", "0"], ["--every", "1"]),
+    (["run", "--data", "somewhere"], ["--data somewhere is not a folder"]),
+    (["run", "--suite", "digits", "--data", "somewhere"], ["--data", "no such setting"]),
+    (["run", "--data", "{files}/images/train/cat"], ["holds no data set", "--suite"]),
+    (["run", "--only", "digits"], ["--only and --skip choose among what --data DIR holds"]),
+    (
+        ["run", "--suite", "imagenet", "--data", "{files}", "--model", "digits/vit", "--denoiser", "digits"],
+        ["--denoiser digits was trained on images of 32 pixels, and these have 224", "fit: adm256"],
+    ),
+    (["run", "--suite", "digits", "--denoiser", "adm256"], ["adm256", "these have 32", "cifar10, digits"]),
     (["run", "--suite", "folder", "--model", "digits/vit"], ["--data DIR"]),
     (["run", "--suite", "folder", "--data", "{files}/none", "--model", "digits/vit"], ["none", "test/CLASS"]),
     (["run", "--suite", "openood-cifar10", "--data", "{files}/none"], ["none/benchmark_imglist", "test_svhn"]),
@@ -121,7 +133,9 @@ BAD = [
     (["compare", "digits/vit:de", "digits/vti:de"], ["Unknown record 'digits/vti:de'", "digits/vit:de"]),
     (["compare", "{files}/mine.py", "digits/vit:de"], ["not a run record"]),
     (["leaderboard", "--results", "{files}/nowhere"], ["No results folder", "harness run"]),
-    (["leaderboard", "--suite", "nowhere"], ["No records of suite 'nowhere'"]),
+    (["leaderboard", "--suite", "nowhere"], ["No records of suite 'nowhere'", "There are records of certify"]),
+    (["leaderboard", "--suite", "digit"], ["No records of suite 'digit'", "Did you mean digits"]),
+    (["list", "modles"], ["Unknown kind of plugin 'modles'", "Did you mean models"]),
 ]
 
 
@@ -141,6 +155,63 @@ def test_mistakes_get_one_message_and_exit_code_2(
     assert "Traceback" not in errors
     for fragment in fragments:
         assert fragment in errors
+
+
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outputs(monkeypatch, capsys, "--version") == (0, f"harness {__version__}", "")
+
+
+def test_published_tables_need_no_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for results in (tmp_path, tmp_path / "absent"):
+        code, printed, errors = outputs(monkeypatch, capsys, "leaderboard", "--published", "--results", str(results))
+        assert code == 0 and printed.count("not measured here") > 2, errors
+        code, _, errors = outputs(monkeypatch, capsys, "leaderboard", "--results", str(results))
+        assert code == 2 and "harness run" in errors
+
+
+def test_lists_keep_to_80_columns_and_tell_everything_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(console, "out", console.Screen(file=log, width=console.BOUNDLESS))
+    assert outputs(monkeypatch, capsys, "list")[0] == 0
+    lines = log.getvalue().splitlines()
+    assert max(map(len, lines)) == 80 and "digits/resnet+augmix+deepaugment+diffaug" in log.getvalue()
+    log.truncate(0)
+    log.seek(0)
+    assert outputs(monkeypatch, capsys, "list", "tta", "--json")[0] == 0
+    methods = {entry["name"]: entry for entry in json.loads(log.getvalue())}
+    assert {"default", "de", "dda"} <= set(methods)
+    assert methods["de"] == {
+        "kind": "methods", "name": "de", "facts": {"denoiser": True},
+        "summary": "Mean class probability over one-step denoisings at several times; t = 0 is the image itself.",
+        "settings": {"times": "0,50,100,150,200,250,300,350,400,450"},
+    }  # fmt: skip
+    log.truncate(0)
+    log.seek(0)
+    assert outputs(monkeypatch, capsys, "list", "--json")[0] == 0
+    datasets = {entry["name"]: entry["facts"] for entry in json.loads(log.getvalue()) if entry["kind"] == "datasets"}
+    assert datasets["digits"]["image_size"] == 32 and datasets["imagenet"]["reads_folder"] is True
+
+
+def test_a_finished_bar_stands_still() -> None:
+    clock = [0.0]
+    bar = console.Bar(console=Console(file=io.StringIO()), auto_refresh=False, get_time=lambda: clock[-1])
+    with bar:
+        first = bar.begin("a", 100)
+        clock.append(10.0)
+        bar.update(first, completed=100, computed=100)
+        shown = console.pace(bar.tasks[0])
+        second = bar.begin("b", 100)
+        clock.append(30.0)
+        bar.update(second, completed=40, computed=40)
+        assert console.pace(bar.tasks[0]) == shown == "10 images/s, 0:00:10"
+        assert console.pace(bar.tasks[1]) == "2 images/s, 0:00:30 left"
+        bar.begin("c", 100)
+        clock.append(50.0)
+        assert console.pace(bar.tasks[1]) == "2 images/s, 0:00:30 left", "a shard's share is not the whole"
 
 
 def test_a_changed_bundled_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from harness.types.spec import as_option
 
 RUN: dict[str, Any] = {
     "suite": [], "models": [], "methods": [], "denoiser": None, "data": None, "severity": None, "sigma": None,
-    "corruption": None,
-    "radii": None, "smooth": [], "detector": [], "attack": [], "full": False, "every": 0, "limit": 0, "seed": 0,
+    "corruption": None, "radii": None, "smooth": [], "detector": [], "attack": [], "only": [], "skip": [],
+    "full": False, "every": None, "limit": 0, "seed": 0,
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,
     "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "0/1", "plugin": [],
@@ -44,8 +44,8 @@ def test_run_has_the_options_of_its_specification_and_of_its_execution() -> None
     for name, option in options_of_run.items():
         assert option.opts == [FLAGS.get(name, f"--{name.replace('_', '-')}")] and option.help
         assert option.multiple == isinstance(RUN[name], list) and option.is_flag == isinstance(RUN[name], bool)
-        if RUN[name] == 0 and not option.is_flag:
-            assert option.min == 0, f"{name} is a count"
+        if (RUN[name] == 0 or name == "every") and not option.is_flag:
+            assert option.min == (name == "every"), f"{name} is a count"
 
 
 def test_an_architecture_is_named_by_two_options() -> None:
