@@ -35,7 +35,8 @@ def evaluate(
     mean: Numbers | None = None, std: Numbers | None = None, image_size: int | Sequence[int] | None = None,
     interpolation: str | None = None, classes: Any = None, architecture: str | None = None,
     smoothers: Any = None, detectors: Any = None, attacks: Any = None,
-    data: Path | str | None = None, denoiser: Path | str | None = None, every: int = 0, limit: int = 0, seed: int = 0,
+    data: Path | str | None = None, denoiser: Path | str | None = None, every: int | None = None, limit: int = 0,
+    seed: int = 0,
     device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,
     compile: bool = False, out: Path | str = OUT, workers: int | str = "auto", batch_size: int = 0,
     on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugins: Any = (),
@@ -90,7 +91,10 @@ def _records(
 
 def _check(arguments: Mapping[str, Any], suites: Sequence[str]) -> None:
     """Raise HarnessError for values that a command line would refuse. suites: their texts."""
-    for setting in ("every", "limit", "seed", "tile", "batch_size"):
+    every = arguments["every"]
+    if every is not None and (not isinstance(every, int) or every < 1):
+        raise HarnessError(f"every={every!r} must be a whole number of at least 1; None takes the suite's.")
+    for setting in ("limit", "seed", "tile", "batch_size"):
         value = arguments[setting]
         if not isinstance(value, int) or value < 0:
             raise HarnessError(f"{setting}={value!r} must be a whole number of at least 0.")
