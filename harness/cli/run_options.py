@@ -136,6 +136,7 @@ class ModelSettings:
     ] = None
 
 
+@dataclass(frozen=True)
 class FolderChoice:
     """Choice among the data sets that ``--data`` holds, without ``--suite``."""
 
