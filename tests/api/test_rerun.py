@@ -20,6 +20,7 @@ from harness.train.spec import TrainSpec
 from harness.types import RunSpec
 
 TINY = """
+from dataclasses import dataclass
 from torch import nn
 from harness.plugins import architecture, method
 
@@ -28,8 +29,10 @@ def tiny(num_classes):
     return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes))
 
 @method("{name}")
-def plain(views, classifier):
-    return classifier(views.original()).softmax(-1)
+@dataclass(frozen=True)
+class Plain:
+    def __call__(self, views, classifier):
+        return classifier(views.original()).softmax(-1)
 """
 """A plugin file with an architecture and a method."""
 
