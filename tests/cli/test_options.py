@@ -18,12 +18,13 @@ from harness.types.spec import as_option
 
 RUN: dict[str, Any] = {
     "suite": [], "models": [], "methods": [], "denoiser": None, "data": None, "severity": None, "sigma": None,
-    "corruption": None, "radii": None, "smooth": [], "detector": [], "attack": [], "only": [], "skip": [],
+    "radii": None, "smooth": [], "detector": [], "attack": [], "only": [], "skip": [],
+    "architecture": None, "mean": None, "std": None, "image_size": None, "interpolation": None, "classes": None,
     "full": False, "every": None, "limit": 0, "seed": 0,
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,
     "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "0/1", "plugin": [],
-    "dry_run": False, "fresh": False,
+    "dry_run": False, "fresh": False, "corruption": None,
 }  # fmt: skip
 """Defaults of the options of ``harness run``."""
 
