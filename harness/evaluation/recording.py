@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from harness.base.errors import Notice
 from harness.base.provenance import environment
 from harness.evaluation.job import Job
+from harness.evaluation.records import suspicion
 from harness.evaluation.records.record import Cost, RunRecord, Samples
 from harness.evaluation.records.rows import Rows
 from harness.models.matching import data_classes
@@ -27,7 +30,17 @@ def record_of(
     pair = job.pairs[index]
     model_notes = [*_live(job, pair), *job.notes.get(pair.model, ())]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
-    return replace(record, metrics=metrics, notes=[*model_notes, *notes, *devices, *job.left_out(rows)])
+    doubts = _doubts(job, index, rows)
+    return replace(record, metrics=metrics, notes=[*model_notes, *doubts, *notes, *devices, *job.left_out(rows)])
+
+
+def _doubts(job: Job, index: int, rows: Rows) -> list[str]:
+    """Notes on results that look wrong, which are notices, too."""
+    pair = job.pairs[index]
+    at_chance = suspicion.of_rows(rows, job.suite.conditions(), job.suite.dataset, job.data.num_classes)
+    for note in at_chance:
+        warnings.warn(Notice(f"{job.spec.suite}, {pair.model} under {pair.method_name}: {note}"), stacklevel=3)
+    return [*suspicion.of_probe(job.probes[index]), *at_chance]
 
 
 def _live(job: Job, pair: Pair) -> list[str]:

@@ -13,6 +13,7 @@ from harness.base.errors import Notice
 from harness.base.provenance import environment
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import standins
+from harness.evaluation.records import suspicion
 from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
 from harness.models.tiles import NoTensor, TiledClassifier, Tiles
 from harness.types import HarnessError, Pair
@@ -34,7 +35,7 @@ def probes(job: Job) -> Sequence[Probe]:
             unknown[pair.method_name] = str(error)
     _warn_unprobed(job, unknown)
     denoiser = {"denoiser": _denoiser(job)} if job.denoiser else {}
-    return [
+    assembled = [
         _assembled(
             job,
             {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})},
@@ -43,6 +44,10 @@ def probes(job: Job) -> Sequence[Probe]:
         )
         for pair in job.pairs
     ]
+    for pair, probe in {pair.model: (pair, probe) for pair, probe in zip(job.pairs, assembled, strict=True)}.values():
+        for note in suspicion.of_probe(probe):
+            warnings.warn(Notice(f"{job.spec.suite}, {pair.model}: {note}"), stacklevel=2)
+    return assembled
 
 
 def _warn_unprobed(job: Job, reasons: Mapping[str, str]) -> None:

@@ -5,9 +5,11 @@ Networks are built without memory, and their shapes compared with those of the f
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from harness import plugins
 from harness.base.errors import suggest
 from harness.models.files import bounded
 from harness.models.files.state_dict import unwrapped
+from harness.models.preprocessing import built_size
 from harness.plugins import Entry
 from harness.types import HarnessError
 
@@ -25,16 +28,19 @@ LIBRARIES = ("timm", "torchvision")
 """Families of architectures in which a name without a prefix is looked up, in this order."""
 COUNTS = (3, 5)
 """Numbers of classes of the two networks whose comparison shows which tensors depend on it."""
-SIDES = (224, 32, 64, 96, 128, 160, 192, 240, 256, 288, 320, 336, 384, 448, 480, 512)
-"""Image sizes that are tried for a network whose position embedding has another size than usual."""
-COMMON = (
-    "timm/resnet18", "timm/resnet34", "timm/resnet50", "timm/resnet101", "timm/wide_resnet50_2",
-    "timm/vit_small_patch16_224", "timm/vit_base_patch16_224", "timm/convnext_tiny", "timm/efficientnet_b0",
-    "timm/mobilenetv2_100", "torchvision/vit_b_16", "torchvision/mobilenet_v3_large", "torchvision/vgg16",
-)  # fmt: skip
-"""Architectures that a message suggests where a file's tensors fit one."""
+PREFIXES = (0, 1, 2, 5)
+"""Numbers of tokens in a position embedding beside those of an image: of the class, of distillation, registers."""
+COMMON = {
+    "timm/resnet18": 102, "timm/resnet34": 182, "timm/resnet50": 267, "timm/resnet101": 522,
+    "timm/wide_resnet50_2": 267, "timm/vit_tiny_patch16_224": 152, "timm/vit_small_patch16_224": 152,
+    "timm/vit_base_patch16_224": 152, "timm/convnext_tiny": 182, "timm/efficientnet_b0": 311,
+    "timm/mobilenetv2_100": 262, "torchvision/vit_b_16": 152, "torchvision/vgg16": 32,
+}  # fmt: skip
+"""Architectures that a message suggests where a file's tensors fit one, and their tensors without batch counters."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+COUNTER = "num_batches_tracked"
+"""End of the names of batch counters, which files from before torch 0.4.1 lack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,46 +111,68 @@ def fitted(path: Path, state: Mapping[str, Tensor], name: str, size: tuple[int, 
 
 
 def suggestions(path: Path, state: Mapping[str, Tensor]) -> list[str]:
-    """Well-known architectures that fit a file's tensors exactly; two at most."""
-    names: list[str] = []
-    for name in COMMON:
-        try:
-            names += [name] if any(not fit.different for fit in _fits(path, state, name, None, ())) else []
-        except HarnessError:  # a file of several networks
-            return []
-        if len(names) == 2:
-            break
-    return names
+    """Well-known architectures that fit a file's tensors exactly."""
+    count = sum(not name.endswith(COUNTER) for name in state)
+    try:
+        return [
+            name
+            for name, tensors in COMMON.items()
+            if tensors == count and any(not fit.different for fit in _fits(path, state, name, None))
+        ]
+    except HarnessError:  # a file of several networks
+        return []
 
 
-def _fits(
-    path: Path, state: Mapping[str, Tensor], name: str, size: tuple[int, int] | None, sides: tuple[int, ...] = SIDES
-) -> Iterator[Fit]:
+def _fits(path: Path, state: Mapping[str, Tensor], name: str, size: tuple[int, int] | None) -> Iterator[Fit]:
     """The architecture in each of its variants, with the number of classes that the file's tensors show."""
     entry = plugins.architecture[name]
     elements = sum(tensor.numel() for tensor in state.values())
-    for variant in _variants(entry, size, sides):
-        first, second = (_shapes(entry, _with_classes(entry, variant, count), len(state), elements) for count in COUNTS)
+    variants = deque(_variants(entry, size))
+    while variants:
+        variant = variants.popleft()
+        first, second = (_built(entry, _with_classes(entry, variant, count), len(state), elements) for count in COUNTS)
         if first is None or second is None:
             continue
-        tensors = unwrapped(path, state, first.keys())
-        arguments = _with_classes(entry, variant, _count(first, second, tensors))
-        expected = _shapes(entry, arguments, len(state), elements) or first
-        yield Fit(name, entry, arguments, tensors, _different(expected, tensors))
+        tensors = unwrapped(path, state, first.shapes.keys())
+        count = _count(first.shapes, second.shapes, tensors)
+        arguments = _with_classes(entry, variant, count)
+        built = _built(entry, arguments, len(state), elements) or first
+        different = _different(built.shapes, tensors)
+        yield Fit(name, entry, arguments, tensors, different)
+        if len(different) == 1 and built.side and (argument := _size_argument(entry)) and argument not in variant:
+            (embedding,) = different
+            usual, actual = built.shapes.get(embedding, ()), _shape(tensors, embedding)
+            sides = _sides(usual[1], actual[1], built.side) if len(usual) == len(actual) == 3 else ()
+            variants.extend({argument: side} for side in sides)
 
 
-def _variants(entry: Entry, size: tuple[int, int] | None, sides: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    """Arguments of a builder: the stated image size, the architecture's own, other sizes; without auxiliary heads."""
-    family = entry.name.partition("/")[0]
-    named = {"timm": "img_size", "torchvision": "image_size"}.get(family)
-    named = named or next((key for key in ("img_size", "image_size") if _takes(entry, key)), None)
-    if named and size:
-        yield {named: size if family == "timm" else size[0]}
+def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    return tuple(tensors[name].shape) if name in tensors else ()
+
+
+def _sides(usual: int, actual: int, side: int) -> Iterator[int]:
+    """Image sizes at which a position embedding of `usual` tokens for `side` pixels has the actual number of them."""
+    for prefix in PREFIXES:
+        roots = [isqrt(max(tokens - prefix, 0)) for tokens in (usual, actual)]
+        exact = all(root and root**2 == tokens - prefix for root, tokens in zip(roots, (usual, actual), strict=True))
+        if exact and side * roots[1] % roots[0] == 0:
+            yield side * roots[1] // roots[0]
+
+
+def _variants(entry: Entry, size: tuple[int, int] | None) -> Iterator[dict[str, Any]]:
+    """Arguments of a builder: the stated image size, the architecture's own; without auxiliary heads."""
+    argument = _size_argument(entry)
+    if argument and size:
+        yield {argument: size[0] if entry.name.startswith("torchvision/") else size}
     yield {}
     if entry.name in ("torchvision/googlenet", "torchvision/inception_v3"):
         yield {"aux_logits": False}
-    if named and not size:
-        yield from ({named: side} for side in sides)
+
+
+def _size_argument(entry: Entry) -> str | None:
+    """The argument by which a builder takes an image size, if it may have one."""
+    of_library = {"timm": "img_size", "torchvision": "image_size"}.get(entry.name.partition("/")[0])
+    return of_library or next((name for name in ("img_size", "image_size") if _takes(entry, name)), None)
 
 
 def _with_classes(entry: Entry, variant: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -161,16 +189,25 @@ def _takes(entry: Entry, argument: str) -> bool:
     return argument in parameters or (several and (argument == "num_classes" or "/" not in entry.name))
 
 
-def _shapes(entry: Entry, arguments: Mapping[str, Any], tensors: int, elements: int) -> Shapes | None:
-    """Shapes of a network's tensors by name; None where these arguments build none.
+@dataclass(frozen=True)
+class _Built:
+    """Shapes of a network's tensors, and the side of the images that it takes, 0 if it takes any."""
+
+    shapes: Shapes
+    side: int
+
+
+def _built(entry: Entry, arguments: Mapping[str, Any], tensors: int, elements: int) -> _Built | None:
+    """A network without memory; None where these arguments build none.
 
     A network that reads its tensors' numbers while it is built needs memory.
     """
     for device in ("meta", "cpu"):
         try:
             with bounded.at_most(tensors, elements), torch.random.fork_rng(devices=[]), torch.device(device):
-                state = entry.build(**arguments).state_dict()
-            return {name: tuple(tensor.shape) for name, tensor in state.items()}
+                network = entry.build(**arguments)
+            shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+            return _Built(shapes, (built_size(network) or (0,))[0])
         except bounded.TooLarge:
             return None
         except TypeError:  # an argument that it does not take
@@ -198,8 +235,8 @@ def _count(first: Shapes, second: Shapes, tensors: Mapping[str, Tensor]) -> int:
 
 
 def _different(expected: Shapes, tensors: Mapping[str, Tensor]) -> frozenset[str]:
-    """Names at which shapes and tensors disagree; counters of batches may lack, as old files have none."""
-    names = {name for name in expected.keys() ^ tensors.keys() if not name.endswith("num_batches_tracked")}
+    """Names at which shapes and tensors disagree; batch counters may lack."""
+    names = {name for name in expected.keys() ^ tensors.keys() if not name.endswith(COUNTER)}
     return frozenset(names | {n for n in expected.keys() & tensors.keys() if expected[n] != tuple(tensors[n].shape)})
 
 

@@ -51,8 +51,9 @@ def load_file(text: ModelText) -> tuple[nn.Module, Weights]:
     size = built_size(network)
     _check_size(text, path, size)
     own, assumed = _own(fit, network, script)
-    classifier, details, contradictions = wrapped(network.eval(), text.preprocessing, replace(own, image_size=size))
-    contradictions += _other_architecture(fit.architecture, script)
+    # A library's usual numbers are no statement about this file: only those that the file holds can be contradicted.
+    classifier, details, _ = wrapped(network.eval(), text.preprocessing, replace(own, image_size=size))
+    contradictions = text.preprocessing.contradictions(script[1]) + _other_architecture(fit.architecture, script)
     if names and fit.num_classes:
         check_count(names, fit.num_classes, text.classes)
     assumed = [] if text.mean and text.std else assumed

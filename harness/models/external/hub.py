@@ -122,9 +122,9 @@ def _of_transformers(folder: Path, weights: Path, config: Mapping[str, Any]) -> 
     classifier = transformers.AutoModelForImageClassification
     bounded.check(lambda: classifier.from_config(described), len(state), elements)
     kind: Any = type(_on_meta(classifier, described))
-    network, loading = kind.from_pretrained(
-        None, config=described, state_dict=dict(state), output_loading_info=True, dtype="float32"
-    )
+    # Tensors of another shape are to be listed, and refused below.
+    settings = {"output_loading_info": True, "ignore_mismatched_sizes": True, "dtype": "float32"}
+    network, loading = kind.from_pretrained(None, config=described, state_dict=dict(state), **settings)
     lacking = [*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])]
     if lacking:
         raise HarnessError(

@@ -24,7 +24,7 @@ REMEDIES = {
     "a 7z archive": "Unpack it and give the file of weights in it.",
     "a RAR archive": "Unpack it and give the file of weights in it.",
     "a zip archive": "Unpack it and give the file of weights in it.",
-    "a TorchScript archive": f"Load it in Python, for harness.evaluate, or in a plugin file. {SAVED_BY}",
+    "a TorchScript archive": f"Load it with torch.jit.load, for harness.evaluate in Python. {SAVED_BY}",
     "a program of torch.export": f"Load it in a plugin file with torch.export.load. {SAVED_BY}",
     "arrays of numpy": SAVED_BY,
     "an array of numpy": SAVED_BY,
