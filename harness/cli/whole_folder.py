@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.evaluation.launch.claims import Claims
     from harness.report.table import Table
 
-Evaluate = Callable[["Sequence[Job]", "Claims", RunExecution], list[Path]]
+Evaluate = Callable[["Sequence[Job]"], list[Path]]
 """Runs jobs under a progress bar; paths of the complete records."""
 
 
@@ -54,7 +54,7 @@ def run_folder(
         for planned in ready:
             try:
                 assert planned.request
-                records += evaluate([planner.prepare(planned.request)], claims, execution)
+                records += evaluate([planner.prepare(planned.request)])
             except HarnessError as error:
                 console.fail(f"{_named(planned)}: {error}")
                 failures.append(_named(planned))

@@ -26,9 +26,10 @@ from harness.diffusion import adm_checkpoint
 from harness.diffusion.adm import AdmFlags, load_adm, unet
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.hub import load_unet
-from harness.diffusion.lookup import find_denoiser
+from harness.diffusion.lookup import check_side, find_denoiser, load_denoiser, stated_side, trained_side
 from harness.evaluation.prepare import prepare
 from harness.evaluation.views.batch import BatchViews
+from harness.models.lookup import bundled
 from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.models.tiles import Tiles, check_compiler
 from harness.train.objectives.reverse import Reverse
@@ -520,3 +521,17 @@ def test_no_compiler_is_said_politely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", missing)
     with pytest.raises(HarnessError, match=r"--compile: .*for cpu \(RuntimeError: No working C\+\+ compiler found\)"):
         check_compiler("cpu")
+
+
+def test_a_diffusion_model_of_another_size_is_refused_with_those_that_fit(tmp_path: Path) -> None:
+    small, _ = bundled("digits-unet")
+    assert stated_side("digits") == 32 and stated_side("adm256") == 224 and stated_side(str(small)) is None
+    assert trained_side(*load_denoiser(small)) == 32, "the file says so"
+    for side in (24, 32, 48):
+        check_side("digits", 32, side)
+    check_side("adm256", 256, 224)
+    check_side("unknown", None, 224)
+    with pytest.raises(HarnessError, match=r"trained on images of 32 pixels, and these have 224.*fit: adm256"):
+        check_side("digits", 32, 224)
+    with pytest.raises(HarnessError, match="No registered one fits"):
+        check_side("digits", 32, 1000)

@@ -60,7 +60,8 @@ def run(
     if suite_settings.data and not settings["suite"]:
         others = {**vars(suite_settings), "data": None}
         planner = Planner(settings, others, texts, full, weight_files, prepared)
-        run_folder(suite_settings.data, choice, planner, claims, execution, _evaluate)
+        evaluate = partial(_evaluate, claims=claims, execution=execution)
+        run_folder(suite_settings.data, choice, planner, claims, execution, evaluate)
         return
     check_unused(choice)
     jobs = [prepared(request) for request in requests(settings, vars(suite_settings), texts, full, weight_files)]
