@@ -60,7 +60,7 @@ class Planner:
         if not texts:
             return
         for key, value in self.suite_settings.items():
-            if value is not None and not any(key in plugins.suite.of(text).parameters for text in texts):
+            if value not in (None, []) and not any(key in plugins.suite.of(text).parameters for text in texts):
                 names = ", ".join(sorted({text.partition(":")[0] for text in texts}))
                 raise HarnessError(f"--{key}: {names}: none of them has such a setting. Leave out --{key}.")
         check_options([plugins.suite.configure(text) for text in texts], self.texts)
@@ -72,18 +72,25 @@ class Planner:
                 yield Planned(holding, reason=holding.reason)
                 continue
             try:
-                wanted = [request for text, models in self._sized(holding) for request in self._requests(text, models)]
+                wanted = [
+                    (request, remarks)
+                    for text, models, remarks in self._sized(holding)
+                    for request in self._requests(text, models)
+                ]
             except HarnessError as error:
                 yield self._left_out(holding, error)
                 continue
-            for request in wanted:
-                yield self._tried(holding, request, see)
+            for request, remarks in wanted:
+                yield self._tried(holding, request, remarks, see)
 
-    def _tried(self, holding: Holding, request: Request, see: Callable[[Job], None]) -> Planned:
-        """A request without the models and methods that do not fit, or the reason why nothing of it is left."""
-        remarks: list[str] = []
+    def _tried(self, holding: Holding, request: Request, before: Sequence[str], see: Callable[[Job], None]) -> Planned:
+        """A request without the models and methods that do not fit, or the reason why nothing of it is left.
+
+        before: remarks on it so far.
+        """
         try:
             request, remarks = self._with_denoiser(request)
+            remarks = [*before, *remarks]
             try:
                 job = self.prepare(request)
             except (Unfit, Absent):
@@ -111,18 +118,22 @@ class Planner:
         settings = {**self.settings, "suite": [text], "models": models}
         return requests(settings, own, texts, self.full, self.execution.weight_files)
 
-    def _sized(self, holding: Holding) -> list[tuple[str, Sequence[str]]]:
-        """The suite's text and its models, once for each input size of these if the suite has images of any size."""
+    def _sized(self, holding: Holding) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+        """The suite's text, models and remarks; once for each input size of these if its images may have any size."""
         from harness import plugins
 
         models = self.settings["models"]
         if "image_size" not in plugins.suite.of(holding.text).parameters or not models:
-            return [(holding.text, models)]
+            return [(holding.text, models, ())]
         by_size: dict[int | None, list[str]] = {}
         for model in models:
             by_size.setdefault(self._input_size(model), []).append(model)
-        texts = {size: f"{holding.text},image_size={size}" if size else holding.text for size in by_size}
-        return [(texts[size], names) for size, names in by_size.items()]
+        sized: list[tuple[str, Sequence[str], Sequence[str]]] = []
+        for size, names in by_size.items():
+            text = f"{holding.text},image_size={size}" if size else holding.text
+            remark = f"{', '.join(names)} does not say its input size: images have the suite's own"
+            sized.append((text, names, () if size else (remark,)))
+        return sized
 
     def _input_size(self, model: str) -> int | None:
         """Height and width of the images that a classifier was made for; None if it does not say, or takes others."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from harness import plugins
+from harness.base.errors import Notice
 from harness.diffusion import hub
 from harness.diffusion.adm import load_adm
 from harness.diffusion.adm_flags import flags_beside
@@ -52,26 +54,34 @@ def _side_of(dataset: str) -> int | None:
     return entry.facts.get("image_size") if entry and not entry.facts.get("any_size") else None
 
 
-def trained_side(denoiser: Denoiser, weights: Weights) -> int | None:
-    """Side in pixels of the images that a loaded denoiser was trained on; None if neither network nor file says so."""
-    side = getattr(denoiser.network, "config", {}).get("sample_size")
-    return side if isinstance(side, int) else _side_of(str(weights.details.get("dataset", "")))
+def trained_side(weights: Weights) -> int | None:
+    """Side in pixels of the images that a loaded denoiser was trained on; None if its file names no data set."""
+    return _side_of(str(weights.details.get("dataset", "")))
 
 
 def check_side(name: str, trained: int | None, side: int) -> None:
     """Raise HarnessError for a denoiser of images of another size. trained, side: in pixels; None if unknown."""
-    if trained is None or max(trained, side) <= FACTOR * min(trained, side):
+    if trained is None or _is_near(trained, side):
         return
-    fitting = [
-        entry.name
-        for entry in plugins.denoiser.entries()
-        if (own := stated_side(entry.name)) and max(own, side) <= FACTOR * min(own, side)
-    ]
+    sides = {entry.name: stated_side(entry.name) for entry in plugins.denoiser.entries()}
+    fitting = [registered for registered, own in sides.items() if own and _is_near(own, side)]
     remedy = f"Registered ones that fit: {', '.join(fitting)}" if fitting else "No registered one fits"
     raise HarnessError(
         f"--denoiser {name} was trained on images of {trained} pixels, and these have {side}. {remedy}; or give one of "
         "about this size by its path."
     )
+
+
+def note_side(name: str, denoiser: Denoiser, side: int) -> None:
+    """Give notice of a network that was configured for images of another size: flags and configurations may err."""
+    configured = getattr(denoiser.network, "config", {}).get("sample_size")
+    if isinstance(configured, int) and not _is_near(configured, side):
+        notice = f"--denoiser {name} is configured for images of {configured} pixels, and these have {side}."
+        warnings.warn(Notice(notice), stacklevel=2)
+
+
+def _is_near(one: int, other: int) -> bool:
+    return max(one, other) <= FACTOR * min(one, other)
 
 
 def find_denoiser(name: str, weight_files: WeightFiles | None = None) -> tuple[Denoiser, Weights]:

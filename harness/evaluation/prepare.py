@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.data.folder_contents import check_all_read
-from harness.diffusion.lookup import check_side, find_denoiser, trained_side
+from harness.diffusion.lookup import check_side, find_denoiser, note_side, trained_side
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
 from harness.evaluation.preflight.corruptions import check_corruptions
@@ -40,7 +40,8 @@ def prepare(
     denoiser, denoiser_weights = find_denoiser(spec.denoiser, weight_files) if spec.denoiser else (None, None)
     if denoiser and denoiser_weights:
         side = next(iter(datasets.values())).geometry.crop
-        check_side(str(spec.denoiser), trained_side(denoiser, denoiser_weights), side)
+        check_side(str(spec.denoiser), trained_side(denoiser_weights), side)
+        note_side(str(spec.denoiser), denoiser, side)
         place(denoiser.network, spec.device, spec.compile)
     group = max([getattr(p, "group", 1) for p in methods.values()])
     if skip_bad:

@@ -21,14 +21,16 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.base import noise
+from harness.base.errors import Notice
 from harness.base.files import file_sha256
 from harness.diffusion import adm_checkpoint
 from harness.diffusion.adm import AdmFlags, load_adm, unet
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.hub import load_unet
-from harness.diffusion.lookup import find_denoiser
+from harness.diffusion.lookup import check_side, find_denoiser, load_denoiser, note_side, stated_side, trained_side
 from harness.evaluation.prepare import prepare
 from harness.evaluation.views.batch import BatchViews
+from harness.models.lookup import bundled
 from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.models.tiles import Tiles, check_compiler
 from harness.train.objectives.reverse import Reverse
@@ -520,3 +522,20 @@ def test_no_compiler_is_said_politely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", missing)
     with pytest.raises(HarnessError, match=r"--compile: .*for cpu \(RuntimeError: No working C\+\+ compiler found\)"):
         check_compiler("cpu")
+
+
+def test_a_diffusion_model_of_another_size_is_refused_with_those_that_fit() -> None:
+    small, _ = bundled("digits-unet")
+    assert stated_side("digits") == 32 and stated_side("adm256") == 224 and stated_side(str(small)) is None
+    denoiser, weights = load_denoiser(small)
+    assert trained_side(weights) == 32, "the file says so"
+    with pytest.warns(Notice, match="is configured for images of"):
+        note_side("digits", denoiser, 224)
+    for side in (24, 32, 48):
+        check_side("digits", 32, side)
+    check_side("adm256", 256, 224)
+    check_side("unknown", None, 224)
+    with pytest.raises(HarnessError, match=r"trained on images of 32 pixels, and these have 224.*fit: adm256"):
+        check_side("digits", 32, 224)
+    with pytest.raises(HarnessError, match="No registered one fits"):
+        check_side("digits", 32, 1000)
