@@ -11,7 +11,7 @@ import pytest
 from helpers import harness
 
 from harness import plugins
-from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Findings, compare_rows
+from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Differences, compare_rows
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.models.published.locate import WeightFiles
@@ -85,7 +85,7 @@ def test_a_missing_plugin_file_is_named_with_its_hash(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = evaluated(trained, tmp_path / "results", limit=5, methods=("tiny",))
-    sha256 = json.loads(record.read_text())["plugins"]["method"].split()[-1]
+    sha256 = json.loads(record.read_text())["plugins"][plugins.method.kind].split()[-1]
     code, text = harness(monkeypatch, capsys, "rerun", str(record))
     assert code == 0 and "identical" in text
     del plugins.method._entries["tiny"], plugins.architecture._entries["tiny"]
@@ -134,7 +134,7 @@ def test_rounding_is_told_from_difference() -> None:
         (table(0.6, 1), DIFFERS, "the column 'probability' by 0.1"),
         (table(0.5, 2), DIFFERS, "'prediction' in 1 of 1 rows, such as a under c"),
     ):
-        findings = Findings("All rows compared.", [])
+        findings = Differences("All rows compared.", [])
         compare_rows(findings, table(0.5, 1), now)
         verdict = findings.verdict([])
         assert verdict.outcome == outcome and reason in " ".join(verdict.reasons)

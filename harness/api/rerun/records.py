@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.api.machine import threads, usable_device
 from harness.api.rerun.origins import check_loaded
-from harness.api.rerun.verdict import DIFFERS, Findings, Verdict, changed, compare_rows
+from harness.api.rerun.verdict import DIFFERS, Differences, Verdict, changed, compare_rows
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import Absent, HarnessError
 from harness.evaluation import loop
@@ -110,7 +110,7 @@ def _compared(record: RunRecord, then: Rows, again: RunRecord, whole: bool) -> V
     """The verdict on a repetition. whole: it has all samples of the record."""
     now = again.rows()
     share = f"{len(now['id']):,} of {len(then['id']):,} rows" if len(now["id"]) < len(then["id"]) else "All rows"
-    findings = Findings(f"{share}{', all metrics and the key' if whole else ''} compared.", [])
+    findings = Differences(f"{share}{', all metrics and the key' if whole else ''} compared.", [])
     compare_rows(findings, then, now)
     if whole:
         if len(now["id"]) != len(then["id"]):
