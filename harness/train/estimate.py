@@ -1,4 +1,4 @@
-"""TrainingEstimate of a training run's time, from a few steps and a few test images timed on this machine."""
+"""Estimate of a training run's time, from a few steps and a few test images timed on this machine."""
 
 from __future__ import annotations
 
