@@ -35,7 +35,7 @@ FEWEST, MOST = 2, 6
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrainingEstimate:
     """Seconds of a run in one process like this one.
 
     start: until the first step, without opening the data. step: of one of `steps`. measurement: of the finished
@@ -53,7 +53,9 @@ class Estimate:
         return self.start + self.step * self.steps + self.measurement
 
 
-def estimate(spec: TrainSpec, data: Dataset, test: Dataset, weight_files: WeightFiles | None = None) -> Estimate:
+def estimate(
+    spec: TrainSpec, data: Dataset, test: Dataset, weight_files: WeightFiles | None = None
+) -> TrainingEstimate:
     """The time of a run, from steps with its own batch, or with a part of it where that takes long.
 
     Raises HarnessError for what the run itself would refuse of its settings, data and weights.
@@ -69,7 +71,9 @@ def estimate(spec: TrainSpec, data: Dataset, test: Dataset, weight_files: Weight
     images = max(few, min(whole, int(BUDGET / FEWEST / per_image)))
     count = min(max(int(BUDGET / (per_image * images)), FEWEST), MOST)
     a_pass = median(_pass_seconds(task, images, count, world)) * whole / images
-    return Estimate(start, a_pass * plan.passes, plan.steps, _measurement(spec, task.network, test, world.device))
+    return TrainingEstimate(
+        start, a_pass * plan.passes, plan.steps, _measurement(spec, task.network, test, world.device)
+    )
 
 
 def _pass_seconds(task: Task, images: int, count: int, world: World) -> Sequence[float]:

@@ -60,6 +60,16 @@ def _plugins(spec: TrainSpec) -> dict[str, Any]:
     return {"plugins": origins} if origins else {}
 
 
+def _made_with(processes: int) -> dict[str, Any]:
+    """Versions and parallelism, which decide roundings."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+    }
+
+
 def _run(
     spec: TrainSpec,
     out: Path,
@@ -100,12 +110,7 @@ def _run(
         "steps": trained.steps,
         "seconds": round(trained.seconds, 1),
         "shares": trained.shares,
-        "made_with": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "processes": here.size,
-        },
+        "made_with": _made_with(here.size),
         **kind_of(spec).measure(spec, trained.network, test, here.device),
     }
     with writing(out / "card.json") as partial:

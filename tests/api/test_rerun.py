@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 from helpers import harness
 
 from harness import plugins
-from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Findings, compare_rows
+from harness.api.rerun.origins import LIVE, check_loaded
+from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Differences, compare_rows
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
+from harness.evaluation.records import record as records
 from harness.models.published.locate import WeightFiles
 from harness.train import run as training
 from harness.train.spec import TrainSpec
-from harness.types import RunSpec
+from harness.types import HarnessError, RunSpec
 
 TINY = """
 from dataclasses import dataclass
@@ -85,7 +88,7 @@ def test_a_missing_plugin_file_is_named_with_its_hash(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = evaluated(trained, tmp_path / "results", limit=5, methods=("tiny",))
-    sha256 = json.loads(record.read_text())["plugins"]["method"].split()[-1]
+    sha256 = json.loads(record.read_text())["plugins"][plugins.method.kind].split()[-1]
     code, text = harness(monkeypatch, capsys, "rerun", str(record))
     assert code == 0 and "identical" in text
     del plugins.method._entries["tiny"], plugins.architecture._entries["tiny"]
@@ -108,6 +111,18 @@ def test_a_training_is_repeated_to_the_bit(
     card.write_text(json.dumps(changed))
     code, text = harness(monkeypatch, capsys, "rerun", str(card))
     assert code == 1 and "differs. The weights have another SHA-256. Clean accuracy was 0.9900" in text
+
+
+def test_what_was_a_live_object_cannot_be_repeated(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(HarnessError, match="its method was a live object mine, which has no file"):
+        check_loaded("x.json", {"method": f"live object mine {'0' * 64}"})
+    path = evaluated(trained, tmp_path / "results", limit=5)
+    live = records.load(path)
+    records.save(replace(live, model=replace(live.model, source=LIVE)), path)
+    code, text = harness(monkeypatch, capsys, "rerun", str(path))
+    assert code == 2 and "was a live object, whose weights have no file" in text
 
 
 def test_what_is_neither_record_nor_card_is_refused(
@@ -134,7 +149,7 @@ def test_rounding_is_told_from_difference() -> None:
         (table(0.6, 1), DIFFERS, "the column 'probability' by 0.1"),
         (table(0.5, 2), DIFFERS, "'prediction' in 1 of 1 rows, such as a under c"),
     ):
-        findings = Findings("All rows compared.", [])
+        findings = Differences("All rows compared.", [])
         compare_rows(findings, table(0.5, 1), now)
         verdict = findings.verdict([])
         assert verdict.outcome == outcome and reason in " ".join(verdict.reasons)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from harness.api.machine import usable_device
 from harness.api.rerun.origins import check_loaded
-from harness.api.rerun.verdict import DIFFERS, IDENTICAL, QUALITY, Findings, Verdict, changed
+from harness.api.rerun.verdict import DIFFERS, IDENTICAL, QUALITY, Differences, Verdict, changed
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import Absent, HarnessError
 from harness.base.files import file_sha256
@@ -99,7 +99,7 @@ def _compared(card: Card, again: Mapping[str, Any], weights: Path) -> Verdict:
     environment = changed(card.values["made_with"], again["made_with"])
     if card.values["sha256"] == again["sha256"]:
         return Verdict(IDENTICAL, [f"The weights have the same SHA-256 {again['sha256'][:12]}...."], environment)
-    findings = Findings("The weights were compared, tensor by tensor.", [])
+    findings = Differences("The weights were compared, tensor by tensor.", [])
     if card.weights:
         then, now = load_file(card.weights), load_file(weights)
         for name in sorted(then.keys() | now.keys()):

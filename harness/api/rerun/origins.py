@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from harness import plugins
 from harness.base.errors import HarnessError
 
+LIVE = "live object"
+"""Source of weights and plugins that exist in the memory of one process alone."""
+
 
 def check_loaded(who: str, origins: Mapping[str, str]) -> None:
     """Raise HarnessError where a plugin file is not loaded, or is another one now.
@@ -18,6 +21,8 @@ def check_loaded(who: str, origins: Mapping[str, str]) -> None:
     loaded = {entry.origin.name: entry.source for entry in entries if entry.origin.name}
     for kind, text in origins.items():
         names, _, sha256 = text.rpartition(" ")
+        if LIVE in names:
+            raise HarnessError(f"{who}: its {kind} was a {names}, which has no file. Repeat the call from Python.")
         parts = [names] if names in loaded else names.split()
         for name in parts:
             if name not in loaded:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.api.machine import threads, usable_device
-from harness.api.rerun.origins import check_loaded
-from harness.api.rerun.verdict import DIFFERS, Findings, Verdict, changed, compare_rows
+from harness.api.rerun.origins import LIVE, check_loaded
+from harness.api.rerun.verdict import DIFFERS, Differences, Verdict, changed, compare_rows
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import Absent, HarnessError
 from harness.evaluation import loop
@@ -21,9 +21,6 @@ from harness.evaluation.records.rows import Rows
 from harness.evaluation.request import Request
 from harness.models.published.locate import WeightFiles
 from harness.types import RunSpec
-
-LIVE = "live object"
-"""Source of weights that exist in the memory of one process alone."""
 
 
 def rerun_record(
@@ -57,9 +54,7 @@ def rerun_record(
     except Absent as error:
         raise HarnessError(f"{error} Data that has moved: --data DIR; weights: --weights NAME=FILE.") from error
     if inputs := list(_other_inputs(record, job)):
-        return Verdict(
-            DIFFERS, [f"Nothing was computed, since other inputs give other numbers: {inputs[0]}", *inputs[1:]]
-        )
+        return Verdict(DIFFERS, ["Nothing was computed, since other inputs give other numbers.", *inputs])
     paths = loop.run(job, workers=threads("auto", job.datasets.values()), report=report)
     return _compared(record, then, records.load(paths[0]), whole=spec == replace(record.spec, suite=spec.suite))
 
@@ -110,7 +105,7 @@ def _compared(record: RunRecord, then: Rows, again: RunRecord, whole: bool) -> V
     """The verdict on a repetition. whole: it has all samples of the record."""
     now = again.rows()
     share = f"{len(now['id']):,} of {len(then['id']):,} rows" if len(now["id"]) < len(then["id"]) else "All rows"
-    findings = Findings(f"{share}{', all metrics and the key' if whole else ''} compared.", [])
+    findings = Differences(f"{share}{', all metrics and the key' if whole else ''} compared.", [])
     compare_rows(findings, then, now)
     if whole:
         if len(now["id"]) != len(then["id"]):

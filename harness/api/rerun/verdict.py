@@ -34,8 +34,12 @@ class Verdict:
 
 
 @dataclass
-class Findings:
-    """Differences so far. largest: of numbers that agree to rounding, with its place."""
+class Differences:
+    """Differences so far.
+
+    compared: a sentence on what is compared. differences: in words. largest, place: of the differences that count as
+    rounding, the largest and where it is.
+    """
 
     compared: str
     differences: list[str]
@@ -65,7 +69,7 @@ class Findings:
         return Verdict(IDENTICAL, [self.compared], environment)
 
 
-def compare_rows(findings: Findings, then: Rows, now: Rows) -> None:
+def compare_rows(findings: Differences, then: Rows, now: Rows) -> None:
     """Compare the rows of a repetition with those of the record, by id and condition."""
     places = {key: place for place, key in enumerate(_keys(then))}
     keys = list(_keys(now))

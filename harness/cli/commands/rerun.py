@@ -33,7 +33,7 @@ def rerun(
 
     Exit code 0: they agree; 1: they differ; 2: it cannot be repeated here.
 
-    Examples: `harness rerun results/digits-c/RECORD.json --limit 20`, `harness rerun runs/digits-vit`,
+    Examples: `harness rerun RECORD.json --limit 20`, `harness rerun runs/digits-vit`,
     `harness rerun digits/resnet`
     """
     from harness import plugins
