@@ -137,9 +137,9 @@ def score(
         return tiles(lambda p, *v: _one_each(detect(MethodAnswer(p, torch.stack(v))), len(p)), probabilities, *views)
     # Term by term: a reduction's order, and so its last bit, would depend on the number of images beside this one.
     total = torch.zeros(())
+    network, reason = classifier.shown(shown[0])
     for images in shown:
         features, logits = classifier.respond(images)
-        network, reason = classifier.shown(images)
         total = total + tiles(
             lambda x, f, z: _one_each(
                 detect(NetworkResponse(images=x, logits=z, raw_features=f, network=network, reason=reason)), len(x)
@@ -154,7 +154,5 @@ def score(
 def _one_each(scores: Any, images: int) -> Tensor:
     if not isinstance(scores, Tensor) or scores.shape != (images,):
         returned = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-        raise Unsuited(
-            f"it returned {returned} for {images} images, not a tensor ({images},): one score per image."
-        )
+        raise Unsuited(f"it returned {returned} for {images} images, not a tensor ({images},): one score per image.")
     return scores

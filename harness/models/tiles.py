@@ -284,6 +284,6 @@ class TiledClassifier:
 
     @property
     def notes(self) -> Sequence[str]:
-        """A sentence for records on the layer that gives features, where a detector asked and the network has no own."""
+        """A sentence for records on the layer whose input are the features; none for a network's own."""
         note = self._shown.note if self._shown else ""
         return [note] if note else []
