@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness import plugins
 from harness.data import Subset, open_dataset, open_outside
 from harness.plugins import Tuned, suite
 from harness.suites.bases.detection import FAR, ID, NEAR, Detection
-from harness.types import Absent, Condition, Dataset, HarnessError, Unsuited
+from harness.types import Condition, Dataset, HarnessError, Unsuited
 
 
 @suite("ood-folders", version=1, dataset="folder")
@@ -38,7 +38,9 @@ class OODFolders(Detection):
         names = [Path(folder).name for group in (NEAR, FAR) for folder in self._folders(group)]
         if len(set(names)) < len(names) or "" in names or ".." in names:
             raise HarnessError(f"Folders of --near and --far need names of their own: {', '.join(names)}. Rename them.")
+        facts = [entry.facts for entry in plugins.suite.entries() if entry.facts.get("dataset") == self.inside]
         object.__setattr__(self, "dataset", self.inside)
+        object.__setattr__(self, "denoiser", next((f["denoiser"] for f in facts if f.get("denoiser")), None))
 
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
@@ -82,19 +84,23 @@ class OODFolders(Detection):
         return Subset(self._test, tuple(i for i in rows if (i % 6 == 0) == validation))
 
     def training(self) -> Dataset:
-        """The training split, if there is one."""
+        """The training split; without one, detectors that learn from its images are left out."""
+        return self._training
+
+    @cached_property
+    def _training(self) -> Dataset:
         try:
             return open_dataset(self.inside, "train", self.data)
-        except Absent as error:
-            return _Lacking(f"it learns from training images, which are not here. {error}")
         except HarnessError as error:
-            if "must hold train" not in str(error):
-                raise
-            return _Lacking(f"it learns from training images, which are not here. {error}")
+            return cast(Dataset, _Lacking(f"it learns from training images, and these cannot be read. {error}"))
 
     def validation(self) -> tuple[Dataset, Dataset]:
-        """A sixth of the test split, and the images of `held_out`."""
-        return self._part(validation=True), self._outside(self.held_out) if self.held_out else _Lacking("")
+        """A sixth of the test split, and the images of `held_out`, which `check` demands where they are needed."""
+        return self._part(validation=True), self._held_out
+
+    @cached_property
+    def _held_out(self) -> Dataset:
+        return self._outside(self.held_out) if self.held_out else cast(Dataset, _Lacking("there is no held_out=DIR"))
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """Raise HarnessError for settings to be tuned without images to tune them on."""

@@ -124,8 +124,8 @@ class FeatureBank:
 
     @cached_property
     def _first(self) -> Tensor:
-        """The first training image."""
-        return self.train_images.read([0]).images
+        """The first validation image: training images may be missing."""
+        return self.validation_images.read([0]).images
 
     @cached_property
     def train_features(self) -> StoredFeatures:
