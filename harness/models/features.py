@@ -26,7 +26,7 @@ PROBED = 2
 Run = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 """Calls a function of images (B, ...) on the network's device: `harness.models.tiles.Tiles`."""
 
-Failure = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
+Failure = (RuntimeError, TypeError, ValueError, IndexError)
 """Errors of attributes called `features` and `head` that mean something else."""
 
 
@@ -116,7 +116,7 @@ def shown(network: nn.Module, images: Tensor, run: Run, exact: Run) -> Shown:
         return Shown(network)
     try:
         return _with_last_layer(network, few, exact)
-    except Failure as error:
+    except (*Failure, AttributeError) as error:
         return Shown(network, f"the search for its last linear layer failed ({type(error).__name__}: {error})")
 
 
@@ -128,17 +128,22 @@ def has_own(network: Any, images: Tensor, run: Run) -> bool:
     """
     if not isinstance(network, FeatureClassifier):
         return False
+    bare = getattr(network, "network", network)
+    foreign = isinstance(bare, ImageClassifier) or isinstance(getattr(bare, "features", None), nn.Module)
     logits = run(network, images)
     try:
         halves = run(lambda x: network.head(network.features(x)), images)
     except Failure:
         return False
+    except AttributeError:
+        if foreign:
+            return False
+        raise
     if halves.shape != logits.shape:
         return False
     if torch.allclose(halves, logits, rtol=1e-2, atol=1e-2 * float(halves.abs().max())):
         return True
-    bare = getattr(network, "network", network)
-    if isinstance(bare, ImageClassifier) or isinstance(getattr(bare, "features", None), nn.Module):
+    if foreign:
         return False
     raise HarnessError("head(features(images)) gives other logits than the model itself. Fix the model.")
 

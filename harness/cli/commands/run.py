@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.api import left_out
 from harness.api.machine import threads
 from harness.api.requests import requests
 from harness.api.weight_files import weight_files_of
-from harness.base.errors import HarnessError
 from harness.cli.options import shares_of
 from harness.cli.run_options import OnBadImage, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
@@ -66,24 +67,20 @@ def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> l
     """Run every job under a progress bar; paths of the complete records."""
     from harness.evaluation import loop
     from harness.terminal import console
-    from harness.types import Unsuited
 
     records: list[Path] = []
     with console.progress() as bar:
         for job in jobs:
-            try:
-                records += loop.run(
-                    job,
-                    batch_size=execution.batch_size,
-                    claims=claims,
-                    fresh=execution.fresh,
-                    workers=threads(execution.workers, job.datasets.values()),
-                    report=_reporter(bar, job),
-                )
-            except Unsuited:
-                # One suite for which no detector is left does not stop the others.
-                if len(job.unsuited) < len(job.pairs):
-                    raise
+            evaluate = partial(
+                loop.run,
+                job,
+                batch_size=execution.batch_size,
+                claims=claims,
+                fresh=execution.fresh,
+                workers=threads(execution.workers, job.datasets.values()),
+                report=_reporter(bar, job),
+            )
+            records += left_out.evaluated(job, evaluate)
     return records
 
 
@@ -133,22 +130,15 @@ def _print_subsets(jobs: Sequence[Job], remedy: str) -> None:
 
 
 def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecution) -> None:
-    """Print the leaderboards of the records, what was left out, and the next step.
-
-    Raises HarnessError if everything was left out.
-    """
+    """Print the leaderboards of the records, and the next step."""
     from harness.report import leaderboard
     from harness.terminal import console
 
-    left_out = [reason for job in jobs for reason in job.unsuited.values()]
-    missing = sum(len(job.pairs) for job in jobs) - len(records) - len(left_out)
-    if left_out and not records and not missing:
-        raise HarnessError("\n".join(left_out))
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
-    for reason in left_out:
-        console.out.print(f"Left out: {reason}", markup=False, soft_wrap=True)
+    left_out.say(jobs, records)
     out = execution.out
+    missing = left_out.lacking(jobs, records)
     if missing:
         console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
     console.out.print(f"Records written or found in {out}: {len(records)}.")
