@@ -51,7 +51,10 @@ def find(network: nn.Module, name: str) -> nn.Module:
         return paths[outermost[0]]
     if outermost:
         raise Unsuited(f"several layers are called {name!r}. Name one in full: {', '.join(outermost)}.")
-    choices = [path for path, _ in network.named_modules() if path]
+    inner = network
+    while len(list(inner.children())) == 1:  # normalisation or an order of classes around the network
+        inner = next(inner.children())
+    choices = [path for path, _ in inner.named_modules() if path]
     raise Unsuited(str(suggest("layer", name, choices, " of the model")))
 
 

@@ -12,7 +12,6 @@ from helpers import harness
 from PIL import Image
 
 from harness import plugins
-from harness.base.errors import Notice
 from harness.data import ImageList, open_dataset
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
@@ -77,9 +76,9 @@ def test_what_was_left_out_is_said_at_the_end(
     arguments += ["--model", "test/own", "--out", str(tmp_path / "out")]
     if "test/own" not in plugins.model:
         plugins.model("test/own")(_own)
-    with pytest.warns(Notice, match="left out. Detector knn"):
-        code, text = harness(monkeypatch, capsys, *arguments, "--detector", "knn", "--detector", "react")
-    assert code == 0 and "Left out: Detector knn on test/own: it learns from training images" in text
+    code, text = harness(monkeypatch, capsys, *arguments, "--detector", "knn", "--detector", "react")
+    assert code == 0 and "ood-folders:data=" in text and "left out. Detector knn" in text
+    assert "Left out: Detector knn on test/own: it learns from training images" in text
     assert "Records written or found" in text and "wait for the other shards" not in text
     code, text = harness(monkeypatch, capsys, *arguments, "--detector", "knn", "--detector", "vim")
     assert code == 2 and "Detector knn on" in text and "Detector vim on" in text
@@ -116,7 +115,7 @@ def test_an_image_of_the_test_set_is_refused(outside: Path, tmp_path: Path) -> N
         picture(tmp_path / "mine" / "test" / f"class{k % 2}" / f"{k}.png", 30 + k)
     shutil.copy(tmp_path / "mine" / "test" / "class0" / "0.png", outside / "noise" / "same.png")
     bench = plugins.suite.configure(f"ood-folders:data={tmp_path}/mine,near={outside}/noise").plugin
-    with pytest.raises(HarnessError, match=r"same\.png is one of the test images of 'folder'"):
+    with pytest.raises(HarnessError, match=r"same\.png is also an image of 'folder'"):
         bench.open(bench.conditions()[1], 0)
 
 

@@ -130,7 +130,7 @@ def lines_of(folder: Path, root: Path, classes: Sequence[str] = ()) -> list[str]
     except ValueError as error:
         raise HarnessError(f"{folder} must lie in {root}, the folder that the paths of a list start from.") from error
     numbers = {name: number for number, name in enumerate(classes)}
-    lines = []
+    lines: list[str] = []
     for file in open_tree(folder).files:
         name, slash, _ = file.partition("/")
         if classes and not (slash and name in numbers):
