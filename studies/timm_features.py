@@ -39,7 +39,7 @@ SMALL = (
 TRIED = 3
 """Networks of a family whose parameters are counted, to take the one with the fewest."""
 
-SIDES = (96, 128, 160, 192, 224, 256)
+SIDES = (96, 98, 128, 160, 192, 224, 256)
 """Sides of images that are tried, in this order; a network of fixed size takes its own."""
 
 DETECTORS = ("scale", "gradnorm", "odin")
@@ -97,28 +97,36 @@ def built(name: str) -> tuple[nn.Module, Tensor]:
     assert cfg
     own = cfg.input_size[-1]
     sides = [side for side in SIDES if side < own]
-    tries: list[tuple[int, dict[str, int]]] = [(side, {}) for side in sides]
     if cfg.fixed_input_size:
-        tries = [(side, {"img_size": side}) for side in sides[:2]]
-    for side, settings in tries:
         try:
-            return _called(name, cfg.input_size[0], side, settings)
+            return _called(_network(name, img_size=sides[0]), cfg.input_size[0], sides[:1])
         except Exception:  # of another library's code: not every network takes another size
-            continue
-    return _called(name, cfg.input_size[0], own, {})
+            sides = []
+    return _called(_network(name), cfg.input_size[0], [*sides, own])
 
 
-def _called(name: str, channels: int, side: int, settings: dict[str, int]) -> tuple[nn.Module, Tensor]:
+def _network(name: str, **settings: Any) -> nn.Module:
     torch.manual_seed(0)
-    network = timm.create_model(name, num_classes=CLASSES, **settings)
+    network: nn.Module = timm.create_model(name, num_classes=CLASSES, **settings).eval()
     for values in network.parameters():
         # A last layer that starts at zero gives the same outputs for every image.
         if values.ndim > 1 and not values.any():
             nn.init.normal_(values, std=0.02)
-    images = torch.rand(IMAGES, channels, side, side)
-    with torch.no_grad():
-        network.eval()(images)
-    return network, images
+    return network
+
+
+def _called(network: nn.Module, channels: int, sides: Sequence[int]) -> tuple[nn.Module, Tensor]:
+    """The network and images of the first side that it takes."""
+    for side in sides:
+        images = torch.rand(IMAGES, channels, side, side)
+        try:
+            with torch.no_grad():
+                network(images)
+            return network, images
+        except Exception:  # see above
+            if side == sides[-1]:
+                raise
+    raise AssertionError("no side")
 
 
 def row(family: str, names: Sequence[str]) -> dict[str, Any]:
@@ -200,6 +208,10 @@ def main() -> None:
             stream.flush()
             gc.collect()
     rows = sorted(csv.DictReader(file.open(newline="")), key=lambda row: row["family"])
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
     (options.out / "timm_features.md").write_text(written(rows))
 
 

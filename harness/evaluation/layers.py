@@ -52,8 +52,9 @@ def find(network: nn.Module, name: str) -> nn.Module:
     if outermost:
         raise Unsuited(f"several layers are called {name!r}. Name one in full: {', '.join(outermost)}.")
     inner = network
-    while len(list(inner.children())) == 1:  # normalisation or an order of classes around the network
-        inner = next(inner.children())
+    # Normalisation or another order of classes around the network need not be named.
+    while len(below := list(inner.children())) == 1 and list(below[0].children()):
+        inner = below[0]
     choices = [path for path, _ in inner.named_modules() if path]
     raise Unsuited(str(suggest("layer", name, choices, " of the model")))
 
