@@ -552,7 +552,7 @@ def test_a_detector_sees_gradients_and_layers_in_the_tile(tmp_path: Path) -> Non
     one = images[3:4].clone().requires_grad_()
     energy = classifier.network(one).logsumexp(1)
     (gradient,) = torch.autograd.grad(energy.sum(), one)
-    assert float(values[3]) == pytest.approx(float(energy + gradient.abs().sum()), rel=1e-4)
+    assert float(values[3]) == pytest.approx(float((energy + gradient.abs().sum()).detach()), rel=1e-4)
     for wrong, message in {
         lambda seen: seen.layers("lost")[0]: "Unknown layer 'lost' of the model. Did you mean last",
         lambda seen: seen.gradient(lambda logits: logits.detach().amax(1))[0]: "its gradient cannot be computed",

@@ -1,6 +1,6 @@
 """Features and detectors on one small network of every family of timm, with random weights.
 
-    python studies/timm_features.py [--limit N]
+    python studies/architectures/timm_features.py [--limit N]
 
 Families are the modules of ``timm.models``. Each network is built with 100 classes, shown a few images, and asked for
 features, for a score from these (scale, gradnorm) and for one from a gradient by the images (odin). A row per family
@@ -174,7 +174,7 @@ def written(rows: Sequence[dict[str, str]]) -> str:
         "# Features and detectors on timm's families",
         "",
         f"timm {timm.__version__}, one small network of each of {len(rows)} modules, random weights; written by",
-        "`studies/timm_features.py`. Difference: between `head(features(x))` and the network's outputs, as a share of",
+        "`studies/architectures/timm_features.py`. Difference: between `head(features(x))` and the network's outputs, as a share of",
         "the largest one.",
         "",
         f"Built and called: {len(usable)} of {len(rows)}. Features: {shown} of {len(usable)}. "
