@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from harness import plugins as registries
+from harness.api.left_out import Tally
 from harness.api.live.borrowed import borrowed
 from harness.api.live.networks import Model, check_names, classifier_of, models_of
 from harness.api.live.objects import texts_by_kind, texts_of
@@ -86,6 +87,7 @@ def _records(
         if execution.shown:
             print_subsets(jobs, "every=1")
         paths = evaluated(jobs, execution)
+        Tally.of(jobs)  # raises if nothing could be evaluated
     return [record.load(path) for path in paths]
 
 

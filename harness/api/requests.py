@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.machine import precisions, usable_device
 from harness.api.weight_files import fetch_missing
-from harness.base.errors import Absent, HarnessError, Unfit
+from harness.base.errors import Absent, HarnessError, Mismatch
 
 if TYPE_CHECKING:
     from harness.evaluation.request import Networks, Request
@@ -59,8 +59,9 @@ def configured_suites(texts: Sequence[str], settings: Mapping[str, Any]) -> Sequ
     from harness import plugins
 
     for key, value in settings.items():
-        if value is None:
+        if value is None or value == []:
             continue
+        value = ",".join(map(str, value)) if isinstance(value, list) else value
         takers = [text for text in texts if key in plugins.suite.of(text).parameters]
         if not takers:
             owners = [entry.name for entry in plugins.suite.entries() if key in entry.parameters]
@@ -208,7 +209,7 @@ def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
     name, dataset = suite.text, suite.plugin.dataset
     candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
     if not candidates:
-        raise Unfit(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
+        raise Mismatch(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
     lacks = {entry.name: _lacks(entry, weight_files) for entry in candidates}
     lacking = ", ".join(f"{model} ({file})" for model, file in lacks.items() if file)
     remedy = "What to put where: harness weights list."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.api import left_out
 from harness.api.machine import threads
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
     records: list[Path] = []
     with console.progress(execution.shown) as bar:
         for job in jobs:
-            records += loop.run(
+            evaluate = partial(
+                loop.run,
                 job,
                 batch_size=execution.batch_size,
                 claims=execution.claims,
@@ -71,6 +74,7 @@ def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
                 workers=threads(execution.workers, job.datasets.values()),
                 report=_reporter(bar, job),
             )
+            records += left_out.evaluated(job, evaluate)
     return records
 
 

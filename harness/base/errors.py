@@ -19,8 +19,8 @@ class Absent(HarnessError):
     """Data or weights that are not here: a dry run can plan without them."""
 
 
-class Unfit(HarnessError):
-    """A model and data whose classes differ: with several data sets at hand, the others may still fit."""
+class Mismatch(HarnessError):
+    """A model and data that do not go together: with several data sets at hand, the model may still fit another."""
 
 
 def missing(path: Path, message: str) -> HarnessError:
@@ -30,6 +30,13 @@ def missing(path: Path, message: str) -> HarnessError:
 
 class BadImage(HarnessError):
     """One image that cannot be read; a run may be told to go on without it."""
+
+
+class Unsuited(HarnessError):
+    """A method or detector that cannot work with a network or its data: a run leaves it out, and the others go on.
+
+    The message completes "Detector X on model Y: ...". Mistakes in settings are a plain HarnessError, and stop the run.
+    """
 
 
 class Notice(UserWarning):

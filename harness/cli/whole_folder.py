@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.contents import chosen, contents
+from harness.api.left_out import Tally
 from harness.api.running import evaluated
 from harness.base.errors import HarnessError
 from harness.cli.run_options import FolderChoice, RunExecution
@@ -45,14 +46,19 @@ def run_folder(root: Path, choice: FolderChoice, planner: Planner, execution: Ru
     failures = [_named(planned) for planned in plans if planned.failed]
     if not execution.dry_run:
         records: list[Path] = []
+        kept, reasons = 0, []
         for planned in ready:
             try:
                 assert planned.request
-                records += evaluated([planner.prepare(planned.request)], planner.execution)
+                job = planner.prepare(planned.request)
+                records += evaluated([job], planner.execution)
+                tally = Tally.of([job])
+                kept += tally.kept
+                reasons += tally.reasons
             except HarnessError as error:
                 console.fail(f"{_named(planned)}: {error}")
                 failures.append(_named(planned))
-        finish(sum(_pairs(planned) for planned in ready if _named(planned) not in failures), records, execution)
+        finish(Tally(kept, reasons), records, execution)
     if failures:
         raise HarnessError(f"Not evaluated, for the reasons above: {', '.join(failures)}. The others are done.")
 
@@ -71,10 +77,6 @@ def _sentences(plans: Sequence[Planned]) -> dict[str, list[str]]:
         for sentence in (*planned.remarks, *reasons):
             sentences.setdefault(sentence, []).append(_named(planned))
     return sentences
-
-
-def _pairs(planned: Planned) -> int:
-    return len(planned.request.spec.models) * len(planned.request.spec.methods) if planned.request else 0
 
 
 def _list(root: Path, ready: Sequence[Planned], costs: Sequence[Estimate]) -> Table:
@@ -109,15 +111,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def finish(pairs: int, records: Sequence[Path], execution: RunExecution) -> None:
-    """Print the leaderboards of the records, and the next step. pairs: records of the run in all."""
+def finish(tally: Tally, records: Sequence[Path], execution: RunExecution) -> None:
+    """Print the leaderboards of the records, the pairs that were left out, and the next step."""
     from harness.report import leaderboard
     from harness.terminal import console
 
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
+    for reason in tally.reasons:
+        console.out.print(f"Left out: {reason}", markup=False, soft_wrap=True)
     out = execution.out
-    missing = pairs - len(records)
+    missing = tally.kept - len(records)
     if missing:
         console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
     console.out.print(f"Records written or found in {out}: {len(records)}.")

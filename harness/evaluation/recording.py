@@ -28,7 +28,7 @@ def record_of(
     """
     metrics, notes = job.suite.summarise(rows)
     pair = job.pairs[index]
-    model_notes = [*_live(job, pair), *job.notes.get(pair.model, ())]
+    model_notes = [*_live(job, pair), *job.notes.get(pair.model, ()), *getattr(pair.classifier, "notes", ())]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
     doubts = _doubts(job, index, rows)
     return replace(record, metrics=metrics, notes=[*model_notes, *doubts, *notes, *devices, *job.left_out(rows)])

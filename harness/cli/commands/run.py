@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.api.left_out import Tally
 from harness.api.planning import Planner
 from harness.api.requests import requests, stated_models
 from harness.api.running import evaluated, prepared, print_subsets
@@ -59,7 +60,8 @@ def run(
         console.show(_estimates(jobs, running.claims))
         return
     print_subsets(jobs, "--every 1" if settings["suite"] else "--full")
-    finish(sum(len(job.pairs) for job in jobs), evaluated(jobs, running), execution)
+    records = evaluated(jobs, running)
+    finish(Tally.of(jobs), records, execution)
 
 
 def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
