@@ -46,7 +46,8 @@ def run_folder(root: Path, choice: FolderChoice, planner: Planner, execution: Ru
     failures = [_named(planned) for planned in plans if planned.failed]
     if not execution.dry_run:
         records: list[Path] = []
-        kept, reasons = 0, []
+        kept = 0
+        reasons: list[str] = []
         for planned in ready:
             try:
                 assert planned.request

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.data.folder_contents import check_all_read
+from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import check_side, find_denoiser, note_side, trained_side
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
@@ -37,12 +38,8 @@ def prepare(
     methods = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
-    denoiser, denoiser_weights = find_denoiser(spec.denoiser, weight_files) if spec.denoiser else (None, None)
-    if denoiser and denoiser_weights:
-        side = next(iter(datasets.values())).geometry.crop
-        check_side(str(spec.denoiser), trained_side(denoiser_weights), side)
-        note_side(str(spec.denoiser), denoiser, side)
-        place(denoiser.network, spec.device, spec.compile)
+    side = next(iter(datasets.values())).geometry.crop
+    denoiser, denoiser_weights = _denoiser(spec, side, weight_files) if spec.denoiser else (None, None)
     group = max([getattr(p, "group", 1) for p in methods.values()])
     if skip_bad:
         checks.check_skipping(group)
@@ -70,3 +67,13 @@ def prepare(
     job = replace(job, probes=probing.probes(job))
     checks.check_records(job)
     return job
+
+
+def _denoiser(spec: RunSpec, side: int, weight_files: WeightFiles | None) -> tuple[Denoiser, Weights]:
+    """The diffusion model on its device. Raises HarnessError for one of images of another size than `side`."""
+    name = str(spec.denoiser)
+    denoiser, weights = find_denoiser(name, weight_files)
+    check_side(name, trained_side(weights), side)
+    note_side(name, denoiser, side)
+    place(denoiser.network, spec.device, spec.compile)
+    return denoiser, weights

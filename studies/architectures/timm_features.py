@@ -174,8 +174,8 @@ def written(rows: Sequence[dict[str, str]]) -> str:
         "# Features and detectors on timm's families",
         "",
         f"timm {timm.__version__}, one small network of each of {len(rows)} modules, random weights; written by",
-        "`studies/architectures/timm_features.py`. Difference: between `head(features(x))` and the network's outputs, as a share of",
-        "the largest one.",
+        "`studies/architectures/timm_features.py`. Difference: between `head(features(x))` and the network's outputs,",
+        "as a share of the largest one.",
         "",
         f"Built and called: {len(usable)} of {len(rows)}. Features: {shown} of {len(usable)}. "
         + ", ".join(f"{name}: {count} of {len(usable)}" for name, count in counts.items())
