@@ -18,7 +18,8 @@ from harness.types.spec import as_option
 
 RUN: dict[str, Any] = {
     "suite": [], "models": [], "methods": [], "denoiser": None, "data": None, "severity": None, "sigma": None,
-    "radii": None, "smooth": [], "detector": [], "attack": [], "full": False, "every": 0, "limit": 0, "seed": 0,
+    "radii": None, "architecture": None, "mean": None, "std": None, "image_size": None, "interpolation": None,
+    "classes": None, "smooth": [], "detector": [], "attack": [], "full": False, "every": 0, "limit": 0, "seed": 0,
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,
     "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "0/1", "plugin": [],
