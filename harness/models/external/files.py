@@ -70,7 +70,9 @@ def _filled(path: Path, fit: Fit, state: Mapping[str, Tensor]) -> nn.Module:
     network = fit.build()
     own = network.state_dict()
     counters = {name: t for name, t in own.items() if name.endswith("num_batches_tracked")}
-    classes = f" with {fit.num_classes} classes" if fit.num_classes else ""
+    # Where most tensors differ, no shape shows a number of classes.
+    similar = 2 * len(fit.different) < len(fit.tensors)
+    classes = f" with {fit.num_classes} classes" if fit.num_classes and similar else ""
     others = [name for name in suggestions(path, state) if name != fit.architecture] if fit.different else []
     remedy = f"Its tensors fit {' and '.join(others)}." if others else "Name the architecture that it was saved from."
     complaint = f"{path} does not fit architecture {fit.architecture!r}{classes}"
