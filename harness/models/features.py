@@ -198,6 +198,8 @@ def candidates(network: nn.Module, calls: Sequence[Call], logits: Tensor) -> lis
 
     A selection of their outputs counts: networks are reordered to the classes of the data.
     """
+    if logits.ndim != 2:
+        return []
     wide = [call for call in calls if call.outputs.shape[1] >= logits.shape[1]]
     together = [list(group) for _, group in groupby(wide, lambda call: call.outputs.shape[1])]
     sets = [[call] for call in reversed(wide)]

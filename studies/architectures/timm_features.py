@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from harness import plugins
 from harness.evaluation.response import score
 from harness.models.tiles import TiledClassifier, Tiles
-from harness.types import HarnessError
+from harness.types import HarnessError, Unsuited
 
 CLASSES, IMAGES = 100, 3
 
@@ -56,6 +56,8 @@ class FirstImages:
 
     def head(self, features: Tensor) -> Tensor:
         """Logits (n, K) of features (n, D)."""
+        if not self.width:
+            raise Unsuited("it needs features.")
         with torch.no_grad():
             logits: Tensor = self.network.head(features)
         return logits
@@ -174,8 +176,8 @@ def written(rows: Sequence[dict[str, str]]) -> str:
         "# Features and detectors on timm's families",
         "",
         f"timm {timm.__version__}, one small network of each of {len(rows)} modules, random weights; written by",
-        "`studies/architectures/timm_features.py`. Difference: between `head(features(x))` and the network's outputs,",
-        "as a share of the largest one.",
+        "`studies/architectures/timm_features.py`. Difference: between `head(features(x))` and the network's",
+        "outputs, as a share of the largest one.",
         "",
         f"Built and called: {len(usable)} of {len(rows)}. Features: {shown} of {len(usable)}. "
         + ", ".join(f"{name}: {count} of {len(usable)}" for name, count in counts.items())
