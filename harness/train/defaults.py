@@ -43,10 +43,12 @@ SMALL_SIDE = 64
 
 
 def recipe_of(model: str, dataset: str) -> Mapping[str, Any]:
-    """Settings that an architecture and a data set state, by name."""
+    """Settings that an architecture and a data set state, by name; none for a denoiser that states nothing."""
     facts = plugins.architecture[model].facts
     own = facts.get("recipe", {})
     of_data = plugins.dataset[dataset].facts.get("recipe") or _by_size(dataset)
+    if facts.get("kind", "classifier") != "classifier" and not own and not pinned(model, dataset):
+        return {}  # a classifier's settings say nothing about other kinds of networks
     if own:
         of_data = {name: value for name, value in of_data.items() if name in OF_DATA}
     return {**of_data, **own, **facts.get("recipes", {}).get(dataset, {})}
@@ -59,6 +61,8 @@ def pinned(model: str, dataset: str) -> bool:
 
 def source(model: str, dataset: str) -> str:
     """A sentence on the origin of the settings that a training leaves open."""
+    if not recipe_of(model, dataset):
+        return f"No recipe is stated for the architecture {model!r}: options and the trainer's defaults decide."
     owners = []
     if plugins.architecture[model].facts.get("recipe") or pinned(model, dataset):
         owners.append(f"of the architecture {model!r}")

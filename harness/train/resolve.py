@@ -39,6 +39,8 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     """
     check_size(repr(spec.model), spec.model, spec.dataset)
     _check_meaning(spec)
+    if kind_of(spec).needs_denoiser(spec) and not spec.diffusion:
+        spec = replace(spec, diffusion=_diffusion(spec))
     spec = _filled(spec)
     for name in ("epochs", "batch_size", "lr"):
         if getattr(spec, name) is None:
@@ -51,8 +53,7 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     spec = replace(spec, augment=plugins.augmentation.configure(spec.augment or "none").text)
     if spec.deepaugment:
         spec = replace(spec, deepaugment=configured(spec.deepaugment)[0])
-    lacks_denoiser = kind_of(spec).needs_denoiser(spec) and not spec.diffusion
-    return replace(spec, diffusion=_diffusion(spec)) if lacks_denoiser else spec
+    return spec
 
 
 def _check_optimisation(spec: TrainSpec) -> None:
@@ -65,7 +66,7 @@ def _filled(spec: TrainSpec) -> TrainSpec:
     recipe = defaults.recipe_of(spec.model, spec.dataset)
     filled = {name: recipe.get(name, none) for name, none in defaults.OPEN.items() if getattr(spec, name) is None}
     augment = spec.augment or recipe.get("augment", "")
-    if None in (filled.get("epochs", 1), filled.get("batch_size", 1)):
+    if recipe and None in (filled.get("epochs", 1), filled.get("batch_size", 1)):
         filled |= _by_size(spec, filled, augment)
     if filled.get("warmup") and spec.epochs is not None:
         # A recipe's warm-up belongs to its own number of epochs: in a short run it may take half at most.

@@ -188,7 +188,7 @@ class TrainSpec:
         recipe = recipe_of(self.model, self.dataset)
         # Settings of the recipe are spelled out: it may change. Shipped cards leave out the augmentation of the digits.
         implied |= {name: default for name, default in OPEN.items() if recipe.get(name, default) == default}
-        if pinned(self.model, self.dataset):
+        if pinned(self.model, self.dataset) or "augment" not in recipe:
             implied["augment"] = recipe.get("augment", "none")
         for f in fields(self):
             value = getattr(self, f.name)

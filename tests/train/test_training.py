@@ -244,7 +244,8 @@ def test_what_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
 
 def test_diffaug_takes_the_denoiser_of_its_data_set() -> None:
     assert resolve(TrainSpec("resnet", diffaug=True)).diffusion == "digits"
-    assert resolve(TrainSpec("resnet", dataset="folder", diffaug=True, diffusion="digits")).diffusion
+    sized = TrainSpec("resnet", dataset="folder", diffaug=True, diffusion="digits", epochs=1, batch_size=8)
+    assert resolve(sized).diffusion == "digits"
     with pytest.raises(HarnessError, match=r"'folder', and none is registered.*--diffusion"):
         resolve(TrainSpec("resnet", dataset="folder", diffaug=True))
 
