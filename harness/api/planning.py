@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.contents import Holding
 from harness.api.requests import Texts, check_options, requests
-from harness.base.errors import Absent, HarnessError, Mismatch
+from harness.base.errors import Absent, HarnessError, Incompatible
 
 if TYPE_CHECKING:
     from harness.api.running import Execution
@@ -93,7 +93,7 @@ class Planner:
             remarks = [*before, *remarks]
             try:
                 job = self.prepare(request)
-            except (Mismatch, Absent):
+            except (Incompatible, Absent):
                 request = self._fitting(request, remarks)
                 job = self.prepare(request)
             see(job)
@@ -103,7 +103,7 @@ class Planner:
 
     @staticmethod
     def _left_out(holding: Holding, error: HarnessError) -> Planned:
-        return Planned(holding, reason=str(error), failed=not isinstance(error, Mismatch | Absent))
+        return Planned(holding, reason=str(error), failed=not isinstance(error, Incompatible | Absent))
 
     def _requests(self, text: str, models: Sequence[str]) -> Sequence[Request]:
         from harness import plugins
@@ -172,7 +172,7 @@ class Planner:
             try:
                 self.prepare(replace(request, spec=replace(request.spec, models=(model,))))
                 fitting.append(model)
-            except (Mismatch, Absent) as error:
+            except (Incompatible, Absent) as error:
                 errors.append(error)
                 remarks.append(f"without {model}: {error}")
         if not fitting:

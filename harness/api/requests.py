@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.machine import precisions, usable_device
 from harness.api.weight_files import fetch_missing
-from harness.base.errors import Absent, HarnessError, Mismatch
+from harness.base.errors import Absent, HarnessError, Incompatible
 
 if TYPE_CHECKING:
     from harness.evaluation.request import Networks, Request
@@ -209,7 +209,7 @@ def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
     name, dataset = suite.text, suite.plugin.dataset
     candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
     if not candidates:
-        raise Mismatch(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
+        raise Incompatible(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
     lacks = {entry.name: _lacks(entry, weight_files) for entry in candidates}
     lacking = ", ".join(f"{model} ({file})" for model, file in lacks.items() if file)
     remedy = "What to put where: harness weights list."

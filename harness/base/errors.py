@@ -19,7 +19,7 @@ class Absent(HarnessError):
     """Data or weights that are not here: a dry run can plan without them."""
 
 
-class Mismatch(HarnessError):
+class Incompatible(HarnessError):
     """A model and data that do not go together: with several data sets at hand, the model may still fit another."""
 
 

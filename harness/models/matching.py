@@ -16,7 +16,7 @@ from harness.data import Widened, benchmark_classes
 from harness.data.classes import names_of, naming_of, numbered, numbers, places, shortened
 from harness.models.lookup import bundled, card, load_classifier
 from harness.models.tiles import NoTensor
-from harness.types import Dataset, FeatureClassifier, HarnessError, Mismatch, NoisyClassifier, Weights
+from harness.types import Dataset, FeatureClassifier, HarnessError, Incompatible, NoisyClassifier, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,7 @@ def _outputs(name: str, info: Weights, data: Dataset) -> Outputs | None:
     matched = places(classes, names) if names else None
     trained_on = info.details.get("dataset", data.name)
     if trained_on != data.name and not (matched and matched.by_name):
-        raise Mismatch(
+        raise Incompatible(
             f"Model {name!r} was trained on the classes of {trained_on!r}, not on those of {data.name!r}."
             + (f" Its classes: {shortened(names)}; those of {data.name!r}: {shortened(classes)}." if names else "")
             + f" Name a suite of {trained_on!r} with --suite, or a model of {data.name!r} with --model: harness list."
@@ -174,7 +174,7 @@ def _outputs(name: str, info: Weights, data: Dataset) -> Outputs | None:
     if not names:
         return None
     if matched is None:
-        raise Mismatch(disagreement(f"Model {name!r}", names, data))
+        raise Incompatible(disagreement(f"Model {name!r}", names, data))
     by_number = numbered(classes) and not matched.by_name
     rest = sorted(set(range(len(names))) - set(matched.there))
     others = {str(place) if by_number else names[place]: place for place in rest}

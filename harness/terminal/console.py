@@ -42,11 +42,11 @@ class Screen(Console):
         super().print(*(printable(o, keep="\n") if isinstance(o, str) else o for o in objects), **options)
 
 
-# A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
 BOUNDLESS = 1000
 """Characters of a line where nothing limits it."""
 USUAL = 80
 """Characters of a line of a terminal that nobody has widened."""
+# A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else BOUNDLESS
 out = Screen(highlight=False, markup=False, emoji=False, width=WIDTH)
 err = Screen(stderr=True, highlight=False, markup=False, emoji=False)

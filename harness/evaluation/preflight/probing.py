@@ -16,7 +16,7 @@ from harness.evaluation.preflight import standins
 from harness.evaluation.records import suspicion
 from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
 from harness.models.tiles import NoTensor, TiledClassifier, Tiles
-from harness.types import HarnessError, Mismatch, Pair
+from harness.types import HarnessError, Incompatible, Pair
 
 
 def probes(job: Job) -> Sequence[Probe]:
@@ -96,7 +96,7 @@ def _classifier(job: Job, pair: Pair) -> Tensor:
         ),
     )
     if logits.shape[1:] != (classes,):
-        raise Mismatch(
+        raise Incompatible(
             f"{who} gives outputs of shape {(1, *logits.shape[1:])} for one image; "
             f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
         )
