@@ -27,7 +27,7 @@ def rows(correct: int, images: int, condition: str = "clean") -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("correct", "images", "classes", "suspicious"),
-    [(10, 100, 10, True), (16, 100, 10, False), (0, 100, 1000, True), (2, 100, 1000, False), (0, 19, 10, False)],
+    [(10, 100, 10, True), (16, 100, 10, False), (0, 100, 1000, True), (2, 100, 1000, False), (0, 29, 10, False)],
 )
 def test_clean_accuracy_that_guessing_explains_is_said(
     correct: int, images: int, classes: int, suspicious: bool

@@ -13,7 +13,7 @@ from harness.types import Condition
 
 CLEAN = ("clean", "id")
 """Groups of conditions that show undisturbed images, beside one that is called like the data set."""
-ENOUGH = 20
+ENOUGH = 30
 """Images below which chance would explain too much."""
 LEVEL = 0.05
 """Chance that guessing answers so many images correctly, above which accuracy is not told from chance."""
