@@ -28,6 +28,13 @@ class BadImage(HarnessError):
     """One image that cannot be read; a run may be told to go on without it."""
 
 
+class Unsuited(HarnessError):
+    """A method or detector that cannot work with a network or its data: a run leaves it out, and the others go on.
+
+    The message completes "Detector X on model Y: ...". Mistakes in settings are a plain HarnessError, and stop the run.
+    """
+
+
 class Notice(UserWarning):
     """News for the user that stops no work, such as a damaged file that is computed anew.
 

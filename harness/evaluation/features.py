@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from harness.base import sealed
 from harness.base.provenance import key_of
 from harness.data.readahead import decoders, ordered
+from harness.evaluation import layers
 from harness.evaluation.response import penultimate
 from harness.models.tiles import TiledClassifier, finite
-from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Weights
+from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Unsuited, Weights
 
 PIECE = 4096
 """Rows per file: they are computed, written and searched together."""
@@ -61,13 +62,13 @@ RENAMED = {
 
 
 def linear_head(bank: Bank) -> nn.Linear:
-    """The head as a linear layer on the CPU, recovered from its outputs. Raises HarnessError if it is not linear."""
-    width = bank.train_features.width
+    """The head as a linear layer on the CPU, recovered from its outputs. Raises `Unsuited` if it is not linear."""
+    width = bank.width
     bias = bank.head(torch.zeros(1, width))
     weight = bank.head(torch.eye(width)) - bias
     probe = torch.linspace(-2, 2, width)[None]
     if not torch.allclose(bank.head(probe), probe @ weight + bias, rtol=1e-3, atol=1e-3):
-        raise HarnessError("it takes a linear head apart, and the model's is not linear. Choose another detector.")
+        raise Unsuited("it takes a linear head apart, and the model's is not linear. Choose another detector.")
     layer = nn.Linear(width, weight.shape[1]).requires_grad_(False)
     layer.weight.copy_(weight.T)
     layer.bias.copy_(bias[0])
@@ -113,8 +114,18 @@ class FeatureBank:
 
     @property
     def network(self) -> Any:
-        """The classifier itself, on its device."""
-        return self.classifier.network
+        """The classifier on its device, with its own features and head or those that it was found to have."""
+        return self.classifier.shown(self._first)[0]
+
+    @property
+    def width(self) -> int:
+        """Number of features D; `Unsuited` for a network without features."""
+        return penultimate(self.classifier.respond(self._first)[0], self.classifier.shown(self._first)[1]).shape[1]
+
+    @cached_property
+    def _first(self) -> Tensor:
+        """The first validation image: training images may be missing."""
+        return self.validation_images.read([0]).images
 
     @cached_property
     def train_features(self) -> StoredFeatures:
@@ -128,9 +139,18 @@ class FeatureBank:
 
     def head(self, features: Tensor) -> Tensor:
         """Logits (n, K) of features (n, D), float32 on the CPU."""
+        _ = self.width
         with torch.no_grad():
             logits: Tensor = self.network.head(features.to(self.classifier.tiles.device))
         return logits.float().cpu()
+
+    def train_layers(self, *names: str) -> Iterator[tuple[Tensor, ...]]:
+        """Outputs (n, ...) of layers for the training images, a tile of images at a time: see `harness.types.Bank`."""
+        tiles, count = self.classifier.tiles, len(self.train_images.ids)
+        for start in range(0, count, tiles.size):
+            batch = self.train_images.read(range(start, min(start + tiles.size, count)))
+            yield layers.tiled(tiles, self.network, batch.images, names)
+            self.report(Stage(f"training layers of {self.weights.name}", start + len(batch), count))
 
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
         """The tensors that `learn` returns, or returned before for the same detector, weights and data."""
@@ -164,7 +184,7 @@ class FeatureBank:
         folder = self.cache / key_of({**self._identity, "data": data.sha256})
         count = len(data.ids)
         files = tuple(folder / f"{start:08d}.npy" for start in range(0, count, PIECE))
-        width = penultimate(self.classifier.respond(data.read([0]).images)[0]).shape[1]
+        width = self.width
         dtype = np.float32 if 4 * count * width <= FLOAT32_UP_TO else np.float16
         # Shards that start at different places share the work.
         first = os.getpid() % len(files)

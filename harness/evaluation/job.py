@@ -40,6 +40,7 @@ class Job:
     probes: outputs of each pair for `shown`.
     notes: by model, notes for its records on classes that were matched by position.
     skip_bad: leave out images that cannot be read, instead of stopping; the records are partial.
+    unsuited: by index of a pair, the reason why the run left it out. The loop fills it.
     """
 
     spec: RunSpec
@@ -56,6 +57,7 @@ class Job:
     probes: Sequence[Probe] = ()
     skip_bad: bool = False
     gradient_tiles: Tiles = field(default_factory=lambda: Tiles(GRADIENT_TILE))
+    unsuited: dict[int, str] = field(init=False, default_factory=dict, repr=False)
     _tallies: dict[tuple[str, ...], Calls] = field(init=False, default_factory=dict, repr=False)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from harness.base.errors import Notice
 from harness.base.files import check_writable, sweep
 from harness.data import ReadAhead
 from harness.evaluation.job import Job
@@ -21,7 +23,7 @@ from harness.evaluation.recording import record_of
 from harness.evaluation.records.journal import Required, warn_of_losses
 from harness.evaluation.records.parts import Part
 from harness.evaluation.views.batch import BatchViews
-from harness.types import Batch, Dataset, HarnessError, Pair
+from harness.types import Batch, Dataset, HarnessError, Pair, Unsuited
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def run(
 
     batch_size: images held at a time; 0 fits the memory. claims: which parts this process computes.
     fresh: compute again what is on disk. workers: threads that read ahead, see `harness.data.ordered`. No number
-    depends on any of these.
+    depends on any of these. Pairs that cannot work are left out, with a notice each: see `Job.unsuited`; raises
+    `Unsuited` if no other is left.
     """
     if fresh and not claims.alone:
         raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
@@ -67,6 +70,7 @@ def run(
     candidates = claims.candidates(job.parts)
     lacking = _lacking(job, candidates)
     prepared = _prepared(job, sorted({index for indices in lacking.values() for index in indices}), report)
+    lacking = {part: [index for index in indices if index in prepared] for part, indices in lacking.items()}
     step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
     # The reader claims parts a few batches before the loop comes to them; both see the same parts.
     to_read, to_evaluate = tee(claims.parts(job.parts))
@@ -140,7 +144,8 @@ def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
 
 
 def _prepared(job: Job, needed: Sequence[int], report: Report) -> dict[int, Pair]:
-    """The pairs that still have work to do, by their index, as the suite prepares them."""
+    """The pairs that still have work to do, by their index, as the suite prepares them, without unsuited ones."""
+    job.unsuited.clear()
     if not needed:
         return {}
     resume.keep_learnt(job)
@@ -154,7 +159,18 @@ def _prepared(job: Job, needed: Sequence[int], report: Report) -> dict[int, Pair
         job.out / resume.LEARNT,
         lambda stage: report(Progress(stage.done, stage.done, stage.total, "", stage.name)),
     )
-    return dict(zip(needed, ready, strict=True))
+    prepared = dict(zip(needed, ready, strict=True))
+    job.unsuited.update({index: pair.unsuited for index, pair in prepared.items() if pair.unsuited})
+    _say_unsuited(job)
+    return {index: pair for index, pair in prepared.items() if not pair.unsuited}
+
+
+def _say_unsuited(job: Job) -> None:
+    """One notice per pair that is left out; raises `Unsuited` with all reasons if no pair of the job is left."""
+    if len(job.unsuited) == len(job.pairs):
+        raise Unsuited("\n".join(job.unsuited.values()))
+    for reason in job.unsuited.values():
+        warnings.warn(Notice(f"{job.spec.suite}: left out. {reason}"), stacklevel=2)
 
 
 def _starts(part: Part, step: int) -> range:
@@ -194,6 +210,8 @@ def _finished(job: Job, parts: Sequence[Part]) -> list[Path]:
     """
     paths = []
     for index, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):
+        if index in job.unsuited:
+            continue
         path = _finish(job, index)
         missing = [] if path else [part.name for part in parts if not journal.has(part, job.required)]
         if missing:

@@ -22,7 +22,8 @@ def record_of(
     that computed it, see `harness.evaluation.preflight.resume.notes`.
     """
     metrics, notes = job.suite.summarise(rows)
-    model_notes = job.notes.get(job.pairs[index].model, ())
+    pair = job.pairs[index]
+    model_notes = [*job.notes.get(pair.model, ()), *getattr(pair.classifier, "notes", ())]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
     return replace(record, metrics=metrics, notes=[*model_notes, *notes, *devices, *job.left_out(rows)])
 

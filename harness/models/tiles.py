@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from harness.types import FeatureClassifier, HarnessError, dtype_of
+from harness.models import features
+from harness.types import HarnessError, dtype_of
 
 
 def autocast(device: str, dtype: str) -> torch.autocast:
@@ -231,7 +232,7 @@ class TiledClassifier:
         self.gradient_tiles = gradient_tiles or Tiles(GRADIENT_TILE, tiles.device, cache=tiles.cache)
         self._logits = WeakTensorKeyDictionary()
         self._responses = WeakTensorKeyDictionary()
-        self._halves: bool | None = None
+        self._shown: features.Shown | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) float32 on the CPU."""
@@ -251,19 +252,19 @@ class TiledClassifier:
     def respond(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Penultimate features (B, D) and the head's logits (B, K), in one pass.
 
-        For a network without `features`, D = 0.
+        For a network without features, D = 0: `shown` has the reason.
         """
         if images not in self._responses:
             width = 0
 
             def both(x: Tensor) -> Tensor:
                 nonlocal width
-                features = network.features(x)
-                width = features.shape[1]
-                return torch.cat([features, network.head(features)], 1)
+                hidden = network.features(x)
+                width = hidden.shape[1]
+                return torch.cat([hidden, network.head(hidden)], 1)
 
-            network: Any = self.network
-            if self._shows_features(images):
+            network, reason = self.shown(images)
+            if not reason:
                 values = self.tiles(both, images, keep=True)
                 self._responses[images] = values[:, :width], values[:, width:]
             else:
@@ -271,20 +272,18 @@ class TiledClassifier:
         response: tuple[Tensor, Tensor] = self._responses[images]
         return response
 
-    def _shows_features(self, images: Tensor) -> bool:
-        """True if `features` and `head` are the two halves of the network; tested once, on a few images.
+    def shown(self, images: Tensor) -> tuple[Any, str]:
+        """The network with `features` and `head`, and the reason why it has none; "" if it has.
 
-        Raises HarnessError if they fit together but give other logits than the network.
+        images: (B, 3, H, W), of which the first call looks at a few: see `harness.models.features`.
         """
-        network: Any = self.network
-        if self._halves is None and isinstance(network, FeatureClassifier):
-            few = images[:2]
-            try:
-                logits = self.tiles(lambda x: network.head(network.features(x)), few)
-                self._halves = logits.shape == self(few).shape
-            except (RuntimeError, TypeError, ValueError, IndexError):
-                # Attributes of these names may mean something else.
-                self._halves = False
-            if self._halves and not torch.allclose(logits, self(few), rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
-                raise HarnessError("head(features(images)) gives other logits than the model itself. Fix the model.")
-        return bool(self._halves)
+        if self._shown is None:
+            few = Tiles(2 * features.PROBED, self.tiles.device)
+            self._shown = features.shown(self.network, images, self.tiles, few)
+        return self._shown.network, self._shown.reason
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """A sentence for records on the layer whose input are the features; none for a network's own."""
+        note = self._shown.note if self._shown else ""
+        return [note] if note else []

@@ -7,6 +7,7 @@ records and leaderboards load without torch.
 from harness.base.errors import Absent as Absent
 from harness.base.errors import BadImage as BadImage
 from harness.base.errors import HarnessError as HarnessError
+from harness.base.errors import Unsuited as Unsuited
 from harness.types.data import Batch as Batch
 from harness.types.data import Columns as Columns
 from harness.types.data import Condition as Condition

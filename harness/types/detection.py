@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 class Response(Protocol):
     """A classifier's response to some images, which a detector scores. All tensors are on the classifier's device.
 
-    images: (R, 3, H, W) in [0, 1]. features: penultimate layer (R, D); HarnessError if the network gives none.
+    A call shows as many images as a tile has rows: whatever a detector computes, such as gradients, is computed for all
+    of them at once.
+
+    images: (R, 3, H, W) in [0, 1].
+    features: penultimate layer (R, D), the network's own or the input of its last linear layer; `Unsuited` if neither
+        can be found, and the run goes on without the detector.
+    head: features (R, D) to logits (R, K), differentiable; linear unless the network brings its own.
     logits: (R, K), the head's output for these features. probabilities: (R, K), their softmax.
-    classify: the network itself, images (R, 3, H, W) to logits (R, K), differentiable.
-    head: features (R, D) to logits (R, K).
+    classify: the network itself, images (R, 3, H, W) to logits (R, K), differentiable under ``torch.enable_grad()``.
+    gradient: of a loss by the images. layers: outputs of layers by name.
     """
 
     @property
@@ -35,6 +41,15 @@ class Response(Protocol):
     def classify(self, images: Tensor, /) -> Tensor: ...
 
     def head(self, features: Tensor, /) -> Tensor: ...
+
+    def gradient(self, loss: Callable[[Tensor], Tensor], /) -> tuple[Tensor, Tensor]:
+        """Values (R,) of a loss, logits (R, K) to (R,), and its gradients (R, 3, H, W) by the images.
+
+        One image's value must depend on its logits alone. Raises `Unsuited` where it cannot be differentiated.
+        """
+
+    def layers(self, *names: str) -> tuple[Tensor, ...]:
+        """Outputs (R, ...) of layers for these images, one per name, such as "layer3"; `Unsuited` for other names."""
 
 
 class Answer(Protocol):
@@ -72,7 +87,8 @@ class Bank(Protocol):
 
     train_images, validation_images: labelled images.
     train_features, validation_features: the classifier's, computed on first use and stored on disk.
-    network: the classifier, an nn.Module on its device.
+    network: the classifier, an nn.Module on its device, with `features` and `head` where it has any.
+    width: number of features D; `Unsuited` for a network without features.
     """
 
     @property
@@ -85,6 +101,9 @@ class Bank(Protocol):
     def network(self) -> Any: ...
 
     @property
+    def width(self) -> int: ...
+
+    @property
     def train_features(self) -> FeatureSet: ...
 
     @property
@@ -92,6 +111,12 @@ class Bank(Protocol):
 
     def head(self, features: Tensor, /) -> Tensor:
         """Logits (n, K) of features (n, D), on the CPU."""
+
+    def train_layers(self, *names: str) -> Iterator[tuple[Tensor, ...]]:
+        """Outputs (n, ...) of layers for the training images, one per name, on the CPU, a tile of images at a time.
+
+        They are not stored: each call is a pass over the training images, in the order of their labels.
+        """
 
     def remember(self, learn: Callable[[], Mapping[str, Tensor]], *, of: Any) -> Mapping[str, Tensor]:
         """The tensors that `learn` returns: computed once per classifier, data and detector, and stored on disk.

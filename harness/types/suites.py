@@ -24,6 +24,7 @@ class Pair:
     classifier: images (B, 3, H, W) in [0, 1] to logits (B, K).
     method: a `Method`, or another plugin of the suite's `axis`.
     weights: provenance of the classifier's weights.
+    unsuited: the reason why the method cannot work with the classifier, which a suite's `prepare` finds; else "".
     """
 
     model: str
@@ -31,6 +32,7 @@ class Pair:
     classifier: Classifier
     method: Any
     weights: Weights
+    unsuited: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ class Suite(Protocol):
         report: Callable[[Stage], None],
     ) -> Sequence[Pair]:
         """The pairs as `observe` will get them, after all learning that must come before the first image.
+
+        The run leaves out those that come back with `Pair.unsuited`.
 
         look: views of a batch under the run's denoiser and seed. cache: folder for results that later runs reuse.
         report: called as the preparation proceeds.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from harness.evaluation.features import Loader, linear_head
 from harness.plugins import detector, suggest
-from harness.types import Bank, Dataset, HarnessError, Response
+from harness.types import Bank, Dataset, HarnessError, Response, Unsuited
 
 CONFIGS = Path("~/.cache/harness/openood").expanduser()
 """Folder of its settings, postprocessors/NAME.yml; OpenOOD fetches missing ones from its repository."""
@@ -81,12 +81,12 @@ class PostProcessor:
         try:
             inner = api.get_postprocessor(str(CONFIGS), self.name, (alike or [data.name])[0])
         except OSError as error:
-            raise HarnessError(
+            raise Unsuited(
                 f"its settings could not be fetched ({error}). "
                 f"Put OpenOOD's configs/postprocessors/{self.name}.yml into {CONFIGS / 'postprocessors'}."
             ) from error
         except Exception as error:
-            raise HarnessError(f"it needs more than a trained classifier ({type(error).__name__}: {error}).") from error
+            raise Unsuited(f"it needs more than a trained classifier ({type(error).__name__}: {error}).") from error
         # OpenOOD divides steps by the normalisation of its networks' inputs; networks here take images in [0, 1].
         if hasattr(inner, "input_std"):
             inner.input_std = [1.0, 1.0, 1.0]

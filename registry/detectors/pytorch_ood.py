@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.evaluation.features import Loader, linear_head
 from harness.plugins import detector, suggest
-from harness.types import Bank, HarnessError, Response
+from harness.types import Bank, HarnessError, Response, Unsuited
 
 BYTES = 2**31
 """Largest size of the training features: pytorch-ood holds all of them in memory."""
@@ -62,7 +62,7 @@ class PytorchOODDetector:
             if hasattr(inner, f"fit_{kind}"):
                 train = bank.train_features
                 if 4 * len(train.labels) * train.width > BYTES:
-                    raise HarnessError("it needs all training features in memory, more than 2 GiB.")
+                    raise Unsuited("it needs all training features in memory, more than 2 GiB.")
                 chunks = [chunk if kind == "features" else bank.head(chunk) for chunk in train.chunks()]
                 getattr(inner, f"fit_{kind}")(torch.cat(chunks), train.labels)
                 return
@@ -85,8 +85,8 @@ class PytorchOODDetector:
         kind = self._kind()
         arguments: dict[str, Callable[[], Any]] = {
             "model": lambda: bank.network,
-            "encoder": lambda: bank.network.features,
-            "backbone": lambda: bank.network.features,
+            "encoder": lambda: _features(bank),
+            "backbone": lambda: _features(bank),
             "head": lambda: linear_head(bank),
             "w": lambda: linear_head(bank).weight,
             "b": lambda: linear_head(bank).bias,
@@ -98,5 +98,10 @@ class PytorchOODDetector:
             if key in arguments and (parameter.default is inspect.Parameter.empty or key not in ("p", "d")):
                 settings[key] = arguments[key]()
             elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                raise HarnessError(f"it needs {key!r}, which this harness cannot give it.")
+                raise Unsuited(f"it needs {key!r}, which this harness cannot give it.")
         return kind(**settings).to(next(bank.network.parameters(), torch.empty(0)).device)
+
+
+def _features(bank: Bank) -> Any:
+    """The network's features as a function; `Unsuited` where it has none."""
+    return bank.network.features if bank.width else None

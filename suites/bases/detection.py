@@ -37,6 +37,7 @@ from harness.types import (
     Pair,
     Stage,
     SuiteViews,
+    Unsuited,
 )
 
 ID, SHIFTED, NEAR, FAR = "id", "csid", "near", "far"
@@ -75,20 +76,24 @@ class Detection(SuiteBase):
         cache: Path,
         report: Callable[[Stage], None],
     ) -> Sequence[Pair]:
-        """Fit the detectors; choose settings that are to be tuned, for all in one pass over the validation images."""
+        """Fit the detectors; choose settings that are to be tuned, for all in one pass over the validation images.
+
+        A detector that cannot work with its classifier comes back with the reason.
+        """
         inside, outside = self.validation()
-        few = inside.read(range(min(4, len(inside.ids)))).images
-        trials: list[list[Trial]] = []
-        for pair in pairs:
+        trials: dict[int, list[Trial]] = {}
+        ready = list(pairs)
+        for index, pair in enumerate(pairs):
             entry = AXES["detector"].of(pair.method_name)
             bank = FeatureBank(pair.classifier, pair.weights, self.training(), inside, entry.source, cache, report)
-            with naming_detector(pair):
-                detectors = fit(pair, entry.facts, bank)
-                for detector in detectors:
-                    check_independent(detector.detect, detector.whole, pair.classifier, few)
-            trials.append([Trial(pair, detector) for detector in detectors])
-        chosen = choose(trials, (inside, outside), look, self.part, report)
-        return [replace(pair, method=detector) for pair, detector in zip(pairs, chosen, strict=True)]
+            try:
+                trials[index] = _fitted(pair, entry.facts, bank)
+            except Unsuited as error:
+                ready[index] = replace(pair, unsuited=str(error))
+        chosen = choose(list(trials.values()), (inside, outside), look, self.part, report)
+        for index, detector in zip(trials, chosen, strict=True):
+            ready[index] = replace(pairs[index], method=detector)
+        return ready
 
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Predicted class, its probability, the detector's score, and the values of tuned settings."""
@@ -176,6 +181,17 @@ class OpenOOD(Detection):
             *(Condition(f"{NEAR}/{name}", NEAR) for name in self.near),
             *(Condition(f"{FAR}/{name}", FAR) for name in self.far),
         ]
+
+
+def _fitted(pair: Pair, facts: Mapping[str, Any], bank: FeatureBank) -> list[Trial]:
+    """The fitted detectors of a pair, each tried on a few images."""
+    inside = bank.validation_images
+    few = inside.read(range(min(4, len(inside.ids)))).images
+    with naming_detector(pair):
+        detectors = fit(pair, facts, bank)
+        for detector in detectors:
+            check_independent(detector.detect, detector.whole, bank.classifier, few)
+    return [Trial(pair, detector) for detector in detectors]
 
 
 def _sources(clean: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from harness.metrics import ood
 from harness.models.tiles import TiledClassifier, finite
 from harness.plugins import AXES, Tuned
 from harness.suites.bases.covariate_shift import check_probabilities
-from harness.types import Batch, Dataset, HarnessError, Method, Pair, Stage, SuiteViews
+from harness.types import Batch, Dataset, HarnessError, Method, Pair, Stage, SuiteViews, Unsuited
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,14 @@ def _who(pair: Pair) -> str:
 
 @contextmanager
 def naming_detector(pair: Pair) -> Iterator[None]:
-    """Turn any error inside into a HarnessError that names the detector, the model and the line of its code."""
+    """Turn any error inside into one that names the detector, the model and the line of its code.
+
+    A HarnessError stays of its kind; any other is `Unsuited`.
+    """
     try:
         yield
+    except Unsuited as error:
+        raise Unsuited(f"{_who(pair)}: {error}") from error
     except HarnessError as error:
         raise HarnessError(f"{_who(pair)}: {error}") from error
     except Exception as error:
@@ -65,7 +70,7 @@ def naming_detector(pair: Pair) -> Iterator[None]:
         frames = list(walk_tb(error.__traceback__))
         frame, line = ([f for f in frames if f[0].f_globals.get("__name__") == module] or frames)[-1]
         where = f"{frame.f_code.co_filename}, line {line}"
-        raise HarnessError(f"{_who(pair)} failed in {where}: {type(error).__name__}: {error}") from error
+        raise Unsuited(f"{_who(pair)} failed in {where}: {type(error).__name__}: {error}") from error
 
 
 def fit(pair: Pair, facts: Mapping[str, Any], bank: FeatureBank) -> list[FittedDetector]:

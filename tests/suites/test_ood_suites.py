@@ -33,7 +33,7 @@ from harness.models.tiles import TiledClassifier, Tiles
 from harness.report import figures, leaderboard, selection
 from harness.suites.bases.detection import Detection
 from harness.suites.bases.fitting import FittedDetector, Trial, choose
-from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Weights
+from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Unsuited, Weights
 
 # Inputs and scores recorded from OpenOOD, main branch, commit 3c35632e: the first 150 of each test set.
 RECORDED = dict(np.load(RECORDED_FOLDER / "ood_detectors.npz"))
@@ -427,7 +427,7 @@ def test_halves_that_do_not_make_the_model_are_refused() -> None:
             raise RuntimeError("these are feature maps")
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.head(images.flatten(1))
+            return self.head(images.flatten(1)).tanh()
 
     images = recorded("val").read(range(4)).images
     with pytest.raises(HarnessError, match="other logits"):
@@ -458,13 +458,114 @@ def test_disagreement_needs_several_views(tmp_path: Path) -> None:
 def test_a_network_without_features_is_told_what_it_lacks(tmp_path: Path) -> None:
     @plugins.model("test/flat", dataset="digits")
     def flat() -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10), nn.Tanh())
 
     changes = {"models": ("test/flat",), "denoiser": None}
-    assert len(run(tmp_path, {**changes, "methods": ("msp", "maxlogit", "odin")})) == 3
-    for method in ("scale", "knn"):
-        with pytest.raises(HarnessError, match=f"{method} on test/flat: .* features.* --detector msp"):
+    for method in ("scale", "knn", "gradnorm"):
+        with pytest.raises(Unsuited, match=f"{method} on test/flat: .* features.* none gives .* --detector msp"):
             run(tmp_path, {**changes, "methods": (method,)})
+    with pytest.warns(Notice) as notices:
+        records = run(tmp_path, {**changes, "methods": ("scale", "msp", "odin", "knn")})
+    assert [entry.method for entry in records] == ["msp", "odin"]
+    assert sum("left out. Detector" in str(notice.message) for notice in notices) == 2
+
+
+def test_a_detector_that_fails_on_one_model_is_left_out_there_alone(tmp_path: Path) -> None:
+    @plugins.model("test/headless", dataset="digits")
+    def headless() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10), nn.Tanh())
+
+    @plugins.model("test/headed", dataset="digits")
+    def headed() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+
+    changes = {"models": ("test/headless", "test/headed"), "methods": ("scale:percentile=50", "msp"), "denoiser": None}
+    job = prepare(replace(SPEC, **changes), tmp_path)
+    with pytest.warns(Notice, match="left out. Detector scale:percentile=50 on test/headless"):
+        records = [record.load(path) for path in loop.run(job)]
+    assert {(r.model.name, r.method.partition(":")[0]) for r in records} == {
+        ("test/headless", "msp"), ("test/headed", "scale"), ("test/headed", "msp"),
+    }  # fmt: skip
+    assert list(job.unsuited) == [0] and "none gives the model's outputs" in job.unsuited[0]
+    note = "Features, where a detector looks at them: the input of 1."
+    assert [note in r.notes for r in records] == [r.model.name == "test/headed" for r in records]
+    # The same command takes what is there, and says again what it leaves out.
+    with pytest.warns(Notice, match="left out"):
+        assert len(loop.run(prepare(replace(SPEC, **changes), tmp_path))) == 3
+
+
+def test_a_mistake_in_settings_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="leaves none"):
+        run(tmp_path, {"models": ("digits/resnet",), "methods": ("msp", "scale:percentile=99.9"), "denoiser": None})
+
+
+def test_gradnorm_is_the_gradient_of_the_last_layer(tmp_path: Path) -> None:
+    """Image by image, as OpenOOD computes it; its loss is the sum over the classes, where the paper has the mean."""
+    network, images = Given(), recorded("far").read(range(9)).images
+    expected = []
+    for image in images:
+        network.zero_grad()
+        loss = -network(image[None]).log_softmax(1).sum() / 10
+        loss.backward()
+        expected.append(float(network.last.weight.grad.abs().sum()))
+    assert scores("gradnorm", images, tmp_path, network) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["odin", "gradnorm"])
+def test_scores_from_gradients_are_the_same_one_by_one(name: str, tmp_path: Path) -> None:
+    images = torch.from_numpy(RECORDED["in/odin_far_img"][:12]) * STD
+    features = bank(tmp_path, OdinNetwork(), validation_images=Pixels())
+    detector = plugins.detector.configure(name).plugin
+    detect = detector.fit(features) if hasattr(detector, "fit") else detector
+    sizes: list[int] = []
+
+    def counted(seen: Any) -> Tensor:
+        sizes.append(len(seen.images))
+        return detect(seen)
+
+    probabilities = features.classifier(images).softmax(1)
+    together = score(counted, False, features.classifier, probabilities, [images])
+    alone = [score(detect, False, features.classifier, probabilities[:1], [images[k : k + 1]]) for k in range(12)]
+    assert torch.equal(together, torch.cat(alone)) and sizes == [100], "one call for a whole tile"
+
+
+class Pixels:
+    """The first image of odin's recording, as a data set to fit on."""
+
+    name, sha256, num_classes, labels = "pixels", "0", 10, torch.zeros(1)
+
+    def read(self, indices: Any) -> Batch:
+        return Batch(("0",), torch.from_numpy(RECORDED["in/odin_far_img"][:1]) * STD, self.labels)
+
+
+def test_a_detector_sees_gradients_and_layers_in_the_tile(tmp_path: Path) -> None:
+    classifier = TiledClassifier(OdinNetwork(), Tiles(5))
+    images = torch.from_numpy(RECORDED["in/odin_far_img"][:7]) * STD
+
+    def detect(seen: Any) -> Tensor:
+        values, gradient = seen.gradient(lambda logits: logits.logsumexp(1))
+        (last,) = seen.layers("last")
+        assert gradient.shape == seen.images.shape and torch.allclose(last, seen.logits, atol=1e-5)
+        return values + gradient.abs().sum((1, 2, 3))
+
+    values = score(detect, False, classifier, torch.zeros(7, 10), [images])
+    one = images[3:4].clone().requires_grad_()
+    energy = classifier.network(one).logsumexp(1)
+    (gradient,) = torch.autograd.grad(energy.sum(), one)
+    assert float(values[3]) == pytest.approx(float((energy + gradient.abs().sum()).detach()), rel=1e-4)
+    for wrong, message in {
+        lambda seen: seen.layers("lost")[0]: "Unknown layer 'lost' of the model. Did you mean last",
+        lambda seen: seen.gradient(lambda logits: logits.detach().amax(1))[0]: "its gradient cannot be computed",
+    }.items():
+        with pytest.raises(Unsuited, match=message):
+            score(wrong, False, classifier, torch.zeros(7, 10), [images])
+
+
+def test_a_detector_learns_from_layers_of_the_training_images(tmp_path: Path) -> None:
+    features = bank(tmp_path)
+    outputs = torch.cat([last for (last,) in features.train_layers("last")])
+    expected = torch.cat([features.head(chunk) for chunk in features.train_features.chunks()])
+    assert torch.allclose(outputs, expected, atol=1e-4)
 
 
 def test_a_faulty_detector_is_named_before_anything_is_written(tmp_path: Path) -> None:

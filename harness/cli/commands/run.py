@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.api import left_out
 from harness.api.machine import threads
 from harness.api.requests import requests
 from harness.api.weight_files import weight_files_of
@@ -69,7 +71,8 @@ def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> l
     records: list[Path] = []
     with console.progress() as bar:
         for job in jobs:
-            records += loop.run(
+            evaluate = partial(
+                loop.run,
                 job,
                 batch_size=execution.batch_size,
                 claims=claims,
@@ -77,6 +80,7 @@ def _evaluate(jobs: Sequence[Job], claims: Claims, execution: RunExecution) -> l
                 workers=threads(execution.workers, job.datasets.values()),
                 report=_reporter(bar, job),
             )
+            records += left_out.evaluated(job, evaluate)
     return records
 
 
@@ -132,8 +136,9 @@ def _finish(jobs: Sequence[Job], records: Sequence[Path], execution: RunExecutio
 
     for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
+    left_out.say(jobs, records)
     out = execution.out
-    missing = sum(len(job.pairs) for job in jobs) - len(records)
+    missing = left_out.lacking(jobs, records)
     if missing:
         console.out.print(f"Shard {execution.shard} is done; {missing} record(s) wait for the other shards.")
     console.out.print(f"Records written or found in {out}: {len(records)}.")

@@ -156,13 +156,19 @@ class RunRecord:
         return sample_table.read(file, self.samples["sha256"], self.samples["rows"], images, self.num_classes, needed)
 
 
+OUTSIDE = r"(near|far|held_out)="
+"""Start of a setting with folders of images out of distribution."""
+
+
 def benchmark(suite: str) -> str:
     """A suite's canonical text without the folders its data lie in, which decide no number: a hash of the data does.
 
-    Of ``clean=DIR`` the word remains, since the clean images are one more condition.
+    Of ``clean=DIR`` the word remains, since the clean images are one more condition; of the folders of images out of
+    distribution their names, after which conditions are called.
     """
     name, _, settings = suite.partition(":")
     parts = [re.sub("^clean=.*", "clean", part) for part in re.split(r",(?=\w+=)", settings)]
+    parts = [re.sub(r"[^,=]*/(?=[^,/])|/+(?=,|$)", "", p) if re.match(OUTSIDE, p) else p for p in parts]
     deciding = [part for part in parts if part and not part.startswith("data=")]
     return ":".join([name, ",".join(deciding)] if deciding else [name])
 
