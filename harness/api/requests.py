@@ -52,8 +52,9 @@ def configured_suites(texts: Sequence[str], settings: Mapping[str, Any]) -> Sequ
     from harness import plugins
 
     for key, value in settings.items():
-        if value is None:
+        if value is None or value == []:
             continue
+        value = ",".join(map(str, value)) if isinstance(value, list) else value
         takers = [text for text in texts if key in plugins.suite.of(text).parameters]
         if not takers:
             owners = [entry.name for entry in plugins.suite.entries() if key in entry.parameters]

@@ -84,6 +84,16 @@ class SuiteSettings:
             rich_help_panel=SUITES,
         ),
     ] = None
+    near: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder of images near the distribution, for ood-folders. Repeatable.", rich_help_panel=SUITES
+        ),
+    ] = field(default_factory=list)
+    far: Annotated[
+        list[Path],
+        typer.Option(help="The same, far from the distribution. Repeatable.", rich_help_panel=SUITES),
+    ] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

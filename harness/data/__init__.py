@@ -8,6 +8,8 @@ from harness.data.layouts.folders import class_folders as class_folders
 from harness.data.layouts.lists import ImageList as ImageList
 from harness.data.layouts.npy import MappedImages as MappedImages
 from harness.data.layouts.npy import open_mapped as open_mapped
+from harness.data.layouts.trees import open_outside as open_outside
+from harness.data.layouts.trees import open_tree as open_tree
 from harness.data.opening import benchmark_classes as benchmark_classes
 from harness.data.opening import listing as listing
 from harness.data.opening import open_copy as open_copy

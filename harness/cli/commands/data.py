@@ -32,7 +32,7 @@ ROWS = (
 Split = tuple[Callable[[], Any], int]
 """A function that opens a split or a condition, and the number of images that were published of it; 0 if unknown."""
 
-app = typer.Typer(help="Check data sets.", no_args_is_help=True)
+app = typer.Typer(help="Check data sets, and write image lists.", no_args_is_help=True)
 
 Lines = dict[str, list[str]]
 """By sentence, the splits that it is true of."""
@@ -99,6 +99,47 @@ def check(
     if findings.wrong:
         raise HarnessError(_verdict(findings, [] if split else findings.fine()))
     console.out.print("Every header can be read; nothing was decoded." if quick else "Every image can be read.")
+
+
+@app.command()
+def lists(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, flat or nested.")],
+    out: Annotated[Path, typer.Option(help="The list, such as DIR/benchmark_imglist/cifar10/test_texture.txt.")],
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that paths start from. [default: the images_... folder around FOLDER]"),
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Data set whose classes the folders in FOLDER are named after; without, labels are -1.")
+    ] = "",
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Write an image list as OpenOOD has them: a line "path label" for every image of a folder.
+
+    Examples: `harness data lists DIR/images_classic/texture --out DIR/benchmark_imglist/cifar10/test_texture.txt`,
+    `harness data lists DIR/images_classic/cifar10/test --dataset cifar10 --out LIST`.
+    """
+    from harness import plugins
+    from harness.base.files import writing
+    from harness.data import benchmark_classes
+    from harness.data.layouts.lists import lines_of
+    from harness.terminal import console
+
+    plugins.discover(*plugin)
+    start = root or next((path for path in folder.resolve().parents if path.name.startswith("images_")), None)
+    if start is None:
+        raise HarnessError(f"{folder} lies in no folder called images_...: give the one that paths start from, --root.")
+    if out.exists():
+        raise HarnessError(f"{out} exists. Remove it, or give another --out.")
+    if dataset and not plugins.dataset[dataset].facts.get("classes"):
+        raise HarnessError(
+            f"--dataset {dataset}: its classes have no fixed names. Choose one such as cifar10, imagenet."
+        )
+    lines = lines_of(folder, start, benchmark_classes(dataset) if dataset else ())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out) as partial_file:
+        partial_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    console.out.print(f"{out}: {len(lines):,} images, paths below {start}.", markup=False, soft_wrap=True)
 
 
 def _look(name: str, splits: Mapping[str, Split], quick: bool, workers: str) -> Findings:

@@ -78,7 +78,7 @@ def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folder
         files += (f"{name}/{file}" for file in images)
         unread += (f"{name}/{file}" for file in unknown)
         targets += [target] * len(images)
-    _check_names(root, files)
+    check_names(root, files)
     ids = tuple(os.path.splitext(file)[0] + suffix for file in files) if suffix else tuple(files)
     if len(set(ids)) < len(ids):
         raise HarnessError(f"{root} holds an image in two formats: {Counter(ids).most_common(1)[0][0]}. Remove one.")
@@ -86,7 +86,7 @@ def open_folders(root: Path, suffix: str = "", sampled: int = SAMPLED) -> Folder
     return Folders(root, names, ids, np.array(targets, dtype=np.int64), where, sampled, tuple(unread))
 
 
-def _check_names(root: Path, files: Sequence[str]) -> None:
+def check_names(root: Path, files: Sequence[str]) -> None:
     """Raise HarnessError for names that are no text: as ids they stand in records."""
     try:
         "\n".join(files).encode()

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.base.files import read_limited
 from harness.base.signatures import STARTED, sniff
 from harness.data.decoding import naming, regular, rgb
+from harness.data.layouts.trees import open_tree
 from harness.data.pictures import SAMPLED, decoded
 from harness.types import Batch, Geometry, HarnessError
 
@@ -116,6 +117,33 @@ class ImageList:
 
     def read(self, indices: Sequence[int]) -> Batch:
         return decoded(self, indices)
+
+
+def lines_of(folder: Path, root: Path, classes: Sequence[str] = ()) -> list[str]:
+    """The lines "path label" of a list for all images below a folder, sorted; paths start from `root`.
+
+    classes: names by label, of which the folders right below `folder` must be some; without, all labels are -1.
+    Raises HarnessError for folders of no class, and for paths that a list cannot hold.
+    """
+    try:
+        start = folder.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError as error:
+        raise HarnessError(f"{folder} must lie in {root}, the folder that the paths of a list start from.") from error
+    numbers = {name: number for number, name in enumerate(classes)}
+    lines: list[str] = []
+    for file in open_tree(folder).files:
+        name, slash, _ = file.partition("/")
+        if classes and not (slash and name in numbers):
+            raise HarnessError(
+                f"{folder / file} lies in no folder of a class. Name the folders right below {folder} after the classes"
+                f" ({', '.join(classes[:3])}, ...), or leave the classes out for images out of distribution."
+            )
+        line = f"{start}/{file} {numbers.get(name, -1) if classes else -1}"
+        if "\n" in line or line != line.strip():
+            raise HarnessError(f"{folder / file} has a name that no list can hold. Rename it without blanks around it.")
+        _parsed(folder, len(lines) + 1, line)
+        lines.append(line)
+    return lines
 
 
 def _read(file: Path) -> Iterator[tuple[int, str]]:
