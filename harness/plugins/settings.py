@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from math import isfinite
@@ -13,6 +14,14 @@ TUNE = "tune"
 """The value of a setting that is to be chosen on validation data."""
 LARGEST = 2**63 - 1
 """Largest magnitude of a whole number: that of torch's and numpy's 64 bits."""
+
+START = re.compile(r":(?=[A-Za-z_]+=)")
+"""The colon between a name, which may hold colons itself, and its settings."""
+
+
+def bare(text: str) -> str:
+    """The name without its settings: ``my.pt`` of ``my.pt:architecture=timm/resnet50,mean=0.5``."""
+    return START.split(text, maxsplit=1)[0]
 
 
 def changed(plugin: Any) -> list[str]:

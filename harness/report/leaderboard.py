@@ -13,6 +13,7 @@ from harness import plugins
 from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import record
 from harness.evaluation.records.record import Cost, RunRecord
+from harness.report.names import model_names, settings_note
 from harness.report.table import Table, markdown
 from harness.types import Metric
 
@@ -91,18 +92,21 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     rows = [
         [
             str(place),
-            entry.model.name,
+            model,
             method,
             *(spell(entry.metric(*column)) for column in shown),
             _calls(entry.cost),
         ]
-        for place, (entry, method) in enumerate(zip(entries, variants(entries), strict=True), 1)
+        for place, (entry, model, method) in enumerate(
+            zip(entries, model_names(entries), variants(entries), strict=True), 1
+        )
     ]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     metrics = {metric for metric, _ in shown}
     sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
     sentences += [f"{facts}."] if facts else []
+    sentences += filter(None, [settings_note(entries)])
     data = [_numbers(entry, shown) for entry in entries]
     for place, (values, method) in enumerate(zip(data, variants(entries), strict=True), 1):
         values |= {"rank": place, "method": method}
@@ -161,7 +165,7 @@ def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
     name = metric.replace(" ", "_")
     first = entries[0]
     conditions = dict.fromkeys(m.condition for entry in entries for m in entry.metrics if m.name == name)
-    columns = [f"{entry.model.name}, {method}" for entry, method in zip(entries, variants(entries), strict=True)]
+    columns = [f"{model}, {method}" for model, method in zip(model_names(entries), variants(entries), strict=True)]
     rows = [[c, *(spell(m) if (m := e.metric(name, c)) else "" for e in entries)] for c in conditions]
     metric_heading = heading(first, name, next(iter(conditions)), bare=True)
     sentences = [COVERS[name]] if name in COVERS else []

@@ -9,6 +9,7 @@ from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.leaderboard import is_of, label, plain, title
+from harness.report.names import short
 
 
 def select_two(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
@@ -50,10 +51,11 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
 
 
 def _parts(text: str, models: Sequence[str]) -> tuple[str, str]:
-    """Model and method of ``model:method``; models with settings have colons, too."""
-    named = [model for model in models if f"{text}:".startswith(f"{model}:")]
-    model = max(named, key=len, default=text.partition(":")[0])
-    return model, text[len(model) + 1 :] or "default"
+    """Model and method of ``model:method``; models with settings have colons, too, and may be named as tables do."""
+    spelled = {model: model for model in models} | {name: model for model, name in short(set(models)).items()}
+    named = [name for name in spelled if f"{text}:".startswith(f"{name}:")]
+    name = max(named, key=len, default=text.partition(":")[0])
+    return spelled.get(name, name), text[len(name) + 1 :] or "default"
 
 
 def check_pairable(a: RunRecord, b: RunRecord) -> None:

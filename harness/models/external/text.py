@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,10 +10,7 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.models.preprocessing import Preprocessing
-from harness.plugins.settings import changed, parse, spell
-
-START = re.compile(r":(?=[A-Za-z_]+=)")
-"""The colon between a name and its settings."""
+from harness.plugins.settings import START, changed, parse, spell
 
 
 @dataclass(frozen=True)
