@@ -33,11 +33,7 @@ class OODFolders(Detection):
 
     def __post_init__(self) -> None:
         plugins.dataset[self.inside]  # raises HarnessError for a name that is no data set
-        if not self.near and not self.far:
-            raise HarnessError(f"{self.name} needs images out of distribution: --near DIR, --far DIR, or both.")
-        names = [Path(folder).name for group in (NEAR, FAR) for folder in self._folders(group)]
-        if len(set(names)) < len(names) or "" in names or ".." in names:
-            raise HarnessError(f"Folders of --near and --far need names of their own: {', '.join(names)}. Rename them.")
+        _check_names(self.name, [Path(folder).name for group in (NEAR, FAR) for folder in self._folders(group)])
         facts = [entry.facts for entry in plugins.suite.entries() if entry.facts.get("dataset") == self.inside]
         object.__setattr__(self, "dataset", self.inside)
         object.__setattr__(self, "denoiser", next((f["denoiser"] for f in facts if f.get("denoiser")), None))
@@ -63,25 +59,14 @@ class OODFolders(Detection):
         return self._outside(next(folder for folder in self._folders(condition.group) if Path(folder).name == name))
 
     def _outside(self, folder: str) -> Dataset:
-        """The images of a folder; raises HarnessError if one of them is a test image in distribution."""
-        classes = tuple(getattr(self._test, "classes", ()))
-        data = open_outside(Path(folder).expanduser(), self._test.geometry, classes, Path(folder).name)
-        # Ids by content end in hexadecimal digits; other data sets have names, which are never equal to these.
-        inside = {name.rpartition("/")[2].partition("#")[0] for name in self._test.ids}
-        for index, name in enumerate(data.ids):
-            if name.partition("#")[0] in inside:
-                raise HarnessError(
-                    f"{data.where(index)} is also an image of {self.inside!r}, in distribution. Remove it."
-                )
-        return data
+        return _outside(Path(folder).expanduser(), self._test, self.inside)
 
     @cached_property
     def _test(self) -> Dataset:
         return open_dataset(self.inside, "test", self.data)
 
     def _part(self, validation: bool) -> Dataset:
-        rows = range(len(self._test.ids))
-        return Subset(self._test, tuple(i for i in rows if (i % 6 == 0) == validation))
+        return Subset(self._test, tuple(i for i in range(len(self._test.ids)) if (i % 6 == 0) == validation))
 
     def training(self) -> Dataset:
         """The training split; without one, detectors that learn from its images are left out."""
@@ -111,6 +96,25 @@ class OODFolders(Detection):
         """A hash of the images that detectors learn from and are tuned on."""
         data = [self.training(), *self.validation()]
         return {"learnt from": hashlib.sha256("".join(d.sha256 for d in data).encode()).hexdigest()[:12]}
+
+
+def _check_names(who: str, names: Sequence[str]) -> None:
+    """Raise HarnessError if there are no folders, if two share a name, or one has none."""
+    if not names:
+        raise HarnessError(f"{who} needs images out of distribution: --near DIR, --far DIR, or both.")
+    if len(set(names)) < len(names) or "" in names or ".." in names:
+        raise HarnessError(f"Folders of --near and --far must have different names: {', '.join(names)}. Rename them.")
+
+
+def _outside(folder: Path, test: Dataset, inside: str) -> Dataset:
+    """The images of a folder, in the geometry of the test images; raises HarnessError if it holds one of these."""
+    data = open_outside(folder, test.geometry, tuple(getattr(test, "classes", ())), folder.name)
+    # Ids by content end in hexadecimal digits; other data sets have names, which are never equal to these.
+    hashes = {name.rpartition("/")[2].partition("#")[0] for name in test.ids}
+    for index, name in enumerate(data.ids):
+        if name.partition("#")[0] in hashes:
+            raise HarnessError(f"{data.where(index)} is also an image of {inside!r}, in distribution. Remove it.")
+    return data
 
 
 class _Lacking:

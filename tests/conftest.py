@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 # Two test processes with all the cores each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tables are as wide as they need, whichever test imports the console first.
+os.environ.pop("COLUMNS", None)
 
 import pytest
 from helpers import run_small
@@ -15,6 +17,7 @@ from helpers import run_small
 from harness import plugins
 from harness.data import ArrayDataset
 from harness.evaluation.records.record import RunRecord
+from harness.terminal import console as console
 
 
 @pytest.fixture(scope="session", autouse=True)

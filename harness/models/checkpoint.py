@@ -230,15 +230,18 @@ def load_published(
 
 
 def is_checkpoint(path: Path) -> bool:
-    """True if a path is a harness checkpoint, sound or damaged, or a training run's folder."""
-    if path.suffix != ".safetensors":
-        return path.is_dir()
+    """True if a path is a harness checkpoint, sound or damaged, or a training run's folder. The content decides."""
+    named = path.suffix == ".safetensors"
+    if path.is_dir():
+        return True
+    if not named and not (path.is_file() and formats.what_is(path) == formats.SAFETENSORS):
+        return False
     check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             return HEADER in (file.metadata() or {})
     except SafetensorError:
-        return True
+        return named
 
 
 def of_kind(checkpoint: Checkpoint, kind: str) -> Checkpoint:

@@ -71,7 +71,6 @@ def test_a_leaderboard_is_that_of_the_command(
 ) -> None:
     assert records[0].path
     folder = records[0].path.parents[1]
-    monkeypatch.setattr("harness.terminal.console.out.width", 500)
     frame = harness.leaderboard(records)
     code, printed = command(monkeypatch, capsys, "leaderboard", "--results", str(folder))
     assert code == 0 and len(frame) == len(records)

@@ -95,7 +95,7 @@ def _own() -> Any:
     [
         ("inside=digits", "--near DIR, --far DIR"),
         ("inside=digit,near={0}/noise", "Did you mean digits"),
-        ("inside=digits,near={0}/noise,far={0}/deep/../noise", "names of their own"),
+        ("inside=digits,near={0}/noise,far={0}/deep/../noise", "must have different names"),
         ("inside=digits,near={0}/none", "No folder of images at .*none"),
         ("inside=digits,near={0}/empty", "No images in .*empty"),
         ("near={0}/noise", "--data DIR"),

@@ -136,7 +136,7 @@ def _check_free(kind: NewKind, name: str) -> None:
     """Raise HarnessError for the name of a plugin that there is; a data set comes with a suite of its name."""
     from harness.plugins import cache
 
-    rows = cache.remembered("catalogue", catalogue)["rows"]
+    listed = {(entry["kind"], entry["name"]) for entry in cache.remembered("catalogue", catalogue)["listed"]}
     for each in (kind, *([NewKind.suite] if kind is NewKind.dataset else [])):
-        if name in [row[0] for row in rows[Kind.named(each).value]]:
+        if (Kind.named(each).value, name) in listed:
             raise HarnessError(f"Name {name!r}: there is a {each} of that name (harness list {each}s). Choose another.")
