@@ -85,6 +85,10 @@ class CommonCorruptions(FifteenAndFour):
         if self.frost and names and "frost" not in names:
             raise HarnessError(f"{self.name}: frost= means nothing without frost in corruption=. Leave one out.")
         object.__setattr__(self, "corruption", _spelling(names))
+        conditions = self.conditions()
+        if len(conditions) == 1:  # which has no mean
+            shown = tuple((metric, conditions[0].name) for metric in ("accuracy", "ece", "nll"))
+            object.__setattr__(self, "shown", shown)
 
     def corruptions(self) -> Mapping[str, bool]:
         """Those of the setting `corruption`, or the 15 and perhaps the 4."""
@@ -114,14 +118,19 @@ class CommonCorruptions(FifteenAndFour):
         names = self.corruptions()
         frost = {"frost": corruptions.frost_source(Path(self.frost) if self.frost else None)}
         entries = [plugins.corruption[name] for name in names if name in plugins.corruption]
-        sources = {f"corruption {entry.name}": entry.source for entry in entries if entry.source}
+        sources = {f"corruption {entry.name}": _short(entry) for entry in entries if entry.source}
         return {**(frost if "frost" in names else {}), **sources}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """See `CovariateShift.summarise`; a note says what a mean over other corruptions than the 15 is over."""
         metrics, notes = super().summarise(rows)
         own = f"Means are over the corruptions {', '.join(self.corruptions())}, not the benchmark's 15."
-        return metrics, [*notes, own] if self.corruption else notes
+        return metrics, [*notes, own] if self.corruption and len(self.conditions()) > 1 else notes
+
+
+def _short(entry: plugins.Entry) -> str:
+    """The start of the hash of a plugin's file, or its package with version; the key of a record has the whole hash."""
+    return entry.source if entry.source == entry.origin.name else entry.source[:12]
 
 
 def _expanded(names: Sequence[str]) -> list[str]:

@@ -111,10 +111,17 @@ def test_a_plugins_corruption_is_evaluated_and_identified(stripes: Path, tmp_pat
     entry = run(tmp_path)
     source = plugins.corruption["stripes"].source
     assert len(source) == 64
-    assert entry.suite == SPEC.suite and entry.facts == {"corruption stripes": source}
+    assert entry.suite == SPEC.suite and entry.facts == {"corruption stripes": source[:12]}
     assert entry.plugins == {"corruption stripes": f"stripes.py {source}"}
     assert entry.metric("mean_accuracy", "mean") and entry.metric("accuracy", "stripes/5")
     assert any("gaussian_noise, stripes, not the benchmark's 15" in note for note in entry.notes)
+
+
+def test_one_corruption_at_one_severity_is_shown_by_its_accuracy(stripes: Path, tmp_path: Path) -> None:
+    entry = run(tmp_path, suite="digits-c:corruption=stripes")
+    assert entry.columns[0] == ("accuracy", "stripes/5") and entry.metric(*entry.columns[0])
+    assert not [note for note in entry.notes if "Means are over" in note]
+    assert plugins.suite.configure("digits-c").plugin.shown[0] == ("mean_accuracy", "mean")
 
 
 def test_a_change_of_a_module_beside_a_corruption_changes_the_key(stripes: Path, tmp_path: Path) -> None:
