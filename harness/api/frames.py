@@ -25,7 +25,7 @@ def compare(a: RunRecord | Path | str, b: RunRecord | Path | str) -> pd.DataFram
     Raises HarnessError for records of different suites, data or randomness.
     """
     plugins.discover()
-    left, right = (entry if isinstance(entry, RunRecord) else record.load(Path(entry)) for entry in (a, b))
+    left, right = _loaded(a), _loaded(b)
     check_pairable(left, right)
     return _frame(plugins.suite.configure(left.suite).plugin.compare(left, right))
 
@@ -53,6 +53,12 @@ def leaderboard(records: RunRecord | Iterable[RunRecord] | Path | str, suite: st
         raise HarnessError(f"No records{f' of suite {suite!r}' if suite else ''} among {len(entries)}.")
     tables = [_frame(boards.ranking(group)) for group in boards.boards(shown).values()]
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def _loaded(entry: RunRecord | Path | str) -> RunRecord:
+    if not isinstance(entry, RunRecord | Path | str):
+        raise HarnessError(f"A {type(entry).__name__} is no record: give one that evaluate returned, or a path.")
+    return entry if isinstance(entry, RunRecord) else record.load(Path(entry))
 
 
 def _frame(table: Table) -> pd.DataFrame:

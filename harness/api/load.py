@@ -9,14 +9,14 @@ from pathlib import Path
 from torch import nn
 
 
-def load(path: str | PathLike[str], *, plugins: Sequence[str | PathLike[str]] = ()) -> nn.Module:
+def load(path: str | PathLike[str], *, plugins: str | PathLike[str] | Sequence[str | PathLike[str]] = ()) -> nn.Module:
     """A classifier in evaluation mode: images (B, 3, H, W) in [0, 1] to logits (B, K).
 
     Its attribute `classes` holds the names of its classes in the order of the logits, where they are known; otherwise
     it is empty.
 
     path: the folder of a training, a checkpoint, or whatever ``harness run --model`` takes, such as "digits/resnet".
-    plugins: Python files that define its architecture.
+    plugins: the Python file, or files, that define its architecture.
 
     Raises HarnessError for a name that means nothing, and for weights that are missing, damaged or not a classifier's.
     """
@@ -26,7 +26,8 @@ def load(path: str | PathLike[str], *, plugins: Sequence[str | PathLike[str]] = 
     from harness.models.matching import model_classes
     from harness.models.published.locate import WeightFiles
 
-    registries.discover(*map(Path, plugins))
+    files = [plugins] if isinstance(plugins, str | PathLike) else plugins
+    registries.discover(*map(Path, files))
     name, weight_files = fspath(path), WeightFiles()
     fetch_missing([name], weight_files)
     network, info = find_classifier(name, weight_files)

@@ -121,6 +121,13 @@ def shown(images: Tensor) -> Tensor:
     return torch.stack([images[0], *others, 1 - images[0]])
 
 
+def rows_of(some: Tensor, images: Tensor) -> list[int]:
+    """Rows of `images` that some of them are: each keeps its noise, whatever is beside it."""
+    if len(some) == len(images):
+        return list(range(len(images)))
+    return [next(row for row, other in enumerate(images) if torch.equal(image, other)) for image in some]
+
+
 def outputs(
     call: Callable[[Tensor], Tensor],
     images: Tensor,
@@ -129,24 +136,31 @@ def outputs(
     dtype: str = "float32",
     group: int = 1,
     cause: Callable[[], str] = lambda: "",
+    each: bool = False,
 ) -> Tensor:
-    """Outputs of `call` for images (B, ...), float32, checked to be the same again and for the first group alone.
+    """Outputs of `call` for images (B, ...), float32, checked to be the same again, and for a group alone.
+
+    The first and the last group are tried: the one tells of rows after it, the other of rows before it. each: try all.
 
     who: name for messages. group: number of images that are declared to belong together. cause: a likely reason for
     a failure, in words. Raises HarnessError if an output depends on chance or on other images.
     """
     together = checked(call(images.clone()), who, len(images))
-    again, alone = call(images.clone()), call(images[:group].clone())
+    again = call(images.clone())
     if not _close(together, again, dtype):
         raise HarnessError(
             f"{who} gives other outputs for the same images the second time{cause()}. Its numbers would be a matter of "
             "chance: nothing may be drawn at random in evaluation, or the draws must depend on the image alone."
         )
-    if not _close(together[:group], alone, dtype):
-        raise HarnessError(
-            f"{who} gives an image another output beside other images than alone{cause()}. Its numbers would depend on "
-            "the batch: nothing may be averaged, normalised or ranked over the images of a batch."
-        )
+    starts = range(0, len(images), group) if each else sorted({0, len(images) - group})
+    for start in starts:
+        rows = slice(start, start + group)
+        if not _close(together[rows], call(images[rows].clone()), dtype):
+            raise HarnessError(
+                f"{who} gives an image another output beside other images than alone{cause()}. Its numbers would "
+                "depend on the batch: nothing may be averaged, normalised or ranked over the images of a batch, nor "
+                "taken from another one of them."
+            )
     return together.float()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.plugins.settings import bare
 from harness.report.leaderboard import is_of, label, plain, title
-from harness.report.names import short
 
 
 def select_two(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
@@ -41,7 +41,7 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
     model, method = _parts(text, [r.model.name for r in records])
     related = [r for r in records if is_of(r, suite)]
     candidates = [r for r in related if suite == record.benchmark(r.suite)] or related
-    of_model = [r for r in candidates if r.model.name == model]
+    of_model = [r for r in candidates if model in (r.model.name, bare(r.model.name))]
     matches = [r for r in of_model if r.method == method]
     # A method without its settings means any settings, but for those that were tuned.
     matches = matches or [r for r in of_model if plain(r.method) == method and "=tune" not in r.method]
@@ -51,11 +51,10 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
 
 
 def _parts(text: str, models: Sequence[str]) -> tuple[str, str]:
-    """Model and method of ``model:method``; models with settings have colons, too, and may be named as tables do."""
-    spelled = {model: model for model in models} | {name: model for model, name in short(set(models)).items()}
-    named = [name for name in spelled if f"{text}:".startswith(f"{name}:")]
+    """Model and method of ``model:method``; models with settings have colons, too, and go without them."""
+    named = [name for model in models for name in (model, bare(model)) if f"{text}:".startswith(f"{name}:")]
     name = max(named, key=len, default=text.partition(":")[0])
-    return spelled.get(name, name), text[len(name) + 1 :] or "default"
+    return name, text[len(name) + 1 :] or "default"
 
 
 def check_pairable(a: RunRecord, b: RunRecord) -> None:

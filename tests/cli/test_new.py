@@ -70,6 +70,7 @@ def test_files_are_never_overwritten(monkeypatch: pytest.MonkeyPatch, capsys: py
         (("method", "de"), "there is a method of that name"),
         (("dataset", "certify"), "there is a suite of that name"),
         (("method", "1st"), "use letters, digits and single hyphens"),
+        (("corruption", "standard"), "is not 'standard'"),
         (("method", "a/b"), "use letters, digits and single hyphens"),
         (("method", "views"), "views means something else in the file"),
         (("corruption", "for"), "a Python file's name is"),

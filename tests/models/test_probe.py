@@ -73,6 +73,7 @@ def prepared(network: nn.Module, out: Path, **changes: Any) -> loop.Job:
         (Net(Stubborn(3)), r"Stubborn 'before' is in training mode"),
         (Net(lambda x: x - x.mean(0)), "another output beside other images than alone. Its numbers"),
         (Net(after=lambda z: z / z.abs().max()), "another output beside other images"),
+        (Net(after=lambda z: z[:1].expand_as(z)), "another output beside other images"),
         (Net(kept_dropout), "other outputs for the same images the second time"),
         (Net(after=lambda z: z + torch.randn_like(z)), "a matter of chance"),
         (Net(after=lambda z: (z, z)), r"returned a tuple of 2, where a tensor \(B, K\) is expected"),

@@ -39,3 +39,8 @@ def test_a_leaderboard_says_what_a_short_name_stands_for(shipped: RunRecord) -> 
 def test_a_comparison_takes_the_short_name_and_the_whole(shipped: RunRecord, text: str) -> None:
     mine = named(shipped, ONE)
     assert selection.resolve(text.format(method=mine.method), [shipped, mine]) == [mine]
+
+
+def test_a_short_name_of_several_models_means_all_of_them(shipped: RunRecord) -> None:
+    both = [named(shipped, ONE), named(shipped, OTHER)]
+    assert selection.resolve(f"my.pt:{shipped.method}", both) == both

@@ -157,6 +157,10 @@ def test_a_record_of_a_plugins_corruption_is_read_and_compared_without_the_plugi
 def test_a_corruption_that_depends_on_chance_or_on_the_batch_stops_the_run(tmp_path: Path) -> None:
     plugins.corruption("chance")(lambda images, severity, rngs: torch.rand(images.shape))
     plugins.corruption("batch")(lambda images, severity, rngs: (images / images.mean() / 9).clamp(0, 1))
-    for name, message in [("chance", "other outputs for the same images"), ("batch", "beside other images than alone")]:
+    plugins.corruption("coin")(lambda images, severity, rngs: images * float(rngs[0].uniform() < 0.5))
+    plugins.corruption("first")(lambda images, severity, rngs: images[:1].expand_as(images))
+    beside = "beside other images than alone"
+    cases = {"chance": "other outputs for the same images", "batch": beside, "coin": beside, "first": beside}
+    for name, message in cases.items():
         with pytest.raises(HarnessError, match=f"Corruption '{name}' at severity 5 gives .*{message}"):
             prepare(replace(SPEC, suite=f"digits-c:corruption=fog,{name}"), tmp_path)

@@ -71,6 +71,7 @@ def new(
 
     Examples: `harness new method flip-se`, `harness new corruption scratches --out plugins/scratches.py`.
     """
+    from harness import plugins
     from harness.terminal import console
 
     if kind not in [*NewKind]:
@@ -78,6 +79,7 @@ def new(
     chosen = NewKind(kind)
     if not re.fullmatch(NAME, name):
         raise HarnessError(f"Name {name!r}: use letters, digits and single hyphens between them, such as flip-se.")
+    getattr(plugins, chosen).check_name(name)
     identifier = name.replace("-", "_")
     file = out or Path(f"{identifier}.py")
     test = file.with_name(f"test_{file.name}")

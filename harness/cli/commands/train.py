@@ -82,8 +82,12 @@ class TrainExecution:
     @property
     def files(self) -> list[str]:
         """The options that name a user's files, as a command repeats them."""
-        plugins = [word for file in self.plugin for word in ("--plugin", str(file))]
-        return plugins + [word for text in self.weights for word in ("--weights", text)]
+        return self.plugins + [word for text in self.weights for word in ("--weights", text)]
+
+    @property
+    def plugins(self) -> list[str]:
+        """The options that name plugin files."""
+        return [word for file in self.plugin for word in ("--plugin", str(file))]
 
 
 @with_settings
@@ -166,7 +170,8 @@ def _train(
         kind = kind_of(spec)
         console.out.print(kind.outcome(card))
         console.out.print(_where_the_time_went(card))
-        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {kind.use.format(out)}")
+        use = " ".join([kind.use.format(out), *_where(kind.use, spec), *execution.plugins])
+        console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {use}")
 
 
 def _origin(spec: TrainSpec, recipe: Recipe | None) -> Sequence[str]:
@@ -174,6 +179,16 @@ def _origin(spec: TrainSpec, recipe: Recipe | None) -> Sequence[str]:
     from harness.train import defaults
 
     return recipe.remarks if recipe else [defaults.source(spec.model, spec.dataset)]
+
+
+def _where(use: str, spec: TrainSpec) -> list[str]:
+    """The options of ``harness run`` that name the suite of the training's data and their folder."""
+    from harness import plugins
+
+    suite = plugins.suite.get(spec.dataset)
+    if suite is None or not use.startswith("harness run") or "--suite" in use or spec.dataset == "digits":
+        return []
+    return ["--suite", spec.dataset, *(["--data", spec.data] if spec.data and "data" in suite.parameters else [])]
 
 
 def _reporter(bar: Any, spec: TrainSpec, opening: Sequence[str], out: Path) -> Callable[[TrainingProgress], None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from harness.data import Corrupted, corruptions
@@ -20,14 +22,16 @@ def check_corruptions(job: Job) -> None:
     if not foreign:
         return
     images = shown(examples_of(foreign[0].clean).images)
+    images = torch.cat([images, images.flip(-1)])  # a draw of another image may by chance look like the own one
     for data in foreign:
-        outputs(_corrupted(data), images, f"Corruption {data.corruption!r} at severity {data.severity}")
+        outputs(_corrupted(data), images, f"Corruption {data.corruption!r} at severity {data.severity}", each=True)
 
 
 def _corrupted(data: Corrupted) -> Callable[[Tensor], Tensor]:
-    """The corruption of images (B, 3, H, W); each gets the same random numbers, however many there are."""
+    """The corruption of images (B, 3, H, W); an image's random numbers follow from it, whatever is beside it."""
 
     def corrupted(images: Tensor) -> Tensor:
-        return corruptions.corrupt(images, data.corruption, data.severity, ids=["probe"] * len(images), seed=data.seed)
+        ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images]
+        return corruptions.corrupt(images, data.corruption, data.severity, ids=ids, seed=data.seed)
 
     return corrupted

@@ -14,7 +14,7 @@ from harness.base.provenance import environment
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import standins
 from harness.evaluation.records import suspicion
-from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled
+from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled, rows_of
 from harness.models.tiles import NoTensor, TiledClassifier, Tiles
 from harness.types import HarnessError, Incompatible, Pair
 
@@ -98,7 +98,8 @@ def _classifier(job: Job, pair: Pair) -> Tensor:
     if logits.shape[1:] != (classes,):
         raise Incompatible(
             f"{who} gives outputs of shape {(1, *logits.shape[1:])} for one image; "
-            f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected."
+            f"{job.data.name!r} has {classes} classes, so (1, {classes}) was expected. Name its outputs, and they are "
+            "matched with the data's classes: --classes FILE, or classes= in Python."
         )
     check_logits(logits, who)
     return logits
@@ -161,9 +162,8 @@ def _denoiser(job: Job) -> Tensor:
     eps = noise.gaussian(images.shape[1:], seed=0, purpose="probe", samples=["0", "1"])
 
     def restore(x: Tensor) -> Tensor:
-        return pooled(
-            tiles(lambda x, t, e: denoiser.predict_x0(denoiser.diffuse(x, t, e), t), x, time[: len(x)], eps[: len(x)])
-        )
+        rows = eps[rows_of(x, images)]
+        return pooled(tiles(lambda x, t, e: denoiser.predict_x0(denoiser.diffuse(x, t, e), t), x, time[: len(x)], rows))
 
     who = f"The diffusion model {job.spec.denoiser!r}"
     return _named(

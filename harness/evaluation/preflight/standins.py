@@ -17,7 +17,7 @@ from harness.diffusion.schedule import Schedule
 from harness.evaluation.features import FeatureBank
 from harness.evaluation.response import score
 from harness.evaluation.views.calls import StandInViews
-from harness.models.probe import outputs, pooled
+from harness.models.probe import outputs, pooled, rows_of
 from harness.models.tiles import TiledClassifier, Tiles
 from harness.plugins import Combination, Tuned
 from harness.types import Geometry, HarnessError, Smoother, Weights
@@ -81,7 +81,7 @@ def smoother_outputs(smoother: Smoother, images: Tensor, sigma: float, schedule:
     denoiser = Denoiser(_Half(), schedule) if schedule else None
 
     def show(x: Tensor) -> Tensor:
-        names = [f"{k}" for k in range(len(x))]
+        names = [str(row) for row in rows_of(x, images)]
 
         def eps(purpose: str) -> Tensor:
             return noise.gaussian(x.shape[1:], seed=0, purpose=f"probe/{purpose}", samples=names)

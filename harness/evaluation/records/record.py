@@ -66,7 +66,7 @@ class Cost:
     tile_halvings: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """One classifier under one method on one suite.
 
@@ -114,6 +114,10 @@ class RunRecord:
     conditions: int = 0
     sha256: str = ""
     path: Path | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """In one line; the metrics are in `frame`."""
+        return f"<RunRecord {self.suite}: {self.model.name}:{self.method}, {self.coverage}, {self.status}>"
 
     @property
     def board(self) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from harness import plugins
-from harness.base.errors import suggest
 from harness.models.files import bounded
 from harness.models.files.state_dict import unwrapped
 from harness.models.preprocessing import built_size
 from harness.plugins import Entry
+from harness.plugins.registry import unknown
 from harness.types import HarnessError
 
 LIBRARIES = ("timm", "torchvision")
@@ -88,7 +88,7 @@ def candidates(name: str) -> list[str]:
     else:
         names = [full for library in LIBRARIES if _exists(full := f"{library}/{name}")]
     if not names:
-        raise suggest("architecture", name, _all_names())
+        raise unknown("architecture", name, _all_names())
     if (kind := plugins.architecture[names[0]].facts.get("kind", "classifier")) != "classifier":
         raise HarnessError(f"Architecture {name!r} is of the kind {kind}, where a classifier is expected.")
     return names
