@@ -54,7 +54,7 @@ def test_hooks_callables_and_text_are_part_of_a_networks_key() -> None:
 def test_what_no_hash_covers_is_said_and_never_resumed() -> None:
     net = network()
     net[0].post = (value for value in "ab")  # type: ignore[assignment]
-    classifier, weights = classifier_of(Model(net, "mine"))
+    _, weights = classifier_of(Model(net, "mine"))
     assert weights.sha256 != key(net)
     assert any("Never resumed" in note and "generator" in note for note in weights.details["notes"])
 
@@ -154,7 +154,7 @@ def test_the_identity_covers_the_users_own_modules(tmp_path: Path, monkeypatch: 
 
 
 def test_errors_of_python_name_its_arguments(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="^severity=3: digits has no such setting"):
+    with pytest.raises(HarnessError, match=r"^severity=3: digits has no such setting"):
         harness.evaluate("digits/resnet", "digits", severity=3, out=tmp_path)
-    with pytest.raises(HarnessError, match="^mean=0.5: the registered model"):
+    with pytest.raises(HarnessError, match=r"^mean=0\.5: the registered model"):
         harness.evaluate("digits/resnet", "digits", mean=0.5, out=tmp_path)
