@@ -15,7 +15,7 @@ from harness.api.left_out import Tally
 from harness.api.live.borrowed import borrowed
 from harness.api.live.networks import Model, check_names, classifier_of, models_of
 from harness.api.live.objects import texts_by_kind, texts_of
-from harness.api.requests import requests
+from harness.api.requests import SUITE, requests
 from harness.api.running import Execution, evaluated, prepared, print_subsets
 from harness.api.weight_files import weight_files_of
 from harness.base.errors import HarnessError, suggest
@@ -28,7 +28,7 @@ from harness.types.spec import DTYPES
 
 Numbers = float | Sequence[float]
 OUT = Path("results") / "local"
-"""Folder of the records, unless another one is given."""
+"""Folder of the records, unless `out` names another one."""
 
 
 def evaluate(
@@ -104,11 +104,13 @@ def _check(arguments: Mapping[str, Any], suites: Sequence[str]) -> None:
     for setting, values in choices.items():
         if arguments[setting] not in values:
             raise HarnessError(f"{setting}={arguments[setting]!r} must be one of {', '.join(values)}.")
-    known = {key for entry in registries.suite.entries() for key in entry.parameters}
-    known |= {key for text in suites for key in registries.suite.of(text).parameters}
-    for key in arguments["suite_settings"]:
-        if key not in known:
-            raise suggest("argument", key, sorted({*known, *signature(evaluate).parameters} - {"suite_settings"}))
+    accepted = [set(registries.suite.of(text).parameters) for text in suites or [SUITE]]
+    settings = {key for entry in registries.suite.entries() for key in entry.parameters}.union(*accepted)
+    for key, value in arguments["suite_settings"].items():
+        if key not in settings:
+            raise suggest("argument", key, sorted({*settings, *signature(evaluate).parameters} - {"suite_settings"}))
+        if value is not None and not any(key in parameters for parameters in accepted):
+            raise HarnessError(f"{key}={value!r}: {', '.join(suites) or SUITE} has no such setting. Leave {key}= out.")
 
 
 def _spelled(settings: Mapping[str, Any]) -> dict[str, str | None]:

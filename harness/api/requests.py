@@ -107,11 +107,11 @@ def stated_models(models: Sequence[str], options: Mapping[str, str | None]) -> l
     from harness.models.external.text import ModelText
     from harness.models.lookup import is_path
 
-    given = {name: value for name, value in options.items() if value is not None}
-    texts = {text: ModelText.of(text) for text in models} if given else {}
-    files = [text for text, stated in texts.items() if is_path(stated.name, plugins.model)]
-    others = [text for text, stated in texts.items() if stated.name not in plugins.model]
-    for name, value in given.items():
+    stated = {name: value for name, value in options.items() if value is not None}
+    texts = {text: ModelText.of(text) for text in models} if stated else {}
+    files = [text for text, model in texts.items() if is_path(model.name, plugins.model)]
+    others = [text for text, model in texts.items() if model.name not in plugins.model]
+    for name, value in stated.items():
         takers = files if name == "architecture" else others
         if not takers:
             raise HarnessError(

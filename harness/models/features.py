@@ -150,21 +150,21 @@ def has_own(network: Any, images: Tensor, run: Run) -> bool:
 
 def _with_last_layer(network: nn.Module, images: Tensor, run: Run) -> Shown:
     """The network with the features of its last linear layer, or the reason why it has none."""
-    found: list[LastLayer] = []
+    fits: list[LastLayer] = []
     calls: list[Call] = []
 
     def look(x: Tensor) -> Tensor:
         observations, logits = observed(network, x)
         calls[:] = observations
-        found[:] = candidates(network, calls, logits)
+        fits[:] = candidates(network, calls, logits)
         return logits
 
     # Different images tell the outputs of a layer apart.
     run(look, torch.cat([images, 1 - images.flip(-1)]))
-    for candidate in found:
+    for candidate in fits:
         if _proved(candidate, 0.25 + images.flip(-2) / 2, run):
             return Shown(candidate)
-    return Shown(network, _reason(calls, bool(found)))
+    return Shown(network, _reason(calls, bool(fits)))
 
 
 def _reason(calls: Sequence[Call], disproved: bool) -> str:

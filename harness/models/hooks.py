@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ Note = Callable[[str, nn.Module, Any, Any], None]
 def hooked(layers: Mapping[str, nn.Module], note: Note) -> Iterator[None]:
     """Call `note` after each call of these layers, by name; compiled networks run as they are written.
 
-    Every hook is removed at the end, also after an error.
+    Every hook is removed at the end, also after an error, and where a layer takes no hook.
     """
 
     def hook_of(name: str) -> Callable[..., None]:
@@ -27,13 +27,11 @@ def hooked(layers: Mapping[str, nn.Module], note: Note) -> Iterator[None]:
 
         return hook
 
-    handles = [layer.register_forward_hook(hook_of(name), with_kwargs=True) for name, layer in layers.items()]
-    try:
-        with _uncompiled():
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            stack.callback(layer.register_forward_hook(hook_of(name), with_kwargs=True).remove)
+        stack.enter_context(_uncompiled())
+        yield
 
 
 def _uncompiled() -> AbstractContextManager[Any]:

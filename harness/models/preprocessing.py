@@ -1,18 +1,22 @@
-"""What a network expects of its images: normalisation, size and order of the channels.
+"""Images as a network expects them: normalisation, size and order of the channels.
 
 Stated by the user, or by the network's own configuration; the user's word counts, and a contradiction is said.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from harness.models.classifier import fitted
 from harness.types import HarnessError
@@ -25,13 +29,13 @@ SAME = 1e-3
 """Difference up to which two means or standard deviations are one: configurations round them."""
 SIDE = 64
 """Side in pixels of the images that measure an image processor."""
-WRAPPERS = ("_orig_mod", "module")
-"""Attributes under which torch.compile and DataParallel keep the network."""
+WRAPPERS = (nn.DataParallel, DistributedDataParallel, AveragedModel)
+"""Modules of torch that keep a network, with the same inputs and outputs, as their `module`."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is stated about a network's images; None and empty where nothing is.
+    """Statements about a network's images; None and empty where there is none.
 
     mean, std: of each channel, for images in [0, 1].
     image_size: height and width; images of other sizes are resized to it, inside the network.
@@ -63,9 +67,9 @@ class Preprocessing:
 
     @classmethod
     def of(cls, network: nn.Module) -> Preprocessing:
-        """What the network's own configuration states: timm's, or transformers' image processor.
+        """Statements of the network's own configuration: timm's, or transformers' image processor.
 
-        Of torch's plain modules nothing is known but the size of a vision transformer.
+        Torch's plain modules state nothing but the size of a vision transformer.
         """
         network = bare(network)
         config = getattr(network, "pretrained_cfg", None)
@@ -91,7 +95,7 @@ class Preprocessing:
 
     @classmethod
     def of_processor(cls, processor: Any, built: tuple[int, int] | None = None) -> Preprocessing:
-        """What an image processor of transformers does, measured on images of one colour each.
+        """Effect of an image processor of transformers, measured on images of one colour each.
 
         Its crop belongs to the data: images enter at the size that it hands on. built: the size that the network was
         built for, which counts. Raises HarnessError for anything but resizing, cropping and a linear map per channel.
@@ -201,12 +205,17 @@ def wrapped(
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """The network inside the wrappers of torch.compile and DataParallel."""
-    for _ in WRAPPERS:
-        for name in WRAPPERS:
-            inner = network._modules.get(name)
-            network = inner if inner is not None and len(network._modules) == 1 else network
+    """The network inside the wrappers of torch.compile, of parallel training and of averaged weights."""
+    while is_wrapper(network):
+        network = cast(nn.Module, network.module if isinstance(network, WRAPPERS) else network._orig_mod)
     return network
+
+
+def is_wrapper(network: nn.Module) -> bool:
+    """True for a module of torch around a network; a user's own module called `module` may normalise images."""
+    # Its import takes seconds; without it no network is compiled.
+    dynamo: ModuleType | None = sys.modules.get("torch._dynamo.eval_frame")
+    return isinstance(network, WRAPPERS) or (dynamo is not None and isinstance(network, dynamo.OptimizedModule))
 
 
 def built_size(network: nn.Module) -> tuple[int, int] | None:
@@ -219,7 +228,7 @@ def built_size(network: nn.Module) -> tuple[int, int] | None:
 
 
 def _shown(processor: Any, colour: tuple[int, ...]) -> Tensor:
-    """What an image processor makes of an image of one colour, (3, H, W)."""
+    """An image of one colour behind an image processor, (3, H, W)."""
     image = np.broadcast_to(np.array(colour, np.uint8), (SIDE, SIDE, 3)).copy()
     return cast(Tensor, processor(images=image, return_tensors="pt")["pixel_values"][0]).float()
 

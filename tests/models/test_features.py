@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from harness.evaluation import layers
 from harness.models.classifier import ImageClassifier
 from harness.models.features import LastLayer
+from harness.models.hooks import hooked
 from harness.models.matching import reordered
 from harness.models.tiles import TiledClassifier, Tiles
 from harness.types import Unsuited
@@ -232,3 +234,14 @@ def test_layers_are_found_by_the_ends_of_their_names() -> None:
     assert torch.allclose(tiled[0], maps, atol=1e-5) and torch.allclose(tiled[1], one, atol=1e-5)
     with pytest.raises(Unsuited, match="Did you mean one"):
         layers.outputs(network, IMAGES, ("ones",))
+
+
+def test_hooks_are_removed_where_a_later_layer_takes_none() -> None:
+    class Unhooked(nn.Linear):
+        def register_forward_hook(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("no hooks here")
+
+    net = nn.Sequential(nn.Linear(2, 2), Unhooked(2, 2))
+    with pytest.raises(RuntimeError, match="no hooks"), hooked(dict(net.named_children()), lambda *_: None):
+        pass
+    assert not net[0]._forward_hooks

@@ -131,3 +131,7 @@ def test_wrappers_of_torch_are_seen_through_but_a_network_with_one_layer_called_
     inner = nn.Linear(2, 2)
     assert bare(nn.DataParallel(inner)) is inner and bare(torch.compile(nn.DataParallel(inner))) is inner
     assert bare(nn.Sequential(inner)) is not inner
+    assert isinstance(bare(torch.optim.swa_utils.AveragedModel(inner)), nn.Linear)
+    own = nn.Module()
+    own.module = inner
+    assert bare(own) is own, "a user's wrapper may normalise"

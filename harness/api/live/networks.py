@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from harness import plugins
-from harness.api.live.identity import code_of
+from harness.api.live.identity import code_of, identity_of_state
 from harness.api.requests import stated_models
 from harness.base.errors import HarnessError
+from harness.data.classes import shortened
 from harness.models.classifier import ImageClassifier, Sized, TimeConditionedClassifier
-from harness.models.external.class_names import in_order, naming, read_classes
+from harness.models.external.class_names import check_count, check_distinct, in_order, naming, read_classes
 from harness.models.fingerprint import fingerprint
 from harness.models.lookup import is_path
-from harness.models.preprocessing import Preprocessing, bare, wrapped
+from harness.models.preprocessing import Preprocessed, Preprocessing, bare, wrapped
 from harness.types import Weights
 from harness.types.weights import LIVE
 
-COMPLETE = (ImageClassifier, Sized, TimeConditionedClassifier)
+COMPLETE = (ImageClassifier, Preprocessed, Sized, TimeConditionedClassifier)
 """Networks of the harness, with their normalisation inside."""
 
 
@@ -56,10 +58,14 @@ class Model:
             )
         if ":" in self.name or not self.name.isprintable():
             raise HarnessError(f"name={self.name!r} must be printable and without a colon, which starts settings.")
+        if any(map(is_lazy, (*self.network.parameters(), *self.network.buffers()))):
+            raise HarnessError(
+                f"Model {self.name!r} has lazy layers without numbers. Call it once on a batch of images, and train it."
+            )
 
     @property
     def stated(self) -> Preprocessing:
-        """What the caller says about the network's images."""
+        """The caller's statements about the network's images."""
         return Preprocessing(
             mean=_numbers("mean", self.mean),
             std=_numbers("std", self.std),
@@ -103,41 +109,102 @@ def check_names(models: Sequence[Model]) -> None:
 def classifier_of(model: Model) -> tuple[nn.Module, Weights]:
     """The network as a classifier of images in [0, 1], and its provenance; its details say what was assumed.
 
-    Raises HarnessError for a network of torchvision without a mean and a std.
+    Raises HarnessError for a network of torchvision without a mean and a std, for a network of the harness under
+    settings that are not its own, and for names that are not one for each output.
     """
     network, stated = model.network, model.stated
     own = Preprocessing.of(network)
     details: dict[str, Any] = {"class": f"{type(network).__module__}.{type(network).__qualname__}"}
     notes: list[str] = []
     classifier = network
-    if not isinstance(bare(network), COMPLETE) or any((stated.mean, stated.std, stated.image_size)):
+    if isinstance(bare(network), COMPLETE):
+        _check_complete(model)
+    else:
         _check_torchvision(model)
         classifier, preprocessing, notes = wrapped(network, stated, own)
-        notes = [*notes, *preprocessing.pop("notes", []), *_taken(stated, own)]
+        notes = [*notes, *preprocessing.pop("notes", []), *_assumed(stated, own)]
         details |= preprocessing
-    names = _naming(model)
-    notes += names.pop("notes", [])
-    details |= {**names, **({"notes": notes} if notes else {})}
-    digest = fingerprint(classifier, f"{stated!r}{own!r}{code_of(network)}")
+    names = _names(model)
+    named = naming(names)
+    state, unhashed = identity_of_state(network)
+    notes += [*named.pop("notes", []), *_unhashed(unhashed)]
+    details |= {**named, **({"notes": notes} if notes else {})}
+    digest = fingerprint(classifier, f"{stated!r}{own!r}{code_of(network)}{state}{names!r}")
+    if model.classes is not None and classifier is not network:
+        _count_outputs(classifier, model.name, names)
     return classifier, Weights(model.name, digest, LIVE, details)
 
 
-def _taken(stated: Preprocessing, own: Preprocessing) -> list[str]:
+def _unhashed(types: Sequence[str]) -> list[str]:
+    """A sentence on parts of a network that make each evaluation a new one."""
+    return [f"Never resumed: no hash covers a part of the network ({', '.join(types)})."] if types else []
+
+
+def _check_complete(model: Model) -> None:
+    """Raise HarnessError for settings of a network that normalises its images itself, unless they are its own."""
+    network = bare(model.network)
+    own: dict[str, Any] = {name: getattr(network, name, None) for name in ("mean", "std", "interpolation")}
+    own |= {name: tuple(value.flatten().tolist()) for name, value in own.items() if isinstance(value, Tensor)}
+    own["image_size"] = next(iter(getattr(network, "sizes", ())), None)
+    normalisation = Preprocessing(**own)
+    for setting in own:
+        value = getattr(model.stated, setting)
+        agrees = getattr(normalisation, setting) is not None and not normalisation.contradictions(
+            replace(Preprocessing(), **{setting: value})
+        )
+        if value is not None and not agrees:
+            raise HarnessError(
+                f"Model {model.name!r} is a {type(network).__name__} of the harness, which preprocesses its images "
+                f"itself: {setting}={value} contradicts its own {setting}, {own[setting]}. Leave {setting}= out."
+            )
+
+
+def _assumed(stated: Preprocessing, own: Preprocessing) -> list[str]:
     """A sentence on what comes from a network's configuration: it may have been trained on other images since."""
-    taken = [
+    assumed = [
         f"{setting}={value}"
         for setting in ("mean", "std", "image_size")
         if (value := getattr(own, setting)) is not None and getattr(stated, setting) is None
     ]
     remedy = "If it was trained on other images, state mean=, std= and image_size=."
-    return [f"Taken from the network's own configuration: {', '.join(taken)}. {remedy}"] if taken else []
+    return [f"Taken from the network's own configuration: {', '.join(assumed)}. {remedy}"] if assumed else []
 
 
-def _naming(model: Model) -> dict[str, Any]:
-    """Details on the names of the outputs: those that the caller states, or else those of the configuration."""
-    if isinstance(model.classes, str | Path):
-        return naming(read_classes(Path(model.classes)))
-    return naming(configured_names(model.network) if model.classes is None else [str(name) for name in model.classes])
+def _names(model: Model) -> list[str]:
+    """Names of the outputs: those that the caller states, or else those of the network itself."""
+    if model.classes is None:
+        return configured_names(model.network)
+    is_file = isinstance(model.classes, str | Path)
+    classes: Any = model.classes
+    names = list(read_classes(Path(classes)) if is_file else map(str, classes))
+    check_distinct(names, shortened(names))
+    if count := _outputs(bare(model.network)):
+        check_count(names, count, f"{shortened(names)} of model {model.name!r}")
+    return names
+
+
+def _outputs(network: nn.Module) -> int:
+    """Number of a network's outputs, where its structure or its configuration says it; 0 otherwise."""
+    while isinstance(network, nn.Sequential) and len(network):
+        network = network[-1]
+    network = network.body if isinstance(network, ImageClassifier | Preprocessed) else network
+    if isinstance(network, nn.Linear):
+        return network.out_features
+    is_timm = isinstance(getattr(network, "pretrained_cfg", None), Mapping)
+    count = (
+        getattr(network, "num_classes", 0) if is_timm else getattr(getattr(network, "config", None), "num_labels", 0)
+    )
+    return count if isinstance(count, int) else 0
+
+
+def _count_outputs(classifier: nn.Module, name: str, names: Sequence[str]) -> None:
+    """Let a classifier raise HarnessError on its first images if the stated names are not one for each output."""
+
+    def check(_: nn.Module, __: Any, logits: Any) -> None:
+        if isinstance(logits, Tensor) and logits.ndim == 2:
+            check_count(names, logits.shape[1], f"{shortened(names)} of model {name!r}")
+
+    classifier.register_forward_hook(check)
 
 
 def _check_torchvision(model: Model) -> None:
@@ -156,9 +223,13 @@ def _check_torchvision(model: Model) -> None:
 def configured_names(network: nn.Module) -> list[str]:
     """Class names in a network's own configuration, in the order of its outputs; none where it has none.
 
-    They are transformers' `id2label`, or the label names of timm's `pretrained_cfg`.
+    They are its attribute `classes` (see `harness.load`), transformers' `id2label`, or the label names of timm's
+    `pretrained_cfg`.
     """
     network = bare(network)
+    classes = getattr(network, "classes", None)
+    if isinstance(classes, list | tuple) and classes and all(isinstance(name, str) for name in classes):
+        return list(classes)
     labels = getattr(getattr(network, "config", None), "id2label", None)
     if isinstance(labels, Mapping) and labels:
         return [str(name) for name in in_order(labels)]
@@ -168,13 +239,13 @@ def configured_names(network: nn.Module) -> list[str]:
     return [str(name) for name in named] if named and fits else []
 
 
-def models_of(given: Any, **stated: Any) -> tuple[list[str], list[Model]]:
+def models_of(model: Any, **stated: Any) -> tuple[list[str], list[Model]]:
     """The names of some models, in order, and those among them that are objects.
 
-    given: a network, a `Model`, a registered name, the path of a checkpoint, or a list of these.
+    model: a network, a `Model`, a registered name, the path of a checkpoint, or a list of these.
     stated: name and preprocessing of a single network, or of a single checkpoint.
     """
-    several = list(given) if isinstance(given, list | tuple) else [given]
+    several = list(model) if isinstance(model, list | tuple) else [model]
     settings = {name: value for name, value in stated.items() if value is not None}
     if not several:
         raise HarnessError("No model: give a network with a name, a registered name, a path, or a list of these.")
@@ -209,5 +280,7 @@ def _with_settings(text: str, settings: Mapping[str, Any]) -> str:
         )
     options = {}
     for key, value in settings.items():
+        if text in plugins.model:
+            raise HarnessError(f"{key}={value!r}: the registered model {text!r} states its own. Leave {key}= out.")
         options[key] = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return stated_models([text], options)[0]

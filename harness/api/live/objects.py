@@ -21,14 +21,14 @@ SUITE = ("name", "version", "dataset", "denoiser", "shown", "axis", "methods", "
 """Attributes that a suite must have: see `harness.types.Suite`."""
 
 
-def texts_of(registry: Registry, given: Any) -> list[str]:
-    """The texts of some plugins, given as one text or object or as a list of these.
+def texts_of(registry: Registry, listed: Any) -> list[str]:
+    """The texts of some plugins. listed: one text or object, or a list of these.
 
     An object of a registered class becomes its canonical text. Any other object is taken into the registry for as long
     as this process lives, under its attribute `name` or the name of its class; facts that a decorator would state are
     its attributes (``denoiser = True``). Raises HarnessError for objects that cannot be told apart by their texts.
     """
-    several = [] if given is None else given if isinstance(given, list | tuple) else [given]
+    several = [] if listed is None else listed if isinstance(listed, list | tuple) else [listed]
     objects: dict[str, Any] = {}
     texts = []
     for plugin in several:
@@ -115,7 +115,7 @@ def _returning(plugin: Any) -> Callable[[], Any]:
     return build
 
 
-def texts_by_kind(**given: Any) -> Mapping[str, Sequence[str]]:
+def texts_by_kind(**listed: Any) -> Mapping[str, Sequence[str]]:
     """By kind of plugin, the texts of methods, smoothers, detectors and attacks."""
     registries = {
         "methods": plugins.method,
@@ -123,4 +123,4 @@ def texts_by_kind(**given: Any) -> Mapping[str, Sequence[str]]:
         "detectors": plugins.detector,
         "attacks": plugins.attack,
     }
-    return {registry.kind: texts_of(registry, given[name]) for name, registry in registries.items()}
+    return {registry.kind: texts_of(registry, listed[name]) for name, registry in registries.items()}

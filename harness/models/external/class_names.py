@@ -35,11 +35,16 @@ def read_classes(file: Path) -> tuple[str, ...]:
             ) from error
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
+    check_distinct(names, str(file))
+    return tuple(names)
+
+
+def check_distinct(names: Sequence[str], origin: str) -> None:
+    """Raise HarnessError for a list of class names that is empty or repeats one. origin: the list or its file."""
     if not names or len(set(names)) < len(names):
         repeated = next((name for name in names if names.count(name) > 1), None)
         fault = "it names no class" if repeated is None else f"it has {repeated!r} twice"
-        raise HarnessError(f"classes={file}: {fault}. Each output needs a name that no other has.")
-    return tuple(names)
+        raise HarnessError(f"classes={origin}: {fault}. Each output needs a name that no other has.")
 
 
 def _of_json(values: Any) -> list[str]:
@@ -75,11 +80,11 @@ def naming(names: Sequence[str]) -> dict[str, Any]:
     return {"classes": list(names)}
 
 
-def check_count(names: Sequence[str], count: int, file: str) -> None:
-    """Raise HarnessError for a file of class names that does not name each output of a network."""
+def check_count(names: Sequence[str], count: int, origin: str) -> None:
+    """Raise HarnessError for class names, or a file of them, that do not name each output of a network."""
     if len(names) != count:
         raise HarnessError(
-            f"classes={file} names {len(names)} classes, and the network has {count} outputs. Name each output."
+            f"classes={origin} names {len(names)} classes, and the network has {count} outputs. Name each output."
         )
 
 

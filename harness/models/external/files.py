@@ -93,15 +93,15 @@ def _unknown_architecture(path: Path, state: Mapping[str, Tensor], held: Any) ->
 
 
 def _own(fit: Fit, network: nn.Module, script: tuple[str, Preprocessing]) -> tuple[Preprocessing, list[str]]:
-    """What the file states of its images, or else the library; sentences on what is therefore assumed."""
+    """Statements of the file, or else of the library, on images; sentences on what is therefore assumed."""
     _, stated = script
     library, whose = _of_library(fit, network)
-    taken = [name for name in ("mean", "std") if getattr(stated, name) is None and getattr(library, name)]
-    if not taken:
+    assumed = [name for name in ("mean", "std") if getattr(stated, name) is None and getattr(library, name)]
+    if not assumed:
         return stated, []
-    values = " and ".join(f"{name} {','.join(f'{v:g}' for v in getattr(library, name))}" for name in taken)
+    values = " and ".join(f"{name} {','.join(f'{v:g}' for v in getattr(library, name))}" for name in assumed)
     sentence = (
-        f"Nothing states the {' and '.join(taken)} of the images that it was trained on: {values} were taken, which "
+        f"Nothing states the {' and '.join(assumed)} of the images that it was trained on: {values} were taken, which "
         f"{whose} states for its own weights of {fit.architecture}. For a file that was trained with others: --mean, "
         "--std."
     )
@@ -109,7 +109,7 @@ def _own(fit: Fit, network: nn.Module, script: tuple[str, Preprocessing]) -> tup
 
 
 def _of_library(fit: Fit, network: nn.Module) -> tuple[Preprocessing, str]:
-    """What the origin of an architecture states of the images of its own weights, and the name of the origin."""
+    """Statements of the origin of an architecture on the images of its own weights, and the name of the origin."""
     facts = fit.entry.facts
     if facts.get("mean") and facts.get("std"):
         return Preprocessing(mean=tuple(facts["mean"]), std=tuple(facts["std"])), "its plugin"

@@ -58,7 +58,7 @@ class ModelText:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """What the settings state of images; raises HarnessError for numbers that cannot be meant."""
+        """Statements of the settings on images; raises HarnessError for numbers that cannot be meant."""
         size = self.image_size * 2 if len(self.image_size) == 1 else self.image_size
         try:
             return Preprocessing(
