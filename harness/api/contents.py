@@ -98,7 +98,8 @@ def _text(name: str, data: Recognised) -> str:
 def _ambiguous(shown: str, folder: Path, possible: Candidates) -> Holding:
     names = list(dict.fromkeys(name for name, _ in possible))
     doubts = "; ".join(dict.fromkeys(data.doubt for _, data in possible if data.doubt))
-    reason = f"it may be data of {' or '.join(names)} ({doubts}). Say which: --suite {names[0]} --data {folder}"
+    data = possible[0][1].settings.get("data", folder)
+    reason = f"it may be data of {' or '.join(names)} ({doubts}). Say which: --suite {names[0]} --data {data}"
     return Holding(shown, names, "", reason)
 
 

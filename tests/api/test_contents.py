@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import harness
-from image_files import CIFAR, CLASSES, as_folder, as_parquet, as_tars, make
+from image_files import CIFAR, CLASSES, FILES, File, as_folder, as_parquet, as_tars, make
 from PIL import Image
 from torch import Tensor, nn
 
@@ -29,6 +32,7 @@ VALIDATION = "ILSVRC2012_val_00000001.JPEG"
 IMAGENET = ["imagenet", "imagenet-c-gen"]
 CIFAR10 = ["cifar10", "cifar10-c-gen"]
 OWN = ["folder", "folder-c"]
+NAMED = [replace(file, name=f"ILSVRC2012_val_{k:08d}{Path(file.name).suffix}") for k, file in enumerate(FILES)]
 
 
 def picture(file: Path, size: tuple[int, int] = (40, 40)) -> None:
@@ -57,6 +61,17 @@ def arrays(root: Path, largest: int = 9, rows: int = 5) -> Path:
     return root
 
 
+def hub_of_cifar(root: Path) -> Path:
+    """A Parquet file of the ten classes as the hub has it."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, "PNG")
+    as_parquet(root.parent, [File(name, "0.png", buffer.getvalue()) for name in TEN], TEN)
+    root.mkdir()
+    (root.parent / "data" / "validation-00000-of-00002.parquet").rename(root / "test-00000-of-00001.parquet")
+    shutil.rmtree(root.parent / "data")
+    return root
+
+
 def openood(root: Path) -> Path:
     """OpenOOD's lists of two data sets, and the images of one."""
     for name in ("cifar10", "imagenet"):
@@ -68,11 +83,13 @@ def openood(root: Path) -> Path:
 
 
 LAYOUTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "imagenet": (as_folder, IMAGENET),
-    "hub/data": (lambda root: as_parquet(root.parent), IMAGENET),
-    "imagenet-as-tars": (lambda root: as_tars(root), IMAGENET),
+    "photographs": (lambda root: as_folder(root, NAMED), IMAGENET),
+    "ImageNet-1k": (lambda root: classes(root / "val", CLASSES, "x.JPEG", (200, 180)), IMAGENET),
+    "hub/data": (lambda root: as_parquet(root.parent, NAMED), IMAGENET),
+    "tars": (lambda root: as_tars(root, NAMED), IMAGENET),
     "cifar10": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), CIFAR10),
-    "cifar-10-in-part": (lambda root: classes(root / "test", CIFAR, "0.png"), CIFAR10),
+    "CIFAR-10": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), CIFAR10),
+    "hub/plain_text": (lambda root: hub_of_cifar(root), CIFAR10),
     "cifar-10-c": (arrays, ["cifar10-c"]),
     "c": (lambda root: corrupted(root, STANDARD), ["imagenet-c"]),
     "c-and-extra": (lambda root: corrupted(root, [*STANDARD, *EXTRA]), ["imagenet-c"]),
@@ -117,8 +134,8 @@ def test_every_layout_is_recognised(name: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_several_data_sets_names_each_once(tmp_path: Path) -> None:
-    for name in ("imagenet", "cifar10", "c", "imagenet-r"):
-        LAYOUTS[name][0](tmp_path / "pool" / name)
+    for name in ("photographs", "cifar10", "c", "imagenet-r"):
+        LAYOUTS[name][0](tmp_path / "pool" / name.replace("photographs", "imagenet"))
     classes(tmp_path / "pool" / "imagenet" / "train", CLASSES, "n01440764_1.JPEG")
     holdings = contents(tmp_path)
     assert [(h.folder, *h.suites) for h in holdings] == [
@@ -145,9 +162,19 @@ AMBIGUOUS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "two-subsets": (shared_classes, ["imagenet-a", "imagenet-r", "imagenet-sketch", *OWN]),
     "in-png": (lambda root: classes(root / "val", CLASSES, "x.png"), [*IMAGENET, "imagenet-stylized", *OWN]),
     "pets": (lambda root: classes(root / "test", ["cat", "dog"]), [*CIFAR10, *OWN]),
+    "cifar10_cats": (lambda root: classes(root / "test", ["cat", "dog"], "0.png", (200, 200)), [*CIFAR10, *OWN]),
+    "cifar-10-in-part": (lambda root: classes(root / "test", CIFAR, "0.png", (32, 32)), [*CIFAR10, *OWN]),
+    "cifar-10.1": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), [*CIFAR10, *OWN]),
+    "cinic10": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), [*CIFAR10, *OWN]),
+    "tiny-imagenet-200": (
+        lambda root: classes(root / "val", CLASSES, "val_0.JPEG", (64, 64)), [*IMAGENET, *OWN],
+    ),
+    "imagenet": (lambda root: classes(root / "val", CLASSES, "val_0.JPEG", (64, 64)), [*IMAGENET, *OWN]),
+    "imagenet-sketch": (lambda root: classes(root / "val", CLASSES, "sketch_1.JPEG", (500, 500)), [*IMAGENET, *OWN]),
+    "small-parquet/data": (lambda root: as_parquet(root.parent), [*IMAGENET, *OWN]),
     "numbered": (lambda root: as_tars(root, names=CLASSES), [*IMAGENET, *OWN]),
     "tiny": (lambda root: corrupted(root, ["fog"], "test_1.JPEG"), ["imagenet-c"]),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
@@ -157,6 +184,13 @@ def test_data_of_several_possible_suites_are_asked_about(name: str, tmp_path: Pa
     (holding,) = contents(tmp_path)
     assert (holding.folder, holding.text, list(holding.suites)) == (name, "", suites)
     assert f"--suite {suites[0]} --data {tmp_path / name}" in holding.reason
+
+
+def test_a_split_itself_says_no_more_than_its_folder(tmp_path: Path) -> None:
+    classes(tmp_path / "imagenet" / "val", CLASSES, "val_0.JPEG", (64, 64))
+    (alone,) = contents(tmp_path / "imagenet" / "val")
+    assert not alone.text and f"--suite imagenet --data {tmp_path / 'imagenet'}" in alone.reason
+    assert "64 x 64" in alone.reason
 
 
 def test_data_that_no_suite_reads_as_they_lie_are_explained(tmp_path: Path) -> None:

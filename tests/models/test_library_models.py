@@ -133,7 +133,7 @@ def test_no_configuration_runs_code_of_its_repository_or_asks_for_leave(
     path.write_text(json.dumps(values))
     monkeypatch.setattr("builtins.input", lambda _: "y")
     if is_refused:
-        with pytest.raises(HarnessError, match="image processor 'E'.*Code of a repository is never run"):
+        with pytest.raises(HarnessError, match=r"image processor 'E'.*Code of a repository is never run"):
             find_classifier(str(folder))
     else:
         assert torch.equal(find_classifier(str(folder))[0](picture()[None] / 255), expected)
