@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.api.requests import check_paths
 from harness.base.errors import HarnessError, suggest
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ def _at(place: Place, root: Path) -> tuple[list[Holding], set[str]]:
     certain, doubtful, fallbacks = _recognised(place)
     doubtful, fallbacks = _beside(doubtful, certain), _beside(fallbacks, certain)
     shown = place.name if place.path == root else str(place.path.relative_to(root))
-    holdings = [Holding(shown, [name], _text(name, data)) for name, data in certain if not data.problem]
+    holdings = [_holding(shown, name, data) for name, data in certain if not data.problem]
     for problem in dict.fromkeys(data.problem for _, data in certain if data.problem):
         holdings.append(Holding(shown, [name for name, data in certain if data.problem == problem], "", problem))
     if doubtful:
         holdings.append(_ambiguous(shown, place.path, doubtful + fallbacks))
     else:
-        holdings += [Holding(shown, [name], _text(name, data)) for name, data in fallbacks]
+        holdings += [_holding(shown, name, data) for name, data in fallbacks]
     uses = [place.folders if data.uses is None else data.uses for _, data in certain + doubtful + fallbacks]
     return holdings, {name for names in uses for name in names}
 
@@ -88,6 +89,15 @@ def _beside(candidates: Candidates, certain: Candidates) -> Candidates:
 
     taken = [data.uses for _, data in certain]
     return [(name, data) for name, data in candidates if not any(overlap(data.uses, uses) for uses in taken)]
+
+
+def _holding(shown: str, name: str, data: Recognised) -> Holding:
+    """The suite with its data, or the reason why their path cannot be a setting."""
+    try:
+        check_paths("data", data.settings.get("data", ""))
+    except HarnessError as error:
+        return Holding(shown, [name], "", str(error))
+    return Holding(shown, [name], _text(name, data))
 
 
 def _text(name: str, data: Recognised) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
 from harness import plugins
-from harness.data import Place, Recognised, StoredPictures, StoredSplit, benchmark_classes, open_copy, plain
+from harness.data import Place, Recognised, StoredPictures, StoredSplit, open_copy, plain
 from harness.data.classes import same_list
 from harness.plugins import suggest
 from harness.suites.bases.published import Published
@@ -48,9 +49,12 @@ ORIGINAL = ".JPEG"
 """Suffix of the validation images' names."""
 
 
+@cache
 def wnids() -> tuple[str, ...]:
-    """The 1,000 classes as WordNet ids, in the order of their labels."""
-    return tuple(benchmark_classes("imagenet"))
+    """The 1,000 classes as WordNet ids, in the order of their labels; also before data sets are registered."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo().label_names())
 
 
 def _words() -> Sequence[str]:

@@ -25,7 +25,7 @@ from harness.registry.datasets.cifar10 import CLASSES as TEN
 from harness.suites.imagenet.base import wnids
 from harness.suites.imagenet.corrupted import ImageNet3DCC, ImageNetCBar
 from harness.suites.imagenet.subsets import ImageNetA, ImageNetD, ImageNetR
-from harness.types import HarnessError
+from harness.types import Absent, HarnessError, Weights
 
 R, A = (list(suite().accepted()) for suite in (ImageNetR, ImageNetA))
 VALIDATION = "ILSVRC2012_val_00000001.JPEG"
@@ -244,6 +244,36 @@ def pool(forgotten: None, tmp_path: Path) -> Path:
     classes(pool / "cifar10" / "test", TEN, "0.png", (32, 32))
     classes(pool / "photos" / "test", CLASSES[:2], "a.png")
     return pool
+
+
+def test_a_path_that_would_be_read_as_settings_is_refused(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = pool.rename(pool.parent / "mine,split=x")
+    for arguments in (["--suite", "imagenet"], []):
+        command = ["run", "--data", str(strange), "--model", "test/mean", "--dry-run"]
+        code, printed = harness(monkeypatch, capsys, *command, *arguments)
+        assert code == 2 and "a comma in a path would begin another setting" in printed, printed
+    command = ["run", "--suite", "ood-folders:inside=digits", "--near", "a,b", "--model", "digits/resnet"]
+    code, printed = harness(monkeypatch, capsys, *command)
+    assert code == 2 and "--near a,b: a comma in a path" in printed, printed
+    assert contents(pool.parent)[0].text == "" and "Rename the folder" in contents(pool.parent)[0].reason
+
+
+def test_a_model_that_is_absent_or_replaced_is_said_and_the_others_run(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent() -> nn.Module:
+        raise Absent("its weights are not here")
+
+    plugins.model("test/absent", dataset="imagenet")(absent)
+    weights = Weights("test/other", "0" * 64, "mine.pth", {"as_published": "no"})
+    plugins.model("test/other", dataset="imagenet", classes=wnids())(lambda: (Mean(1000), weights))
+    command = ["run", "--data", str(pool), "--only", "photos", "--only", "imagenet", *GENERATED, "--tta", "default"]
+    command += ["--model", "test/absent", "--model", "test/other", "--dry-run"]
+    code, printed = harness(monkeypatch, capsys, *command)
+    assert code == 0 and "without test/absent: its weights are not here" in printed, printed
+    assert "image_size=40" in printed and printed.count("mine.pth is not the published file") == 1
 
 
 GENERATED = ["--skip", "imagenet-c-gen", "--skip", "cifar10-c-gen", "--skip", "folder-c"]
