@@ -218,7 +218,7 @@ def lacking_denoiser(
     """The methods whose diffusion model is not here, and the name of the file that it lacks."""
     from harness import plugins
 
-    lacks = _lacks(plugins.denoiser[denoiser], weight_files) if denoiser in plugins.denoiser else ""
+    lacks = _lacks(plugins.denoiser[denoiser], weight_files) if denoiser and denoiser in plugins.denoiser else ""
     return [method for method in methods if lacks and method.entry.facts.get("denoiser")], lacks
 
 
