@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.data import Place, Recognised, benchmark_classes, corruptions, largest_label, open_mapped
+from harness.data import Place, Recognised, StoredSplit, benchmark_classes, corruptions, largest_label, open_mapped
 from harness.plugins import suite
 from harness.suites.bases.certification import Certification
 from harness.suites.bases.corrupted import SEVERITIES, CommonCorruptions, FifteenAndFour, Severities
@@ -17,6 +17,8 @@ from harness.types import Condition, Dataset, Geometry
 TEST = 10_000
 SIDE = 32
 CLASSES = 10
+DOUBT = f"CIFAR-10 has {CLASSES} named classes of {SIDE} pixels and its name; CINIC-10 has the same classes and size"
+"""Reason to ask where only some of this holds."""
 MEANS = tuple((name, "mean") for name in ("mean_accuracy", "mean_error", "ece", "nll"))
 
 
@@ -25,15 +27,24 @@ class CifarTestSplit:
 
     @classmethod
     def recognise(cls, place: Place) -> Sequence[Recognised]:
-        """A split "test" of the ten classes; with fewer of them, or larger pictures, it may be a user's own."""
+        """A split "test" of the ten classes; other data sets have these, too, and a user's own may have some."""
         split = place.split("test")
         names = benchmark_classes("cifar10")
         if split is None or not set(split.names) <= set(names):
             return ()
-        is_whole = len(split.names) == CLASSES and (bool(split.files) or split.size() == (SIDE, SIDE))
-        is_named = any(re.search(r"cifar[-_ ]?10(?!0)", name, re.IGNORECASE) for name in (place.name, split.example))
-        doubt = "" if is_whole or is_named else f"CIFAR-10 has {CLASSES} named classes of {SIDE} pixels"
+        is_whole = set(split.names) == set(names) and split.size() == (SIDE, SIDE)
+        doubt = "" if is_whole and _is_called(place, split) else DOUBT
         return [Recognised({"data": str(place.path)}, place.of_splits, doubt)]
+
+
+def _is_called(place: Place, split: StoredSplit) -> bool:
+    """True for folders or files called CIFAR-10, and for the hub's layout, plain_text/test-*.parquet."""
+    folders = [place.path.absolute()]
+    if split.files:
+        folders.append(folders[0].parent)
+        if split.folder.name == "plain_text" or re.match(r"cifar[-_]?10[-_](?!\d\b)", split.example, re.IGNORECASE):
+            return True
+    return any(re.fullmatch(r"cifar[-_ ]?10", folder.name, re.IGNORECASE) for folder in folders)
 
 
 @suite("cifar10", version=1, dataset="cifar10", denoiser="cifar10")

@@ -53,13 +53,16 @@ class OODFolders(Detection):
 
     def open(self, condition: Condition, seed: int) -> Dataset:
         """Five sixths of the test split, or a folder."""
-        if condition.group == ID:
-            return self._part(validation=False)
-        name = condition.name.partition("/")[2]
-        return self._outside(next(folder for folder in self._folders(condition.group) if Path(folder).name == name))
+        return self._part(validation=False) if condition.group == ID else self._outside[condition.name]
 
-    def _outside(self, folder: str) -> Dataset:
-        return _outside(Path(folder).expanduser(), self._test, self.inside)
+    @cached_property
+    def _outside(self) -> Mapping[str, Dataset]:
+        """The images of each folder, by condition and as "held_out"; no image is in two."""
+        folders = {f"{group}/{Path(f).name}": f for group in (NEAR, FAR) for f in self._folders(group)}
+        folders |= {"held_out": self.held_out} if self.held_out else {}
+        sets = {name: _outside(Path(folder).expanduser(), self._test, self.inside) for name, folder in folders.items()}
+        _check_disjoint(folders, sets)
+        return sets
 
     @cached_property
     def _test(self) -> Dataset:
@@ -81,11 +84,8 @@ class OODFolders(Detection):
 
     def validation(self) -> tuple[Dataset, Dataset]:
         """A sixth of the test split, and the images of `held_out`, which `check` demands where they are needed."""
-        return self._part(validation=True), self._held_out
-
-    @cached_property
-    def _held_out(self) -> Dataset:
-        return self._outside(self.held_out) if self.held_out else cast(Dataset, _Lacking("there is no held_out=DIR"))
+        lacking = cast(Dataset, _Lacking("there is no held_out=DIR"))
+        return self._part(validation=True), self._outside.get("held_out", lacking)
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """Raise HarnessError for settings to be tuned without images to tune them on."""
@@ -115,6 +115,22 @@ def _outside(folder: Path, test: Dataset, inside: str) -> Dataset:
         if name.partition("#")[0] in hashes:
             raise HarnessError(f"{data.where(index)} is also an image of {inside!r}, in distribution. Remove it.")
     return data
+
+
+def _check_disjoint(folders: Mapping[str, str], sets: Mapping[str, Dataset]) -> None:
+    """Raise HarnessError for an image that two of the sets hold. folders: of the sets, by the same names."""
+    owners: dict[str, tuple[str, str]] = {}
+    for name, data in sets.items():
+        for index, image in enumerate(data.ids):
+            content = image.partition("#")[0]
+            if "/" in content:  # its bytes cannot be read
+                continue
+            owner, file = owners.setdefault(content, (name, data.where(index)))
+            if owner != name:
+                raise HarnessError(
+                    f"{data.where(index)} in {folders[name]} ({name}) is the same image as {file} in {folders[owner]} "
+                    f"({owner}). An image must be in one set alone: remove it from the others."
+                )
 
 
 class _Lacking:

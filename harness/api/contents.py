@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.api.requests import check_paths
 from harness.base.errors import HarnessError, suggest
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ def _at(place: Place, root: Path) -> tuple[list[Holding], set[str]]:
     certain, doubtful, fallbacks = _recognised(place)
     doubtful, fallbacks = _beside(doubtful, certain), _beside(fallbacks, certain)
     shown = place.name if place.path == root else str(place.path.relative_to(root))
-    holdings = [Holding(shown, [name], _text(name, data)) for name, data in certain if not data.problem]
+    holdings = [_holding(shown, name, data) for name, data in certain if not data.problem]
     for problem in dict.fromkeys(data.problem for _, data in certain if data.problem):
         holdings.append(Holding(shown, [name for name, data in certain if data.problem == problem], "", problem))
     if doubtful:
         holdings.append(_ambiguous(shown, place.path, doubtful + fallbacks))
     else:
-        holdings += [Holding(shown, [name], _text(name, data)) for name, data in fallbacks]
+        holdings += [_holding(shown, name, data) for name, data in fallbacks]
     uses = [place.folders if data.uses is None else data.uses for _, data in certain + doubtful + fallbacks]
     return holdings, {name for names in uses for name in names}
 
@@ -90,6 +91,15 @@ def _beside(candidates: Candidates, certain: Candidates) -> Candidates:
     return [(name, data) for name, data in candidates if not any(overlap(data.uses, uses) for uses in taken)]
 
 
+def _holding(shown: str, name: str, data: Recognised) -> Holding:
+    """The suite with its data, or the reason why their path cannot be a setting."""
+    try:
+        check_paths("data", data.settings.get("data", ""))
+    except HarnessError as error:
+        return Holding(shown, [name], "", str(error))
+    return Holding(shown, [name], _text(name, data))
+
+
 def _text(name: str, data: Recognised) -> str:
     """The suite with its settings, as the command line takes it."""
     return f"{name}:{','.join(f'{key}={value}' for key, value in data.settings.items())}"
@@ -98,7 +108,8 @@ def _text(name: str, data: Recognised) -> str:
 def _ambiguous(shown: str, folder: Path, possible: Candidates) -> Holding:
     names = list(dict.fromkeys(name for name, _ in possible))
     doubts = "; ".join(dict.fromkeys(data.doubt for _, data in possible if data.doubt))
-    reason = f"it may be data of {' or '.join(names)} ({doubts}). Say which: --suite {names[0]} --data {folder}"
+    data = possible[0][1].settings.get("data", folder)
+    reason = f"it may be data of {' or '.join(names)} ({doubts}). Say which: --suite {names[0]} --data {data}"
     return Holding(shown, names, "", reason)
 
 

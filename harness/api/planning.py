@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.api.contents import Holding
-from harness.api.requests import Texts, check_options, requests
+from harness.api.requests import Texts, check_options, lacking_denoiser, requests
 from harness.base.errors import Absent, HarnessError, Incompatible
 
 if TYPE_CHECKING:
@@ -46,11 +46,9 @@ class Planner:
 
     def prepare(self, request: Request) -> Job:
         """The job of a request; raises HarnessError for what does not fit."""
-        from harness.evaluation.prepare import prepare
+        from harness.api.running import prepared_one
 
-        skip_bad = self.execution.skip_bad
-        weight_files = self.execution.weight_files
-        return prepare(request, self.execution.out, skip_bad=skip_bad, weight_files=weight_files)
+        return prepared_one(request, self.execution)
 
     def check(self, holdings: Sequence[Holding]) -> None:
         """Raise HarnessError for an option that none of the suites takes."""
@@ -119,20 +117,31 @@ class Planner:
         return requests(settings, own, texts, self.full, self.execution.weight_files)
 
     def _sized(self, holding: Holding) -> list[tuple[str, Sequence[str], Sequence[str]]]:
-        """The suite's text, models and remarks; once for each input size of these if its images may have any size."""
+        """The suite's text, models and remarks; once for each input size of these if its images may have any size.
+
+        Models that cannot be loaded are left out; raises the first one's error if none is left.
+        """
         from harness import plugins
 
         models = self.settings["models"]
         if "image_size" not in plugins.suite.of(holding.text).parameters or not models:
             return [(holding.text, models, ())]
         by_size: dict[int | None, list[str]] = {}
+        absent: list[str] = []
+        errors: list[HarnessError] = []
         for model in models:
-            by_size.setdefault(self._input_size(model), []).append(model)
+            try:
+                by_size.setdefault(self._input_size(model), []).append(model)
+            except (Incompatible, Absent) as error:
+                errors.append(error)
+                absent.append(f"without {model}: {error}")
+        if not by_size:
+            raise errors[0]
         sized: list[tuple[str, Sequence[str], Sequence[str]]] = []
         for size, names in by_size.items():
             text = f"{holding.text},image_size={size}" if size else holding.text
             remark = f"{', '.join(names)} does not say its input size: images have the suite's own"
-            sized.append((text, names, () if size else (remark,)))
+            sized.append((text, names, absent if size else [*absent, remark]))
         return sized
 
     def _input_size(self, model: str) -> int | None:
@@ -145,15 +154,9 @@ class Planner:
 
     def _with_denoiser(self, request: Request) -> tuple[Request, list[str]]:
         """A request without methods whose diffusion model is not here, and a sentence on these."""
-        from harness import plugins
-
-        name = request.spec.denoiser
-        if not name or self.settings["denoiser"] or name not in plugins.denoiser:
-            return request, []
-        published = plugins.denoiser[name].facts.get("published")
-        lacking = published.lacks(self.execution.weight_files) if published else ""
-        needing = [method for method in request.methods if method.entry.facts.get("denoiser")]
-        if not lacking or not needing:
+        name = None if self.settings["denoiser"] else request.spec.denoiser
+        needing, lacking = lacking_denoiser(name, request.methods, self.execution.weight_files)
+        if not needing:
             return request, []
         usable = [method for method in request.methods if method not in needing]
         names = ", ".join(method.text for method in needing)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Texts = Mapping[str, Sequence[str]]
 """Texts of the options that name methods, by kind of plugin."""
 
+PATHS = ("data", "near", "far")
+"""Settings of suites that are paths."""
+
 SUITE, QUICK = "digits-c", 6
 """Without ``--suite``: the benchmark, and its stride."""
 
@@ -61,6 +64,8 @@ def configured_suites(texts: Sequence[str], settings: Mapping[str, Any]) -> Sequ
     for key, value in settings.items():
         if value is None or value == []:
             continue
+        if key in PATHS:
+            check_paths(key, value)
         value = ",".join(map(str, value)) if isinstance(value, list) else value
         takers = [text for text in texts if key in plugins.suite.of(text).parameters]
         if not takers:
@@ -70,6 +75,18 @@ def configured_suites(texts: Sequence[str], settings: Mapping[str, Any]) -> Sequ
             )
         texts = [f"{text}{',' if ':' in text else ':'}{key}={value}" if text in takers else text for text in texts]
     return [plugins.suite.configure(text) for text in texts]
+
+
+def check_paths(key: str, value: object) -> None:
+    """Raise HarnessError for a path, or one of a list, that cannot be written among settings. key: of the setting."""
+    from harness.plugins.settings import is_one_value
+
+    for path in value if isinstance(value, list) else [value]:
+        if not is_one_value(str(path)) or (isinstance(value, list) and "," in str(path)):
+            raise HarnessError(
+                f"--{key} {path}: a comma in a path would begin another setting or folder. Rename the folder, or make "
+                "a link to it."
+            )
 
 
 def check_options(suites: Sequence[Configured], texts: Texts) -> None:
@@ -179,8 +196,7 @@ def _without_denoiser(suite: Configured, methods: list[Configured], weight_files
     from harness.terminal import console
 
     denoiser = suite.plugin.denoiser
-    lacks = _lacks(plugins.denoiser[denoiser], weight_files) if denoiser else ""
-    left_out = [method for method in methods if lacks and method.entry.facts.get("denoiser")]
+    left_out, lacks = lacking_denoiser(denoiser, methods, weight_files)
     if not left_out:
         return methods
     names = ", ".join(method.text for method in left_out)
@@ -194,6 +210,16 @@ def _without_denoiser(suite: Configured, methods: list[Configured], weight_files
         raise Absent(f"{suite.text}: {names}: {reason} Without one: {axis.option} {_undiffused(axis)}.")
     console.err.print(f"{suite.text}: left out {names}: {reason}", markup=False)
     return usable
+
+
+def lacking_denoiser(
+    denoiser: str | None, methods: Sequence[Configured], weight_files: WeightFiles
+) -> tuple[list[Configured], str]:
+    """The methods whose diffusion model is not here, and the name of the file that it lacks."""
+    from harness import plugins
+
+    lacks = _lacks(plugins.denoiser[denoiser], weight_files) if denoiser and denoiser in plugins.denoiser else ""
+    return [method for method in methods if lacks and method.entry.facts.get("denoiser")], lacks
 
 
 def _undiffused(axis: Registry | Combined) -> str:

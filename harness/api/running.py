@@ -47,14 +47,19 @@ class Execution:
 
 def prepared(all_requests: Iterable[Request], execution: Execution) -> list[Job]:
     """The jobs, loaded and checked. Says which published models have other weights than the published ones."""
+    from harness.terminal import console
+
+    jobs = [prepared_one(request, execution) for request in all_requests]
+    for sentence in dict.fromkeys(sentence for job in jobs for sentence in replaced(job)):
+        console.err.print(sentence, markup=False)
+    return jobs
+
+
+def prepared_one(request: Request, execution: Execution) -> Job:
+    """The job of a request; raises HarnessError for what does not fit. Prints nothing."""
     from harness.evaluation.prepare import prepare
 
-    jobs = [
-        prepare(request, execution.out, skip_bad=execution.skip_bad, weight_files=execution.weight_files)
-        for request in all_requests
-    ]
-    _print_replaced(jobs)
-    return jobs
+    return prepare(request, execution.out, skip_bad=execution.skip_bad, weight_files=execution.weight_files)
 
 
 def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
@@ -88,18 +93,14 @@ def print_subsets(jobs: Sequence[Job], remedy: str) -> None:
         )
 
 
-def _print_replaced(jobs: Sequence[Job]) -> None:
-    """Print a line for each published model whose weights are not the published ones."""
-    from harness.terminal import console
-
-    models = {name: weights for job in jobs for name, weights in job.models.items()}
-    for name, weights in models.items():
-        if weights.details.get("as_published") == "no":
-            console.err.print(
-                f"{name}: {weights.source} is not the published file (its SHA-256 begins with {weights.sha256[:12]}): "
-                "these are numbers of other weights, and the record says so.",
-                markup=False,
-            )
+def replaced(job: Job) -> list[str]:
+    """A sentence for each published model whose weights are not the published ones."""
+    return [
+        f"{name}: {weights.source} is not the published file (its SHA-256 begins with {weights.sha256[:12]}): "
+        "these are numbers of other weights, and the record says so."
+        for name, weights in job.models.items()
+        if weights.details.get("as_published") == "no"
+    ]
 
 
 def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:

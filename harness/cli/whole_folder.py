@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from harness.api.contents import chosen, contents
 from harness.api.left_out import Tally
-from harness.api.running import evaluated
+from harness.api.running import evaluated, replaced
 from harness.base.errors import HarnessError
 from harness.cli.run_options import FolderChoice, RunExecution
 
 if TYPE_CHECKING:
     from harness.api.planning import Planned, Planner
     from harness.evaluation.estimate import Estimate
+    from harness.evaluation.job import Job
     from harness.report.table import Table
 
 
@@ -35,10 +36,18 @@ def run_folder(root: Path, choice: FolderChoice, planner: Planner, execution: Ru
     holdings = chosen(contents(root), choice.only, choice.skip)
     planner.check(holdings)
     costs: list[Estimate] = []
-    plans = list(planner.plan(holdings, lambda job: costs.append(estimate(job, planner.execution.claims))))
+    notices: dict[str, None] = {}
+
+    def see(job: Job) -> None:
+        costs.append(estimate(job, planner.execution.claims))
+        notices.update(dict.fromkeys(replaced(job)))
+
+    plans = list(planner.plan(holdings, see))
     ready = [planned for planned in plans if planned.request]
     if ready:
         console.show(_list(root, ready, costs))
+    for notice in notices:
+        console.err.print(notice, markup=False)
     for sentence, names in _sentences(plans).items():
         console.out.print(f"{', '.join(names)}: {sentence}", soft_wrap=True)
     if not ready:

@@ -26,4 +26,5 @@ from harness.data.readahead import decoders as decoders
 from harness.data.readahead import ordered as ordered
 from harness.data.survey import Place as Place
 from harness.data.survey import Recognised as Recognised
+from harness.data.survey import StoredSplit as StoredSplit
 from harness.data.survey import plain as plain

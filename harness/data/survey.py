@@ -15,6 +15,7 @@ from harness.data.folder_contents import is_image, is_other_folder
 from harness.data.layouts.parquet import open_parquet
 from harness.data.layouts.tars import open_tars
 from harness.data.opening import SPELLINGS, is_of_split
+from harness.data.pictures import EncodedImages
 from harness.types import HarnessError
 
 LISTED = 5_000
@@ -48,21 +49,27 @@ class StoredSplit:
 
     names: of the classes; empty where the files only number them, or cannot be read.
     folder, example: one image, or one file that holds images. files: Parquet files or tars; none for class folders.
+    held: the images of the example where it is such a file; None if they cannot be read.
     """
 
     names: Sequence[str]
     folder: Path
     example: str
     files: Sequence[str] = ()
+    held: EncodedImages | None = field(default=None, repr=False)
 
-    def reads(self, *words: str) -> bool:
-        """True if the name of the example holds one of some words, in any spelling: see `plain`."""
-        return any(plain(word) in plain(self.example) for word in words)
+    @property
+    def image(self) -> str:
+        """Name of one image, without its folder; "" if its file says none."""
+        held = self.held.ids[:1] if self.held else ()
+        return next(iter(held), "").rpartition("/")[2] if self.files else self.example
 
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels of the example, from its header; (0, 0) if it cannot be read."""
+        """Width and height in pixels of one image, from its header; (0, 0) if it cannot be read."""
+        if self.files and not self.held:
+            return (0, 0)
         try:
-            with regular(self.folder / self.example) as file:
+            with self.held.open(0) if self.held else regular(self.folder / self.example) as file:
                 return header(file).size
         except (HarnessError, OSError, ValueError):
             return (0, 0)
@@ -164,7 +171,8 @@ class Place:
             for ending in (".parquet", ".tar"):
                 files = [file for file in place.files if file.endswith(ending)]
                 if files := [f for f in files if place is not self or is_of_split(f.rpartition(".")[0], spellings)]:
-                    return StoredSplit(_classes_in(place.path, files[0]), place.path, files[0], files)
+                    held = _images_in(place.path, files[0])
+                    return StoredSplit(tuple((held and held.names) or ()), place.path, files[0], files, held)
         return None
 
     @property
@@ -181,13 +189,14 @@ def plain(text: str) -> str:
     return re.sub(r"[-_. ]", "", text).lower()
 
 
-def _classes_in(folder: Path, file: str) -> Sequence[str]:
-    """Names of the classes that a Parquet file or tar states; none if it numbers them, or cannot be read."""
+def _images_in(folder: Path, file: str) -> EncodedImages | None:
+    """The images of a Parquet file or tar; None if they cannot be read."""
     opened = open_parquet if file.endswith(".parquet") else open_tars
     try:
-        return tuple(opened(folder, [folder / file]).names or ())
+        images = opened(folder, [folder / file])
     except HarnessError:  # which the suite will report when it opens all files
-        return ()
+        return None
+    return images if len(images.ids) else None
 
 
 def walk(root: Path) -> Iterator[tuple[Place, set[str]]]:

@@ -69,6 +69,14 @@ def parse(text: str, rest: str, parameters: Mapping[str, Any], sweep: Mapping[st
     }
 
 
+def is_one_value(text: str) -> bool:
+    """True for a text that stays one value among settings: ``a,b=c`` begins another one, and ``a,,b`` loses a comma."""
+    try:
+        return parse(text, f"value={text}", {"value": str}, {}) == {"value": text}
+    except HarnessError:
+        return False
+
+
 def _convert(text: str, key: str, value: str, hint: Any) -> Any:
     try:
         if hint is bool:

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import torch
 
-from harness.data import Place, Recognised, StoredPictures, open_copy, plain
+from harness import plugins
+from harness.data import Place, Recognised, StoredPictures, StoredSplit, open_copy, plain
 from harness.data.classes import same_list
 from harness.plugins import suggest
 from harness.suites.bases.published import Published
@@ -35,16 +36,31 @@ PER_CLASS = 50
 SAMPLED = 5_000
 """Files per condition whose sizes tell one data set from another: there may be 75 conditions of 50,000."""
 
+PUBLISHED = "ILSVRC2012_val_"
+"""Start of the validation images' names."""
+
+CALLED = re.compile(r"(imagenet|ilsvrc)[-_ ]?(2012(_img)?|1k)?([-_](val|validation|valid)(?![a-z]).*)?$", re.IGNORECASE)
+"""Names of ImageNet's folders and files, and of no data set of its classes: not tiny-imagenet or imagenet-sketch."""
+
+LEAST = 128
+"""Pixels on the longer side of an image that is not small: Tiny-ImageNet and downsampled ImageNet have 64 at most."""
+
 ORIGINAL = ".JPEG"
 """Suffix of the validation images' names."""
 
 
 @cache
 def wnids() -> tuple[str, ...]:
-    """The 1,000 classes as WordNet ids, in the order of their labels."""
+    """The 1,000 classes as WordNet ids, in the order of their labels; also before data sets are registered."""
     from timm.data import ImageNetInfo
 
     return tuple(ImageNetInfo().label_names())
+
+
+def _words() -> Sequence[str]:
+    """The hub's names of the 1,000 classes, in the same order."""
+    words: Sequence[str] = plugins.dataset["imagenet"].facts["aliases"]()
+    return words
 
 
 def check_protocol(name: str, protocol: str) -> None:
@@ -58,20 +74,19 @@ class ValidationSet:
 
     @classmethod
     def recognise(cls, place: Place) -> Sequence[Recognised]:
-        """A split "val" of classes named by WordNet id or in the hub's words, or of numbered ones of that name."""
+        """A split "val" of classes named by WordNet id or in the hub's words, or of numbered ones.
+
+        Other data sets have these, too: certain are the published names of images, and files or folders called like
+        the data set whose images are not small.
+        """
         split = place.split("val")
         if split is None:
             return _unsorted(place)
-        if split.names and not (set(split.names) <= set(wnids()) or _are_words(split.names)):
+        if split.names and not (set(split.names) <= set(wnids()) or same_list(split.names, _words())):
             return ()
-        doubt = ""
-        if not split.names and not (split.reads("imagenet", "ilsvrc") or _is_called(place, "imagenet", "ilsvrc")):
-            doubt = "its classes are only numbered"
-        elif split.example.lower().endswith(".png"):
-            if _is_called(place, "styl"):
-                return ()
-            doubt = "Stylized-ImageNet has the same names in PNG"
-        return [Recognised({"data": str(place.path)}, place.of_splits, doubt)]
+        if split.example.lower().endswith(".png") and "styl" in plain(place.name):
+            return ()
+        return [Recognised({"data": str(place.path)}, place.of_splits, _doubt(split, place.name))]
 
 
 def _unsorted(place: Place) -> Sequence[Recognised]:
@@ -79,22 +94,24 @@ def _unsorted(place: Place) -> Sequence[Recognised]:
     if place.classes is None or not set(place.classes.names) <= set(wnids()):
         return ()
     if place.name in ("val", "validation", "valid"):
-        return [Recognised({"data": str(place.path.absolute().parent)})]
-    if not place.classes.example.startswith("ILSVRC2012_val_"):
+        root = place.path.absolute().parent
+        return [Recognised({"data": str(root)}, doubt=_doubt(place.classes, root.name))]
+    if not place.classes.example.startswith(PUBLISHED):
         return ()
     return [Recognised({}, problem="ImageNet's validation images are read from a folder called val: move them there")]
 
 
-def _are_words(names: Sequence[str]) -> bool:
-    """True for the hub's names of the 1,000 classes."""
-    from timm.data import ImageNetInfo
-
-    return same_list(names, ImageNetInfo().label_descriptions())
-
-
-def _is_called(place: Place, *words: str) -> bool:
-    """True if the folder's name holds one of some words, in any spelling."""
-    return any(plain(word) in plain(place.name) for word in words)
+def _doubt(split: StoredSplit, folder: str) -> str:
+    """Reason why a split may be another data set's; "" if it cannot. folder: name of the one that holds the split."""
+    if split.example.lower().endswith(".png"):
+        return "Stylized-ImageNet has the same names in PNG"
+    if split.image.startswith(PUBLISHED):
+        return ""
+    called = [folder, *([split.example] if split.files else [])]
+    if not any(CALLED.match(name) for name in called):
+        return f"its images are not called {PUBLISHED}*, and its folder is not called imagenet"
+    width, height = split.size()
+    return f"its images are small, such as {width} x {height}" if 0 < max(width, height) < LEAST else ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import ClassVar
 from harness.data import Place, Recognised, StoredPictures, corruptions, plain
 from harness.plugins import suite
 from harness.suites.bases.corrupted import SEVERITIES, FifteenAndFour, Severities
-from harness.suites.imagenet.base import CROPPED, ORIGINAL, VALIDATION, FromImageNet, wnids
+from harness.suites.imagenet.base import CROPPED, ORIGINAL, PUBLISHED, VALIDATION, FromImageNet, wnids
 from harness.types import Condition, Geometry, HarnessError
 
 ALEXNET = dict(
@@ -66,7 +65,7 @@ class CorruptedCopies(FromImageNet, Severities):
         classes = levels[0].classes if levels else None
         if classes is None or not set(classes.names) <= set(wnids()):
             return ()
-        is_certain = cls.distinct or re.match("ILSVRC2012_val_", classes.example)
+        is_certain = cls.distinct or classes.example.startswith(PUBLISHED)
         doubt = "" if is_certain else "other data sets have corruptions of the same names, such as Tiny-ImageNet-C"
         return [Recognised({"data": str(place.path)}, uses, doubt)]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import harness
-from image_files import CIFAR, CLASSES, as_folder, as_parquet, as_tars, make
+from image_files import CIFAR, CLASSES, FILES, File, as_folder, as_parquet, as_tars, make
 from PIL import Image
 from torch import Tensor, nn
 
@@ -22,13 +25,14 @@ from harness.registry.datasets.cifar10 import CLASSES as TEN
 from harness.suites.imagenet.base import wnids
 from harness.suites.imagenet.corrupted import ImageNet3DCC, ImageNetCBar
 from harness.suites.imagenet.subsets import ImageNetA, ImageNetD, ImageNetR
-from harness.types import HarnessError
+from harness.types import Absent, HarnessError, Weights
 
 R, A = (list(suite().accepted()) for suite in (ImageNetR, ImageNetA))
 VALIDATION = "ILSVRC2012_val_00000001.JPEG"
 IMAGENET = ["imagenet", "imagenet-c-gen"]
 CIFAR10 = ["cifar10", "cifar10-c-gen"]
 OWN = ["folder", "folder-c"]
+NAMED = [replace(file, name=f"ILSVRC2012_val_{k:08d}{Path(file.name).suffix}") for k, file in enumerate(FILES)]
 
 
 def picture(file: Path, size: tuple[int, int] = (40, 40)) -> None:
@@ -57,6 +61,17 @@ def arrays(root: Path, largest: int = 9, rows: int = 5) -> Path:
     return root
 
 
+def hub_of_cifar(root: Path) -> Path:
+    """A Parquet file of the ten classes as the hub has it."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, "PNG")
+    as_parquet(root.parent, [File(name, "0.png", buffer.getvalue()) for name in TEN], TEN)
+    root.mkdir()
+    (root.parent / "data" / "validation-00000-of-00002.parquet").rename(root / "test-00000-of-00001.parquet")
+    shutil.rmtree(root.parent / "data")
+    return root
+
+
 def openood(root: Path) -> Path:
     """OpenOOD's lists of two data sets, and the images of one."""
     for name in ("cifar10", "imagenet"):
@@ -68,11 +83,13 @@ def openood(root: Path) -> Path:
 
 
 LAYOUTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "imagenet": (as_folder, IMAGENET),
-    "hub/data": (lambda root: as_parquet(root.parent), IMAGENET),
-    "imagenet-as-tars": (lambda root: as_tars(root), IMAGENET),
+    "photographs": (lambda root: as_folder(root, NAMED), IMAGENET),
+    "ImageNet-1k": (lambda root: classes(root / "val", CLASSES, "x.JPEG", (200, 180)), IMAGENET),
+    "hub/data": (lambda root: as_parquet(root.parent, NAMED), IMAGENET),
+    "tars": (lambda root: as_tars(root, NAMED), IMAGENET),
     "cifar10": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), CIFAR10),
-    "cifar-10-in-part": (lambda root: classes(root / "test", CIFAR, "0.png"), CIFAR10),
+    "CIFAR-10": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), CIFAR10),
+    "hub/plain_text": (lambda root: hub_of_cifar(root), CIFAR10),
     "cifar-10-c": (arrays, ["cifar10-c"]),
     "c": (lambda root: corrupted(root, STANDARD), ["imagenet-c"]),
     "c-and-extra": (lambda root: corrupted(root, [*STANDARD, *EXTRA]), ["imagenet-c"]),
@@ -117,8 +134,8 @@ def test_every_layout_is_recognised(name: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_several_data_sets_names_each_once(tmp_path: Path) -> None:
-    for name in ("imagenet", "cifar10", "c", "imagenet-r"):
-        LAYOUTS[name][0](tmp_path / "pool" / name)
+    for name in ("photographs", "cifar10", "c", "imagenet-r"):
+        LAYOUTS[name][0](tmp_path / "pool" / name.replace("photographs", "imagenet"))
     classes(tmp_path / "pool" / "imagenet" / "train", CLASSES, "n01440764_1.JPEG")
     holdings = contents(tmp_path)
     assert [(h.folder, *h.suites) for h in holdings] == [
@@ -145,9 +162,19 @@ AMBIGUOUS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "two-subsets": (shared_classes, ["imagenet-a", "imagenet-r", "imagenet-sketch", *OWN]),
     "in-png": (lambda root: classes(root / "val", CLASSES, "x.png"), [*IMAGENET, "imagenet-stylized", *OWN]),
     "pets": (lambda root: classes(root / "test", ["cat", "dog"]), [*CIFAR10, *OWN]),
+    "cifar10_cats": (lambda root: classes(root / "test", ["cat", "dog"], "0.png", (200, 200)), [*CIFAR10, *OWN]),
+    "cifar-10-in-part": (lambda root: classes(root / "test", CIFAR, "0.png", (32, 32)), [*CIFAR10, *OWN]),
+    "cifar-10.1": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), [*CIFAR10, *OWN]),
+    "cinic10": (lambda root: classes(root / "test", TEN, "0.png", (32, 32)), [*CIFAR10, *OWN]),
+    "tiny-imagenet-200": (
+        lambda root: classes(root / "val", CLASSES, "val_0.JPEG", (64, 64)), [*IMAGENET, *OWN],
+    ),
+    "imagenet": (lambda root: classes(root / "val", CLASSES, "val_0.JPEG", (64, 64)), [*IMAGENET, *OWN]),
+    "imagenet-sketch": (lambda root: classes(root / "val", CLASSES, "sketch_1.JPEG", (500, 500)), [*IMAGENET, *OWN]),
+    "small-parquet/data": (lambda root: as_parquet(root.parent), [*IMAGENET, *OWN]),
     "numbered": (lambda root: as_tars(root, names=CLASSES), [*IMAGENET, *OWN]),
     "tiny": (lambda root: corrupted(root, ["fog"], "test_1.JPEG"), ["imagenet-c"]),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
@@ -157,6 +184,13 @@ def test_data_of_several_possible_suites_are_asked_about(name: str, tmp_path: Pa
     (holding,) = contents(tmp_path)
     assert (holding.folder, holding.text, list(holding.suites)) == (name, "", suites)
     assert f"--suite {suites[0]} --data {tmp_path / name}" in holding.reason
+
+
+def test_a_split_itself_says_no_more_than_its_folder(tmp_path: Path) -> None:
+    classes(tmp_path / "imagenet" / "val", CLASSES, "val_0.JPEG", (64, 64))
+    (alone,) = contents(tmp_path / "imagenet" / "val")
+    assert not alone.text and f"--suite imagenet --data {tmp_path / 'imagenet'}" in alone.reason
+    assert "64 x 64" in alone.reason
 
 
 def test_data_that_no_suite_reads_as_they_lie_are_explained(tmp_path: Path) -> None:
@@ -210,6 +244,36 @@ def pool(forgotten: None, tmp_path: Path) -> Path:
     classes(pool / "cifar10" / "test", TEN, "0.png", (32, 32))
     classes(pool / "photos" / "test", CLASSES[:2], "a.png")
     return pool
+
+
+def test_a_path_that_would_be_read_as_settings_is_refused(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = pool.rename(pool.parent / "mine,split=x")
+    for arguments in (["--suite", "imagenet"], []):
+        command = ["run", "--data", str(strange), "--model", "test/mean", "--dry-run"]
+        code, printed = harness(monkeypatch, capsys, *command, *arguments)
+        assert code == 2 and "a comma in a path would begin another setting" in printed, printed
+    command = ["run", "--suite", "ood-folders:inside=digits", "--near", "a,b", "--model", "digits/resnet"]
+    code, printed = harness(monkeypatch, capsys, *command)
+    assert code == 2 and "--near a,b: a comma in a path" in printed, printed
+    assert contents(pool.parent)[0].text == "" and "Rename the folder" in contents(pool.parent)[0].reason
+
+
+def test_a_model_that_is_absent_or_replaced_is_said_and_the_others_run(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent() -> nn.Module:
+        raise Absent("its weights are not here")
+
+    plugins.model("test/absent", dataset="imagenet")(absent)
+    weights = Weights("test/other", "0" * 64, "mine.pth", {"as_published": "no"})
+    plugins.model("test/other", dataset="imagenet", classes=wnids())(lambda: (Mean(1000), weights))
+    command = ["run", "--data", str(pool), "--only", "photos", "--only", "imagenet", *GENERATED, "--tta", "default"]
+    command += ["--model", "test/absent", "--model", "test/other", "--dry-run"]
+    code, printed = harness(monkeypatch, capsys, *command)
+    assert code == 0 and "without test/absent: its weights are not here" in printed, printed
+    assert "image_size=40" in printed and printed.count("mine.pth is not the published file") == 1
 
 
 GENERATED = ["--skip", "imagenet-c-gen", "--skip", "cifar10-c-gen", "--skip", "folder-c"]

@@ -116,6 +116,42 @@ def test_a_configuration_that_does_not_fit_or_wants_code_is_refused(change: dict
         find_classifier(str(folder))
 
 
+CODE = {"AutoConfig": "mine.E", "AutoImageProcessor": "mine.E", "AutoModelForImageClassification": "mine.E"}
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "processor_config.json", "kept type"])
+def test_no_configuration_runs_code_of_its_repository_or_asks_for_leave(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of("vit")
+    expected = find_classifier(str(folder))[0](picture()[None] / 255)
+    (folder / "mine.py").write_text("from pathlib import Path\nPath('ran').touch()\nclass E: pass\n")
+    is_refused = file == "preprocessor_config.json"
+    path = folder / (file if file.endswith(".json") else "preprocessor_config.json")
+    values = json.loads(path.read_text()) if path.exists() else {}
+    values |= {"auto_map": CODE} | ({"image_processor_type": "E"} if is_refused else {})
+    path.write_text(json.dumps(values))
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    if is_refused:
+        with pytest.raises(HarnessError, match=r"image processor 'E'.*Code of a repository is never run"):
+            find_classifier(str(folder))
+    else:
+        assert torch.equal(find_classifier(str(folder))[0](picture()[None] / 255), expected)
+    assert not Path("ran").exists()
+
+
+def test_a_processor_without_a_type_is_found_without_code_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of("vit")
+    (folder / "mine.py").write_text("from pathlib import Path\nPath('ran').touch()\nclass E: pass\n")
+    for name in ("config.json", "preprocessor_config.json"):
+        values = json.loads((folder / name).read_text())
+        values.pop("image_processor_type", None)
+        (folder / name).write_text(json.dumps(values | ({"auto_map": CODE} if name == "config.json" else {})))
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert find_classifier(str(folder))[0].mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert not Path("ran").exists()
+
+
 def test_a_folder_of_timm_gives_what_timm_gives() -> None:
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=3).eval()

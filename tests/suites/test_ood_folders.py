@@ -101,10 +101,17 @@ def _own() -> Any:
         ("near={0}/noise", "--data DIR"),
         ("inside=digits,near={0}/noise;react:percentile=tune", "held_out=DIR"),
         ("inside=digits,near={0}/noise;nothing", "Unknown detector 'nothing'"),
+        (
+            "inside=digits,far={0}/deep,held_out={0}/deep;react:percentile=tune",
+            r"/deep \(held_out\) is the same .*/deep",
+        ),
+        ("inside=digits,near={0}/copy,far={0}/noise", r"2\.png in .*/noise \(far/noise\) .* as .*c\.png in .*/copy"),
     ],
 )
 def test_mistakes_in_folders_are_named(outside: Path, tmp_path: Path, settings: str, message: str) -> None:
     (outside / "empty").mkdir()
+    (outside / "copy").mkdir()
+    shutil.copy(outside / "noise" / "2.png", outside / "copy" / "c.png")
     suite, _, method = settings.format(outside).partition(";")
     with pytest.raises(HarnessError, match=message):
         run(f"ood-folders:{suite}", tmp_path / "out", method or "msp")

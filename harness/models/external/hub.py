@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -115,8 +117,7 @@ def _of_transformers(folder: Path, weights: Path, config: Mapping[str, Any]) -> 
             f"{folder / CONFIG} names the model type {str(config.get('model_type'))!r}, which transformers "
             f"{transformers.__version__} does not have. Code of a repository is never run."
         )
-    settings = {name: value for name, value in config.items() if name not in REMOTE}
-    described = CONFIG_MAPPING[config["model_type"]].from_dict(settings)
+    described = CONFIG_MAPPING[config["model_type"]].from_dict(_cleaned(config))
     state = read_state(weights, "weights of transformers", "They lie beside their configuration.")
     elements = sum(tensor.numel() for tensor in state.values())
     classifier = transformers.AutoModelForImageClassification
@@ -133,8 +134,7 @@ def _of_transformers(folder: Path, weights: Path, config: Mapping[str, Any]) -> 
         )
     own = Preprocessing(image_size=built_size(network))
     if (folder / PROCESSOR).is_file():
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        own = Preprocessing.of_processor(processor)
+        own = Preprocessing.of_processor(_processor(folder, config))
     names = [str(name) for name in in_order(described.id2label)]
     details: dict[str, Any] = {
         "made_with": f"transformers {transformers.__version__}",
@@ -143,6 +143,30 @@ def _of_transformers(folder: Path, weights: Path, config: Mapping[str, Any]) -> 
     if unused := sorted(loading["unexpected_keys"]):
         details["unused"] = unused[:10]
     return network, own, names, details
+
+
+def _processor(folder: Path, config: Mapping[str, Any]) -> Any:
+    """The image processor that a folder describes, read from copies that ask for no code."""
+    import transformers
+
+    stated = _object(folder / PROCESSOR)
+    kind = str(stated.get("image_processor_type") or stated.get("feature_extractor_type") or "")
+    if stated.get("auto_map") and not (kind and hasattr(transformers, kind)):
+        raise HarnessError(
+            f"{folder / PROCESSOR} names the image processor {kind!r}, which transformers {transformers.__version__} "
+            "does not have. Code of a repository is never run: load the network in a plugin file (see docs/extend.md)."
+        )
+    with tempfile.TemporaryDirectory() as cleaned:
+        for name, values in ((CONFIG, config), (PROCESSOR, stated)):
+            (Path(cleaned) / name).write_text(json.dumps(_cleaned(values)))
+        return transformers.AutoImageProcessor.from_pretrained(cleaned, local_files_only=True, trust_remote_code=False)
+
+
+def _cleaned(values: Any) -> Any:
+    """A configuration, and those nested in it, without settings that ask for code of a repository."""
+    if isinstance(values, Mapping):
+        return {name: _cleaned(value) for name, value in values.items() if name not in REMOTE}
+    return [_cleaned(value) for value in values] if isinstance(values, list) else values
 
 
 def _on_meta(classifier: Any, described: Any) -> nn.Module:
