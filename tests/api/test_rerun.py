@@ -12,7 +12,7 @@ import pytest
 from helpers import harness
 
 from harness import plugins
-from harness.api.rerun.origins import LIVE, check_loaded
+from harness.api.rerun.origins import check_loaded
 from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Differences, compare_rows
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
@@ -21,6 +21,7 @@ from harness.models.published.locate import WeightFiles
 from harness.train import run as training
 from harness.train.spec import TrainSpec
 from harness.types import HarnessError, RunSpec
+from harness.types.weights import LIVE
 
 TINY = """
 from dataclasses import dataclass
