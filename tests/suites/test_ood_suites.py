@@ -32,7 +32,7 @@ from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles
 from harness.report import figures, leaderboard, selection
 from harness.suites.bases.detection import Detection
-from harness.suites.bases.fitting import FittedDetector, Trial, choose
+from harness.suites.bases.fitting import FittedDetector, Trial, choose, naming_detector
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Unsuited, Weights
 
 # Inputs and scores recorded from OpenOOD, main branch, commit 3c35632e: the first 150 of each test set.
@@ -492,6 +492,39 @@ def test_a_detector_that_fails_on_one_model_is_left_out_there_alone(tmp_path: Pa
     # The same command takes what is there, and says again what it leaves out.
     with pytest.warns(Notice, match="left out"):
         assert len(loop.run(prepare(replace(SPEC, **changes), tmp_path))) == 3
+
+
+def test_a_record_that_is_finished_from_parts_has_the_same_notes(tmp_path: Path) -> None:
+    @plugins.model("test/headed", dataset="digits")
+    def headed() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+
+    spec = replace(SPEC, models=("test/headed",), methods=("msp",), denoiser=None)
+    whole = record.load(loop.run(prepare(spec, tmp_path / "whole"))[0])
+    job = prepare(spec, tmp_path / "parts")
+    last = job.parts[-1].name
+
+    def stop(progress: Progress) -> None:
+        if any(job.out.rglob(f"{last}.parquet")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(job, report=stop)
+    again = record.load(loop.run(prepare(spec, tmp_path / "parts"))[0])
+    assert "the input of 1." in whole.notes[0]
+    assert list(again.notes) == list(whole.notes) and again.samples == whole.samples
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), torch.OutOfMemoryError()])
+def test_a_full_disk_or_memory_says_nothing_on_a_detector(error: Exception) -> None:
+    classifier = TiledClassifier(Given(), Tiles(100))
+    pair = Pair("given", "default+msp", classifier, None, Weights("given", "0" * 64, ""))
+    with pytest.raises(HarnessError, match=r"on given failed in .*test_ood_suites") as raised, naming_detector(pair):
+        raise error
+    assert not isinstance(raised.value, Unsuited)
+    with pytest.raises(Unsuited), naming_detector(pair):
+        raise IndexError
 
 
 def test_a_mistake_in_settings_stops_the_run(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def rerun_record(
     """Run a record's specification again, into the folder `out`, and compare the rows, metrics and hashes.
 
     data: folder of the data, where it has moved. every, limit: of the record's own samples, every k-th, and at most
-    so many per condition. Images that cannot be read are left out where the record leaves some out. Raises HarnessError for what cannot be repeated.
+    so many per condition. Where the record leaves out images that could not be read, the repetition does so, too.
+    Raises HarnessError for what cannot be repeated.
     """
     check_loaded(str(record.path), record.plugins)
     if record.model.source == LIVE:
