@@ -99,7 +99,7 @@ def test_killed_with_signal_9(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["run", "--suite", SMALL.suite, "--model", "digits/resnet"]
-    arguments += ["--tta", "default", "--tta", "de:times=0,200", "--limit", "20", "--tile", "20", "--out"]
+    arguments += ["--tta", "default", "--tta", "de:times=0,200", "--limit", "8", "--tile", "8", "--out"]
     command = [sys.executable, "-m", "harness", *arguments, str(tmp_path / "killed")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -18,7 +18,7 @@ from harness import plugins
 from harness.base.errors import Notice
 from harness.data import ImageList, open_dataset
 from harness.diffusion.lookup import find_denoiser
-from harness.evaluation import loop
+from harness.evaluation import loop, recording
 from harness.evaluation.features import FeatureBank
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
@@ -490,30 +490,11 @@ def test_a_detector_that_fails_on_one_model_is_left_out_there_alone(tmp_path: Pa
     note = "Features, where a detector looks at them: the input of 1."
     assert [note in r.notes for r in records] == [r.model.name == "test/headed" for r in records]
     # The same command takes what is there, and says again what it leaves out.
+    job = prepare(replace(SPEC, **changes), tmp_path)
     with pytest.warns(Notice, match="left out"):
-        assert len(loop.run(prepare(replace(SPEC, **changes), tmp_path))) == 3
-
-
-def test_a_record_that_is_finished_from_parts_has_the_same_notes(tmp_path: Path) -> None:
-    @plugins.model("test/headed", dataset="digits")
-    def headed() -> nn.Module:
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
-
-    spec = replace(SPEC, models=("test/headed",), methods=("msp",), denoiser=None)
-    whole = record.load(loop.run(prepare(spec, tmp_path / "whole"))[0])
-    job = prepare(spec, tmp_path / "parts")
-    last = job.parts[-1].name
-
-    def stop(progress: Progress) -> None:
-        if any(job.out.rglob(f"{last}.parquet")):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        loop.run(job, report=stop)
-    again = record.load(loop.run(prepare(spec, tmp_path / "parts"))[0])
-    assert "the input of 1." in whole.notes[0]
-    assert list(again.notes) == list(whole.notes) and again.samples == whole.samples
+        assert len(loop.run(job)) == 3
+    # A process that computed no part, and only finishes the record, gives it the same note.
+    assert [list(recording._features(job, pair)) for pair in job.pairs[1:]] == [[], [note], [note]]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), torch.OutOfMemoryError()])
