@@ -11,6 +11,7 @@ from harness.api.left_out import Tally
 from harness.api.running import evaluated, replaced
 from harness.base.errors import HarnessError
 from harness.cli.run_options import FolderChoice, RunExecution
+from harness.plugins.settings import split
 
 if TYPE_CHECKING:
     from harness.api.planning import Planned, Planner
@@ -98,7 +99,7 @@ def _list(root: Path, ready: Sequence[Planned], costs: Sequence[Estimate]) -> Ta
         assert planned.request
         spec = planned.request.spec
         suite, _, settings = spec.suite.partition(":")
-        others = [part for part in settings.split(",") if part and not part.startswith("data=")]
+        others = [part for part in split(settings) if part and not part.startswith("data=")]
         here = "" if cost.missing == cost.images else f"{cost.images - cost.missing:,} on disk"
         rows.append(
             [

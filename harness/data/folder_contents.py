@@ -95,6 +95,10 @@ def _unknown(folder: Path, name: str) -> Sequence[str]:
     return sorted(unknown)
 
 
+UNREAD = "neither read nor known to be no image"
+"""Words by which the note on files that are not read is recognised."""
+
+
 def unread_note(data: Any) -> str:
     """Sentence on the files of a data set that are not read; "" if there are none."""
     unread: Sequence[str] = getattr(data, "unread", ())
@@ -102,7 +106,7 @@ def unread_note(data: Any) -> str:
         return ""
     more = f" and {len(unread) - NAMED:,} more" if len(unread) > NAMED else ""
     thing = "thing that is" if len(unread) == 1 else "things that are"
-    return f"{len(unread):,} {thing} neither read nor known to be no image: {', '.join(unread[:NAMED])}{more}."
+    return f"{len(unread):,} {thing} {UNREAD}: {', '.join(unread[:NAMED])}{more}."
 
 
 def check_all_read(data: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from harness import plugins
 from harness.base.errors import Notice
 from harness.base.provenance import environment
 from harness.evaluation.job import Job
@@ -14,6 +15,7 @@ from harness.evaluation.records import suspicion
 from harness.evaluation.records.record import Cost, RunRecord, Samples
 from harness.evaluation.records.rows import Rows
 from harness.models.matching import data_classes
+from harness.models.tiles import TiledClassifier
 from harness.types import Pair
 from harness.types.weights import LIVE
 
@@ -28,7 +30,7 @@ def record_of(
     """
     metrics, notes = job.suite.summarise(rows)
     pair = job.pairs[index]
-    model_notes = [*_live(job, pair), *job.notes.get(pair.model, ()), *getattr(pair.classifier, "notes", ())]
+    model_notes = [*_live(job, pair), *job.notes.get(pair.model, ()), *_features(job, pair)]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
     doubts = _doubts(job, index, rows)
     return replace(record, metrics=metrics, notes=[*model_notes, *doubts, *notes, *devices, *job.left_out(rows)])
@@ -41,6 +43,15 @@ def _doubts(job: Job, index: int, rows: Rows) -> list[str]:
     for note in at_chance:
         warnings.warn(Notice(f"{job.spec.suite}, {pair.model} under {pair.method_name}: {note}"), stacklevel=3)
     return [*suspicion.of_probe(job.probes[index]), *at_chance]
+
+
+def _features(job: Job, pair: Pair) -> Sequence[str]:
+    """A note on the layer that a detector looks at, also where other processes computed every part."""
+    if plugins.detector.kind not in job.axis.kinds:
+        return ()
+    assert isinstance(pair.classifier, TiledClassifier)
+    pair.classifier.shown(job.shown)
+    return pair.classifier.notes
 
 
 def _live(job: Job, pair: Pair) -> list[str]:

@@ -27,15 +27,13 @@ from harness.base.files import check_regular, file_sha256, writing
 from harness.base.parsing import parse_json
 from harness.models.classifier import CHANNELS, ImageClassifier, TimeConditionedClassifier
 from harness.models.files import bounded, formats
-from harness.models.files.state_dict import first_line, read_state, recorded, unwrapped
-from harness.models.preprocessing import Preprocessed
+from harness.models.files.state_dict import COUNTER, first_line, read_state, recorded, unwrapped
+from harness.models.preprocessing import LARGEST, Preprocessed
 from harness.models.published.locate import chosen
 from harness.types import HarnessError, Weights
 
 HEADER = "harness"
 """Key of the header in the metadata of the file."""
-LARGEST = 2**12
-"""Largest side in pixels that a header may ask for."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ def load_published(
     kind, origin: see `harness.models.files.state_dict.read_state`. renamed: from the authors' names to the network's.
     """
     # Files from before torch 0.4.1 lack the batch counters, which nothing reads outside of training.
-    counters = {name: t for name, t in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    counters = {name: t for name, t in network.state_dict().items() if name.endswith(COUNTER)}
     tensors = unwrapped(path, renamed(read_state(path, kind, origin)), network.state_dict().keys())
     complaint, remedy = f"{path} does not hold the {kind}", f"Give the file of this network and its classes. {origin}"
     loaded = load_strictly(network, {**counters, **tensors}, complaint, remedy)

@@ -38,6 +38,11 @@ def spell(value: Any) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
+def split(settings: str) -> list[str]:
+    """The settings of a text after the colon, one each: ``severity=1,2`` of ``severity=1,2,extra=true``."""
+    return re.split(r",(?=\w+=)", settings)
+
+
 def parse(text: str, rest: str, parameters: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """The values in `rest`, the part of `text` after the colon; a value may itself hold commas (``times=0,50``).
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LIVE = "live object"
-"""Source of a network that is an object of the process which evaluates it."""
+"""Source of a network, and start of a plugin's origin, that exist in the memory of one process alone."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from harness.base.files import file_sha256
 from harness.models.classifier import ImageClassifier
 from harness.models.external.settings import beside, finished
 from harness.models.external.text import ModelText
-from harness.models.files.state_dict import harmless, read_state, recorded, unwrapped
+from harness.models.files.state_dict import COUNTER, harmless, read_state, recorded, unwrapped
 from harness.models.fingerprint import fingerprint
 from harness.models.preprocessing import Preprocessing
 from harness.models.published.locate import WeightFiles
@@ -122,7 +122,7 @@ def _filled(body: Any, name: str, path: Path) -> nn.Module:
     """The network with the tensors of a file, under timm's names or names that timm translates."""
     import timm
 
-    own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith("num_batches_tracked")}
+    own = {key: tensor for key, tensor in body.state_dict().items() if not key.endswith(COUNTER)}
     state = unwrapped(
         path, read_state(path, f"weights of timm/{name}", f"The state dict of timm's {name} is expected."), own.keys()
     )

@@ -19,6 +19,9 @@ from harness.plugins import AXES, Tuned
 from harness.suites.bases.covariate_shift import check_probabilities
 from harness.types import Batch, Dataset, HarnessError, Method, Pair, Stage, SuiteViews, Unsuited
 
+MACHINE = (OSError, MemoryError, torch.OutOfMemoryError)
+"""Errors of the machine, as a full disk: they stop the run, since the detector may suit the model."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittedDetector:
@@ -57,7 +60,7 @@ def _who(pair: Pair) -> str:
 def naming_detector(pair: Pair) -> Iterator[None]:
     """Turn any error inside into one that names the detector, the model and the line of its code.
 
-    A HarnessError stays of its kind; any other is `Unsuited`.
+    A HarnessError stays of its kind; one of `MACHINE` becomes a HarnessError, any other `Unsuited`.
     """
     try:
         yield
@@ -70,7 +73,8 @@ def naming_detector(pair: Pair) -> Iterator[None]:
         frames = list(walk_tb(error.__traceback__))
         frame, line = ([f for f in frames if f[0].f_globals.get("__name__") == module] or frames)[-1]
         where = f"{frame.f_code.co_filename}, line {line}"
-        raise Unsuited(f"{_who(pair)} failed in {where}: {type(error).__name__}: {error}") from error
+        kind = HarnessError if isinstance(error, MACHINE) else Unsuited
+        raise kind(f"{_who(pair)} failed in {where}: {type(error).__name__}: {error}") from error
 
 
 def fit(pair: Pair, facts: Mapping[str, Any], bank: FeatureBank) -> list[FittedDetector]:

@@ -12,15 +12,16 @@ import pytest
 from helpers import harness
 
 from harness import plugins
-from harness.api.rerun.origins import LIVE, check_loaded
-from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Differences, compare_rows
+from harness.api.rerun.origins import check_loaded
+from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDED, Differences, compare_metrics, compare_rows
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record as records
 from harness.models.published.locate import WeightFiles
 from harness.train import run as training
 from harness.train.spec import TrainSpec
-from harness.types import HarnessError, RunSpec
+from harness.types import HarnessError, Metric, RunSpec
+from harness.types.weights import LIVE
 
 TINY = """
 from dataclasses import dataclass
@@ -153,3 +154,52 @@ def test_rounding_is_told_from_difference() -> None:
         compare_rows(findings, table(0.5, 1), now)
         verdict = findings.verdict([])
         assert verdict.outcome == outcome and reason in " ".join(verdict.reasons)
+
+
+def test_what_is_no_number_in_both_is_no_difference() -> None:
+    def outcome(then: list[float], now: list[float]) -> str:
+        findings = Differences("All rows compared.", [])
+        findings.numbers("the column 'score'", np.array(then), np.array(now))
+        return findings.verdict([]).outcome
+
+    inf, nan = float("inf"), float("nan")
+    assert outcome([nan, inf, -inf, 1.0], [nan, inf, -inf, 1.0]) == IDENTICAL
+    assert outcome([nan, inf, 1.0], [nan, inf, 1.0 + 1e-6]) == ROUNDED
+    for then, now in ((nan, 1.0), (1.0, nan), (inf, -inf), (inf, 1.0), (1.0, inf), (nan, inf)):
+        assert outcome([then], [now]) == DIFFERS
+
+
+def test_metrics_agree_in_value_interval_and_number_of_images() -> None:
+    metric = Metric("accuracy", "all", 0.5, (0.4, 0.6), 100, "fraction", True)
+    for now, difference in (
+        ([metric], ""),
+        ([replace(metric, value=0.55)], "accuracy of all by 0.05"),
+        ([replace(metric, interval=(0.4, 0.61))], "the interval of accuracy of all by 0.01"),
+        ([replace(metric, n=99)], "the number of images of accuracy of all, 100 then, 99 now"),
+        ([], "accuracy of all is no longer measured"),
+        ([metric, replace(metric, name="error")], "error of all was not measured then"),
+    ):
+        findings = Differences("All metrics compared.", [])
+        compare_metrics(findings, [metric], now)
+        assert findings.differences == ([difference] if difference else [])
+
+
+def test_damaged_cards_are_refused_by_file_and_field(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = trained / "card.json"
+    values = json.loads(card.read_text())
+    for change, message in (
+        ({"made_with": {}}, "made_with has no field 'threads'"),
+        ({"made_with": {"threads": 10**9}}, "made_with.threads is 1000000000, not from 1 to 1024"),
+        ({"data": "x"}, "data is 'x', not an object"),
+        ({"plugins": "x"}, "plugins is 'x', not an object"),
+        ({"plugins": {"method": 3}}, "plugins['method'] is 3, not a text"),
+        ({"sha256": None}, "sha256 is None, not a text"),
+        ({"spec": []}, "spec is a list of 0, not an object"),
+        ({"spec": {**values["spec"], "dataset": {}}}, "dataset is an object, not a text"),
+        ({"clean_accuracy": 3}, "clean_accuracy is 3, not an object"),
+    ):
+        card.write_text(json.dumps({**values, **change}))
+        code, text = harness(monkeypatch, capsys, "rerun", str(card))
+        assert code == 2 and message in text and "card.json is no card of a training" in text, text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -262,29 +263,33 @@ def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(files: Path, tmp_pat
     assert board.returncode == 0 and board.stdout.count("mine") == 4
 
 
-def test_dry_run_counts_and_computes_nothing(tmp_path: Path) -> None:
-    done = process(
-        "run", "--dry-run", "--out", str(tmp_path), "--tta", "default", "--tta", "de", "--model", "digits/vit"
-    )
-    assert done.returncode == 0, done.stderr
-    row = done.stdout.replace("\n", "")
+def test_dry_run_counts_and_computes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "--dry-run", "--out", str(tmp_path), "--tta", "default", "--tta", "de", "--tile", "4"]
+    code, row, errors = outputs(monkeypatch, capsys, *arguments, "--model", "digits/vit")
+    assert code == 0, errors
     assert "1,500" in row, "15 conditions of 100 images"
     assert "15,000" in row, "ten views of each for one classifier"
     assert "13,500" in row, "nine denoisings of each"
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A folder whose quota is a tiny file system would need root; a file-size limit fails the same writes."""
-    command = f"ulimit -f 4; exec {sys.executable} -m harness run --suite digits-c --model digits/resnet --tta default"
-    command += f" --limit 60 --tile 60 --out {tmp_path}"
-    done = subprocess.run(["bash", "-c", "trap '' XFSZ; " + command], cwd=ROOT, capture_output=True, text=True)
+    arguments = ["run", "--suite", "digits-c:corruption=brightness,contrast,fog,pixelate,jpeg_compression"]
+    arguments += ["--model", "digits/resnet", "--tta", "default", "--limit", "100", "--tile", "100"]
+    arguments += ["--out", str(tmp_path)]
+    limited = f"trap '' XFSZ; ulimit -f 4; exec {sys.executable} -m harness {shlex.join(arguments)}"
+    done = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Cannot write" in " ".join(done.stderr.split())
     parts = list((tmp_path / ".parts").rglob("*.parquet"))
-    assert len(parts) == 15, "every part was kept; only the sample table was too large"
-    again = subprocess.run(["bash", "-c", command.removeprefix("ulimit -f 4; exec ")], cwd=ROOT, capture_output=True)
-    assert again.returncode == 0
+    assert len(parts) == 5, "every part was kept; only the sample table was too large"
+    code, _, errors = outputs(monkeypatch, capsys, *arguments)
+    assert code == 0, errors
     assert len(list(tmp_path.rglob("*.json"))) == 1
 
 

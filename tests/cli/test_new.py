@@ -48,6 +48,7 @@ def test_the_command_that_is_printed_runs(
     assert command in harness_out
     arguments = shlex.split(command)[1:]
     arguments += ["--dry-run"] if kind in SLOW else []
+    monkeypatch.setattr("harness.train.estimate.BUDGET", 0.01)
     code, printed = harness(monkeypatch, capsys, *arguments)
     assert code == 0, printed
     if arguments[0] == "run" and kind not in SLOW:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import CHEAP, ROOT, SMALL, outcome, run_small
+from helpers import CHEAP, ROOT, SMALL, harness, outcome, run_small
 from torch import nn
 from torch.nn import functional as F
 
@@ -95,19 +95,22 @@ def test_batches_of_an_unfinished_part_are_not_computed_again(tmp_path: Path, mo
     assert [r.cost.denoiser_calls for r in records] == [r.cost.denoiser_calls for r in undisturbed]
 
 
-def test_killed_with_signal_9(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness", "run", "--suite", "digits-c", "--model", "digits/resnet"]
-    command += ["--tta", "default", "--tta", "de:times=0,200", "--limit", "20", "--tile", "20", "--out"]
-    process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, stderr=subprocess.DEVNULL)
+def test_killed_with_signal_9(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "--suite", SMALL.suite, "--model", "digits/resnet"]
+    arguments += ["--tta", "default", "--tta", "de:times=0,200", "--limit", "8", "--tile", "8", "--out"]
+    command = [sys.executable, "-m", "harness", *arguments, str(tmp_path / "killed")]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list((tmp_path / "killed").rglob("*.parquet"))) < 6 and time.monotonic() < deadline:
+    while len(list((tmp_path / "killed").rglob("*.parquet"))) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was still at work when it was killed"
     assert not list((tmp_path / "killed").rglob("*.json"))
     for out in ("killed", "undisturbed"):
-        done = subprocess.run([*command, str(tmp_path / out)], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        code, printed = harness(monkeypatch, capsys, *arguments, str(tmp_path / out))
+        assert code == 0, printed
     files = {out: sorted((tmp_path / out / "digits-c").glob("*.json")) for out in ("killed", "undisturbed")}
     killed, undisturbed = ([record.load(f) for f in files[out]] for out in ("killed", "undisturbed"))
     assert len(killed) == 2

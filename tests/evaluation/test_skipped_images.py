@@ -14,6 +14,8 @@ from helpers import harness, outcome
 from torch import nn
 
 from harness import plugins
+from harness.api.rerun.records import rerun_record
+from harness.api.rerun.verdict import IDENTICAL
 from harness.base.errors import BadImage, Notice
 from harness.data import ArrayDataset
 from harness.evaluation import loop
@@ -23,6 +25,7 @@ from harness.evaluation.records import parts, record
 from harness.evaluation.records.coverage import count_images, note_on_skipped
 from harness.evaluation.records.parts import Incomplete
 from harness.evaluation.records.record import RunRecord
+from harness.models.published.locate import WeightFiles
 from harness.types import Batch, Condition, Dataset, HarnessError, Metric, RunSpec
 
 
@@ -120,6 +123,17 @@ def test_a_record_without_skipped_images_is_told_of_too(tmp_path: Path, faulty: 
     faulty["b"].bad.clear()
     (entry,), (notice,) = run(tmp_path)
     assert entry.status == "complete" and ".json lacks 1 image." in notice and "tried again" in notice
+
+
+@pytest.mark.parametrize("fault", ["bad", "unread"])
+def test_a_record_without_skipped_images_is_repeated_without_them(
+    tmp_path: Path, faulty: dict[str, Faulty], fault: str
+) -> None:
+    faulty["b"].bad = {11} if fault == "bad" else set()
+    faulty["b"].unread = ["b/x.gif"] if fault == "unread" else []
+    (partial,), _ = run(tmp_path / "out", skip_bad=True)
+    assert partial.status == "partial"
+    assert rerun_record(partial, tmp_path / "again", WeightFiles()).outcome == IDENTICAL
 
 
 def test_a_part_without_skipped_images_serves_only_who_skips_them(tmp_path: Path, faulty: dict[str, Faulty]) -> None:

@@ -247,7 +247,7 @@ def test_a_checkpoint_with_a_header_takes_no_settings_that_contradict_it() -> No
     plain = find_classifier("own.safetensors")[1]
     same = find_classifier("own.safetensors:architecture=test-cnn,mean=0.5,std=0.25")[1]
     assert same.sha256 == plain.sha256
-    for setting in ("mean=0.4", "architecture=test-sigma", "image_size=32"):
+    for setting in ("mean=0.4", "architecture=test-sigma", "image_size=32", "interpolation=bilinear"):
         with pytest.raises(HarnessError, match=f"{setting.partition('=')[0]}=.*contradicts its"):
             find_classifier(f"own.safetensors:{setting}")
     Path("names.txt").write_text("a\nb\nc\n")

@@ -16,7 +16,12 @@ from torch import Tensor
 from harness import plugins
 from harness.base.errors import Notice
 from harness.plugins import Registry, discovery
+from harness.plugins.settings import split
 from harness.types import Classifier, HarnessError, Views
+
+
+def test_settings_are_split_where_the_next_one_begins() -> None:
+    assert split("data=a,b,severity=1,2,extra=true") == ["data=a,b", "severity=1,2", "extra=true"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from harness import plugins
 from harness.base.errors import Notice
 from harness.data import ImageList, open_dataset
 from harness.diffusion.lookup import find_denoiser
-from harness.evaluation import loop
+from harness.evaluation import loop, recording
 from harness.evaluation.features import FeatureBank
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.loop import Progress
@@ -32,7 +32,7 @@ from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles
 from harness.report import figures, leaderboard, selection
 from harness.suites.bases.detection import Detection
-from harness.suites.bases.fitting import FittedDetector, Trial, choose
+from harness.suites.bases.fitting import FittedDetector, Trial, choose, naming_detector
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Unsuited, Weights
 
 # Inputs and scores recorded from OpenOOD, main branch, commit 3c35632e: the first 150 of each test set.
@@ -490,8 +490,22 @@ def test_a_detector_that_fails_on_one_model_is_left_out_there_alone(tmp_path: Pa
     note = "Features, where a detector looks at them: the input of 1."
     assert [note in r.notes for r in records] == [r.model.name == "test/headed" for r in records]
     # The same command takes what is there, and says again what it leaves out.
+    job = prepare(replace(SPEC, **changes), tmp_path)
     with pytest.warns(Notice, match="left out"):
-        assert len(loop.run(prepare(replace(SPEC, **changes), tmp_path))) == 3
+        assert len(loop.run(job)) == 3
+    # A process that computed no part, and only finishes the record, gives it the same note.
+    assert [list(recording._features(job, pair)) for pair in job.pairs[1:]] == [[], [note], [note]]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), torch.OutOfMemoryError()])
+def test_a_full_disk_or_memory_says_nothing_on_a_detector(error: Exception) -> None:
+    classifier = TiledClassifier(Given(), Tiles(100))
+    pair = Pair("given", "default+msp", classifier, None, Weights("given", "0" * 64, ""))
+    with pytest.raises(HarnessError, match=r"on given failed in .*test_ood_suites") as raised, naming_detector(pair):
+        raise error
+    assert not isinstance(raised.value, Unsuited)
+    with pytest.raises(Unsuited), naming_detector(pair):
+        raise IndexError
 
 
 def test_a_mistake_in_settings_stops_the_run(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from harness.api.live.identity import identity_of
 from harness.base.errors import HarnessError
 from harness.plugins import Configured, Entry, Origin, Registry
 from harness.plugins.registry import plugin_text, settings_of
+from harness.types.weights import LIVE
 
 FACTS = ("denoiser", "whole", "rectified")
 """Attributes of an object that stand for the decorator's facts."""
@@ -71,7 +72,7 @@ def _admitted(registry: Registry, plugin: Any) -> str:
         )
     facts = {fact: getattr(plugin, fact) for fact in FACTS if hasattr(plugin, fact)}
     source, unhashed = identity_of(plugin)
-    origin = Origin(f"live object {name}" + _unhashed(unhashed), source, live=True)
+    origin = Origin(f"{LIVE} {name}" + _unhashed(unhashed), source, live=True)
     entry = Entry(kind, name, cls, facts, origin)
     text = plugin_text(name, settings_of(plugin, entry)) if is_dataclass(plugin) else name
     registry.admit(entry)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import load_file
@@ -16,6 +17,7 @@ from harness.api.rerun.verdict import DIFFERS, IDENTICAL, QUALITY, Differences, 
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import Absent, HarnessError
 from harness.base.files import file_sha256
+from harness.base.validation import Reader, Rule
 from harness.models.published.locate import WeightFiles
 from harness.train import run as training
 from harness.train.input.splits import open_training
@@ -26,12 +28,56 @@ ERROR_SLACK = 0.05
 """Share by which a denoiser's or autoencoder's error may differ between two trainings of one quality."""
 
 
+class _Data(TypedDict):
+    """A card's reference to its training data."""
+
+    sha256: str
+
+
+class _MadeWith(TypedDict):
+    """A card's versions and hardware. threads: of torch."""
+
+    threads: int
+
+
+class _Accuracy(TypedDict):
+    """A card's accuracy on clean test images."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The fields of a card that a repetition reads."""
+
+    command: str
+    sha256: str
+    spec: Mapping[str, Any]
+    data: _Data
+    made_with: _MadeWith
+    name: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    clean_accuracy: _Accuracy | None = None
+    heldout_denoising_rmse: Mapping[str, float] | None = None
+    heldout_reconstruction_rmse: float | None = None
+
+
+_READER = Reader({"_MadeWith.threads": Rule("from 1 to 1024", lambda count: 1 <= count <= 1024)}, strict=False)
+
+
 @dataclass(frozen=True)
 class Card:
     """A checkpoint's card. path: of the JSON file. values: its contents."""
 
     path: Path
     values: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        try:
+            _READER(_Fields, self.values)
+        except ValueError as error:
+            raise HarnessError(f"{self.path} is no card of a training ({error}). Restore it.") from error
 
     @property
     def spec(self) -> TrainSpec:
@@ -40,9 +86,10 @@ class Card:
         if strange := sorted(settings.keys() - {f.name for f in fields(TrainSpec)}):
             raise HarnessError(f"{self.path} has the settings {', '.join(strange)} of another version. Update.")
         try:
-            return TrainSpec(**settings)
-        except (TypeError, ValueError) as error:
-            raise HarnessError(f"{self.path} is no card of a training ({error}). Restore it.") from error
+            spec: TrainSpec = _READER(TrainSpec, settings)
+        except ValueError as error:
+            raise HarnessError(f"{self.path} is no card of a training (spec: {error}). Restore it.") from error
+        return spec
 
     @property
     def weights(self) -> Path | None:
@@ -77,22 +124,20 @@ def rerun_card(
     then, now = str(card.values["data"]["sha256"]), opened.sha256
     if then != now:
         return Verdict(DIFFERS, [f"Nothing was trained: data had SHA-256 {then[:12]}..., has {now[:12]}...."])
-    with _threads(int(card.values["made_with"]["threads"])):
+    with _threads(card.values["made_with"]["threads"]):
         again = training.run(spec, out, report, weight_files=weight_files)
     return _compared(card, again, out / "model.safetensors")
 
 
-class _threads:
-    """Context with so many threads of torch, which decide the order of sums."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.before = count, torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        torch.set_num_threads(self.count)
-
-    def __exit__(self, *error: object) -> None:
-        torch.set_num_threads(self.before)
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads of torch, which decide the order of sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compared(card: Card, again: Mapping[str, Any], weights: Path) -> Verdict:
@@ -117,7 +162,9 @@ def _compared(card: Card, again: Mapping[str, Any], weights: Path) -> Verdict:
 
 def _qualities(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """For each measured quality a sentence, and true where the repeated one is as good to within its uncertainty."""
-    if "clean_accuracy" in then:
+    if then.get("clean_accuracy") and not now.get("clean_accuracy"):
+        yield "Clean accuracy is no longer measured.", False
+    elif then.get("clean_accuracy"):
         before, after = then["clean_accuracy"], now["clean_accuracy"]
         low, high = before["interval"]
         yield (
@@ -125,10 +172,14 @@ def _qualities(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tupl
             low <= after["value"] <= high,
         )
     for name in ("heldout_denoising_rmse", "heldout_reconstruction_rmse"):
-        if name in then:
+        if then.get(name) is not None:
             errors = then[name] if isinstance(then[name], Mapping) else {"": then[name]}
-            repeated = now[name] if isinstance(now[name], Mapping) else {"": now[name]}
+            held = now.get(name, {})
+            repeated = held if isinstance(held, Mapping) else {"": held}
             for time, error in errors.items():
                 place = f"{name} at t = {time}" if time else name
+                if time not in repeated:
+                    yield f"{place} is no longer measured.", False
+                    continue
                 inside = abs(repeated[time] - error) <= ERROR_SLACK * error
                 yield f"{place} was {error:.4f}, is {repeated[time]:.4f}.", inside

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from harness import plugins
 from harness.base.errors import HarnessError
-
-LIVE = "live object"
-"""Source of weights and plugins that exist in the memory of one process alone."""
+from harness.types.weights import LIVE
 
 
 def check_loaded(who: str, origins: Mapping[str, str]) -> None:

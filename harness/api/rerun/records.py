@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from harness.api.machine import threads, usable_device
-from harness.api.rerun.origins import LIVE, check_loaded
-from harness.api.rerun.verdict import DIFFERS, Differences, Verdict, changed, compare_rows
+from harness.api.rerun.origins import check_loaded
+from harness.api.rerun.verdict import DIFFERS, Differences, Verdict, changed, compare_metrics, compare_rows
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import Absent, HarnessError
 from harness.evaluation import loop
 from harness.evaluation.job import Job
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record as records
+from harness.evaluation.records.coverage import has_skipped
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rows import Rows
 from harness.evaluation.request import Request
 from harness.models.published.locate import WeightFiles
+from harness.plugins.settings import split
 from harness.types import RunSpec
+from harness.types.weights import LIVE
 
 
 def rerun_record(
@@ -36,7 +38,8 @@ def rerun_record(
     """Run a record's specification again, into the folder `out`, and compare the rows, metrics and hashes.
 
     data: folder of the data, where it has moved. every, limit: of the record's own samples, every k-th, and at most
-    so many per condition. Raises HarnessError for what cannot be repeated.
+    so many per condition. Where the record leaves out images that could not be read, the repetition does so, too.
+    Raises HarnessError for what cannot be repeated.
     """
     check_loaded(str(record.path), record.plugins)
     if record.model.source == LIVE:
@@ -50,7 +53,7 @@ def rerun_record(
     _check_groups(request, every, limit)
     fetch_missing([*spec.models, spec.denoiser or ""], weight_files)
     try:
-        job = prepare(request, out, weight_files=weight_files)
+        job = prepare(request, out, skip_bad=has_skipped(record.notes), weight_files=weight_files)
     except Absent as error:
         raise HarnessError(f"{error} Data that has moved: --data DIR; weights: --weights NAME=FILE.") from error
     if inputs := list(_other_inputs(record, job)):
@@ -70,7 +73,7 @@ def repeated(spec: RunSpec, data: str, every: int, limit: int) -> RunSpec:
 def _moved(suite: str, data: str) -> str:
     """The text of a suite with another folder of data."""
     name, _, settings = suite.partition(":")
-    parts = re.split(r",(?=\w+=)", settings)
+    parts = split(settings)
     if not any(part.startswith("data=") for part in parts):
         raise HarnessError(f"--data {data}: {suite} names no folder. Leave it out.")
     return f"{name}:" + ",".join(f"data={data}" if part.startswith("data=") else part for part in parts)
@@ -112,11 +115,5 @@ def _compared(record: RunRecord, then: Rows, again: RunRecord, whole: bool) -> V
             findings.differences.append(f"the number of rows, {len(then['id'])} then, {len(now['id'])} now")
         if record.key != again.key:
             findings.differences.append(f"the key, {record.key} then, {again.key} now")
-        metrics = {(m.name, m.condition): m for m in again.metrics}
-        for metric in record.metrics:
-            place = f"{metric.name} of {metric.condition}"
-            if twin := metrics.get((metric.name, metric.condition)):
-                findings.number(place, metric.value, twin.value)
-            else:
-                findings.differences.append(f"{place} is no longer measured")
+        compare_metrics(findings, record.metrics, again.metrics)
     return findings.verdict(changed(record.environment, again.environment))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.evaluation.records.rows import Rows
+from harness.types import Metric
 
 ROUNDING = 1e-4
 """Largest difference that counts as rounding, relative for numbers above 1."""
@@ -51,8 +52,10 @@ class Differences:
         self.numbers(place, np.array([then]), np.array([now]))
 
     def numbers(self, place: str, then: np.ndarray, now: np.ndarray) -> None:
-        """Compare numbers of the record with the repeated ones, of the same shape."""
-        gap = np.abs(then - now) / np.maximum(1.0, np.abs(then))
+        """Compare numbers of the record with the repeated ones, of the same shape; NaN equals NaN."""
+        same = (then == now) | (np.isnan(then) & np.isnan(now))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(same, 0.0, np.abs(then - now) / np.maximum(1.0, np.abs(then)))
         worst = float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0))
         if worst > ROUNDING:
             self.differences.append(f"{place} by {worst:.2g}")
@@ -91,6 +94,23 @@ def compare_rows(findings: Differences, then: Rows, now: Rows) -> None:
         if unequal.any():
             first = keys[int(np.argmax(unequal))]
             findings.differences.append(f"{name!r} in {unequal.sum()} of {len(keys)} rows, such as {first}")
+
+
+def compare_metrics(findings: Differences, then: Sequence[Metric], now: Sequence[Metric]) -> None:
+    """Compare values, intervals and numbers of images of all metrics, by name and condition."""
+    before, after = ({(metric.name, metric.condition): metric for metric in metrics} for metrics in (then, now))
+    for key in dict.fromkeys([*before, *after]):
+        place = f"{key[0]} of {key[1]}"
+        if key not in after:
+            findings.differences.append(f"{place} is no longer measured")
+        elif key not in before:
+            findings.differences.append(f"{place} was not measured then")
+        else:
+            old, new = before[key], after[key]
+            findings.number(place, old.value, new.value)
+            findings.numbers(f"the interval of {place}", np.array(old.interval), np.array(new.interval))
+            if old.n != new.n:
+                findings.differences.append(f"the number of images of {place}, {old.n} then, {new.n} now")
 
 
 def changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.data.folder_contents import UNREAD
+
 NAMED = 3
 """Images that a note names."""
+
+SKIPPED = "Unreadable and left out: "
+"""Start of the note on images that were skipped."""
 
 
 @dataclass(frozen=True)
@@ -42,4 +47,9 @@ def count_images(conditions: Iterable[tuple[Sequence[str], int]]) -> int:
 def note_on_skipped(names: Sequence[str], missing: int, planned: int) -> str:
     """A sentence on images that were skipped. names: of the images; missing: of the planned rows."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"Unreadable and left out: {missing} of {planned} rows, of the images {', '.join(names[:NAMED])}{more}."
+    return f"{SKIPPED}{missing} of {planned} rows, of the images {', '.join(names[:NAMED])}{more}."
+
+
+def has_skipped(notes: Iterable[str]) -> bool:
+    """True for the notes of a record that only a run with ``--on-bad-image skip`` can have made."""
+    return any(note.startswith(SKIPPED) or UNREAD in note for note in notes)

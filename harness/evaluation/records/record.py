@@ -22,6 +22,7 @@ from harness.base.parsing import parse_json
 from harness.base.provenance import key_of
 from harness.base.validation import Reader, shown
 from harness.evaluation.records import rules
+from harness.plugins.settings import split
 from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
 
 SCHEMA = 1
@@ -183,7 +184,7 @@ def benchmark(suite: str) -> str:
     distribution their names, after which conditions are called.
     """
     name, _, settings = suite.partition(":")
-    parts = [re.sub("^clean=.*", "clean", part) for part in re.split(r",(?=\w+=)", settings)]
+    parts = [re.sub("^clean=.*", "clean", part) for part in split(settings)]
     parts = [re.sub(r"[^,=]*/(?=[^,/])|/+(?=,|$)", "", p) if re.match(OUTSIDE, p) else p for p in parts]
     deciding = [part for part in parts if part and not part.startswith("data=")]
     return ":".join([name, ",".join(deciding)] if deciding else [name])

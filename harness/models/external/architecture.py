@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.models.files import bounded
-from harness.models.files.state_dict import unwrapped
+from harness.models.files.state_dict import COUNTER, unwrapped
 from harness.models.preprocessing import built_size
 from harness.plugins import Entry
 from harness.plugins.registry import unknown
@@ -39,8 +39,6 @@ COMMON = {
 """Architectures that a message suggests where a file's tensors fit one, and their tensors without batch counters."""
 
 Shapes = Mapping[str, tuple[int, ...]]
-COUNTER = "num_batches_tracked"
-"""End of the names of batch counters, which files from before torch 0.4.1 lack."""
 
 
 @dataclass(frozen=True, eq=False)

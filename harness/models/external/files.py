@@ -14,7 +14,7 @@ from harness.models.checkpoint import load_strictly
 from harness.models.external.architecture import Fit, candidates, fitted, suggestions
 from harness.models.external.class_names import check_count, naming, read_classes
 from harness.models.external.text import ModelText
-from harness.models.files.state_dict import read_file, recorded
+from harness.models.files.state_dict import COUNTER, read_file, recorded
 from harness.models.preprocessing import Preprocessing, built_size, wrapped
 from harness.types import HarnessError, Weights
 
@@ -69,7 +69,7 @@ def _filled(path: Path, fit: Fit, state: Mapping[str, Tensor]) -> nn.Module:
     """The network with the file's tensors; raises HarnessError where they do not fit, with those that would."""
     network = fit.build()
     own = network.state_dict()
-    counters = {name: t for name, t in own.items() if name.endswith("num_batches_tracked")}
+    counters = {name: t for name, t in own.items() if name.endswith(COUNTER)}
     # Where most tensors differ, no shape shows a number of classes.
     similar = 2 * len(fit.different) < len(fit.tensors)
     classes = f" with {fit.num_classes} classes" if fit.num_classes and similar else ""
@@ -130,13 +130,13 @@ def _of_script(held: Any) -> tuple[str, Preprocessing]:
     names = [held.get("arch"), *(settings.get(key) for key in ("arch", "architecture", "model"))]
     architecture = next((name for name in names if isinstance(name, str) and name), "")
     try:
-        mean, std = (_three(settings.get(key)) for key in ("mean", "std"))
+        mean, std = (_numbers(settings.get(key)) for key in ("mean", "std"))
         return architecture, Preprocessing(mean=mean, std=std)
     except HarnessError:  # settings of another meaning
         return architecture, Preprocessing()
 
 
-def _three(values: Any) -> tuple[float, ...] | None:
+def _numbers(values: Any) -> tuple[float, ...] | None:
     numbers = isinstance(values, Sequence) and all(isinstance(value, int | float) for value in values)
     return tuple(map(float, values)) if numbers and len(values) == 3 else None
 

@@ -45,7 +45,7 @@ def _own(network: nn.Module, info: Weights) -> dict[str, Any]:
         "mean": _numbers(getattr(network, "mean", None)),
         "std": _numbers(getattr(network, "std", None)),
         "image_size": next(iter(details.get("sizes", ())), "any size"),
-        "interpolation": details.get("interpolation"),
+        "interpolation": details.get("interpolation", "bicubic"),  # as `harness.models.checkpoint` reads it
         "classes": details.get("classes"),
     }
 

@@ -29,6 +29,8 @@ WRAPPER = "module."
 """Prefix of every name under ``DataParallel`` and ``DistributedDataParallel``."""
 AVERAGED = "n_averaged"
 """A counter of ``torch.optim.swa_utils.AveragedModel``, beside the network that it wraps."""
+COUNTER = "num_batches_tracked"
+"""End of the names of batch counters, which files from before torch 0.4.1 lack."""
 LISTED = 5
 """Largest number of a pickle's objects that a message names."""
 
