@@ -87,8 +87,8 @@ def _beside(candidates: Candidates, certain: Candidates) -> Candidates:
     def overlap(some: Collection[str] | None, others: Collection[str] | None) -> bool:
         return some is None or others is None or not set(some).isdisjoint(others)
 
-    taken = [data.uses for _, data in certain]
-    return [(name, data) for name, data in candidates if not any(overlap(data.uses, uses) for uses in taken)]
+    names_in_use = [data.uses for _, data in certain]
+    return [(name, data) for name, data in candidates if not any(overlap(data.uses, uses) for uses in names_in_use)]
 
 
 def _holding(shown: str, name: str, data: Recognised) -> Holding:
@@ -123,11 +123,11 @@ def chosen(holdings: Sequence[Holding], only: Sequence[str], skip: Sequence[str]
             if not any(_is_called(holding, text) for holding in holdings):
                 names = {name for holding in holdings for name in (*holding.suites, holding.folder)}
                 raise suggest("suite or folder", text, sorted(names), f" after {option}")
-    left = [h for h in holdings if not only or any(_is_called(h, text) for text in only)]
-    left = [h for h in left if not any(_is_called(h, text) for text in skip)]
-    if not left:
+    named = [h for h in holdings if not only or any(_is_called(h, text) for text in only)]
+    remaining = [h for h in named if not any(_is_called(h, text) for text in skip)]
+    if not remaining:
         raise HarnessError("--only and --skip leave nothing of what --data holds. Leave out one of them.")
-    return left
+    return remaining
 
 
 def _is_called(holding: Holding, text: str) -> bool:

@@ -70,7 +70,7 @@ class Planner:
                 yield Planned(holding, reason=holding.reason)
                 continue
             try:
-                wanted = [
+                requests_and_remarks = [
                     (request, remarks)
                     for text, models, remarks in self._sized(holding)
                     for request in self._requests(text, models)
@@ -78,7 +78,7 @@ class Planner:
             except HarnessError as error:
                 yield self._left_out(holding, error)
                 continue
-            for request, remarks in wanted:
+            for request, remarks in requests_and_remarks:
                 yield self._tried(holding, request, remarks, see)
 
     def _tried(self, holding: Holding, request: Request, before: Sequence[str], see: Callable[[Job], None]) -> Planned:

@@ -11,7 +11,6 @@ from harness.api.left_out import Tally
 from harness.api.running import evaluated, replaced
 from harness.base.errors import HarnessError
 from harness.cli.run_options import FolderChoice, RunExecution
-from harness.plugins.settings import split
 
 if TYPE_CHECKING:
     from harness.api.planning import Planned, Planner
@@ -92,6 +91,7 @@ def _sentences(plans: Sequence[Planned]) -> dict[str, list[str]]:
 
 def _list(root: Path, ready: Sequence[Planned], costs: Sequence[Estimate]) -> Table:
     """A row per data set and suite that can run."""
+    from harness.plugins.settings import split
     from harness.report.table import Table
 
     rows = []

@@ -24,6 +24,7 @@ from harness.evaluation.records.journal import Journal, Required
 from harness.evaluation.records.parts import Part
 from harness.evaluation.records.record import identity
 from harness.evaluation.records.rows import Rows
+from harness.models.external.text import ModelText
 from harness.models.probe import PROBED, Probe, shown
 from harness.models.tiles import GRADIENT_TILE, Tiles
 from harness.types import BadImage, Batch, Calls, Condition, Dataset, Pair, RunSpec, Suite, Weights
@@ -256,6 +257,9 @@ class Job:
         for registry, text in named:
             if text.partition(":")[0] in registry:
                 yield registry.kind, registry.of(text)
+        architecture = ModelText.of(pair.model).architecture
+        if architecture in plugins.architecture:  # its code is part of the weights' hash, as that of files beside them
+            yield plugins.architecture.kind, plugins.architecture[architecture]
         for name in dict.fromkeys(data.corruption for data in self.corrupted):
             if name in plugins.corruption:
                 yield f"{plugins.corruption.kind} {name}", plugins.corruption[name]

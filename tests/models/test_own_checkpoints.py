@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
+from helpers import CHEAP, SMALL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import plugins
+from harness.api.rerun.origins import check_loaded
+from harness.evaluation.prepare import prepare
 from harness.models.lookup import canonical, check_name, find_classifier
 from harness.types import HarnessError
 
@@ -284,3 +288,22 @@ def test_no_code_of_a_file_decides_a_hash_that_code_of_a_plugin_file_does(tmp_pa
         plugins.discover(file)
         hashes.add(find_classifier(f"own.pt:architecture=mine{number}")[1].sha256)
     assert len(hashes) == 2
+
+
+def test_a_record_names_the_file_of_its_architecture(tmp_path: Path) -> None:
+    """So that a repetition can say which file is missing, or has changed since."""
+    torch.save(tensors(Cnn(10)), "own.pt")
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from harness.plugins import architecture\nfrom torch import nn\n\n\n@architecture('net')\n"
+        "class Net(nn.Module):\n    def __init__(self, num_classes):\n        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, 4, 3, padding=1)\n        self.fc = nn.Linear(4, num_classes)\n\n"
+        "    def forward(self, x):\n        return self.fc(self.conv(x).relu().mean((2, 3)))\n"
+    )
+    plugins.discover(file)
+    job = prepare(replace(SMALL, **{**CHEAP, "models": ("own.pt:architecture=net,mean=0.5,std=0.5",)}), tmp_path)
+    origins = job.origins(job.pairs[0])
+    assert origins == {"architecture": f"net.py {plugins.architecture['net'].source}"}
+    check_loaded("it", origins)
+    with pytest.raises(HarnessError, match=r"its architecture comes from net\.py with SHA-256 0000"):
+        check_loaded("it", {"architecture": "net.py " + "0" * 64})
