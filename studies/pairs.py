@@ -20,7 +20,7 @@ from harness import plugins
 from harness.evaluation.records.record import RunRecord
 from harness.metrics import certification, intervals
 from harness.metrics.paired import holm
-from harness.report import comparison, leaderboard
+from harness.report import boards, comparison, selection
 from harness.report.table import Table, markdown
 from harness.types import HarnessError
 
@@ -35,11 +35,11 @@ LONGER = (
 def tables(root: Path) -> list[Table]:
     """The tables under covariate shift, of certificates, and of detectors."""
     plugins.discover()
-    entries = [r for r in leaderboard.find(root) if r.path and not leaderboard.is_local(r.path, root)]
+    entries = [r for r in boards.find(root) if r.path and not boards.is_local(r.path, root)]
     return [
         _wide("accuracy (points)", entries, ("digits", "digits-c"), accuracy, LONGER),
         _wide("average certified radius", entries, ("certify",), radius, f"In l2 units of [0, 1]. {LONGER}"),
-        detectors([r for r in entries if leaderboard.is_of(r, "openood-digits")]),
+        detectors([r for r in entries if selection.is_of(r, "openood-digits")]),
     ]
 
 
@@ -97,7 +97,7 @@ def _wide(
 ) -> Table:  # fmt: skip
     """A row per classifier, a column per suite and method or condition."""
     by_model: dict[str, Cells] = {}
-    for plain, trained in partners([r for r in entries if any(leaderboard.is_of(r, suite) for suite in suites)]):
+    for plain, trained in partners([r for r in entries if any(selection.is_of(r, suite) for suite in suites)]):
         cells = compare(plain, trained)
         here = by_model.setdefault(plain.model.name, {})
         if twice := here.keys() & cells.keys():

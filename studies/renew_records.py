@@ -17,7 +17,7 @@ from pathlib import Path
 from harness import plugins
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.report import leaderboard
+from harness.report import boards
 from harness.types import HarnessError
 
 ROUNDING = 1e-12
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder of the records")
     root: Path = parser.parse_args().results
     plugins.discover()
-    shipped = [r for r in leaderboard.find(root) if r.path and not leaderboard.is_local(r.path, root)]
+    shipped = [r for r in boards.find(root) if r.path and not boards.is_local(r.path, root)]
     for entry in shipped:
         assert entry.path
         record.save(renewed(entry), entry.path)

@@ -37,7 +37,7 @@ from harness import plugins
 from harness.base.noise import generator
 from harness.metrics.certification import lower_bound
 from harness.metrics.sequential import FUTILITY, Sequential
-from harness.report import leaderboard
+from harness.report import boards
 from harness.report.table import Table, markdown
 from harness.terminal import console
 
@@ -199,7 +199,7 @@ def shuffled(k: np.ndarray, n: int, purpose: str) -> np.ndarray:
 def recorded(folder: Path) -> Table:
     """Draws and certified accuracy by record and noise level, with the radii of `SETS`."""
     rows = []
-    for entry in leaderboard.find(folder):
+    for entry in boards.find(folder):
         if not entry.facts.get("certificates", "").startswith("fixed N"):
             continue
         suite = plugins.suite.configure(entry.suite).plugin

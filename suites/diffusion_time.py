@@ -16,8 +16,8 @@ from harness.metrics.accuracy import accuracy, mean_value
 from harness.metrics.intervals import Undefined
 from harness.models.tiles import TiledClassifier
 from harness.plugins import suite
-from harness.report import figures
-from harness.report.leaderboard import variants
+from harness.report.figures import draw as figures
+from harness.report.names import variants
 from harness.suites.bases.covariate_shift import CovariateShift, check_probabilities
 from harness.types import (
     BatchTask,

@@ -11,8 +11,9 @@ from harness import plugins
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.report import leaderboard as boards
-from harness.report.selection import check_pairable
+from harness.report import boards
+from harness.report.leaderboard import ranking
+from harness.report.selection import check_pairable, is_of
 from harness.report.table import Table
 
 
@@ -48,10 +49,10 @@ def leaderboard(records: RunRecord | Iterable[RunRecord] | Path | str, suite: st
         entries = boards.find(Path(records), console.leave_out)
     else:
         entries = [records] if isinstance(records, RunRecord) else list(records)
-    shown = [entry for entry in entries if boards.is_of(entry, suite)]
+    shown = [entry for entry in entries if is_of(entry, suite)]
     if not shown:
         raise HarnessError(f"No records{f' of suite {suite!r}' if suite else ''} among {len(entries)}.")
-    tables = [_frame(boards.ranking(group)) for group in boards.boards(shown).values()]
+    tables = [_frame(ranking(group)) for group in boards.boards(shown).values()]
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
 
 

@@ -11,11 +11,11 @@ from typer.core import TyperGroup
 
 import harness
 from harness.cli.commands import augment, data, weights
-from harness.cli.commands.compare import compare
-from harness.cli.commands.leaderboard import leaderboard
 from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
+from harness.cli.commands.results.compare import compare
+from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable

@@ -124,10 +124,10 @@ def _duration(seconds: float) -> str:
 
 def finish(tally: Tally, records: Sequence[Path], execution: RunExecution) -> None:
     """Print the leaderboards of the records, the pairs that were left out, and the next step."""
-    from harness.report import leaderboard
+    from harness.report import boards, leaderboard
     from harness.terminal import console
 
-    for entries in leaderboard.boards(leaderboard.readable(records, console.leave_out)).values():
+    for entries in boards.boards(boards.readable(records, console.leave_out)).values():
         console.show(leaderboard.ranking(entries))
     for reason in tally.reasons:
         console.out.print(f"Left out: {reason}", markup=False, soft_wrap=True)

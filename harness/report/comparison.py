@@ -15,7 +15,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rows import Rows
 from harness.metrics.intervals import Bools
 from harness.metrics.paired import PairedResult, compare_clustered, compare_condition, holm
-from harness.report.leaderboard import label
+from harness.report.names import label
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.types import Condition

@@ -1,11 +1,14 @@
-"""Names of classifiers in tables: without their settings where no two would look the same."""
+"""Words and numbers of tables: names of boards, rows and columns, and metrics as text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
+from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
+from harness.types import Metric
 
 
 def model_names(entries: Sequence[RunRecord]) -> list[str]:
@@ -24,3 +27,68 @@ def short(names: set[str]) -> Mapping[str, str]:
     """By name, the name without its settings, if no other name has the same one; else the whole name."""
     starts = [bare(name) for name in names]
     return {name: bare(name) if starts.count(bare(name)) == 1 else name for name in names}
+
+
+def label(entry: RunRecord) -> str:
+    """A record's name for `harness compare`: ``digits/vit:de``."""
+    return f"{entry.model.name}:{entry.method}"
+
+
+def plain(name: str) -> str:
+    """A suite's or method's name without settings: ``de+scale`` of ``de:times=0,50+scale:percentile=90``."""
+    return "+".join(part.partition(":")[0] for part in re.split(r"\+(?=[A-Za-z])", name))
+
+
+def title(entry: RunRecord) -> str:
+    """The title of a board: suite, version, coverage."""
+    subset = "" if entry.status == "complete" else " (subset)"
+    return f"{record.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
+
+
+def heading(entry: RunRecord, name: str, condition: str, *, bare: bool = False) -> str:
+    """A metric's name with its unit, for a column or an axis.
+
+    The condition is named, too, if the board has several and this one is not the mean. bare: never name it.
+    """
+    metric = entry.metric(name, condition)
+    unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
+    several = len({c for _, c in entry.columns}) > 1
+    words = [name.replace("_", " ")]
+    if several and condition != "mean" and not bare:
+        words.append(condition)
+    if unit:
+        words.append(f"({unit})")
+    return " ".join(words)
+
+
+def spell(metric: Metric | None) -> str:
+    """A metric with its interval, fractions and ratios in percent, others in their unit: ``74.3 [72.1, 76.5]``."""
+    if metric is None:
+        return "undefined"
+    low, high = metric.interval
+    if metric.unit not in ("fraction", "ratio"):
+        return f"{metric.value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{100 * metric.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def variants(entries: Sequence[RunRecord]) -> list[str]:
+    """The method of each row as tables name it; rows that would look the same also name the facts that differ."""
+    names = [entry.variant for entry in entries]
+    rows = [(entry.model.name, name) for entry, name in zip(entries, names, strict=True)]
+    for row in {r for r in rows if rows.count(r) > 1}:
+        alike = [k for k, r in enumerate(rows) if r == row]
+        facts = [_facts(entries[k]) for k in alike]
+        different = [key for key in facts[0] if len({f[key] for f in facts}) > 1 and key != "record"] or ["record"]
+        for k, fact in zip(alike, facts, strict=True):
+            names[k] += f" [{', '.join(f'{key} {fact[key]}' for key in different)}]"
+    return names
+
+
+def _facts(entry: RunRecord) -> dict[str, str]:
+    return {
+        "weights": entry.model.sha256[:8],
+        "denoiser": entry.denoiser.sha256[:8] if entry.denoiser else "none",
+        "tile": str(entry.spec.tile),
+        "device": entry.spec.device,
+        "record": entry.key,
+    }

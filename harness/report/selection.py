@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from harness import plugins
 from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
-from harness.report.leaderboard import is_of, label, plain, title
+from harness.report.names import label, plain, title
 
 
 def select_two(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
@@ -111,3 +113,17 @@ def _suite_name(entry: RunRecord) -> str:
 
 def _facts(entry: RunRecord) -> str:
     return ", ".join(f"{name}: {value}" for name, value in sorted(entry.facts.items())) or "the usual ones"
+
+
+def is_of(entry: RunRecord, suite: str | None) -> bool:
+    """True if a record is of this suite, named with or without settings, or in any spelling of the settings.
+
+    A spelling with settings is made canonical by the suite itself, if its plugin is loaded. None means every suite.
+    """
+    if suite is None:
+        return True
+    spellings = {suite}
+    if ":" in suite:
+        with suppress(HarnessError):
+            spellings.add(record.benchmark(plugins.suite.configure(suite).text))
+    return not spellings.isdisjoint({entry.suite, record.benchmark(entry.suite), plain(entry.suite)})

@@ -16,8 +16,9 @@ from harness.evaluation.records.record import RunRecord, benchmark
 from harness.metrics import certification
 from harness.metrics.sequential import Sequential
 from harness.plugins import suite
-from harness.report import comparison, figures
-from harness.report.leaderboard import variants
+from harness.report import comparison
+from harness.report.figures import draw as figures
+from harness.report.names import variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.suites.bases.suite import SuiteBase

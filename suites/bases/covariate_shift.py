@@ -14,7 +14,8 @@ from harness.metrics import calibration
 from harness.metrics.accuracy import accuracy, matrix, mce, mean_accuracy, mean_error
 from harness.metrics.intervals import Undefined
 from harness.models.tiles import finite
-from harness.report import comparison, figures
+from harness.report import comparison
+from harness.report.figures import draw as figures
 from harness.report.table import Table
 from harness.suites.bases.suite import SuiteBase
 from harness.types import BatchTask, Columns, Condition, Dataset, HarnessError, Metric, Pair

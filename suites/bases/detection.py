@@ -19,8 +19,9 @@ from harness.metrics import ood
 from harness.metrics.accuracy import accuracy
 from harness.metrics.paired import holm
 from harness.plugins import AXES, Combination
-from harness.report import comparison, figures
-from harness.report.leaderboard import variants
+from harness.report import comparison
+from harness.report.figures import draw as figures
+from harness.report.names import variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.suites.bases.fitting import Trial, choose, fit, naming_detector

@@ -12,7 +12,7 @@ from helpers import harness as command
 
 import harness
 from harness.evaluation.records.record import RunRecord
-from harness.report.leaderboard import label
+from harness.report.names import label
 from harness.types import HarnessError
 
 

@@ -22,8 +22,8 @@ from harness.base.validation import Mismatch, Reader
 from harness.evaluation.records import record
 from harness.evaluation.records.parquet import read_table
 from harness.evaluation.records.record import RunRecord
-from harness.report import comparison, escape, leaderboard
-from harness.report.paper_tables import paper_tables
+from harness.report import boards, comparison, escape
+from harness.report.published.paper_tables import paper_tables
 from harness.types import HarnessError
 
 RESULTS = ROOT / "results"
@@ -199,7 +199,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     shutil.copy(of("default"), tmp_path)
     shutil.copy(of("default").with_suffix(".parquet"), tmp_path)
     left_out: list[HarnessError] = []
-    (entry,) = leaderboard.find(tmp_path, left_out.append)
+    (entry,) = boards.find(tmp_path, left_out.append)
     assert entry.model.name == "digits/resnet"
     names = ("bytes", "dangling", "folder", "large", "loop", "pipe", "zero")
     assert all(f"{name}.json" in str(reason) for name, reason in zip(names, left_out, strict=True))
@@ -239,13 +239,11 @@ def test_the_hash_is_that_of_the_canonical_json(good: dict[str, Any], tmp_path: 
 def test_records_without_a_hash_are_accepted_and_said_to_be(good: dict[str, Any], tmp_path: Path) -> None:
     entry = record.load(put(tmp_path / "old.json", good, hashed=False))
     assert entry.doubts == ["it has no checksum"]
-    assert "1 of 2 records have no checksum" in leaderboard.doubtful(
-        [entry, record.load(put(tmp_path / "new.json", good))]
-    )
-    assert not leaderboard.doubtful([record.load(tmp_path / "new.json")])
+    assert "1 of 2 records have no checksum" in boards.doubtful([entry, record.load(put(tmp_path / "new.json", good))])
+    assert not boards.doubtful([record.load(tmp_path / "new.json")])
     renamed = {**good, "model": {**good["model"], "name": "digits/vit"}}
     entry = record.load(put(tmp_path / "old.json", renamed, hashed=False))
-    assert "digits/vit:default: it was run with the model 'digits/resnet'" in leaderboard.doubtful([entry])
+    assert "digits/vit:default: it was run with the model 'digits/resnet'" in boards.doubtful([entry])
     renamed["spec"] = {**good["spec"], "models": ["digits/vit"]}
     with pytest.raises(HarnessError, match=r"its key .* is that of other settings, weights or data"):
         record.load(put(tmp_path / "old.json", renamed, hashed=False))
@@ -534,7 +532,7 @@ def test_arguments_are_shown_without_control_characters(
 
 
 def test_figures_take_names_for_text(good: dict[str, Any], tmp_path: Path) -> None:
-    from harness.report import figures
+    from harness.report.figures import draw as figures
 
     values = {**good, "model": {**good["model"], "name": r"$\frac{$ \x1b" + "\x1b"}}
     entry = record.load(put(tmp_path / "old.json", values, hashed=False))

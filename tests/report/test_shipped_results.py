@@ -21,8 +21,8 @@ from harness.evaluation.records.record import RunRecord
 from harness.metrics.paired import holm
 from harness.models.lookup import bundled, find_classifier, load_classifier
 from harness.models.tiles import TiledClassifier, Tiles
-from harness.report import comparison, leaderboard, selection
-from harness.report.paper_tables import paper_tables
+from harness.report import boards, comparison, leaderboard, names, selection
+from harness.report.published.paper_tables import paper_tables
 from harness.report.table import markdown
 from harness.types import HarnessError
 
@@ -33,7 +33,7 @@ BUNDLED = tuple(f"digits/{name}{more}" for name in TRAINED for more in ("", "+di
 
 
 def shipped() -> list[RunRecord]:
-    return [r for r in leaderboard.find(RESULTS) if r.path and not leaderboard.is_local(r.path, RESULTS)]
+    return [r for r in boards.find(RESULTS) if r.path and not boards.is_local(r.path, RESULTS)]
 
 
 @pytest.mark.parametrize("file", CARDS, ids=lambda p: p.stem)
@@ -190,38 +190,38 @@ def test_the_reference_of_mce_is_the_plain_resnet() -> None:
 
 def test_subsets_are_never_ranked_beside_whole_sets(tmp_path: Path) -> None:
     small_run = run_small(tmp_path, {**CHEAP, "suite": "digits-c", "models": SMALL.models})
-    groups = leaderboard.boards([*shipped(), *small_run])
+    groups = boards.boards([*shipped(), *small_run])
     assert all(len({r.status for r in entries}) == 1 for entries in groups.values())
     small = small_run[0].board
     partial = groups[small]
     assert {e.status for e in partial} == {"partial"}
-    assert "subset" in leaderboard.title(partial[0]) and "9 of 600" in leaderboard.title(partial[0])
+    assert "subset" in names.title(partial[0]) and "9 of 600" in names.title(partial[0])
     best = [r.metric("mean_accuracy") for r in partial]
     values = [m.value for m in best if m]
     assert values == sorted(values, reverse=True)
 
 
 def test_one_metric_in_full() -> None:
-    entries = next(e for e in leaderboard.boards(shipped()).values() if e[0].suite == "digits-c")
+    entries = next(e for e in boards.boards(shipped()).values() if e[0].suite == "digits-c")
     table = leaderboard.by_condition(entries, "accuracy")
     assert table.header[1:] == [f"{e.model.name}, {e.method}" for e in entries] and len(table.rows) == 15
     for condition, *cells in table.rows:
-        assert cells == [leaderboard.spell(e.metric("accuracy", condition)) for e in entries]
+        assert cells == [names.spell(e.metric("accuracy", condition)) for e in entries]
     assert table.title.endswith(": accuracy (%)")
     assert leaderboard.by_condition(entries, "mean accuracy").rows[0][1] == leaderboard.ranking(entries).rows[0][3]
-    assert {entry.suite for entry in leaderboard.having(shipped(), "mean accuracy")} == {"digits-c", "noisy-accuracy"}
+    assert {entry.suite for entry in boards.having(shipped(), "mean accuracy")} == {"digits-c", "noisy-accuracy"}
     with pytest.raises(record.HarnessError, match=r"Unknown metric 'acuracy'.*accuracy"):
-        leaderboard.having(entries, "acuracy")
+        boards.having(entries, "acuracy")
 
 
 def test_a_note_stands_once_with_the_names_of_its_rows() -> None:
-    entries = next(e for e in leaderboard.boards(shipped()).values() if e[0].suite == "certify")
+    entries = next(e for e in boards.boards(shipped()).values() if e[0].suite == "certify")
     caption = leaderboard.ranking(entries).caption
     notes = {note for entry in entries for note in entry.notes}
     beginnings, ends = ({note.rpartition(": ")[place].rstrip(".") for note in notes} for place in (0, 2))
     assert 1 < len(notes) < len(entries) and len(beginnings) == 1
     assert all(caption.count(text) == 1 for text in (*beginnings, *ends))
-    assert all(leaderboard.label(entry) in caption for entry in entries)
+    assert all(names.label(entry) in caption for entry in entries)
 
 
 def test_comparison_agrees_with_the_two_records() -> None:

@@ -28,7 +28,8 @@ from harness.evaluation.views.batch import BatchViews
 from harness.metrics import certification
 from harness.models.lookup import find_classifier
 from harness.models.tiles import Tiles
-from harness.report import figures, leaderboard
+from harness.report import boards, leaderboard
+from harness.report.figures import draw as figures
 from harness.types import Batch, BatchTask, Classifier, Columns, HarnessError, Noise, Pair, RunSpec, Weights
 
 SPEC = RunSpec(
@@ -443,7 +444,7 @@ def test_a_noise_level_beyond_the_schedule_is_refused_before_the_run(tmp_path: P
 
 
 def test_table_and_figure(undisturbed: list[RunRecord], tmp_path: Path) -> None:
-    (entries,) = leaderboard.boards(undisturbed).values()
+    (entries,) = boards.boards(undisturbed).values()
     table = leaderboard.ranking(entries)
     assert "average certified radius sigma=0.5 (l2)" in table.header
     assert "certified accuracy sigma=1 r=1 (%)" in table.header

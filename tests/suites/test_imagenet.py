@@ -37,7 +37,7 @@ from harness.metrics import calibration
 from harness.metrics.accuracy import accuracy
 from harness.models.tiles import Tiles
 from harness.registry.datasets.cifar10 import CLASSES
-from harness.report import comparison, leaderboard
+from harness.report import boards, comparison, leaderboard, names
 from harness.suites.imagenet.base import wnids
 from harness.suites.imagenet.corrupted import ALEXNET, ImageNet3DCC, ImageNetCBar
 from harness.suites.imagenet.subsets import ImageNetA, ImageNetD, ImageNetR
@@ -220,7 +220,7 @@ def test_every_suite_runs_names_what_it_lacks_and_is_rescorable(disk: Path, suit
     coverage, conditions, values = EVERY[suite]
     (entry,) = run(disk, suite, tmp_path, limit=LIMITS.get(suite, 0))
     assert (entry.status, entry.coverage) == ("partial", coverage), "published counts are known"
-    assert "(subset)" in leaderboard.title(entry)
+    assert "(subset)" in names.title(entry)
     bench = plugins.suite.configure(entry.suite).plugin
     assert len(bench.conditions()) == conditions
     for place, expected in values.items():
@@ -419,8 +419,8 @@ def test_geometry_is_a_protocol(tmp_path: Path) -> None:
 def test_protocols_are_never_ranked_together(disk: Path, tmp_path: Path) -> None:
     (official,), (paper,) = (run(disk, f"imagenet-stylized{p}", tmp_path) for p in ("", ":protocol=resize256"))
     assert official.geometry.resize is None and paper.geometry.resize == 256
-    assert len(leaderboard.boards([official, paper])) == 2 and official.key != paper.key
-    assert "protocol=resize256" in leaderboard.title(paper) and "protocol" not in leaderboard.title(official)
+    assert len(boards.boards([official, paper])) == 2 and official.key != paper.key
+    assert "protocol=resize256" in names.title(paper) and "protocol" not in names.title(official)
     with pytest.raises(HarnessError, match="data differ"):
         comparison.compare(official, paper)
     same = plugins.suite.configure("imagenet-r:protocol=resize256").text
@@ -432,11 +432,11 @@ def test_protocols_are_never_ranked_together(disk: Path, tmp_path: Path) -> None
 def test_generated_and_published_corruptions_are_never_ranked_together(disk: Path, tmp_path: Path) -> None:
     (published,) = run(disk, "imagenet-c", tmp_path, limit=1)
     (generated,) = run(disk, "imagenet-c-gen", tmp_path, limit=1)
-    assert len(leaderboard.boards([published, generated])) == 2
+    assert len(boards.boards([published, generated])) == 2
     with pytest.raises(HarnessError, match="suites differ"):
         comparison.compare(published, generated)
     (enlarged,) = run(disk, "imagenet-c-gen:protocol=resize256", tmp_path, limit=1)
-    assert len(leaderboard.boards([enlarged, generated])) == 2
+    assert len(boards.boards([enlarged, generated])) == 2
     with pytest.raises(HarnessError, match=r"conditions differ .*resize256"):
         comparison.compare(generated, enlarged)
     suite = plugins.suite.configure("imagenet-c-gen:severity=1,2,3,4,5").plugin
@@ -615,7 +615,7 @@ def test_a_partial_copy_is_not_ranked_beside_a_whole_one(
     monkeypatch.setattr(ImageNetSketch, "size", 3)
     (complete,) = run(disk, "imagenet-sketch", tmp_path / "whole")
     assert (partial.status, complete.status) == ("partial", "complete") and complete.coverage == "3 of 3 images"
-    assert len(leaderboard.boards([partial, complete])) == 2
+    assert len(boards.boards([partial, complete])) == 2
 
 
 def test_data_check_reads_suites(

@@ -30,7 +30,8 @@ from harness.evaluation.views.batch import BatchViews
 from harness.metrics import ood
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles
-from harness.report import figures, leaderboard, selection
+from harness.report import boards, leaderboard, names, selection
+from harness.report.figures import draw as figures
 from harness.suites.bases.detection import Detection
 from harness.suites.bases.fitting import FittedDetector, Trial, choose, naming_detector
 from harness.types import Batch, Condition, Dataset, Geometry, HarnessError, Pair, RunSpec, Unsuited, Weights
@@ -359,7 +360,7 @@ def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_
         letters = rows["score"][rows["condition"] == "near/letters"]
         metric = entry.metric("auroc", "near/letters")
         assert metric and metric.value == pytest.approx(ood.auroc(inside, letters))
-    (entries,) = leaderboard.boards(undisturbed).values()
+    (entries,) = boards.boards(undisturbed).values()
     table = leaderboard.ranking(entries)
     assert "auroc near (%)" in table.header and "accuracy id (%)" in table.header
     assert all(f.stat().st_size > 5000 for f in figures.write(entries[:2], tmp_path))
@@ -701,7 +702,7 @@ def test_openoods_lists(openood: Path, tmp_path: Path) -> None:
     moved = openood.rename(tmp_path / "elsewhere")
     again = from_lists(moved, tmp_path / "new")
     assert outcome(again) == outcome(records), "where the data lie decides nothing"
-    assert again[0].board == records[0].board and "data=" not in leaderboard.title(again[0])
+    assert again[0].board == records[0].board and "data=" not in names.title(again[0])
     moved.rename(openood)
     full = from_lists(openood, tmp_path / "out", ",full_spectrum=true", ("msp",))[0]
     assert (full.rows()["label"] >= 0).sum() == 28

@@ -10,7 +10,7 @@ from typing import Any
 from harness import plugins
 from harness.base.files import writing
 from harness.evaluation.records.record import RunRecord
-from harness.report import leaderboard
+from harness.report import names
 from harness.report.escape import printable
 
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -29,14 +29,14 @@ def ranking(entries: Sequence[RunRecord]) -> Any:
 
     name, condition = entries[0].columns[0]
     models = sorted({e.model.name for e in entries}, reverse=True)
-    names = leaderboard.variants(entries)
-    methods = sorted(set(names), key=lambda m: (m != "default", m))
+    variants = names.variants(entries)
+    methods = sorted(set(variants), key=lambda m: (m != "default", m))
     figure = Figure(figsize=(7, 1.2 + 0.22 * len(models) * len(methods)), layout="constrained")
     axes = figure.add_subplot()
     for k, method in enumerate(methods):
         of_method = [
             (models.index(e.model.name), e.metric(name, condition))
-            for e, variant in zip(entries, names, strict=True)
+            for e, variant in zip(entries, variants, strict=True)
             if variant == method
         ]
         points = [(row, metric) for row, metric in of_method if metric]
@@ -47,8 +47,8 @@ def ranking(entries: Sequence[RunRecord]) -> Any:
         axes.errorbar(x, y, xerr=(low, high), fmt="o", markersize=5, capsize=2, color=f"C{k}", label=printable(method))
     axes.set_yticks(range(len(models)), map(printable, models))
     axes.set_ylim(-0.6, len(models) - 0.4)
-    axes.set_xlabel(printable(leaderboard.heading(entries[0], name, condition)))
-    axes.set_title(printable(leaderboard.title(entries[0])), fontsize=10)
+    axes.set_xlabel(printable(names.heading(entries[0], name, condition)))
+    axes.set_title(printable(names.title(entries[0])), fontsize=10)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
@@ -144,7 +144,7 @@ def write(entries: Sequence[RunRecord], folder: Path) -> list[Path]:
     """The figure of one leaderboard as PNG and SVG, named after its suite; the same records make the same SVG."""
     import matplotlib as mpl
 
-    stem = "-".join(re.findall(r"[\w.=]+", leaderboard.title(entries[0])))[:LONGEST]
+    stem = "-".join(re.findall(r"[\w.=]+", names.title(entries[0])))[:LONGEST]
     files = []
     # A dollar sign in a name starts no formula.
     with mpl.rc_context({"svg.hashsalt": "harness", "text.parse_math": False}):

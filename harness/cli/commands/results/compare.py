@@ -32,14 +32,14 @@ def compare(
     Example: `harness compare digits/resnet:default digits/resnet+diffaug:de --suite digits-c`
     """
     from harness import plugins
-    from harness.report import leaderboard, selection
+    from harness.report import boards, selection
     from harness.terminal import console
 
     if plugin or (suite and ":" in suite):
         plugins.discover(*plugin)
     if not results.is_dir():
         raise HarnessError(f"No results folder at {results.absolute()}. Run something first, or give --results.")
-    records = leaderboard.find(results, console.leave_out)
+    records = boards.find(results, console.leave_out)
     left, right = selection.select_two(a, b, records, suite)
     selection.check_pairable(left, right)
     console.show(_compared(left, right, plugin))

@@ -11,7 +11,7 @@ from harness.base.errors import HarnessError
 from harness.base.files import read_limited
 from harness.base.parsing import parse_json
 from harness.base.validation import Reader
-from harness.report.leaderboard import LeaveOut, raise_error
+from harness.report.boards import LeaveOut, raise_error
 from harness.report.table import Table
 
 FOLDER = "published"

@@ -33,8 +33,10 @@ def leaderboard(
     Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
     """
     from harness import plugins
-    from harness.report.leaderboard import boards, by_condition, doubtful, find, having, is_of, ranking
-    from harness.report.paper_tables import paper_tables
+    from harness.report.boards import boards, doubtful, find, having
+    from harness.report.leaderboard import by_condition, ranking
+    from harness.report.published.paper_tables import paper_tables
+    from harness.report.selection import is_of
     from harness.terminal import console
 
     if plugin or plot or (suite and ":" in suite):
@@ -58,7 +60,7 @@ def leaderboard(
     if write:
         _write(everything, results)
     if plot:
-        from harness.report import figures
+        from harness.report.figures import draw as figures
 
         # Last, since a figure may need a sample table that is not there.
         for entries in groups:
@@ -68,7 +70,7 @@ def leaderboard(
 def _none_of(suite: str | None, records: Sequence[RunRecord], results: Path) -> str:
     """Message for a results folder without the records that were asked for."""
     from harness.base.errors import near_matches
-    from harness.report.leaderboard import plain
+    from harness.report.names import plain
 
     if not suite or not records:
         return f"No records{f' of suite {suite!r}' if suite else ''} in {results.absolute()}. Run: harness run"
@@ -80,7 +82,8 @@ def _none_of(suite: str | None, records: Sequence[RunRecord], results: Path) -> 
 def _write(records: list[RunRecord], results: Path) -> None:
     """Write the leaderboard file from the shipped ones of the records."""
     from harness.base.files import writing
-    from harness.report.leaderboard import is_local, page
+    from harness.report.boards import is_local
+    from harness.report.leaderboard import page
     from harness.terminal import console
 
     shipped = [r for r in records if r.path and not is_local(r.path, results)]

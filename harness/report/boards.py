@@ -1,0 +1,80 @@
+"""Boards: the records of a results folder, grouped into leaderboards that rank. Pure: files in, records out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from harness.base.errors import HarnessError, suggest
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
+from harness.report.names import label, title
+
+LeaveOut = Callable[[HarnessError], None]
+"""Called with the reason why a file is left out; raises it, or returns to go on without the file."""
+
+
+def raise_error(reason: HarnessError) -> None:
+    """The strict `LeaveOut`: no file may be left out."""
+    raise reason
+
+
+def readable(files: Iterable[Path], leave_out: LeaveOut = raise_error) -> Iterator[RunRecord]:
+    """The records in some files. leave_out: called for each file that is no record."""
+    for file in files:
+        try:
+            yield record.load(file)
+        except HarnessError as reason:
+            leave_out(reason)
+
+
+def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
+    """All records below a results folder; of several with one key the shipped one, or the newest with a checksum."""
+    files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
+
+    def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
+        return bool(entry.path and not is_local(entry.path, root)), bool(entry.sha256), entry.created
+
+    return list({entry.key: entry for entry in sorted(readable(files, leave_out), key=precedence)}.values())
+
+
+def doubtful(entries: Sequence[RunRecord]) -> str:
+    """A warning about the records of a board that have no checksum; empty if all have one."""
+    doubts = [(label(entry), entry.doubts) for entry in entries if entry.doubts]
+    if not doubts:
+        return ""
+    renamed = [f"{name}: {', '.join(reasons[1:])}" for name, reasons in doubts if reasons[1:]]
+    return (
+        f"{title(entries[0])}: {len(doubts)} of {len(entries)} records have no checksum. They are of an older version, "
+        "and an edit of them would show only where it contradicts the rest. " + "; ".join(renamed)
+    ).rstrip()
+
+
+def is_local(file: Path, root: Path) -> bool:
+    """True for the user's own records, below ``local/``; False for those that ship with the project."""
+    return "local" in file.relative_to(root).parts
+
+
+def boards(records: Iterable[RunRecord]) -> dict[tuple[str, ...], list[RunRecord]]:
+    """Records grouped into leaderboards, each ranked by its first column; whole test sets before subsets."""
+    grouped: dict[tuple[str, ...], list[RunRecord]] = {}
+    for entry in sorted(records, key=lambda r: (r.suite, r.status, r.board)):
+        grouped.setdefault(entry.board, []).append(entry)
+    return {board: sorted(entries, key=_rank) for board, entries in grouped.items()}
+
+
+def _rank(entry: RunRecord) -> tuple[float, str, str]:
+    best = entry.metric(*entry.columns[0])
+    if best is None:
+        return (math.inf, entry.model.name, entry.method)
+    return (-best.value if best.higher_is_better else best.value, entry.model.name, entry.method)
+
+
+def having(records: Iterable[RunRecord], metric: str) -> list[RunRecord]:
+    """The records that have a metric of this name, which may be written with spaces; HarnessError if none has."""
+    records = list(records)
+    scored = [r for r in records if r.metric(metric.replace(" ", "_"))]
+    if not scored:
+        raise suggest("metric", metric, sorted({m.name for r in records for m in r.metrics}))
+    return scored

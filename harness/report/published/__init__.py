@@ -1,0 +1,1 @@
+"""Tables printed in papers, alone and beside measured numbers."""
