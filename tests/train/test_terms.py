@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,12 +11,10 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ROOT
 from torch import Tensor, nn
 
 from harness import plugins
 from harness.data import ArrayDataset
-from harness.models.checkpoint import read_checkpoint
 from harness.models.classifier import ImageClassifier
 from harness.models.tiles import autocast
 from harness.train.build import build
@@ -212,65 +207,3 @@ def test_a_term_that_only_looks_changes_no_bit_of_a_training(
     plain = trained(few, tmp_path / "plain", [Clean()], **settings)
     watched = trained(few, tmp_path / "watched", [Onlooker(), Clean()], **settings)
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
-
-
-SCRIPT = """
-from dataclasses import replace
-from pathlib import Path
-import sys
-sys.path[:0] = [{tests!r}, {tests!r} + "/train"]
-from test_terms import FastSign, FeatureMatching
-from harness import plugins
-from harness.data import Subset
-from harness.train.kinds import classifier
-from harness.train.run import run
-from harness.train.spec import TrainSpec
-
-plugins.discover(Path({plugin!r}))
-digits = plugins.dataset["digits"]
-plugins.dataset._entries["digits"] = replace(digits, build=lambda split: Subset(digits.build(split), tuple(range(100))))
-terms = classifier.terms
-classifier.terms = lambda *arguments: [*terms(*arguments), FeatureMatching(), FastSign()]
-run(TrainSpec("halves", epochs=1, batch_size=32, lr=1e-3, augment="affine"), Path({out!r}))
-"""
-PLUGIN = """
-import torch.nn.functional as F
-from torch import nn
-from harness.plugins import architecture
-
-@architecture("halves", image_size=32)
-class Halves(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.stem = nn.Linear(48, 24)
-        self.fc = nn.Linear(24, num_classes)
-
-    def forward_features(self, images):
-        return self.stem(F.adaptive_avg_pool2d(images, 4).flatten(1))
-
-    def forward_head(self, hidden, pre_logits=False):
-        return hidden.tanh() if pre_logits else self.fc(hidden.tanh())
-
-    def get_classifier(self):
-        return self.fc
-
-    def forward(self, images):
-        return self.forward_head(self.forward_features(images))
-"""
-
-
-def test_two_processes_with_features_and_gradients_are_one_with_the_whole_batch(tmp_path: Path) -> None:
-    """Torchrun with gloo: features come out of the wrapper's one call, so their gradients are averaged, too."""
-    (tmp_path / "halves.py").write_text(PLUGIN)
-    tests = ROOT / "tests"
-    for processes in (1, 2):
-        script = tmp_path / f"{processes}.py"
-        places = {"tests": str(tests), "plugin": str(tmp_path / "halves.py"), "out": str(tmp_path / str(processes))}
-        script.write_text(SCRIPT.format(**places))
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = [sys.executable, *(launcher if processes > 1 else []), str(script)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, check=True, env=environment, capture_output=True)
-    one, two = (read_checkpoint(tmp_path / str(n)).tensors for n in (1, 2))
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)

@@ -1,11 +1,8 @@
-"""The parts of the trainer against their formulas; several processes and passes against one."""
+"""The parts of the trainer against their formulas; several passes against one."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ROOT, save_every_step
+from helpers import save_every_step
 from torch import nn
 
 from harness import plugins
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES, linear
-from harness.models.checkpoint import read_checkpoint
 from harness.models.lookup import find_classifier
 from harness.train.augment.mixing import Mixing
 from harness.train.build import build
@@ -104,59 +100,6 @@ def test_accumulated_passes_are_one_large_batch(few: ArrayDataset, tmp_path: Pat
     assert float((large["body.head.weight"] - none["body.head.weight"]).abs().max()) > 1e-3
     for name in large:
         torch.testing.assert_close(large[name], pieces[name], rtol=1e-5, atol=1e-6)
-
-
-SCRIPT = """
-from dataclasses import replace
-from pathlib import Path
-from harness import plugins
-from harness.data import Subset
-
-def small(entry):
-    return replace(entry, build=lambda split: Subset(entry.build(split), tuple(range(100))))
-
-plugins.discover(Path({plugin!r}))
-from harness.train.run import run
-from harness.train.spec import TrainSpec
-plugins.dataset._entries["digits"] = small(plugins.dataset["digits"])
-spec = TrainSpec("still", epochs=1, batch_size=32, lr=1e-3, diffaug=True, augmix=True, augment="affine")
-run(spec, Path({out!r}))
-"""
-PLUGIN = """
-import torch.nn.functional as F
-from torch import nn
-from harness.plugins import architecture
-
-@architecture("still", image_size=32)
-class Still(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.head = nn.Linear(48, num_classes)
-        nn.init.zeros_(self.head.weight)
-
-    def forward(self, images):
-        return self.head(F.adaptive_avg_pool2d(images, 4).flatten(1))
-"""
-
-
-def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
-    """Torchrun with gloo against a plain process: the weights agree to rounding, and one process alone writes."""
-    (tmp_path / "still.py").write_text(PLUGIN)
-    for processes in (1, 2):
-        script, out = tmp_path / f"{processes}.py", tmp_path / str(processes)
-        script.write_text(SCRIPT.format(plugin=str(tmp_path / "still.py"), out=str(out)))
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = [sys.executable, *(launcher if processes > 1 else []), str(script)]
-        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
-    one, two = (read_checkpoint(tmp_path / str(n)).tensors for n in (1, 2))
-    assert float(one["body.head.weight"].abs().max()) > 1e-3
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
-    cards = [json.loads((tmp_path / str(n) / "card.json").read_text()) for n in (1, 2)]
-    assert [card["made_with"]["processes"] for card in cards] == [1, 2]
-    logs = [(tmp_path / str(n) / "log.jsonl").read_text().splitlines() for n in (1, 2)]
-    losses = [json.loads(lines[-1])["loss"] for lines in logs]
-    assert len(logs[0]) == len(logs[1]) and losses[0] == pytest.approx(losses[1], rel=1e-4, abs=1e-6)
 
 
 def test_binary_cross_entropy_against_its_formula() -> None:
