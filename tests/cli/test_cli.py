@@ -240,19 +240,10 @@ VIEWS = "de:times=0,100"
 
 def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = [
-        "--plugin",
-        str(files / "mine.py"),
-        "--model",
-        "mine",
-        "--limit",
-        "4",
-        "--tile",
-        "4",
-        "--out",
-        str(out),
-    ]
-    done = process("run", *arguments, "--suite", "digits", "--suite", "digits-c", "--tta", "default", "--tta", VIEWS)
+    plugin = ["--plugin", str(files / "mine.py"), "--model", "mine"]
+    suites = ["--suite", "digits", "--suite", "digits-c:corruption=fog,frost"]
+    subset = ["--limit", "4", "--tile", "4", "--out", str(out)]
+    done = process("run", *plugin, *suites, *subset, "--tta", "default", "--tta", VIEWS)
     assert done.returncode == 0, done.stderr
     assert len(list(out.rglob("*.json"))) == 4
     assert "mine" in done.stdout and "subset" in done.stdout
