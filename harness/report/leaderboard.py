@@ -10,6 +10,7 @@ from harness.evaluation.records import record
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
 from harness.report.names import heading, label, model_names, settings_note, spell, title, variants
+from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
 from harness.report.table import Table, markdown
 
 COVERS: Mapping[str, str] = {
@@ -22,30 +23,32 @@ COVERS: Mapping[str, str] = {
 
 def ranking(entries: Sequence[RunRecord]) -> Table:
     """One leaderboard: a row per classifier and method."""
+    ranks = board_ranks(entries)
     first = entries[0]
     shown = [column for column in first.columns if any(entry.metric(*column) for entry in entries)]
     header = ["", "model", "method", *(heading(first, *column) for column in shown), "denoiser calls"]
     rows = [
         [
-            str(place),
+            ranks.cell(place),
             model,
             method,
             *(spell(entry.metric(*column)) for column in shown),
             _calls(entry.cost),
         ]
         for place, (entry, model, method) in enumerate(
-            zip(entries, model_names(entries), variants(entries), strict=True), 1
+            zip(entries, model_names(entries), variants(entries), strict=True)
         )
     ]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
+    caption = " ".join(filter(None, [ranks.caption, caption]))
     metrics = {metric for metric, _ in shown}
     sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
     data = [_numbers(entry, shown) for entry in entries]
-    for place, (values, method) in enumerate(zip(data, variants(entries), strict=True), 1):
-        values |= {"rank": place, "method": method}
+    for place, (values, method) in enumerate(zip(data, variants(entries), strict=True)):
+        values |= {**ranks.numbers(place), "method": method}
     return Table(title(first), header, rows, " ".join([caption, *sentences, *_notes(entries)]), data=data)
 
 
@@ -53,7 +56,8 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     """One row of `ranking`, unrounded: each metric with its interval, under its name, or name and condition."""
     values: dict[str, Any] = {"suite": record.benchmark(entry.suite), "version": entry.suite_version}
     values |= {"status": entry.status, "coverage": entry.coverage, "seed": entry.spec.seed}
-    values |= {"rank": 0, "model": entry.model.name, "method": entry.method}
+    values |= dict.fromkeys(("rank", "rank_best", "rank_worst"), math.nan)
+    values |= {"model": entry.model.name, "method": entry.method}
     names = [name for name, _ in shown]
     for name, condition in shown:
         metric = entry.metric(name, condition)
@@ -110,9 +114,14 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
     models = sorted({e.model.name for e in entries})
     names = variants(entries)
     methods = sorted(set(names), key=lambda name: (name != "default", name))
-    cells = {(e.model.name, name): spell(e.metric(*e.columns[0])) for e, name in zip(entries, names, strict=True)}
+    ranks = board_ranks(entries)
+    cells = {
+        (e.model.name, name): spell(e.metric(*e.columns[0])) + (f" {TOP}" if ranks.is_top(place) else "")
+        for place, (e, name) in enumerate(zip(entries, names, strict=True))
+    }
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
-    return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows)
+    caption = f"{TOP} marks cells that may be the best, as the test images say. {SEEDS}" if ranks.sets else ""
+    return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows, caption)
 
 
 def page(records: Iterable[RunRecord]) -> str:
