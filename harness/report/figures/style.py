@@ -16,7 +16,7 @@ COLUMN = 3.5
 SMALL = 6.5
 """Size of the smallest text in points."""
 
-SETTINGS: Mapping[str, Any] = {
+SETTINGS: Any = {
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,
@@ -59,7 +59,7 @@ def styled(numbers: Mapping[str, int]) -> Iterator[None]:
 
     token = NUMBERS.set(numbers)
     try:
-        with mpl.rc_context(dict(SETTINGS)):
+        with mpl.rc_context(SETTINGS):
             yield
     finally:
         NUMBERS.reset(token)
