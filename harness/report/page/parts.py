@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -32,11 +32,12 @@ class Cell:
     """A cell of a table.
 
     text: as it is read. value: as it is sorted; None sorts by the text, and at the end of a column of numbers.
-    tip: one more sentence, shown on hover and focus.
+    interval: ends of the value's interval, for the copy as CSV. tip: one more sentence, shown on hover and focus.
     """
 
     text: str
     value: float | None = None
+    interval: tuple[float, float] | None = None
     tip: str = ""
 
 
@@ -94,9 +95,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: an introduction, then tables, charts and pictures, each optional.
+    """A section of the page: an introduction, then tables, charts, pictures and folded tables, each optional.
 
-    id: unique on the page, from `slug`. notes: sentences at the end, such as why a chart is left out.
+    id: unique on the page, from `slug`. notes: sentences on what is missing, such as why a chart is left out.
+    folded: tables that open on demand, such as the provenance of rows.
     """
 
     id: str
@@ -105,7 +107,22 @@ class Section:
     tables: Sequence[BoardTable] = ()
     charts: Sequence[Chart] = ()
     images: Sequence[Strip] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
+    folded: Sequence[BoardTable] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: the report, or the card of a model; `render.render` makes the HTML.
+
+    lead: paragraphs under the title. facts: (number or short text, its name) pairs of the head.
+    sections: by the heading that groups them in the navigation, in order.
+    """
+
+    title: str
+    lead: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    sections: Mapping[str, Sequence[Section]]
 
 
 def slug(*words: str) -> str:
