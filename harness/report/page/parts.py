@@ -33,12 +33,14 @@ class Cell:
 
     text: as it is read. value: as it is sorted; None sorts by the text, and at the end of a column of numbers.
     interval: ends of the value's interval, for the copy as CSV. tip: one more sentence, shown on hover and focus.
+    target: id of the part of the page that the cell links to.
     """
 
     text: str
     value: float | None = None
     interval: tuple[float, float] | None = None
     tip: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class BoardTable:
 
     id: unique on the page, from `slug`. header: (K,) names of the columns, with units. rows: K cells each.
     caption: sentences below. names: number of first columns that name a row, and stay left-aligned.
+    rank_column: place of the column with rank sets, marked in the rows that may be the best; none without ranks.
     """
 
     id: str
@@ -67,6 +70,7 @@ class BoardTable:
     rows: Sequence[BoardRow]
     caption: str = ""
     names: int = 1
+    rank_column: int | None = None
 
 
 @dataclass(frozen=True)
