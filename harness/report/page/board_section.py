@@ -8,7 +8,7 @@ from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.leaderboard import COVERS, calls, notes_of_rows
-from harness.report.names import heading, model_names, settings_note, spell, title, variants
+from harness.report.names import heading, model_names, settings_note, spell, variants
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
 from harness.report.ranks.board_ranks import SEEDS, Ranks, board_ranks
@@ -16,18 +16,19 @@ from harness.types import Metric
 
 
 def board_section(
-    board: Sequence[RunRecord], id: str, published: Sequence[BoardTable], environments: Sequence[str]
+    board: Sequence[RunRecord], name: str, id: str, published: Sequence[BoardTable], environments: Sequence[str]
 ) -> tuple[Section, Ranks]:
     """The section of one leaderboard, and the ranks of its rows.
 
-    published: tables that papers printed of the same benchmark, shown below the measured one and never ranked with it.
+    name: the heading.
+    published: tables that papers printed of the same benchmark, shown below the measured one, never ranked with it.
     environments: of all records of the page, as `provenance.environments` lists them.
     """
     ranks = _ranks(board)
     charts, missing = _charts(board, ranks)
     section = Section(
         id,
-        title(board[0]),
+        name,
         intro=f"{_facts(board)}\n{rank_sentence(board, ranks)}",
         tables=[_table(board, ranks, f"{id}-table"), *published],
         charts=charts,
@@ -68,8 +69,10 @@ def _facts(board: Sequence[RunRecord]) -> str:
     """What all rows of a board share, in one line."""
     first = board[0]
     facts = [f"{name}: {value}" for name, value in sorted(first.facts.items())]
+    subset = "" if first.status == "complete" else " (a subset)"
     rows = "1 row" if len(board) == 1 else f"{len(board)} rows"
-    return " · ".join([rows, f"data {first.data_sha256[:12]}", f"seed {first.spec.seed}", *facts])
+    scope = [rows, f"version {first.suite_version}", f"{first.coverage}{subset}"]
+    return " · ".join([*scope, f"data {first.data_sha256[:12]}", f"seed {first.spec.seed}", *facts])
 
 
 def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:

@@ -1,1 +1,2 @@
-def gallery_section(root): return None
+def gallery_section(root):
+    return None

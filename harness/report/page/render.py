@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -56,7 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "is_wide": is_wide}
+    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "is_wide": is_wide, "breakable": breakable}
     environment.globals["folded_caption"] = FOLDED_CAPTION
     return environment
 
@@ -83,8 +84,12 @@ def datasheet(table: Table) -> tuple[Sequence[str], list[list[str]]]:
 
 def _spell(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name, "")
-    # Also numpy's numbers, which print as their type says.
-    return f"{float(value):.{SIGNIFICANT}g}" if hasattr(value, "is_integer") and not isinstance(value, int) else str(value)
+    return f"{value:.{SIGNIFICANT}g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def breakable(text: str) -> Markup:
+    """A name that breaks at its joints where a column is narrow: after ``/``, ``+``, ``:``, ``,``, ``=`` and ``_``."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/+:,=_])(?=.)", printable(text)))
 
 
 WIDE = 640.0
