@@ -99,12 +99,14 @@ WIDE = 640.0
 def is_wide(svg: str) -> bool:
     """True for a chart that is wider than `WIDE` as drawn."""
     match = re.search(r'viewBox="0 0 ([\d.]+)', svg[:500])
-    return bool(match) and float(match[1]) > WIDE
+    return match is not None and float(match[1]) > WIDE
 
 
 def _check_ids(page: Page) -> None:
     sections = [section for group in page.sections.values() for section in group]
     ids = [section.id for section in sections]
-    ids += [part.id for section in sections for part in (*section.tables, *section.charts, *section.folded)]
+    for section in sections:
+        ids += [table.id for table in (*section.tables, *section.folded)]
+        ids += [chart.id for chart in section.charts]
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise HarnessError(f"Several parts of the page have the id {repeated[0]!r}: a builder must name them apart.")

@@ -1,2 +1,0 @@
-def gallery_section(root):
-    return None
