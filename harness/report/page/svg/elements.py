@@ -85,7 +85,6 @@ def drawing(id: str, title: str, description: str, size: tuple[float, float], *p
         element("title", printable(title), id=f"{id}-t"),
         element("desc", printable(description), id=f"{id}-d"),
         element("g", *parts, font_size=SIZE, fill="var(--ink)"),
-        id=id,
         viewBox=f"0 0 {number(width)} {number(height)}",
         role="img",
         aria_labelledby=f"{id}-t {id}-d",

@@ -51,14 +51,16 @@ def stepped(points: Sequence[Point]) -> str:
     return f"M{number(x)} {number(y)}" + "".join(f"H{number(a)}V{number(b)}" for a, b in rest)
 
 
-def line(points: Sequence[Point], style: Style, *, steps: bool = False, dots: bool = False) -> Markup:
+def line(
+    points: Sequence[Point], style: Style, *, steps: bool = False, dots: bool = False, width: float = 1.7
+) -> Markup:
     """A line through points. steps: keeps each y until the next x. dots: with a dot at each point."""
     drawn = element(
         "path",
         d=stepped(points) if steps else path(points),
         stroke=colour(style),
         fill="none",
-        stroke_width=1.7,
+        stroke_width=width,
         stroke_dasharray=dash(style),
         stroke_linejoin="round",
     )
