@@ -15,6 +15,7 @@ from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
+from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
@@ -84,3 +85,4 @@ app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
 app.command()(rerun)
+app.command()(gallery)
