@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -32,12 +32,15 @@ class Cell:
     """A cell of a table.
 
     text: as it is read. value: as it is sorted; None sorts by the text, and at the end of a column of numbers.
-    tip: one more sentence, shown on hover and focus.
+    interval: ends of the value's interval, for the copy as CSV. tip: one more sentence, shown on hover and focus.
+    target: id of the part of the page that the cell links to.
     """
 
     text: str
     value: float | None = None
+    interval: tuple[float, float] | None = None
     tip: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class BoardTable:
 
     id: unique on the page, from `slug`. header: (K,) names of the columns, with units. rows: K cells each.
     caption: sentences below. names: number of first columns that name a row, and stay left-aligned.
+    rank_column: place of the column with rank sets, marked in the rows that may be the best; none without ranks.
     """
 
     id: str
@@ -66,6 +70,7 @@ class BoardTable:
     rows: Sequence[BoardRow]
     caption: str = ""
     names: int = 1
+    rank_column: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: an introduction, then tables, charts and pictures, each optional.
+    """A section of the page: an introduction, then tables, charts, pictures and folded tables, each optional.
 
-    id: unique on the page, from `slug`. notes: sentences at the end, such as why a chart is left out.
+    id: unique on the page, from `slug`. notes: sentences on what is missing, such as why a chart is left out.
+    folded: tables that open on demand, such as the provenance of rows.
     """
 
     id: str
@@ -105,7 +111,22 @@ class Section:
     tables: Sequence[BoardTable] = ()
     charts: Sequence[Chart] = ()
     images: Sequence[Strip] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
+    folded: Sequence[BoardTable] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: the report, or the card of a model; `render.render` makes the HTML.
+
+    lead: paragraphs under the title. facts: (number or short text, its name) pairs of the head.
+    sections: by the heading that groups them in the navigation, in order.
+    """
+
+    title: str
+    lead: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    sections: Mapping[str, Sequence[Section]]
 
 
 def slug(*words: str) -> str:

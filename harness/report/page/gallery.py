@@ -1,0 +1,1 @@
+def gallery_section(root): return None
