@@ -15,6 +15,7 @@ from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
+from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.results.report import report
 from harness.cli.commands.run import run
@@ -86,3 +87,4 @@ app.command()(compare)
 app.command()(leaderboard)
 app.command()(report)
 app.command()(rerun)
+app.command()(gallery)
