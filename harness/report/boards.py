@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.report.gallery import contents
 from harness.report.names import label, title
 
 LeaveOut = Callable[[HarnessError], None]
@@ -32,6 +33,7 @@ def readable(files: Iterable[Path], leave_out: LeaveOut = raise_error) -> Iterat
 def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
     """All records below a results folder; of several with one key the shipped one, or the newest with a checksum."""
     files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
+    files = [file for file in files if file.name != contents.FILE]
 
     def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
         return bool(entry.path and not is_local(entry.path, root)), bool(entry.sha256), entry.created

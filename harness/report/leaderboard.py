@@ -31,7 +31,7 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
             model,
             method,
             *(spell(entry.metric(*column)) for column in shown),
-            _calls(entry.cost),
+            calls(entry.cost),
         ]
         for place, (entry, model, method) in enumerate(
             zip(entries, model_names(entries), variants(entries), strict=True), 1
@@ -46,7 +46,7 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     data = [_numbers(entry, shown) for entry in entries]
     for place, (values, method) in enumerate(zip(data, variants(entries), strict=True), 1):
         values |= {"rank": place, "method": method}
-    return Table(title(first), header, rows, " ".join([caption, *sentences, *_notes(entries)]), data=data)
+    return Table(title(first), header, rows, " ".join([caption, *sentences, *notes_of_rows(entries)]), data=data)
 
 
 def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     return {**values, "denoiser_calls": entry.cost.method_calls_per_image, "key": entry.key}
 
 
-def _notes(entries: Sequence[RunRecord]) -> list[str]:
+def notes_of_rows(entries: Sequence[RunRecord]) -> list[str]:
     """The records' notes: shared ones first, then each other note after the labels of its rows.
 
     Notes that begin alike and end otherwise give the beginning once: "BEGINNING: ROW: END; ROW: END."
@@ -99,7 +99,8 @@ def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
     return Table(f"{title(first)}: {metric_heading}", ["", *columns], rows, " ".join(["95 % intervals.", *sentences]))
 
 
-def _calls(cost: Cost) -> str:
+def calls(cost: Cost) -> str:
+    """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit."""
     most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
     return f"{most}{cost.method_calls_per_image} / image"
 
