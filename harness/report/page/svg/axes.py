@@ -18,7 +18,7 @@ from harness.report.page.svg.scales import Scale, tick_text
 class Frame:
     """The place of a chart with two axes in a drawing.
 
-    x, y: scales, in any pixels. width, height: of the drawing.
+    x, y: scales, in any pixels. width, height: of the drawing. ticks: at most so many along x and y.
     """
 
     x: Scale
@@ -28,6 +28,7 @@ class Frame:
     left: float = 44.0
     bottom: float = 38.0
     top: float = 22.0
+    ticks: tuple[int, int] = (7, 6)
 
     @property
     def across(self) -> Scale:
@@ -58,7 +59,7 @@ class Frame:
         """Grid lines, ticks and labels of both axes."""
         across, up = self.across, self.up
         bottom, right = self.height - self.bottom, self.width - 8
-        x, y = across.ticks(7), up.ticks(6)
+        x, y = across.ticks(self.ticks[0]), up.ticks(self.ticks[1]) if self.ticks[1] else []
         grid = "".join(f"M{number(self.left)} {number(up(v))}H{number(right)}" for v in y)
         grid += "".join(f"M{number(across(v))} {number(self.top)}V{number(bottom)}" for v in x)
         middle = (self.top + bottom) / 2

@@ -68,7 +68,7 @@ def dash(style: Style) -> str | None:
 def group(*children: object, tip: str = "", **attributes: object) -> Markup:
     """Marks that belong together. tip: shown on hover and on focus, which the group then takes."""
     if not tip:
-        return element("g", *children, **attributes)
+        return element("g", *children, **attributes) if attributes else joined(children)
     tip = printable(tip)
     return element("g", element("title", tip), *children, tabindex=0, data_tip=tip, **attributes)
 
