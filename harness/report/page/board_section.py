@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.report.leaderboard import COVERS, calls, notes_of_rows
+from harness.report.leaderboard import COVERS, marked_notes, spell_calls
 from harness.report.names import heading, model_names, settings_note, spell, variants
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
@@ -79,18 +79,20 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
     """The leaderboard: model, method, rank set, the suite's metrics with intervals, denoiser calls per image."""
     first = board[0]
     shown = [column for column in first.columns if any(entry.metric(*column) for entry in board)]
-    header = ["model", "method", "rank", *(heading(first, *column) for column in shown), "denoiser calls / image"]
-    names = zip(board, model_names(board), variants(board), strict=True)
+    marks, notes = marked_notes(board)
+    header = ["model", "method", "rank", *(heading(first, *column) for column in shown)]
+    header += ["denoiser calls / image", *(["note"] if marks else [])]
     rows = []
-    for place, (entry, model, method) in enumerate(names):
-        numbers = [metric_cell(entry.metric(*column)) for column in shown]
-        cost = Cell(calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))
-        rows.append(BoardRow([Cell(model), Cell(method), rank_cell(ranks, place), *numbers, cost], ranks.is_top(place)))
+    for place, (entry, model, method) in enumerate(zip(board, model_names(board), variants(board), strict=True)):
+        cells = [Cell(model), Cell(method), rank_cell(ranks, place)]
+        cells += [metric_cell(entry.metric(*column)) for column in shown]
+        cells += [Cell(spell_calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))]
+        cells += [Cell(marks[place])] if marks else []
+        rows.append(BoardRow(cells, ranks.is_top(place)))
     sentences = ["In brackets: 95 % intervals over source images."]
     sentences += [sentence for metric, sentence in COVERS.items() if metric in {name for name, _ in shown}]
-    sentences += [*filter(None, [settings_note(board)]), *notes_of_rows(board)]
-    caption = " ".join(sentences)
-    return BoardTable(id, "Leaderboard", header, rows, caption, names=2, rank_column=2)
+    sentences += [*filter(None, [settings_note(board)]), *notes]
+    return BoardTable(id, "Leaderboard", header, rows, " ".join(sentences), names=2, rank_column=2)
 
 
 def metric_cell(metric: Metric | None) -> Cell:
