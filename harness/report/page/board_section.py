@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.report.colours import Style
 from harness.report.leaderboard import COVERS, marked_notes, spell_calls
 from harness.report.names import heading, model_names, settings_note, spell, variants
+from harness.report.page.charts.boards import charts_of_board
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
 from harness.report.ranks.board_ranks import SEEDS, Ranks, board_ranks
@@ -16,16 +18,22 @@ from harness.types import Metric
 
 
 def board_section(
-    board: Sequence[RunRecord], name: str, id: str, published: Sequence[BoardTable], environments: Sequence[str]
+    board: Sequence[RunRecord],
+    name: str,
+    id: str,
+    published: Sequence[BoardTable],
+    environments: Sequence[str],
+    looks: Mapping[str, Style],
 ) -> tuple[Section, Ranks]:
     """The section of one leaderboard, and the ranks of its rows.
 
     name: the heading.
     published: tables that papers printed of the same benchmark, shown below the measured one, never ranked with it.
-    environments: of all records of the page, as `provenance.environments` lists them.
+    environments: of all records of the page, as `provenance.environments` lists them. looks: by classifier, its style in
+        the whole page.
     """
     ranks = _ranks(board)
-    charts, missing = _charts(board, ranks)
+    charts, missing = _charts(board, ranks, looks)
     section = Section(
         id,
         name,
@@ -45,12 +53,12 @@ def _ranks(board: Sequence[RunRecord]) -> Ranks:
         return Ranks(board[0].columns[0], reason=str(reason))
 
 
-def _charts(board: Sequence[RunRecord], ranks: Ranks) -> tuple[Sequence[Chart], Sequence[str]]:
+def _charts(
+    board: Sequence[RunRecord], ranks: Ranks, looks: Mapping[str, Style]
+) -> tuple[Sequence[Chart], Sequence[str]]:
     """The charts of a board, or none and the reason, such as a sample table that is missing."""
-    from harness.report.page.charts import charts_of_board
-
     try:
-        return charts_of_board(board, ranks), ()
+        return charts_of_board(board, ranks, looks), ()
     except HarnessError as reason:
         return (), [f"Charts are left out: {reason}"]
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.base.errors import HarnessError
+from harness.report.colours import PALETTE
 from harness.report.escape import printable
 from harness.report.page.parts import Cell, Page
 from harness.report.table import Table
@@ -34,12 +35,21 @@ def render(page: Page) -> str:
     Raises HarnessError where two parts of the page have one id.
     """
     _check_ids(page)
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    style, script = Markup(_style()), Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"style-src '{_source(style)}'; script-src '{_source(script)}'"
+        f"style-src '{_source(style)}'; style-src-attr 'unsafe-inline'; script-src '{_source(script)}'"
     )
     return _environment().get_template("page.html").render(page=page, style=style, script=script, policy=policy)
+
+
+def _style() -> str:
+    """The style sheet, with the colours of classifiers in both themes."""
+    text = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    for theme, name in enumerate(("light", "dark")):
+        series = " ".join(f"--series-{k}: {pair[theme]};" for k, pair in enumerate(PALETTE, 1))
+        text = text.replace(f"/* series: {name} */", series)
+    return text
 
 
 def _source(text: str) -> str:
