@@ -9,9 +9,12 @@ from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.boards import LeaveOut, boards, doubtful, raise_error
+from harness.report.colours import styles
 from harness.report.names import heading, label, spell, title
 from harness.report.page import provenance
 from harness.report.page.board_section import benchmark_name, board_section
+from harness.report.page.gallery import gallery_section
+from harness.report.page.model_card import model_page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, slug
 from harness.report.page.published_tables import published_section, published_tables
 from harness.report.page.render import render
@@ -41,8 +44,6 @@ def page(
     if not records:
         raise HarnessError(f"No records in {root.absolute()}. Run something first: harness run")
     if model is not None:
-        from harness.report.page.model_card import model_page
-
         return render(model_page(records, root, model))
     return render(_report(records, root, leave_out, progress))
 
@@ -53,11 +54,12 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
     machines = provenance.environments(records)
     names = _board_names(groups)
     ids = _board_ids(names)
+    looks = styles(entry.model.name for entry in records)
     sections, ranks = [], []
     for board, name, id in zip(groups, names, ids, strict=True):
         progress(title(board[0]))
         # Once on the page, below the first board of that benchmark.
-        section, board_ranks = board_section(board, name, id, published.pop(benchmark_name(board), []), machines)
+        section, board_ranks = board_section(board, name, id, published.pop(benchmark_name(board), []), machines, looks)
         sections.append(section)
         ranks.append(board_ranks)
     progress("charts across leaderboards")
@@ -89,7 +91,10 @@ def _board_ids(names: Sequence[str]) -> list[str]:
 
 
 def _across(records: Sequence[RunRecord]) -> list[Section]:
-    from harness.report.page.charts import charts_across
+    try:
+        from harness.report.page.charts import charts_across
+    except ImportError:
+        return []
 
     charts = charts_across(records)
     intro = "The same classifiers on several leaderboards."
@@ -97,8 +102,6 @@ def _across(records: Sequence[RunRecord]) -> list[Section]:
 
 
 def _gallery(root: Path) -> list[Section]:
-    from harness.report.page.gallery import gallery_section
-
     section = gallery_section(root)
     return [section] if section else []
 
