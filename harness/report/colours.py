@@ -31,11 +31,15 @@ SHAPES = ("circle", "square", "triangle", "diamond", "cross", "down", "plus", "r
 """Shapes of marks, for methods."""
 
 
+NEUTRAL = -1
+"""Colour of what belongs to no classifier, such as a method's shape in a legend."""
+
+
 @dataclass(frozen=True)
 class Style:
     """A look of a mark or a line.
 
-    colour: place in `PALETTE`. dash: place in `DASHES`. shape: place in `SHAPES`.
+    colour: place in `PALETTE`, or `NEUTRAL`. dash: place in `DASHES`. shape: place in `SHAPES`.
     """
 
     colour: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report import names
-from harness.report.page.charts.common import Board, digits, headed, scaled
+from harness.report.page.charts.common import Board, digits, scaled
 from harness.report.page.charts.ranking import MOST_ROWS
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import Frame
@@ -50,7 +50,7 @@ def cost(board: Board) -> Chart | None:
     )
     corners = [frame.at(*points[place]) for place in places]
     edge = element("path", d=stepped([*corners, (frame.width - 8, corners[-1][1])]), fill="none", stroke="var(--muted)")
-    title = headed(f"{heading} against cost")
+    title = f"Cost and {heading}"
     id = board.id("cost")
     svg = board.method_legend() + frame.draw(
         f"{id}--0", "", f"{title}, {names.title(first)}", LABEL, heading, edge, marks

@@ -130,7 +130,8 @@ def _at_rates(curve: tuple[Floats, Floats]) -> list[str]:
 def _by_model(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, list[int]], note: str) -> Chart:
     """A fold per classifier: its methods beside one another, each as histogram and ROC curve."""
     id, title = board.id("scores"), "Scores of each classifier's best methods"
-    folds, data = [], []
+    folds: list[Markup] = []
+    data: list[list[str]] = []
     groups: dict[str, None] = {}
     for model, chosen in rows.items():
         panels = []

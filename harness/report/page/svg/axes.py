@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -44,16 +44,17 @@ class Frame:
         """The pixels of a point."""
         return self.across(x), self.up(y)
 
-    def points(self, xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+    def points(self, xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
         """The pixels of points; those that are not finite are left out."""
         pairs = zip(map(float, xs), map(float, ys), strict=True)
         return [self.at(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
 
     def draw(self, id: str, title: str, description: str, xlabel: str, ylabel: str, *marks: object) -> Markup:
-        """The drawing: title, axes with labels, and marks on top."""
+        """The drawing: title, which may be empty, axes with labels, and marks on top."""
         size = (self.width, self.height)
-        heading = text(title, 0, 11, font_weight="600")
-        return drawing(id, title, description, size, heading, self.axes(xlabel, ylabel), *marks)
+        heading = text(title, 0, 11, font_weight="600") if title else ""
+        drawn = (heading, self.axes(xlabel, ylabel), *marks)
+        return drawing(id, title or description, description, size, *drawn, above=0 if title else self.top - 8)
 
     def axes(self, xlabel: str, ylabel: str) -> Markup:
         """Grid lines, ticks and labels of both axes."""
