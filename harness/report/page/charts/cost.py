@@ -29,12 +29,13 @@ def front(points: Sequence[tuple[float, float]], higher_is_better: bool = True) 
 
 
 def cost(board: Board) -> Chart | None:
-    """Rows by cost and value; None where all cost the same."""
+    """Rows by cost and value; None where all cost the same, or so many rows share two costs that they hide another."""
     first = board.entries[0]
     column = first.columns[0]
     rows = [(k, value) for k, entry in enumerate(board.entries) if (value := scaled(entry.metric(*column)))]
     points = [(float(board.entries[k].cost.method_calls_per_image), value[0]) for k, value in rows]
-    if len({calls for calls, _ in points}) < 2:
+    costs = len({calls for calls, _ in points})
+    if costs < (2 if len(points) <= MOST_ROWS else 3):
         return None
     best = first.metric(*column)
     places = front(points, best is None or best.higher_is_better)

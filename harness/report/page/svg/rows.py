@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report.page.svg.elements import drawing, element, group, joined, number, text
+from harness.report.page.svg.elements import drawing, element, group, number, text
 from harness.report.page.svg.scales import Scale, tick_text
 
 WIDTH = 480.0
@@ -90,14 +90,20 @@ def heat_map(
     parts = []
     for k, row in enumerate(rows):
         y = head + PITCH * k
-        cells = joined(_cell(wide * j, y + 13, wide, v, opacity) for j, v in enumerate(row.values) if v is not None)
-        parts.append(group(text(row.name, 0, y + 9), element("g", cells, text_anchor="middle"), tip=row.tip))
+        parts.append(group(text(row.name, 0, y + 9), _cells(row.values, y + 13, wide, opacity), tip=row.tip))
     heading = text(title, 0, 11, font_weight="600")
     return drawing(id, title, description, (WIDTH, head + PITCH * len(rows)), heading, *labels, *parts)
 
 
-def _cell(x: float, y: float, wide: float, value: float, opacity: Scale) -> Markup:
-    """One cell: its colour, and its value without decimals."""
-    d = f"M{number(x)} {number(y)}h{number(wide - 1)}v15h-{number(wide - 1)}z"
-    filled = Markup(f'<path d="{d}" fill="var(--series-1)" fill-opacity="{opacity(value):.2f}"/>')
-    return filled + element("text", f"{value:.0f}", x=x + wide / 2 - 0.5, y=y + 11.5)
+def _cells(values: Sequence[float | None], y: float, wide: float, opacity: Scale) -> Markup:
+    """The cells of a row: those of one shade as one path, and the values without decimals as one text."""
+    shades: dict[str, list[str]] = {}
+    texts = []
+    for k, value in enumerate(values):
+        if value is None:
+            continue
+        shades.setdefault(f"{opacity(value):.2f}", []).append(f"M{number(wide * k)} {number(y)}h{number(wide - 1)}v15H")
+        shades[f"{opacity(value):.2f}"].append(f"{number(wide * k)}z")
+        texts.append(element("tspan", f"{value:.0f}", x=wide * (k + 0.5) - 0.5))
+    filled = (element("path", d="".join(cells), fill_opacity=shade) for shade, cells in shades.items())
+    return element("g", *filled, fill="var(--series-1)") + element("text", *texts, y=y + 11.5, text_anchor="middle")
