@@ -15,7 +15,10 @@ from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
+from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
+from harness.cli.commands.results.report import report
+from harness.cli.commands.results.reproduce import reproduce
 from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
@@ -84,5 +87,8 @@ app.command("list")(list_plugins)
 app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
+app.command()(report)
+app.command()(reproduce)
 app.command()(show)
 app.command()(rerun)
+app.command()(gallery)

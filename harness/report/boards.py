@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import index, record
 from harness.evaluation.records.record import RunRecord
+from harness.report.gallery import contents
 from harness.report.names import label, title
 
 LeaveOut = Callable[[HarnessError], None]
@@ -37,6 +38,7 @@ def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
     Records that are unchanged since an earlier call come from an index: see `harness.evaluation.records.index`.
     """
     files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
+    files = [file for file in files if file.name != contents.FILE]
 
     def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
         return bool(entry.path and not is_local(entry.path, root)), bool(entry.sha256), entry.created

@@ -33,9 +33,9 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     entries = [board[place] for place in places]
     first = board[0]
     shown = [column for column in _columns(board, patterns) if any(entry.metric(*column) for entry in entries)]
-    costs = [_calls(entry.cost) for entry in entries]
+    costs = [spell_calls(entry.cost) for entry in entries]
     calls = CALLS in patterns or (not patterns and (len(set(costs)) > 1 or len(costs) == 1))
-    marks, notes = _notes(entries)
+    marks, notes = marked_notes(entries)
     header = ["", "model", "method", *(heading(first, *column) for column in shown)]
     header += [*(["note"] if marks else []), *(["denoiser calls"] if calls else [])]
     models, methods = model_names(board), variants(board)
@@ -82,7 +82,7 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     return {**values, "denoiser_calls": entry.cost.method_calls_per_image, "key": entry.key}
 
 
-def _notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
+def marked_notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
     """Marks of the rows, and sentences: notes of all rows first, then each other note after its mark.
 
     A mark is letters such as "a" or "a, c"; no row has one where all notes are shared. Notes that begin alike and end
@@ -146,7 +146,8 @@ def by_condition(
     return Table(table_title, header, rows, " ".join(sentences))
 
 
-def _calls(cost: Cost) -> str:
+def spell_calls(cost: Cost) -> str:
+    """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit."""
     most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
     return f"{most}{cost.method_calls_per_image} / image"
 

@@ -1,0 +1,1 @@
+"""Galleries: pictures of a few test images, as classifiers see them, and what these say."""

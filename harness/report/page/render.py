@@ -1,0 +1,129 @@
+"""HTML of a page: one self-contained file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.base.errors import HarnessError
+from harness.report.colours import PALETTE
+from harness.report.escape import printable
+from harness.report.page.parts import Cell, Chart, Page
+from harness.report.table import Table
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+FOLDED_CAPTION = 420
+"""Characters beyond which the notes below a table are folded."""
+
+SIGNIFICANT = 10
+"""Digits of numbers in charts' data and in copies as CSV: more than the intervals of any benchmark can tell apart."""
+
+
+def render(page: Page) -> str:
+    """A page as HTML. Every text is escaped, and control characters are spelled out: only `Chart.svg` is markup.
+
+    Raises HarnessError where two parts of the page have one id.
+    """
+    _check_ids(page)
+    style, script = Markup(_style()), Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"style-src '{_source(style)}'; style-src-attr 'unsafe-inline'; script-src '{_source(script)}'"
+    )
+    return _environment().get_template("page.html").render(page=page, style=style, script=script, policy=policy)
+
+
+def _style() -> str:
+    """The style sheet, with the colours of classifiers in both themes."""
+    text = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    for theme, name in enumerate(("light", "dark")):
+        series = " ".join(f"--series-{k}: {pair[theme]};" for k, pair in enumerate(PALETTE, 1))
+        text = text.replace(f"/* series: {name} */", series)
+    return text
+
+
+def _source(text: str) -> str:
+    """The hash by which a content security policy names a style or a script: no other one in the page is obeyed."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "columns": columns, "breakable": breakable}
+    environment.globals["folded_caption"] = FOLDED_CAPTION
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Texts without characters that steer: an override of the writing direction could disguise a name."""
+    return printable(value, keep="\n") if type(value) is str else value
+
+
+def sortable(cell: Cell) -> str:
+    """The numbers of a cell, for sorting and CSV: ``0.944 0.935 0.951``; empty for a text."""
+    if cell.value is None:
+        return ""
+    return " ".join(f"{number:.{SIGNIFICANT}g}" for number in (cell.value, *(cell.interval or ())))
+
+
+def datasheet(table: Table) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows of a chart's data: the unrounded numbers where the table has them, otherwise its texts."""
+    if not table.data:
+        return table.header, [list(row) for row in table.rows]
+    header = list(dict.fromkeys(name for row in table.data for name in row))
+    return header, [[_spell(row, name) for name in header] for row in table.data]
+
+
+def _spell(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name, "")
+    return f"{value:.{SIGNIFICANT}g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def breakable(text: str) -> Markup:
+    """A name that breaks at its joints where a column is narrow: after ``/``, ``+``, ``:``, ``,``, ``=`` and ``_``."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/+:,=_])(?=.)", printable(text)))
+
+
+def columns(charts: Sequence[Chart]) -> list[list[Chart]]:
+    """Charts in two columns of about one height, each in its order; in one where there is one chart."""
+    sides: list[list[Chart]] = [[], []]
+    heights = [0.0, 0.0]
+    for chart in charts:
+        side = heights.index(min(heights))
+        sides[side].append(chart)
+        heights[side] += _height(chart)
+    return [side for side in sides if side]
+
+
+def _height(chart: Chart) -> float:
+    """Height of a chart with title and caption, as a share of its width."""
+    boxes = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart.svg)
+    return 0.3 + sum(float(height) / max(float(width), 1.0) for width, height in boxes)
+
+
+def _check_ids(page: Page) -> None:
+    sections = [section for group in page.sections.values() for section in group]
+    ids = [section.id for section in sections]
+    for section in sections:
+        ids += [table.id for table in (*section.tables, *section.folded)]
+        ids += [chart.id for chart in section.charts]
+    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+        raise HarnessError(f"Several parts of the page have the id {repeated[0]!r}: a builder must name them apart.")
