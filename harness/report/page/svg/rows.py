@@ -13,7 +13,7 @@ from harness.report.page.svg.scales import Scale, tick_text
 WIDTH = 480.0
 """Units across; about the pixels of the drawing."""
 
-STEP = 27.0
+STEP = 30.0
 """Units from row to row."""
 
 TOP = 14.0
@@ -37,7 +37,7 @@ def row_chart(id: str, title: str, description: str, rows: Sequence[Row], scale:
     parts = [
         group(
             text(row.name, 0, TOP + STEP * k + 8, font_weight="700" if row.strong else None),
-            row.marks(TOP + STEP * k + 17),
+            row.marks(TOP + STEP * k + 16),
             tip=row.tip,
         )
         for k, row in enumerate(rows)
@@ -72,6 +72,9 @@ class HeatRow:
 STRONGEST = 0.5
 """Opacity of the cell with the highest value: text in `--ink` stays readable on it, on white and on black."""
 
+PITCH = 35.0
+"""Units from row to row of a heat map."""
+
 
 def heat_map(
     id: str, title: str, description: str, columns: Sequence[str], rows: Sequence[HeatRow], shades: Scale
@@ -86,11 +89,11 @@ def heat_map(
     ]
     parts = []
     for k, row in enumerate(rows):
-        y = head + 31 * k
+        y = head + PITCH * k
         cells = joined(_cell(wide * j, y + 13, wide, v, opacity) for j, v in enumerate(row.values) if v is not None)
         parts.append(group(text(row.name, 0, y + 9), element("g", cells, text_anchor="middle"), tip=row.tip))
     heading = text(title, 0, 11, font_weight="600")
-    return drawing(id, title, description, (WIDTH, head + 31 * len(rows) + 4), heading, *labels, *parts)
+    return drawing(id, title, description, (WIDTH, head + PITCH * len(rows)), heading, *labels, *parts)
 
 
 def _cell(x: float, y: float, wide: float, value: float, opacity: Scale) -> Markup:
