@@ -24,7 +24,7 @@ WIDEST = 2000
 
 INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\]$")
 NUMBER = re.compile(r"[-+]?[\d.]*%?")
-PIECES = re.compile(r"[^\s_/+,-]*[\s_/+,-]*")
+PIECES = re.compile(r"[^\s_/+,]*[\s_/+,]*")
 """Parts of a name or heading that a line may end after."""
 
 

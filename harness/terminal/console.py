@@ -220,6 +220,25 @@ def _show_numbers(table: Table) -> None:
         out.print(Text(caption), width=min(room(), max(width, READABLE)))
 
 
+def text(table: Table) -> str:
+    """A table as `show` prints it into a pipe, for a file."""
+    global out
+    screen, file = out, io.StringIO()
+    out = Screen(file=file, highlight=False, markup=False, emoji=False, width=BOUNDLESS)
+    try:
+        show(table)
+    finally:
+        out = screen
+    return file.getvalue()
+
+
+def write(text: str) -> None:
+    """Print text of another format as it is; in a terminal without the characters that steer it."""
+    shown = printable(text, keep="\n") if out.is_terminal else text
+    encoding = getattr(out.file, "encoding", None) or "utf-8"
+    out.file.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def note(message: str) -> None:
     """Print a notice: the work goes on."""
     err.print(Text.assemble(("Note: ", "bold yellow"), message), soft_wrap=True)
