@@ -14,6 +14,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.evaluation.views.batch import Diffused
 from harness.metrics.accuracy import accuracy, mean_value
 from harness.metrics.intervals import Undefined
+from harness.metrics.ranking import Sample
 from harness.models.tiles import TiledClassifier
 from harness.plugins import suite
 from harness.report.figures import draw as figures
@@ -120,6 +121,13 @@ class EntropyVersusTime(ByDiffusionTime):
                 notes[str(reason)] = None
             results.append(accuracy(rows["prediction"][cells] == rows["label"][cells], c.name))
         return results, list(notes)
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """See `CovariateShift`: also for the entropy."""
+        if metric != "mean_entropy":
+            return super().contributions(rows, metric, condition)
+        cells = rows["condition"] == condition
+        return [Sample(rows["id"][cells], rows["entropy"][cells].astype(float), LARGEST)]
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Entropy against time, a line per classifier."""

@@ -17,6 +17,7 @@ from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
 from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
+from harness.cli.commands.results.report import report
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable
@@ -84,5 +85,6 @@ app.command("list")(list_plugins)
 app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
+app.command()(report)
 app.command()(rerun)
 app.command()(gallery)

@@ -127,7 +127,7 @@ def certified_accuracy(correct: Bools, radius: Floats, r: float, condition: str)
 
     correct: (N,) bool, the prediction is the label; False where it abstains. radius: (N,) float64, compared unrounded.
     """
-    return replace(accuracy(correct & (radius >= r), _at(condition, r)), name="certified_accuracy")
+    return replace(accuracy(correct & (radius >= r), at(condition, r)), name="certified_accuracy")
 
 
 def high_probability_accuracy(correct: Bools, radius: Floats, r: float, alpha: float, condition: str) -> Metric:
@@ -200,14 +200,17 @@ def envelope(metrics: Sequence[Metric], radii: Sequence[float]) -> tuple[list[Me
     metrics: hold `certified_accuracy` at all radii under every noise level.
     """
     curves = [m for m in metrics if m.name == "certified_accuracy"]
-    best = {r: max((m for m in curves if m.condition.endswith(_at("", r))), key=lambda m: m.value) for r in radii}
+    best = {r: max((m for m in curves if m.condition.endswith(at("", r))), key=lambda m: m.value) for r in radii}
     named = []
-    for level, at in groupby(radii, lambda r: best[r].condition.removesuffix(_at("", r)) if best[r].value else "none"):
-        first, *rest = at
+    for level, alike in groupby(
+        radii, lambda r: best[r].condition.removesuffix(at("", r)) if best[r].value else "none"
+    ):
+        first, *rest = alike
         named.append(f"{level} at r={first:g}" + (f" to {rest[-1]:g}" if rest else ""))
     note = "Condition 'best sigma': the best noise level of each radius, selected after the fact, with its interval"
-    return [replace(best[r], condition=_at("best sigma", r)) for r in radii], f"{note}: {', '.join(named)}."
+    return [replace(best[r], condition=at("best sigma", r)) for r in radii], f"{note}: {', '.join(named)}."
 
 
-def _at(condition: str, r: float) -> str:
+def at(condition: str, r: float) -> str:
+    """The condition of certified accuracy at radius r under a noise level."""
     return f"{condition} r={r:g}"

@@ -110,6 +110,14 @@ class Components:
     def value(self) -> float:
         return float(self.id.mean())
 
+    def per_image(self) -> Floats:
+        """Contributions of the source images in distribution to the value, which is their mean: (images,)."""
+        if self.image is None:
+            return self.id
+        rows = np.bincount(self.image)
+        average = len(self.image) / len(rows)
+        return self.value + (np.bincount(self.image, self.id) - rows * self.value) / average
+
     def moments(self, limit: float) -> tuple[float, float]:
         """Mean and variance of the mean over randomly weighted images, with half an image on each side at `limit`.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.base.errors import HarnessError, suggest
-from harness.evaluation.records import record
+from harness.evaluation.records import index, record
 from harness.evaluation.records.record import RunRecord
 from harness.report.gallery import contents
 from harness.report.names import label, title
@@ -21,24 +21,32 @@ def raise_error(reason: HarnessError) -> None:
     raise reason
 
 
-def readable(files: Iterable[Path], leave_out: LeaveOut = raise_error) -> Iterator[RunRecord]:
-    """The records in some files. leave_out: called for each file that is no record."""
+def readable(
+    files: Iterable[Path], leave_out: LeaveOut = raise_error, checked: Mapping[Path, RunRecord] = {}
+) -> Iterator[RunRecord]:
+    """The records in some files. leave_out: called for each file that is no record. checked: records at hand."""
     for file in files:
         try:
-            yield record.load(file)
+            yield checked.get(file) or record.load(file)
         except HarnessError as reason:
             leave_out(reason)
 
 
 def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
-    """All records below a results folder; of several with one key the shipped one, or the newest with a checksum."""
+    """All records below a results folder; of several with one key the shipped one, or the newest with a checksum.
+
+    Records that are unchanged since an earlier call come from an index: see `harness.evaluation.records.index`.
+    """
     files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
     files = [file for file in files if file.name != contents.FILE]
 
     def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
         return bool(entry.path and not is_local(entry.path, root)), bool(entry.sha256), entry.created
 
-    return list({entry.key: entry for entry in sorted(readable(files, leave_out), key=precedence)}.values())
+    checked = index.of(root, files)
+    entries = list(readable(files, leave_out, checked.records))
+    checked.store(entries)
+    return list({entry.key: entry for entry in sorted(entries, key=precedence)}.values())
 
 
 def doubtful(entries: Sequence[RunRecord]) -> str:

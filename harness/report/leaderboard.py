@@ -9,7 +9,9 @@ from typing import Any
 from harness.evaluation.records import record
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
-from harness.report.names import heading, label, model_names, settings_note, spell, title, variants
+from harness.report.filters import CALLS, columns
+from harness.report.names import heading, model_names, settings_note, spell, title, variants
+from harness.report.ranks.board_ranks import board_ranks
 from harness.report.table import Table, markdown
 
 COVERS: Mapping[str, str] = {
@@ -20,22 +22,32 @@ COVERS: Mapping[str, str] = {
 """By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
 
 
-def ranking(entries: Sequence[RunRecord]) -> Table:
-    """One leaderboard: a row per classifier and method."""
-    first = entries[0]
-    shown = [column for column in first.columns if any(entry.metric(*column) for entry in entries)]
-    header = ["", "model", "method", *(heading(first, *column) for column in shown), "denoiser calls"]
+def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, patterns: Sequence[str] = ()) -> Table:
+    """One leaderboard: a row per classifier and method.
+
+    board: all of its records, ranked: ranks are of the whole board. places: of the rows to show; None for all.
+    patterns: of the columns to show, see `filters.columns`; none for those of the board.
+    """
+    ranks = board_ranks(board)
+    places = range(len(board)) if places is None else places
+    entries = [board[place] for place in places]
+    first = board[0]
+    shown = [column for column in _columns(board, patterns) if any(entry.metric(*column) for entry in entries)]
+    calls = not patterns or CALLS in patterns
+    marks, notes = marked_notes(entries)
+    header = ["", "model", "method", *(heading(first, *column) for column in shown)]
+    header += [*(["note"] if marks else []), *(["denoiser calls"] if calls else [])]
+    models, methods = model_names(board), variants(board)
     rows = [
         [
-            str(place),
-            model,
-            method,
-            *(spell(entry.metric(*column)) for column in shown),
-            calls(entry.cost),
+            str(place + 1),
+            models[place],
+            methods[place],
+            *(spell(board[place].metric(*column)) for column in shown),
+            *([marks[row]] if marks else []),
+            *([spell_calls(board[place].cost)] if calls else []),
         ]
-        for place, (entry, model, method) in enumerate(
-            zip(entries, model_names(entries), variants(entries), strict=True), 1
-        )
+        for row, place in enumerate(places)
     ]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
@@ -43,10 +55,13 @@ def ranking(entries: Sequence[RunRecord]) -> Table:
     sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
-    data = [_numbers(entry, shown) for entry in entries]
-    for place, (values, method) in enumerate(zip(data, variants(entries), strict=True), 1):
-        values |= {"rank": place, "method": method}
-    return Table(title(first), header, rows, " ".join([caption, *sentences, *notes_of_rows(entries)]), data=data)
+    data = [{**_numbers(board[place], shown), "rank": place + 1, "method": methods[place]} for place in places]
+    top = [row for row, place in enumerate(places) if ranks.is_top(place)]
+    return Table(title(first), header, rows, " ".join([caption, *sentences, *notes]), data=data, names=3, top=top)
+
+
+def _columns(board: Sequence[RunRecord], patterns: Sequence[str]) -> Sequence[tuple[str, str]]:
+    return columns(board, patterns) if patterns else board[0].columns
 
 
 def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -63,43 +78,68 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     return {**values, "denoiser_calls": entry.cost.method_calls_per_image, "key": entry.key}
 
 
-def notes_of_rows(entries: Sequence[RunRecord]) -> list[str]:
-    """The records' notes: shared ones first, then each other note after the labels of its rows.
+def marked_notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
+    """Marks of the rows, and sentences: notes of all rows first, then each other note after its mark.
 
-    Notes that begin alike and end otherwise give the beginning once: "BEGINNING: ROW: END; ROW: END."
+    A mark is letters such as "a" or "a, c"; no row has one where all notes are shared. Notes that begin alike and end
+    otherwise give the beginning once: "BEGINNING: a: END; b: END."
     """
-    shared = set.intersection(*(set(entry.notes) for entry in entries))
-    labels: dict[str, list[str]] = {}
+    shared = set.intersection(*(set(entry.notes) for entry in entries)) if entries else set()
+    marks: dict[str, str] = {}
     for entry in entries:
         for note in entry.notes:
-            labels.setdefault(note, []).append(label(entry))
+            if note not in shared and note not in marks:
+                marks[note] = _letters(len(marks))
     by_beginning: dict[str, list[str]] = {}
-    for note in labels:
-        if note not in shared:
-            by_beginning.setdefault(note.rpartition(": ")[0] or note, []).append(note)
+    for note in marks:
+        by_beginning.setdefault(note.rpartition(": ")[0] or note, []).append(note)
     sentences = sorted(shared)
     for beginning, notes in by_beginning.items():
         if len(notes) == 1:
-            sentences += [f"{', '.join(labels[note])}: {note}" for note in notes]
+            sentences += [f"{marks[note]}: {note}" for note in notes]
         else:
-            ends = [f"{', '.join(labels[note])}: {note.rpartition(': ')[2].removesuffix('.')}" for note in notes]
+            ends = [f"{marks[note]}: {note.rpartition(': ')[2].removesuffix('.')}" for note in notes]
             sentences.append(f"{beginning}: {'; '.join(ends)}.")
-    return sentences
+    if not marks:
+        return [], sentences
+    return [", ".join(marks[note] for note in entry.notes if note in marks) for entry in entries], sentences
 
 
-def by_condition(entries: Sequence[RunRecord], metric: str) -> Table:
-    """One metric of a leaderboard's records in full: a row per condition, a column per classifier and method."""
+def _letters(number: int) -> str:
+    """a, b, ... z, aa, ab, ... for 0, 1, ...: marks that no one takes for ranks."""
+    head, tail = divmod(number, 26)
+    return (_letters(head - 1) if head else "") + chr(ord("a") + tail)
+
+
+def by_condition(
+    board: Sequence[RunRecord], metric: str, places: Sequence[int] | None = None, patterns: Sequence[str] = ()
+) -> Table:
+    """One metric of a leaderboard's records under every condition, on the longer side of the table what is more.
+
+    A row per condition and a column per classifier and method; or a row per classifier and method and a column per
+    condition, where there are more records than conditions. places, patterns: see `ranking`; only the conditions in
+    patterns that fit are shown.
+    """
     name = metric.replace(" ", "_")
-    first = entries[0]
-    conditions = dict.fromkeys(m.condition for entry in entries for m in entry.metrics if m.name == name)
-    columns = [f"{model}, {method}" for model, method in zip(model_names(entries), variants(entries), strict=True)]
-    rows = [[c, *(spell(m) if (m := e.metric(name, c)) else "" for e in entries)] for c in conditions]
-    metric_heading = heading(first, name, next(iter(conditions)), bare=True)
-    sentences = [COVERS[name]] if name in COVERS else []
-    return Table(f"{title(first)}: {metric_heading}", ["", *columns], rows, " ".join(["95 % intervals.", *sentences]))
+    first = board[0]
+    places = range(len(board)) if places is None else places
+    wanted = columns(board, patterns or [f"{name}@*"])
+    conditions = [condition for column, condition in wanted if column == name]
+    metric_heading = heading(first, name, next(iter(conditions), ""), bare=True)
+    sentences = ["95 % intervals.", *([COVERS[name]] if name in COVERS else [])]
+    models, methods = model_names(board), variants(board)
+    cells = [[spell(m) if (m := board[place].metric(name, c)) else "" for c in conditions] for place in places]
+    table_title = f"{title(first)}: {metric_heading}"
+    if len(places) > len(conditions):
+        names = [[str(place + 1), models[place], methods[place]] for place in places]
+        rows = [[*name, *values] for name, values in zip(names, cells, strict=True)]
+        return Table(table_title, ["", "model", "method", *conditions], rows, " ".join(sentences), names=3)
+    header = ["", *(f"{models[place]}, {methods[place]}" for place in places)]
+    rows = [[c, *(values[k] for values in cells)] for k, c in enumerate(conditions)]
+    return Table(table_title, header, rows, " ".join(sentences))
 
 
-def calls(cost: Cost) -> str:
+def spell_calls(cost: Cost) -> str:
     """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit."""
     most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
     return f"{most}{cost.method_calls_per_image} / image"

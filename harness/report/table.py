@@ -17,6 +17,8 @@ class Table:
     caption: sentences below the table.
     multiline: cells have several lines on purpose; otherwise a line break is one more character to escape.
     data: the rows as unrounded numbers, by column of a data frame; empty for a table that is only text.
+    names: number of first columns that name a row, and are repeated where a table is shown in blocks.
+    top: places of the rows that tie with the best.
     """
 
     title: str
@@ -25,6 +27,8 @@ class Table:
     caption: str = ""
     multiline: bool = False
     data: Sequence[Mapping[str, Any]] = ()
+    names: int = 1
+    top: Sequence[int] = ()
 
 
 def markdown(table: Table) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -32,6 +32,7 @@ from rich.text import Text
 from harness.base.errors import HarnessError
 from harness.report.escape import printable
 from harness.report.table import Table
+from harness.terminal import blocks
 
 
 class Screen(Console):
@@ -43,9 +44,13 @@ class Screen(Console):
 
 
 BOUNDLESS = 1000
-"""Characters of a line where nothing limits it."""
+"""Characters of a line of text where nothing limits it."""
+PIPED = 160
+"""Characters of a line of a table in a pipe or a file: people read these, too."""
 USUAL = 80
 """Characters of a line of a terminal that nobody has widened."""
+READABLE = 100
+"""Characters of a line of a caption, even below a narrower table."""
 # A pipe or a file has no width to keep to, unless COLUMNS gives it one. Brackets are text: "msp [tile 4]".
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else BOUNDLESS
 out = Screen(highlight=False, markup=False, emoji=False, width=WIDTH)
@@ -148,38 +153,6 @@ def progress(shown: bool = True) -> Iterator[Bar]:
         yield bar
 
 
-GAP = 2
-"""Blanks between two columns of a table."""
-
-INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\]$")
-
-
-def widths(table: Table) -> list[int]:
-    """The least width of each column: headings may break between words, numbers and names may not."""
-    columns = zip(table.header, *table.rows, strict=True)
-    return [max(map(len, [*heading.split(), *cells])) for heading, *cells in columns]
-
-
-def needed(table: Table) -> int:
-    """The least width of a table."""
-    return sum(widths(table)) + GAP * (len(table.header) - 1)
-
-
-def fitted(table: Table, room: int) -> Table:
-    """A table cut to `room` characters: first the intervals go, then columns from the right, down to the fourth."""
-    width = needed(table)
-    if width <= room:
-        return table
-    left_out = ["intervals"]
-    narrow = replace(table, rows=[[INTERVAL.sub("", cell) for cell in row] for row in table.rows])
-    while needed(narrow) > room and len(narrow.header) > 4:
-        left_out.append(narrow.header[-1])
-        narrow = replace(narrow, header=narrow.header[:-1], rows=[row[:-1] for row in narrow.rows])
-    names = ", ".join(left_out)
-    note = f"Left out, since the terminal is narrow: {names}; {width} columns, a pipe or a file show everything."
-    return replace(narrow, caption=" ".join(filter(None, [table.caption, note])))
-
-
 @contextmanager
 def downloading(name: str) -> Iterator[Callable[[int, int], None]]:
     """A live bar of bytes. Yields a function that takes the bytes here, and those to come in all (0 if unknown)."""
@@ -201,29 +174,50 @@ def escaped(table: Table) -> Table:
     )
 
 
-def show(table: Table, least: bool = False) -> None:
-    """Print a table; one with intervals is cut to the width of the terminal.
+def room() -> int:
+    """Characters of a line of a table: of the terminal, or of the one that a pipe's reader most likely shows it in."""
+    if out.width != BOUNDLESS:
+        return out.width
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+            return min(PIPED, os.get_terminal_size(sys.stderr.fileno()).columns)
+    return PIPED
 
-    least: a pipe or a file gets it as wide as the narrowest usual terminal, too: for texts, which wrap.
+
+def show(table: Table, least: bool = False) -> None:
+    """Print a table in the width of the terminal: numbers in blocks of columns, texts wrapped.
+
+    least: a pipe or a file gets it as wide as the narrowest usual terminal: for texts, which wrap.
     """
     table = escaped(table)
-    numbers = any(INTERVAL.search(cell) for row in table.rows for cell in row)
-    if numbers:
-        table = fitted(table, out.width)
-    fixed: list[int | None] = [None] * len(table.header)
-    if numbers and needed(table) <= out.width:
-        fixed = [*widths(table)]
-    elif least:  # names stay whole
-        fixed[0] = min(widths(table)[0], USUAL // 2 + 4)
+    if blocks.is_of_numbers(table):
+        _show_numbers(table)
+        return
     rich = RichTable(
         title=table.title, title_style="bold", caption=table.caption, caption_justify="left",
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
     )  # fmt: skip
-    for k, (name, width) in enumerate(zip(table.header, fixed, strict=True)):
+    for k, name in enumerate(table.header):
+        # names stay whole where there is room
+        first = [*name.split(), *(row[0] for row in table.rows)]
+        width = min(max(map(len, first)), USUAL // 2 + 4) if least and not k else None
         rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right", width=width)
     for row in table.rows:
         rich.add_row(*row)
-    out.print(rich, width=USUAL if least and out.width == BOUNDLESS else None)
+    out.print(rich, width=USUAL if least and out.width == BOUNDLESS else room())
+
+
+def _show_numbers(table: Table) -> None:
+    """Print a table of numbers. Its lines are plain text: thousands of rows would take rich's tables seconds."""
+    layout = blocks.layout(table, room())
+    shown = blocks.lines(layout)
+    width = max(block.width for block in shown)
+    out.print(Text(table.title.center(width).rstrip(), style="bold"), soft_wrap=True)
+    for number, block in enumerate(shown):
+        parts = [*(["\n"] if number else []), ("\n".join(block.heading), "bold"), "\n", "─" * block.width]
+        out.print(Text.assemble(*parts, *(f"\n{row}" for row in block.rows)), soft_wrap=True)
+    if caption := " ".join(filter(None, [table.caption, layout.note])):
+        out.print(Text(caption), width=min(room(), max(width, READABLE)))
 
 
 def note(message: str) -> None:

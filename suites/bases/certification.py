@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.records.record import RunRecord, benchmark
 from harness.metrics import certification
+from harness.metrics.ranking import Sample
 from harness.metrics.sequential import Sequential
 from harness.plugins import suite
 from harness.report import comparison
@@ -226,6 +227,22 @@ class Certification(SuiteBase):
             certification.abstention_rate(rows["prediction"], condition),
             certification.smoothed_accuracy(certification.right(answer, rows["label"]), condition),
         ]
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """See `SuiteBase`: for certified accuracy at a radius, and the average certified radius."""
+        for sigma, level in zip(self.sigma, self.conditions(), strict=True):
+            radii = {certification.at(level.name, r): r for r in self.grid}
+            is_mean = metric == "average_certified_radius" and condition == level.name and not self.radii
+            if not is_mean and not (metric == "certified_accuracy" and condition in radii):
+                continue
+            cells = rows["condition"] == level.name
+            images, radius = rows["id"][cells], rows["radius"][cells]
+            correct = certification.right(rows["prediction"][cells], rows["label"][cells])
+            if not is_mean:
+                return [Sample(images, (correct & (radius >= radii[condition])).astype(float), 1.0)]
+            largest = certification.largest_radius(self.n, self.alpha, sigma)
+            return [Sample(images, np.minimum(np.where(correct, radius, 0.0), largest), largest or 1.0)]
+        return super().contributions(rows, metric, condition)
 
     def _out_of_reach(self, sigma: float) -> str:
         """A note on asked radii that these settings cannot certify under any votes; empty if there are none."""

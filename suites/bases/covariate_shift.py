@@ -13,6 +13,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.metrics import calibration
 from harness.metrics.accuracy import accuracy, matrix, mce, mean_accuracy, mean_error
 from harness.metrics.intervals import Undefined
+from harness.metrics.ranking import Sample
 from harness.models.tiles import finite
 from harness.report import comparison
 from harness.report.figures import draw as figures
@@ -117,6 +118,31 @@ class CovariateShift(SuiteBase):
                     f"The mean is over the {averaged} of {images} images that are there under every condition."
                 )
         return notes
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """See `SuiteBase`: for the accuracies, their means, mean error, and mCE with published rates."""
+        places = self.places(rows)
+        cells = places.get(condition if metric == self.reading else MEAN)
+        if cells is None or metric not in (self.reading, "mean_accuracy", "mean_error", "mce"):
+            return super().contributions(rows, metric, condition)
+        correct = (rows["prediction"] == rows["label"])[cells]
+        images = rows["id"][cells[:, 0]]
+        if condition == POOLED:  # of different images, which may share a name
+            images = np.char.add(np.char.add(rows["condition"][cells[:, 0]].astype(str), " "), images.astype(str))
+        if metric == self.reading:
+            return [Sample(images, correct[:, 0].astype(float), 1.0)]
+        scored = [c for c in self.conditions() if c.scored]
+        by_group, groups = group_means(correct, scored), list(dict.fromkeys(c.group for c in scored))
+        if condition in groups:
+            return [Sample(images, by_group[:, groups.index(condition)], 1.0)]
+        if metric != "mce":
+            mean = correct.mean(axis=1)
+            return [Sample(images, mean if metric == "mean_accuracy" else 1 - mean, 1.0)]
+        rates = self.reference()
+        if rates is None:
+            return super().contributions(rows, metric, condition)
+        reference = group_means(np.array([[rates[c.name] for c in scored]]), scored)[0]
+        return [Sample(images, ((1 - by_group) / reference).mean(axis=1), float((1 / reference).mean()))]
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """The leaderboard as dots with intervals."""

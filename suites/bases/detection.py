@@ -17,7 +17,9 @@ from harness.evaluation.response import check_independent
 from harness.evaluation.views.calls import tally
 from harness.metrics import ood
 from harness.metrics.accuracy import accuracy
+from harness.metrics.delong import Components, rank_all
 from harness.metrics.paired import holm
+from harness.metrics.ranking import Sample
 from harness.plugins import AXES, Combination
 from harness.report import comparison
 from harness.report.figures import draw as figures
@@ -129,6 +131,25 @@ class Detection(SuiteBase):
                 outside.setdefault(c.group, {})[name] = rows["score"][rows["condition"] == c.name]
         inside, ids = (np.concatenate([rows[name][cells] for cells in in_rows]) for name in ("score", "id"))
         return inside, outside, _sources(rows["id"][in_rows[0]], ids)
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """See `SuiteBase`: for the accuracy, and for AUROCs by DeLong's components, see `ood.auroc_metric`."""
+        if (metric, condition) == ("accuracy", ID):
+            clean = rows["condition"] == ID
+            correct = rows["prediction"][clean] == rows["label"][clean]
+            return [Sample(rows["id"][clean], correct.astype(float), 1.0)]
+        if metric != "auroc":
+            return super().contributions(rows, metric, condition)
+        inside, outside, images = self._sides(rows)
+        sets = {f"{group}/{name}": scores for group, named in outside.items() for name, scores in named.items()}
+        chosen = {name: scores for name, scores in sets.items() if condition in (name, name.partition("/")[0])}
+        components = Components.of(rank_all(inside, chosen, images))
+        names = images if components.image is None else np.unique(images)
+        samples = [Sample(names, components.per_image())]
+        for name, placements in zip(chosen, components.ood, strict=True):
+            ids = rows["id"][rows["condition"] == name]
+            samples.append(Sample(ids, (placements - placements.mean()) / len(chosen)))
+        return samples
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Score histograms and ROC curves: models across, methods down."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from harness.data import Place, Recognised, open_dataset
 from harness.evaluation.views.calls import tally
+from harness.metrics.intervals import Undefined
+from harness.metrics.ranking import Sample
 from harness.types import Batch, BatchTask, Calls, Columns, Condition, Dataset, Observation, Pair, Stage, SuiteViews
 
 
@@ -86,3 +88,10 @@ class SuiteBase:
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Columns of the sample table for a batch under one pair."""
         raise NotImplementedError
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """What each image contributes to a metric that is a sum of means over images, for rank sets.
+
+        rows: as of `summarise`. Raises `Undefined`, with the reason, for any other metric: by default for all.
+        """
+        raise Undefined(f"{metric.replace('_', ' ')} is no sum of means over images")

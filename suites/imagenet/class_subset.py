@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.data import Subset, open_dataset
 from harness.metrics.accuracy import accuracy
+from harness.metrics.ranking import Sample
 from harness.suites.bases.covariate_shift import check_probabilities
 from harness.suites.bases.published import CLEAN
 from harness.suites.imagenet.base import PER_CLASS, FromImageNet, wnids
@@ -109,6 +110,12 @@ class SomeClasses(FromImageNet):
         summed.index_add_(1, self._counts_as[labels], probabilities)
         confidence, true = (summed.gather(1, label[:, None])[:, 0] for label in (prediction, task.labels))
         return {"prediction": prediction, "confidence": confidence, "probability": true}
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """See `CovariateShift`: both accuracies."""
+        if metric == self.other:
+            return super().contributions({**rows, "prediction": rows[self.other]}, self.reading, condition)
+        return super().contributions(rows, metric, condition)
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Both accuracies per condition, calibration error and negative log-likelihood."""

@@ -281,14 +281,16 @@ def _checked(values: Any) -> RunRecord:
     return record
 
 
-def _check_key(record: RunRecord) -> None:
-    """Raise ValueError where the key is not that of the record's own fields.
-
-    Keys of records with code of a plugin file cannot be recomputed: the file may have changed, or not be loaded.
-    """
+def has_its_key(record: RunRecord) -> bool:
+    """True where a record's key is that of its fields, or code of a plugin file entered it, which may have changed."""
     denoiser = record.denoiser.sha256 if record.denoiser else ""
     deciding = identity(record.spec, record.suite_version, record.facts, ("", ""), record.model.sha256, denoiser)
-    if record.plugins or record.key == key_of({**deciding, "data": record.data_sha256}):
+    return bool(record.plugins) or record.key == key_of({**deciding, "data": record.data_sha256})
+
+
+def _check_key(record: RunRecord) -> None:
+    """Raise ValueError where the key is not that of the record's fields; older records name no plugin files."""
+    if has_its_key(record):
         return
     # Only now, since importing every plugin takes seconds: whose code are suite and method?
     plugins.discover()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.report.leaderboard import COVERS, calls, notes_of_rows
-from harness.report.names import heading, model_names, settings_note, spell, title, variants
+from harness.report.colours import Style
+from harness.report.leaderboard import COVERS, marked_notes, spell_calls
+from harness.report.names import heading, model_names, settings_note, spell, variants
+from harness.report.page.charts.boards import charts_of_board
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
 from harness.report.ranks.board_ranks import SEEDS, Ranks, board_ranks
@@ -16,18 +18,25 @@ from harness.types import Metric
 
 
 def board_section(
-    board: Sequence[RunRecord], id: str, published: Sequence[BoardTable], environments: Sequence[str]
+    board: Sequence[RunRecord],
+    name: str,
+    id: str,
+    published: Sequence[BoardTable],
+    environments: Sequence[str],
+    looks: Mapping[str, Style],
 ) -> tuple[Section, Ranks]:
     """The section of one leaderboard, and the ranks of its rows.
 
-    published: tables that papers printed of the same benchmark, shown below the measured one and never ranked with it.
-    environments: of all records of the page, as `provenance.environments` lists them.
+    name: the heading.
+    published: tables that papers printed of the same benchmark, shown below the measured one, never ranked with it.
+    environments: of all records of the page, as `provenance.environments` lists them. looks: by classifier, its style in
+        the whole page.
     """
     ranks = _ranks(board)
-    charts, missing = _charts(board, ranks)
+    charts, missing = _charts(board, ranks, looks)
     section = Section(
         id,
-        title(board[0]),
+        name,
         intro=f"{_facts(board)}\n{rank_sentence(board, ranks)}",
         tables=[_table(board, ranks, f"{id}-table"), *published],
         charts=charts,
@@ -44,12 +53,12 @@ def _ranks(board: Sequence[RunRecord]) -> Ranks:
         return Ranks(board[0].columns[0], reason=str(reason))
 
 
-def _charts(board: Sequence[RunRecord], ranks: Ranks) -> tuple[Sequence[Chart], Sequence[str]]:
+def _charts(
+    board: Sequence[RunRecord], ranks: Ranks, looks: Mapping[str, Style]
+) -> tuple[Sequence[Chart], Sequence[str]]:
     """The charts of a board, or none and the reason, such as a sample table that is missing."""
-    from harness.report.page.charts import charts_of_board
-
     try:
-        return charts_of_board(board, ranks), ()
+        return charts_of_board(board, ranks, looks), ()
     except HarnessError as reason:
         return (), [f"Charts are left out: {reason}"]
 
@@ -68,26 +77,30 @@ def _facts(board: Sequence[RunRecord]) -> str:
     """What all rows of a board share, in one line."""
     first = board[0]
     facts = [f"{name}: {value}" for name, value in sorted(first.facts.items())]
+    subset = "" if first.status == "complete" else " (a subset)"
     rows = "1 row" if len(board) == 1 else f"{len(board)} rows"
-    return " · ".join([rows, f"data {first.data_sha256[:12]}", f"seed {first.spec.seed}", *facts])
+    scope = [rows, f"version {first.suite_version}", f"{first.coverage}{subset}"]
+    return " · ".join([*scope, f"data {first.data_sha256[:12]}", f"seed {first.spec.seed}", *facts])
 
 
 def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
     """The leaderboard: model, method, rank set, the suite's metrics with intervals, denoiser calls per image."""
     first = board[0]
     shown = [column for column in first.columns if any(entry.metric(*column) for entry in board)]
-    header = ["model", "method", "rank", *(heading(first, *column) for column in shown), "denoiser calls / image"]
-    names = zip(board, model_names(board), variants(board), strict=True)
+    marks, notes = marked_notes(board)
+    header = ["model", "method", "rank", *(heading(first, *column) for column in shown)]
+    header += ["denoiser calls / image", *(["note"] if marks else [])]
     rows = []
-    for place, (entry, model, method) in enumerate(names):
-        numbers = [metric_cell(entry.metric(*column)) for column in shown]
-        cost = Cell(calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))
-        rows.append(BoardRow([Cell(model), Cell(method), rank_cell(ranks, place), *numbers, cost], ranks.is_top(place)))
+    for place, (entry, model, method) in enumerate(zip(board, model_names(board), variants(board), strict=True)):
+        cells = [Cell(model), Cell(method), rank_cell(ranks, place)]
+        cells += [metric_cell(entry.metric(*column)) for column in shown]
+        cells += [Cell(spell_calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))]
+        cells += [Cell(marks[place])] if marks else []
+        rows.append(BoardRow(cells, ranks.is_top(place)))
     sentences = ["In brackets: 95 % intervals over source images."]
     sentences += [sentence for metric, sentence in COVERS.items() if metric in {name for name, _ in shown}]
-    sentences += [*filter(None, [settings_note(board)]), *notes_of_rows(board)]
-    caption = " ".join(sentences)
-    return BoardTable(id, "Leaderboard", header, rows, caption, names=2, rank_column=2)
+    sentences += [*filter(None, [settings_note(board)]), *notes]
+    return BoardTable(id, "Leaderboard", header, rows, " ".join(sentences), names=2, rank_column=2)
 
 
 def metric_cell(metric: Metric | None) -> Cell:

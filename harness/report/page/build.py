@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.base.errors import HarnessError
+from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.boards import LeaveOut, boards, doubtful, raise_error
+from harness.report.colours import styles
 from harness.report.names import heading, label, spell, title
 from harness.report.page import provenance
-from harness.report.page.board_section import benchmark_name, board_section, rank_cell
+from harness.report.page.board_section import benchmark_name, board_section
+from harness.report.page.gallery import gallery_section
+from harness.report.page.model_card import model_page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, slug
 from harness.report.page.published_tables import published_section, published_tables
 from harness.report.page.render import render
@@ -40,8 +44,6 @@ def page(
     if not records:
         raise HarnessError(f"No records in {root.absolute()}. Run something first: harness run")
     if model is not None:
-        from harness.report.page.model_card import model_page
-
         return render(model_page(records, root, model))
     return render(_report(records, root, leave_out, progress))
 
@@ -50,12 +52,14 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
     groups = list(boards(records).values())
     published = published_tables(paper_tables(root, leave_out))
     machines = provenance.environments(records)
-    ids = _board_ids(groups)
+    names = _board_names(groups)
+    ids = _board_ids(names)
+    looks = styles(entry.model.name for entry in records)
     sections, ranks = [], []
-    for board, id in zip(groups, ids, strict=True):
+    for board, name, id in zip(groups, names, ids, strict=True):
         progress(title(board[0]))
         # Once on the page, below the first board of that benchmark.
-        section, board_ranks = board_section(board, id, published.pop(benchmark_name(board), []), machines)
+        section, board_ranks = board_section(board, name, id, published.pop(benchmark_name(board), []), machines, looks)
         sections.append(section)
         ranks.append(board_ranks)
     progress("charts across leaderboards")
@@ -74,14 +78,23 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
     )
 
 
-def _board_ids(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
-    """An id per board: its suite's name, numbered where several boards have one."""
-    names = [slug(benchmark_name(board)) for board in groups]
-    return [name if names.count(name) == 1 else f"{name}-{names[:k].count(name) + 1}" for k, name in enumerate(names)]
+def _board_names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
+    """The heading of each board: its suite, or the whole title where several boards have that suite."""
+    suites = [record.benchmark(board[0].suite) for board in groups]
+    return [suite if suites.count(suite) == 1 else title(board[0]) for suite, board in zip(suites, groups, strict=True)]
+
+
+def _board_ids(names: Sequence[str]) -> list[str]:
+    """An id per board from its heading, numbered where several headings give one."""
+    ids = [slug(name) for name in names]
+    return [id if ids.count(id) == 1 else f"{id}-{ids[:k].count(id) + 1}" for k, id in enumerate(ids)]
 
 
 def _across(records: Sequence[RunRecord]) -> list[Section]:
-    from harness.report.page.charts import charts_across
+    try:
+        from harness.report.page.charts import charts_across
+    except ImportError:
+        return []
 
     charts = charts_across(records)
     intro = "The same classifiers on several leaderboards."
@@ -89,8 +102,6 @@ def _across(records: Sequence[RunRecord]) -> list[Section]:
 
 
 def _gallery(root: Path) -> list[Section]:
-    from harness.report.page.gallery import gallery_section
-
     section = gallery_section(root)
     return [section] if section else []
 
@@ -118,8 +129,8 @@ def _facts(records: Sequence[RunRecord], groups: Sequence[Sequence[RunRecord]]) 
 def _overview(groups: Sequence[Sequence[RunRecord]], ranks: Sequence[Ranks], ids: Sequence[str]) -> Section:
     """A row per leaderboard: what it ranks by, and which rows may be the best."""
     rows = [BoardRow(_overview_row(*board)) for board in zip(groups, ranks, ids, strict=True)]
-    header = ["leaderboard", "rows", "ranked by", "may be the best", "highest row"]
-    table = BoardTable("overview-table", "Leaderboards at a glance", header, rows)
+    header = ["leaderboard", "ranked by", "may be the best", "rows", "first row"]
+    table = BoardTable("overview-table", "Leaderboards at a glance", header, rows, names=3)
     intro = (
         "A rank is a set: 1–6 says that the data leave ranks 1 to 6 open, at 95 % for all rows of a table together. "
         "Brackets hold 95 % intervals over source images. Tables sort by their headers, and filters take words; the "
@@ -135,8 +146,8 @@ def _overview_row(board: Sequence[RunRecord], ranks: Ranks, id: str) -> list[Cel
     best = first.metric(*ranks.column)
     return [
         Cell(title(first), target=id),
-        Cell(str(len(board)), float(len(board))),
         Cell(heading(first, *ranks.column)),
         Cell(names or "no rank sets"),
+        Cell(str(len(board)), float(len(board))),
         Cell(spell(best), best.value, best.interval) if best else Cell(spell(best)),
     ]

@@ -145,7 +145,7 @@ NUMBER = re.compile(r"[≤<>≥]?\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?=$|[\s%\
 def cell(text: str, tip: str = "") -> Cell:
     """A cell that sorts by the number at its start, if it has one."""
     match = NUMBER.match(text)
-    return Cell(text, float(match[1]) if match else None, tip)
+    return Cell(text, float(match[1]) if match else None, tip=tip)
 
 
 def board_table(id: str, table: Table, names: int = 1) -> BoardTable:

@@ -13,7 +13,8 @@ from harness.types import Weights
 SHORT = 12
 """Digits of a SHA-256 that the rows show; the whole ones are in the tables of weights and data."""
 
-HEADER = ["model", "method", "record", "weights", "denoiser", "data", "environment", "s", "images", "together", "created"]
+HEADER = ["model", "method", "record", "weights", "denoiser", "data", "environment"]
+COSTS = ["s", "images", "together", "created"]
 
 
 def rows_of_board(board: Sequence[RunRecord], id: str, environments: Sequence[str]) -> BoardTable:
@@ -29,9 +30,10 @@ def rows_of_board(board: Sequence[RunRecord], id: str, environments: Sequence[st
         rows.append(BoardRow([*map(Cell, texts), *cells, Cell(entry.created)]))
     caption = (
         "record: hash of everything that decides the row's numbers. environment: number in the table of environments. "
-        "s: seconds of the run, shared by all rows evaluated together. images: test images, one per sample and condition."
+        "s: seconds of the run, shared by all rows evaluated together, whose number is under together. images: test "
+        "images, one per sample and condition."
     )
-    return BoardTable(id, "Provenance of every row", HEADER, rows, caption, names=6)
+    return BoardTable(id, "Provenance of every row", [*HEADER, *COSTS], rows, caption, names=6)
 
 
 def environments(records: Iterable[RunRecord]) -> list[str]:

@@ -10,12 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.base.errors import HarnessError
+from harness.report.colours import PALETTE
 from harness.report.escape import printable
-from harness.report.page.parts import Cell, Page
+from harness.report.page.parts import Cell, Chart, Page
 from harness.report.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,12 +35,21 @@ def render(page: Page) -> str:
     Raises HarnessError where two parts of the page have one id.
     """
     _check_ids(page)
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    style, script = Markup(_style()), Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"style-src '{_source(style)}'; script-src '{_source(script)}'"
+        f"style-src '{_source(style)}'; style-src-attr 'unsafe-inline'; script-src '{_source(script)}'"
     )
     return _environment().get_template("page.html").render(page=page, style=style, script=script, policy=policy)
+
+
+def _style() -> str:
+    """The style sheet, with the colours of classifiers in both themes."""
+    text = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    for theme, name in enumerate(("light", "dark")):
+        series = " ".join(f"--series-{k}: {pair[theme]};" for k, pair in enumerate(PALETTE, 1))
+        text = text.replace(f"/* series: {name} */", series)
+    return text
 
 
 def _source(text: str) -> str:
@@ -56,7 +67,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "is_wide": is_wide}
+    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "columns": columns, "breakable": breakable}
     environment.globals["folded_caption"] = FOLDED_CAPTION
     return environment
 
@@ -83,23 +94,36 @@ def datasheet(table: Table) -> tuple[Sequence[str], list[list[str]]]:
 
 def _spell(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name, "")
-    # Also numpy's numbers, which print as their type says.
-    return f"{float(value):.{SIGNIFICANT}g}" if hasattr(value, "is_integer") and not isinstance(value, int) else str(value)
+    return f"{value:.{SIGNIFICANT}g}" if isinstance(value, float | np.floating) else str(value)
 
 
-WIDE = 640.0
-"""Width in pixels beyond which a chart takes a row of the page for itself."""
+def breakable(text: str) -> Markup:
+    """A name that breaks at its joints where a column is narrow: after ``/``, ``+``, ``:``, ``,``, ``=`` and ``_``."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/+:,=_])(?=.)", printable(text)))
 
 
-def is_wide(svg: str) -> bool:
-    """True for a chart that is wider than `WIDE` as drawn."""
-    match = re.search(r'viewBox="0 0 ([\d.]+)', svg[:500])
-    return bool(match) and float(match[1]) > WIDE
+def columns(charts: Sequence[Chart]) -> list[list[Chart]]:
+    """Charts in two columns of about one height, each in its order; in one where there is one chart."""
+    sides: list[list[Chart]] = [[], []]
+    heights = [0.0, 0.0]
+    for chart in charts:
+        side = heights.index(min(heights))
+        sides[side].append(chart)
+        heights[side] += _height(chart)
+    return [side for side in sides if side]
+
+
+def _height(chart: Chart) -> float:
+    """Height of a chart with title and caption, as a share of its width."""
+    boxes = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart.svg)
+    return 0.3 + sum(float(height) / max(float(width), 1.0) for width, height in boxes)
 
 
 def _check_ids(page: Page) -> None:
     sections = [section for group in page.sections.values() for section in group]
     ids = [section.id for section in sections]
-    ids += [part.id for section in sections for part in (*section.tables, *section.charts, *section.folded)]
+    for section in sections:
+        ids += [table.id for table in (*section.tables, *section.folded)]
+        ids += [chart.id for chart in section.charts]
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise HarnessError(f"Several parts of the page have the id {repeated[0]!r}: a builder must name them apart.")

@@ -1,3 +1,1 @@
-"""Charts of the page."""
-def charts_of_board(board, ranks): return []
-def charts_across(records): return []
+"""Kinds of charts of the page, each chosen by the metrics and columns that records have."""

@@ -117,7 +117,8 @@
       const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       rows.forEach((row) => { row.hidden = !wanted.every((word) => row.words.includes(word)); });
       const shown = rows.filter((row) => !row.hidden).length;
-      count.textContent = shown < rows.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
+      const whole = `${rows.length} row${rows.length === 1 ? "" : "s"}`;
+      count.textContent = shown < rows.length ? `${shown} of ${whole}` : whole;
     };
     input.oninput = () => { filter(); keep(filtering, input.value); };
     all("thead th", table).forEach((head, column) => {

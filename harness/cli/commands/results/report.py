@@ -1,0 +1,62 @@
+"""``harness report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.base.errors import HarnessError
+from harness.cli.options import RESULTS, Plugin
+
+NAME = "report.html"
+"""The file that is written by default, and beside the shipped records."""
+
+
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder with records.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path(NAME),
+    suite: Annotated[list[str], typer.Option(help="Only this suite. Repeatable.")] = [],  # noqa: B006
+    model: Annotated[str | None, typer.Option(help="The card of this classifier: everything on it on a page.")] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write RESULTS/report.html instead, without local records.")
+    ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    plugin: Plugin = [],  # noqa: B006
+) -> None:
+    """Write the records of a folder as one HTML file: leaderboards, charts, images, provenance.
+
+    The file needs no network and no other file: send it, print it, publish it.
+
+    Examples: `harness report --open`, `harness report --model digits/vit --out vit.html`
+    """
+    from harness import plugins
+    from harness.base.files import writing
+    from harness.report.boards import find, is_local
+    from harness.report.page.build import page
+    from harness.report.selection import is_of
+    from harness.terminal import console
+
+    if plugin or any(":" in name for name in suite):
+        plugins.discover(*plugin)
+    if not results.is_dir():
+        raise HarnessError(
+            f"No results folder at {results.absolute()}. Run something first (harness run), or name the folder."
+        )
+    records = find(results, console.leave_out)
+    if write:
+        records = [entry for entry in records if entry.path and not is_local(entry.path, results)]
+        out = results / NAME
+    chosen = [entry for entry in records if not suite or any(is_of(entry, name) for name in suite)]
+    if suite and not chosen:
+        names = ", ".join(sorted({entry.suite for entry in records})) or "no suite"
+        raise HarnessError(f"No records of {', '.join(suite)} in {results.absolute()}. There are records of {names}.")
+    with console.err.status("Reading records") as status:
+        text = page(chosen, results, model, leave_out=console.leave_out, progress=status.update)
+    content = text.encode()
+    with writing(out) as file:
+        file.write_bytes(content)
+    console.out.print(f"Wrote {out} ({len(content) / 1e6:.2f} MB) from {len(chosen)} records.")
+    if open_:
+        typer.launch(out.absolute().as_uri())

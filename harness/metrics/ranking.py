@@ -1,0 +1,204 @@
+"""Rank confidence sets: the ranks of a board's rows that the test images support, all rows together at 95 %.
+
+Mogstad, Romano, Shaikh & Wilhelm (Review of Economic Studies 91, 2024): test every ordered pair of rows for "the first
+is not better", so that with a chance of 95 % no true hypothesis is rejected; a row's rank then lies between one plus
+the number of rows that are significantly better, and the number of rows minus those that are significantly worse. The
+tests are paired on the same images: the largest studentised difference, its quantile under random weights of the
+images, and stepdown (Romano & Wolf, Econometrica 73, 2005). The weights are Gaussian: the multiplier bootstrap of
+Chernozhukov, Chetverikov & Kato (Annals of Statistics 41, 2013).
+
+A row's estimate is the sum of the means of one or several independent samples of images: one for an accuracy; for an
+AUROC by DeLong's components the images in distribution and each set of images outside. Everything here is a function
+of the images' contributions to these means.
+
+Few images call for care, as a difference has no more information than the images on which two rows disagree. With k
+of them, in effect, t has the tail of Student's distribution with k - 1 degrees of freedom. Below `FEW` a pair goes by
+the exact test of `harness.metrics.paired`, adjusted over the board by Holm's method. In boards of more than `SMALL`
+rows that never rejects (nine images to none have p = 2^-8, times 15 pairs and more), so that it costs nothing there
+and such a pair is not separable. Boards of `SMALL` rows or fewer go by exact tests throughout: two rows are separable
+exactly where ``harness compare`` has p < 5 %. results/ranks.md has the joint coverage in simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.base.noise import generator
+from harness.metrics import intervals
+from harness.metrics.intervals import DIGITS, LEVEL, Floats, Undefined
+from harness.metrics.paired import holm
+
+REPLICATES = 2_000
+"""Random weights of the images."""
+
+FEW = 10
+"""Effective number of disagreeing images from which a pair goes by the bootstrap."""
+
+SMALL = 5
+"""Rows of the largest board that goes by exact tests alone."""
+
+CHUNK = 2**22
+"""Numbers that are held at once."""
+
+Pairs = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Contributions of one independent sample of images: to the estimate of one row, or of all rows of a board.
+
+    images: (n,) different names. values: (n,) for one row, (n, p) for a board; a row's estimate is the sum of the means
+        of its samples.
+    span: the largest difference that two rows can have in one image; infinite where there is none, and so no exact
+        test.
+    """
+
+    images: NDArray[Any]
+    values: Floats
+    span: float = np.inf
+
+
+def stacked(rows: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """The samples of a whole board, with a column per row. rows: the samples of each row, in any order of the images.
+
+    Raises `Undefined` where two rows are of different images.
+    """
+    ordered = [[_by_name(sample) for sample in samples] for samples in rows]
+    first, *others = ordered
+    for samples in others:
+        images = [(a.images, b.images) for a, b in zip(first, samples, strict=True)]
+        if not all(np.array_equal(mine, yours) for mine, yours in images):
+            raise Undefined("its rows are of different images")
+    return [
+        Sample(column[0].images, np.stack([s.values for s in column], axis=1), max(s.span for s in column))
+        for column in zip(*ordered, strict=True)
+    ]
+
+
+def _by_name(sample: Sample) -> Sample:
+    order = np.argsort(sample.images.astype(str), kind="stable")
+    return Sample(sample.images.astype(str)[order], sample.values[order], sample.span)
+
+
+def separable(samples: Sequence[Sample], higher_is_better: bool = True) -> Pairs:
+    """(p, p) bool: row i is significantly better than row j; jointly, none is by mistake in 95 % of samples of images.
+
+    samples: of all rows on the same images, p >= 1 columns each. An estimate is the sum of the samples' means.
+    Equal columns are never separable. The same contributions give the same answer to the bit.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    whole = np.concatenate([sample.values for sample in samples])
+    columns = {whole[:, k].tobytes(): k for k in range(whole.shape[1])}
+    kept = sorted(columns.values())
+    place = np.array([kept.index(columns[whole[:, k].tobytes()]) for k in range(whole.shape[1])])
+    # Differences are all that counts: centred, they are exact where rows are almost alike.
+    centred = [sign * (s.values[:, kept] - s.values[:, kept].mean(axis=1, keepdims=True)) for s in samples]
+    exact = len(kept) <= SMALL and len(samples) == 1 and np.isfinite(samples[0].span)
+    better = _by_exact_tests(centred[0], samples[0].span) if exact else _by_stepdown(centred)
+    return better[np.ix_(place, place)]
+
+
+def sets(better: Pairs) -> list[tuple[int, int]]:
+    """Best and worst rank of each row, from 1. better: of `separable`."""
+    first, last = 1 + better.sum(axis=0), len(better) - better.sum(axis=1)
+    return list(zip(first.tolist(), last.tolist(), strict=True))
+
+
+def _by_exact_tests(values: Floats, span: float) -> Pairs:
+    """One sample: exact tests of all pairs, each ordered pair a one-sided hypothesis, adjusted by Holm's method."""
+    rows = values.shape[1]
+    better = np.zeros((rows, rows), dtype=bool)
+    pairs = [(i, j) for i in range(rows) for j in range(i + 1, rows)]
+    differences = [values[:, i] - values[:, j] for i, j in pairs]
+    one_sided = [intervals.p_value(d, -span, span) / 2 for d in differences]
+    adjusted = holm([*one_sided, *(1.0 for _ in pairs)])
+    for (i, j), difference, p in zip(pairs, differences, adjusted, strict=False):
+        if p < 1 - LEVEL:
+            better[(i, j) if difference.mean() > 0 else (j, i)] = True
+    return better
+
+
+def _by_stepdown(values: Sequence[Floats]) -> Pairs:
+    """Max-t over all ordered pairs with enough images, again over those that are left until none is rejected."""
+    rows = values[0].shape[1]
+    first, second = np.triu_indices(rows, 1)
+    variance, images = _spread(values, first, second)
+    usable = images >= FEW
+    first, second = first[usable], second[usable]
+    error = np.sqrt(variance[usable])
+    freedom = images[usable] - 1
+    better = np.zeros((rows, rows), dtype=bool)
+    if not len(error):
+        return better
+    estimates = sum(v.mean(axis=0) for v in values)
+    t = (estimates[first] - estimates[second]) / error
+    t = (np.sign(t) * stats.norm.isf(np.maximum(stats.t.sf(np.abs(t), freedom), 1e-300))).round(DIGITS)
+    deviations = _reweighted(values)
+    left = np.ones((2, len(t)), dtype=bool)
+    while left.any():
+        critical = _quantile(deviations, first, second, error, left)
+        rejected = left & (np.stack((t, -t)) > critical)
+        if not rejected.any():
+            break
+        left &= ~rejected
+    better[first[~left[0]], second[~left[0]]] = True
+    better[second[~left[1]], first[~left[1]]] = True
+    return better
+
+
+def _spread(values: Sequence[Floats], first: Any, second: Any) -> tuple[Floats, Floats]:
+    """Variance of the estimate of each pair's difference, (m,), and the effective number of images that it hangs on.
+
+    That number is (sum d^2)^2 / sum d^4 over the images' shares d in the difference: for one condition exactly the
+    images on which two classifiers disagree; one image with a large share does not hide behind many with small ones.
+    """
+    variance, squares, fourths = np.zeros((3, len(first)))
+    for v in values:
+        n = len(v)
+        gram = v.T @ v
+        square = gram[first, first] + gram[second, second] - 2 * gram[first, second]
+        mean = v.mean(axis=0)
+        variance += np.maximum(square / n - (mean[first] - mean[second]) ** 2, 0.0) / n
+        squares += square / n**2
+        v2, v3 = v * v, v * v * v
+        even, odd = v2.T @ v2, v3.T @ v
+        fourth = even[first, first] + even[second, second] + 6 * even[first, second]
+        fourths += (fourth - 4 * (odd[first, second] + odd[second, first])) / n**4
+    with np.errstate(divide="ignore", invalid="ignore"):
+        images = np.where(fourths > 0, squares**2 / fourths, 0.0).round(6)
+    # A difference without any variation would be infinitely many standard errors.
+    return variance, np.where(variance > 1e-18, images, 0.0)
+
+
+def _reweighted(values: Sequence[Floats]) -> Floats:
+    """(REPLICATES, p) deviations of the estimates under random weights of the images."""
+    deviations = np.zeros((REPLICATES, values[0].shape[1]))
+    for number, v in enumerate(values):
+        rng, n = generator(0, "ranks", str(number)), len(v)
+        around = v - v.mean(axis=0)
+        step = max(1, CHUNK // n)
+        for start in range(0, REPLICATES, step):
+            count = min(step, REPLICATES - start)
+            deviations[start : start + count] += rng.standard_normal((count, n)) @ around / n
+    return deviations
+
+
+def _quantile(deviations: Floats, first: Any, second: Any, error: Floats, left: Pairs) -> float:
+    """The 95 % quantile of the largest studentised deviation among the ordered pairs that are left."""
+    up, down = left
+    most = np.empty(len(deviations))
+    step = max(1, CHUNK // len(error))
+    for start in range(0, len(deviations), step):
+        part = deviations[start : start + step]
+        t = (part[:, first] - part[:, second]) / error
+        most[start : start + step] = np.maximum(
+            t[:, up].max(axis=1, initial=-np.inf), (-t[:, down]).max(axis=1, initial=-np.inf)
+        )
+    rank = int(np.ceil(LEVEL * (len(most) + 1)))
+    return float(np.sort(most)[rank - 1].round(DIGITS))

@@ -1,0 +1,86 @@
+"""Certified accuracy: the share of images that are right and certified beyond a radius, from sample tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.base.errors import HarnessError
+from harness.report import names
+from harness.report.page.charts.common import MOST_PANELS, Board, thinned
+from harness.report.page.parts import Chart
+from harness.report.page.svg.axes import Frame
+from harness.report.page.svg.elements import group, joined, side_by_side
+from harness.report.page.svg.marks import line
+from harness.report.page.svg.scales import Scale, fit
+from harness.report.table import Table
+
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+"""Radii of the data under the chart."""
+
+Curve = tuple[list[float], list[float]]
+"""Radii and the percentage certified at each."""
+
+
+def survival(radius: np.ndarray, certified: np.ndarray) -> Curve:
+    """Percent of the images that are certified and have at least a radius, as steps: y[k] holds from x[k-1] to x[k].
+
+    radius: (n,). certified: (n,) bool. Both lists begin at radius 0; the last share is 0.
+    """
+    total = max(len(radius), 1)
+    radii = np.sort(radius[certified])
+    places = thinned(len(radii), 98)
+    x = [0.0, *(float(radii[k]) for k in places)]
+    following = [len(radii) - k - 1 for k in places]
+    return x, [100 * len(radii) / total, *(100 * left / total for left in following)]
+
+
+def at(curve: Curve, radius: float) -> float:
+    """The percentage of a curve at a radius."""
+    x, y = curve
+    return y[0] if radius <= 0 else y[max(k for k in range(len(x)) if k == 0 or x[k] < radius)]
+
+
+def certified(board: Board) -> Chart | None:
+    """A panel per noise level, a line per row; None for other suites. HarnessError without sample tables."""
+    if not any(m.name == "certified_accuracy" for m in board.entries[0].metrics):
+        return None
+    curves: dict[str, dict[int, Curve]] = {}
+    missing = 0
+    for k in range(len(board.entries)):
+        try:
+            rows = board.rows_of(k, "radius")
+        except HarnessError:
+            missing += 1
+            continue
+        for condition in dict.fromkeys(rows["condition"].tolist()):
+            cells = rows["condition"] == condition
+            right = rows["prediction"][cells] == rows["label"][cells]
+            curves.setdefault(condition, {})[k] = survival(rows["radius"][cells], right)
+    if not curves:
+        raise HarnessError("no sample table can be read")
+    return _chart(board, dict(list(curves.items())[:MOST_PANELS]), missing)
+
+
+def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> Chart:
+    title, id = "Certified accuracy against radius", board.id("certified")
+    x = fit([0.0, *(v for lines in curves.values() for xs, _ in lines.values() for v in xs)], least=0.0)
+    frame = Frame(x, Scale(0, 100), height=280)
+    drawings = []
+    data = []
+    for k, (condition, lines) in enumerate(curves.items()):
+        drawn = joined(
+            group(
+                line(frame.points(*curve), board.line(row), steps=True),
+                tip=f"{board.labels[row]}: {curve[1][0]:.1f} % right at radius 0, {at(curve, 0.5):.1f} % certified at 0.5",
+            )
+            for row, curve in lines.items()
+        )
+        text = f"{title}, {condition}, {names.title(board.entries[0])}"
+        drawings.append(frame.draw(f"{id}--{k}", condition, text, "l2 radius", "certified accuracy (%)", drawn))
+        for row, curve in lines.items():
+            data.append([board.labels[row], condition, *(f"{at(curve, radius):.1f}" for radius in GRID)])
+    caption = f"{title}; intervals are in the table of the board."
+    if missing:
+        caption += f" Rows without a readable sample table: {missing}."
+    svg = side_by_side(drawings) + board.legend(sorted({row for lines in curves.values() for row in lines}))
+    return Chart(id, title, svg, caption, Table(title, ["row", "noise", *(f"r = {radius:g}" for radius in GRID)], data))

@@ -1,0 +1,65 @@
+"""Quality against cost: the first column against denoiser calls per image, with the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.report import names
+from harness.report.page.charts.common import Board, digits, headed, scaled
+from harness.report.page.parts import Chart
+from harness.report.page.svg.axes import Frame
+from harness.report.page.svg.elements import element, group, joined
+from harness.report.page.svg.marks import mark, stepped
+from harness.report.page.svg.scales import fit
+from harness.report.table import Table
+
+LABEL = "denoiser calls per image"
+
+
+def front(points: Sequence[tuple[float, float]], higher_is_better: bool = True) -> list[int]:
+    """The places of the Pareto front, by rising cost: (cost, value) that no cheaper or equally dear point reaches."""
+    sign = -1.0 if higher_is_better else 1.0
+    best, places = float("inf"), []
+    for k in sorted(range(len(points)), key=lambda k: (points[k][0], sign * points[k][1], k)):
+        if sign * points[k][1] < best:
+            best = sign * points[k][1]
+            places.append(k)
+    return places
+
+
+def cost(board: Board) -> Chart | None:
+    """Rows by cost and value; None where all cost the same."""
+    first = board.entries[0]
+    column = first.columns[0]
+    rows = [(k, value) for k, entry in enumerate(board.entries) if (value := scaled(entry.metric(*column)))]
+    points = [(float(board.entries[k].cost.method_calls_per_image), value[0]) for k, value in rows]
+    if len({calls for calls, _ in points}) < 2:
+        return None
+    best = first.metric(*column)
+    places = front(points, best is None or best.higher_is_better)
+    heading = names.heading(first, *column)
+    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=480, height=360)
+    marks = joined(
+        group(
+            mark(*frame.at(*point), board.look(k)),
+            tip=f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}, {point[0]:.0f} calls per image",
+        )
+        for (k, _), point in zip(rows, points, strict=True)
+    )
+    corners = [frame.at(*points[place]) for place in places]
+    edge = element("path", d=stepped([*corners, (frame.width - 8, corners[-1][1])]), fill="none", stroke="var(--muted)")
+    title = headed(f"{heading} against cost")
+    id = board.id("cost")
+    svg = board.method_legend() + frame.draw(
+        f"{id}--0", "", f"{title}, {names.title(first)}", LABEL, heading, edge, marks
+    )
+    labels = "; ".join(f"{board.labels[rows[p][0]]} ({points[p][0]:.0f}): {points[p][1]:.1f}" for p in places)
+    most = " Calls are upper limits." if any(entry.cost.at_most for entry in board.entries) else ""
+    caption = f"Line: the best for a cost (Pareto front): {labels}.{most}"
+    on_front = {rows[place][0] for place in places}
+    data = [
+        [board.labels[k], f"{calls:.0f}", digits(value), "yes" if k in on_front else "no"]
+        for (k, _), (calls, value) in zip(rows, points, strict=True)
+    ]
+    legend = board.legend([k for k, _ in rows], lines=False)
+    return Chart(id, title, svg + legend, caption, Table(title, ["row", LABEL, heading, "on the front"], data))

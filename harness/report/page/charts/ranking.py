@@ -1,0 +1,73 @@
+"""Rankings: each row's value with its interval, and its set of ranks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from markupsafe import Markup
+
+from harness.report import names
+from harness.report.colours import Style
+from harness.report.page.charts.common import INTERVALS, Board, digits, headed, scaled
+from harness.report.page.parts import Chart
+from harness.report.page.svg.marks import interval, line, mark
+from harness.report.page.svg.rows import Row, across, row_chart
+from harness.report.page.svg.scales import Scale, fit
+from harness.report.ranks.board_ranks import SEEDS
+from harness.report.table import Table
+
+MOST_ROWS = 60
+"""Rows of a chart with a row per record."""
+
+
+def ranking(board: Board) -> Chart | None:
+    """The first column of each row, with its interval; None for boards of more than `MOST_ROWS` rows."""
+    first = board.entries[0]
+    column = first.columns[0]
+    values = [scaled(entry.metric(*column)) for entry in board.entries]
+    if not any(values) or len(values) > MOST_ROWS:
+        return None
+    heading = names.heading(first, *column)
+    scale = across(fit(v for value in values if value for v in value))
+    rows = []
+    for k, value in enumerate(values):
+        if value is not None:
+            rank = f", rank {board.ranks.spell(k)}" if board.ranks.sets else ""
+            tip = f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}{rank}"
+            rows.append(Row(board.labels[k], tip, partial(_dot, scale, value, board.look(k)), board.ranks.is_top(k)))
+    title = headed(f"{heading} by row")
+    svg = board.method_legend() + row_chart(board.id("ranking"), title, names.title(first), rows, scale, heading)
+    data = [[board.labels[k], *map(digits, v)] for k, v in enumerate(values) if v]
+    caption = f"{INTERVALS} A colour per classifier.{' Bold: may be the best.' if board.ranks.sets else ''}"
+    return Chart(board.id("ranking"), title, svg, caption, Table(title, ["row", heading, "low", "high"], data))
+
+
+def _dot(scale: Scale, value: tuple[float, float, float], style: Style, y: float) -> Markup:
+    """A mark with its interval."""
+    x, low, high = map(scale, value)
+    return interval(low, high, y, style) + mark(x, y, style)
+
+
+def rank_diagram(board: Board) -> Chart | None:
+    """The set of ranks of each row as a bar; None without rank sets."""
+    sets = board.ranks.sets
+    if not sets:
+        return None
+    count = len(sets)
+    scale = across(Scale(0.5, count + 0.5))
+    rows = []
+    for k, (best, worst) in enumerate(sets[:MOST_ROWS]):
+        tip = f"{board.labels[k]}: rank {board.ranks.spell(k)} of {count}"
+        ends = (scale(best - 0.35), scale(worst + 0.35))
+        rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
+    title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"
+    left = f" The first {MOST_ROWS} of {count} rows." if count > MOST_ROWS else ""
+    caption = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left}"
+    svg = row_chart(board.id("ranks"), title, names.title(board.entries[0]), rows, scale, "rank")
+    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in enumerate(sets[:MOST_ROWS])]
+    return Chart(board.id("ranks"), title, svg, caption, Table(title, ["row", "best rank", "worst rank"], data))
+
+
+def _bar(ends: tuple[float, float], style: Style, y: float) -> Markup:
+    """A thick line over a set of ranks."""
+    return line([(ends[0], y), (ends[1], y)], style, width=7)

@@ -1,0 +1,1 @@
+"""Charts as SVG: scales, axes and marks, without a chart library."""

@@ -1,0 +1,100 @@
+"""Elements of SVG: every text and attribute escaped, every number short, every colour a variable of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from markupsafe import Markup, escape
+
+from harness.report.colours import DASHES, Style
+from harness.report.escape import printable
+
+LONGEST = 90
+"""Characters of a name in a chart; a longer one loses its middle there, and is whole in the table below."""
+
+SIZE = 11
+"""Font size in units of the view box; a character is about half as wide."""
+
+EMPTY = {"path", "circle", "rect"}
+"""Elements without children."""
+
+
+def number(value: float) -> str:
+    """A coordinate with at most one decimal."""
+    text = f"{value:.1f}"
+    return text.removesuffix(".0") if text not in ("-0.0", "0.0") else "0"
+
+
+def element(name: str, *children: object, **attributes: object) -> Markup:
+    """An element; children and attributes are escaped unless they are `Markup`. Names have dashes for underscores."""
+    pairs = ((key.strip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
+    written = "".join(f' {key}="{_attribute(value)}"' for key, value in pairs)
+    inner = joined(children)
+    return Markup(f"<{name}{written}/>" if name in EMPTY else f"<{name}{written}>{inner}</{name}>")
+
+
+def _attribute(value: object) -> str:
+    return number(value) if isinstance(value, int | float) else str(escape(value))
+
+
+def joined(parts: Iterable[object]) -> Markup:
+    """Parts one after another; those that are no `Markup` are escaped."""
+    return Markup("".join(escape(part) for part in parts))
+
+
+def text(words: str, x: float, y: float, **attributes: object) -> Markup:
+    """A text; `anchor` is "middle" or "end". Control characters are spelt out."""
+    anchor = attributes.pop("anchor", None)
+    return element("text", shortened(words), x=x, y=y, text_anchor=anchor, **attributes)
+
+
+def shortened(words: str) -> str:
+    """A name of at most `LONGEST` characters, without characters that steer the page."""
+    words = printable(words)
+    half = LONGEST // 2
+    return words if len(words) <= LONGEST else f"{words[: half - 1]}…{words[-half:]}"
+
+
+def colour(style: Style) -> str:
+    """A style's colour as CSS."""
+    return f"var(--series-{style.colour + 1})"
+
+
+def dash(style: Style) -> str | None:
+    """A style's dash pattern, or None for a solid line."""
+    return DASHES[style.dash] or None
+
+
+def group(*children: object, tip: str = "", **attributes: object) -> Markup:
+    """Marks that belong together. tip: shown on hover and on focus, which the group then takes."""
+    if not tip:
+        return element("g", *children, **attributes)
+    tip = printable(tip)
+    return element("g", element("title", tip), *children, tabindex=0, data_tip=tip, **attributes)
+
+
+def drawing(id: str, title: str, description: str, size: tuple[float, float], *parts: object) -> Markup:
+    """A drawing that scales with the page.
+
+    id: unique on the page. title, description: read by screen readers. size: (width, height) in units of a pixel; the
+    drawing is at most a quarter larger.
+    """
+    width, height = size
+    return element(
+        "svg",
+        element("title", printable(title), id=f"{id}-t"),
+        element("desc", printable(description), id=f"{id}-d"),
+        element("g", *parts, font_size=SIZE, fill="var(--ink)"),
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        role="img",
+        aria_labelledby=f"{id}-t {id}-d",
+        style=f"display:block;width:100%;min-width:0;max-width:{number(1.25 * width)}px;height:auto;overflow:visible",
+    )
+
+
+def side_by_side(parts: Iterable[object], width: int = 360) -> Markup:
+    """Drawings beside one another, as many as the page is wide enough for."""
+    cells = (
+        element("div", part, style=f"flex:1 1 {width}px;min-width:0;max-width:{1.25 * width:.0f}px") for part in parts
+    )
+    return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:12px 28px", class_="panels")
