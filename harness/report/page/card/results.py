@@ -151,13 +151,13 @@ def weakness_section(boards: Sequence[OwnRows]) -> Section | None:
     header = ["suite", "condition", "accuracy (%)", "best classifier there", "its accuracy (%)"]
     header += ["best method of this one there", "accuracy with it (%)"]
     caption = (
-        "Accuracies without a method, but for the last column. The best classifier and the best method are chosen after "
-        "the fact, per condition: their numbers are optimistic. 95 % intervals in brackets."
+        "Accuracies without a method, but for the last column. The best classifier and the best method are chosen "
+        "after the fact, per condition: their numbers are optimistic. 95 % intervals in brackets."
     )
     table = BoardTable("weakness-table", "Weakest conditions", header, rows, caption, names=2)
     intro = (
-        f"On each leaderboard with several conditions, the {WORST} where this classifier by itself is furthest behind the "
-        "best classifier by itself."
+        f"On each leaderboard with several conditions, the {WORST} where this classifier by itself is furthest behind "
+        "the best classifier by itself."
     )
     return Section("weaknesses", "Weaknesses", intro, [table])
 
