@@ -6,19 +6,21 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.base.errors import HarnessError
 from harness.report.colours import PALETTE
 from harness.report.escape import printable
-from harness.report.page.parts import Cell, Chart, Page
+from harness.report.page.parts import BoardTable, Cell, Chart, Page, Section
 from harness.report.table import Table
+
+Part = TypeVar("Part", Section, BoardTable, Chart)
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,11 +32,8 @@ SIGNIFICANT = 10
 
 
 def render(page: Page) -> str:
-    """A page as HTML. Every text is escaped, and control characters are spelled out: only `Chart.svg` is markup.
-
-    Raises HarnessError where two parts of the page have one id.
-    """
-    _check_ids(page)
+    """A page as HTML. Every text is escaped, and control characters are spelled out: only `Chart.svg` is markup."""
+    page = _distinct(page)
     style, script = Markup(_style()), Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
@@ -119,11 +118,22 @@ def _height(chart: Chart) -> float:
     return 0.3 + sum(float(height) / max(float(width), 1.0) for width, height in boxes)
 
 
-def _check_ids(page: Page) -> None:
-    sections = [section for group in page.sections.values() for section in group]
-    ids = [section.id for section in sections]
-    for section in sections:
-        ids += [table.id for table in (*section.tables, *section.folded)]
-        ids += [chart.id for chart in section.charts]
-    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
-        raise HarnessError(f"Several parts of the page have the id {repeated[0]!r}: a builder must name them apart.")
+def _distinct(page: Page) -> Page:
+    """The page with a number after each repeated id: names of a record may differ in signs that no id can have."""
+    counts: dict[str, int] = {}
+
+    def renamed(part: Part) -> Part:
+        counts[part.id] = number = counts.get(part.id, 0) + 1
+        # Letters before the number, which no builder writes: the new id is not that of another part.
+        return part if number == 1 else replace(part, id=f"{part.id}--no{number}")
+
+    sections = {group: [renamed(section) for section in sections] for group, sections in page.sections.items()}
+    for members in sections.values():
+        for place, section in enumerate(members):
+            members[place] = replace(
+                section,
+                tables=[renamed(table) for table in section.tables],
+                charts=[renamed(chart) for chart in section.charts],
+                folded=[renamed(table) for table in section.folded],
+            )
+    return replace(page, sections=sections)

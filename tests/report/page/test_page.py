@@ -15,7 +15,6 @@ from harness.report.escape import printable
 from harness.report.page.build import page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, cell
 from harness.report.page.render import TEMPLATES, render, sortable
-from harness.types import HarnessError
 
 EMPTY = {"meta", "link", "br", "wbr", "img", "input", "path", "circle", "rect", "line", "use", "polyline", "polygon"}
 
@@ -138,8 +137,9 @@ def test_cells_sort_by_their_numbers() -> None:
     assert sortable(Cell("94.4 [93, 95]", 0.944, (0.93, 0.95))) == "0.944 0.93 0.95"
 
 
-def test_parts_of_one_name_are_refused() -> None:
+def test_parts_of_one_name_are_numbered() -> None:
     table = BoardTable("a", "A", ["x"], [BoardRow([Cell("1")])])
     section = Section("s", "S", tables=[table, table])
-    with pytest.raises(HarnessError, match="id 'a'"):
-        render(Page("P", [], [], {"G": [section]}))
+    names = ids(Parsed(render(Page("P", [], [], {"G": [section, section]}))))
+    assert {"a", "a--no2", "a--no4", "s", "s--no2"} <= set(names)
+    assert len(set(names)) == len(names)

@@ -85,9 +85,9 @@ def _chart(board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves
         drawings.append(frame.draw(f"{board.id(kind)}--{k}", heading, f"{title}, {name}", xlabel, ylabel, lines))
         for row in rows:
             by_x = {x: numbers for x, *numbers in curves[row]}
-            for place, kind in enumerate(("value", "low", "high") if intervals else ("value",)):
+            for place, end in enumerate(("value", "low", "high") if intervals else ("value",)):
                 numbers = (digits(by_x[x][place]) if x in by_x else "" for x in shown)
-                data.append([board.models[row], name, kind, *numbers])
+                data.append([board.models[row], name, end, *numbers])
     more = f" Not drawn: {', '.join(name for name, _ in panels[MOST_PANELS:])}." if panels[MOST_PANELS:] else ""
     caption = (f"Bands: {INTERVALS.lower()}" if intervals else "Means over the corruptions.") + more
     svg = side_by_side(drawings) + board.legend([row for _, rows in panels for row in rows])
