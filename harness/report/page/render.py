@@ -66,7 +66,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "columns": columns, "breakable": breakable}
+    environment.filters |= {
+        "sortable": sortable,
+        "datasheet": datasheet,
+        "columns": columns,
+        "is_wide": is_wide,
+        "breakable": breakable,
+    }
     environment.globals["folded_caption"] = FOLDED_CAPTION
     return environment
 
@@ -101,11 +107,22 @@ def breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[/+:,=_])(?=.)", printable(text)))
 
 
+PANELS = 3
+"""Drawings from which on a chart takes the width of the page, where they stand side by side."""
+
+
+def is_wide(chart: Chart) -> bool:
+    """True for a chart of several panels."""
+    return chart.svg.count('role="img"') >= PANELS
+
+
 def columns(charts: Sequence[Chart]) -> list[list[Chart]]:
-    """Charts in two columns of about one height, each in its order; in one where there is one chart."""
+    """Charts of fewer than `PANELS` in two columns of about one height, each in its order; no column is empty."""
     sides: list[list[Chart]] = [[], []]
     heights = [0.0, 0.0]
     for chart in charts:
+        if is_wide(chart):
+            continue
         side = heights.index(min(heights))
         sides[side].append(chart)
         heights[side] += _height(chart)
@@ -114,7 +131,7 @@ def columns(charts: Sequence[Chart]) -> list[list[Chart]]:
 
 def _height(chart: Chart) -> float:
     """Height of a chart with title and caption, as a share of its width."""
-    boxes = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart.svg)
+    boxes = re.findall(r'viewBox="0 [\d.]+ ([\d.]+) ([\d.]+)"', chart.svg)
     return 0.3 + sum(float(height) / max(float(width), 1.0) for width, height in boxes)
 
 
