@@ -34,7 +34,7 @@ SIGNIFICANT = 10
 def render(page: Page) -> str:
     """A page as HTML. Every text is escaped, and control characters are spelled out: only `Chart.svg` is markup."""
     page = _distinct(page)
-    style, script = Markup(_style()), Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
+    style, script = Markup(_style()), Markup(_script())
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"style-src '{_source(style)}'; style-src-attr 'unsafe-inline'; script-src '{_source(script)}'"
@@ -49,6 +49,12 @@ def _style() -> str:
         series = " ".join(f"--series-{k}: {pair[theme]};" for k, pair in enumerate(PALETTE, 1))
         text = text.replace(f"/* series: {name} */", series)
     return text
+
+
+def _script() -> str:
+    """The script, without comments and indentation."""
+    text = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return re.sub(r"^\s+(//.*\n)*|  //.*$", "", text, flags=re.MULTILINE)
 
 
 def _source(text: str) -> str:
