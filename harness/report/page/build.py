@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.boards import LeaveOut, boards, doubtful, raise_error
-from harness.report.colours import styles
+from harness.report.colours import Style, styles
 from harness.report.names import heading, label, title
 from harness.report.page import provenance
 from harness.report.page.board_section import benchmark_name, board_section, metric_cell
+from harness.report.page.charts.across import charts_across
 from harness.report.page.gallery import gallery_section
 from harness.report.page.model_card import model_page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, slug
@@ -20,6 +21,7 @@ from harness.report.page.published_tables import published_section, published_ta
 from harness.report.page.render import render
 from harness.report.published.paper_tables import paper_tables
 from harness.report.ranks.board_ranks import Ranks
+from harness.report.table import Table
 
 NAMED = 3
 """Rows of a top group that the overview names; of more it gives the number."""
@@ -50,7 +52,8 @@ def page(
 
 def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progress: Progress) -> Page:
     groups = list(boards(records).values())
-    published = published_tables(paper_tables(root, leave_out))
+    papers = paper_tables(root, leave_out)
+    published = published_tables(papers)
     machines = provenance.environments(records)
     names = _board_names(groups)
     ids = _board_ids(names)
@@ -71,7 +74,7 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
         {
             "Overview": [_overview(groups, ranks, ids)],
             "Leaderboards": sections,
-            "Across leaderboards": _across(records),
+            "Across leaderboards": _across(records, looks, papers),
             "Images": _gallery(root),
             "Sources": [*([published_section(rest)] if rest else []), provenance.provenance(records)],
         },
@@ -90,14 +93,9 @@ def _board_ids(names: Sequence[str]) -> list[str]:
     return [id if ids.count(id) == 1 else f"{id}-{ids[:k].count(id) + 1}" for k, id in enumerate(ids)]
 
 
-def _across(records: Sequence[RunRecord]) -> list[Section]:
-    try:
-        from harness.report.page.charts import charts_across
-    except ImportError:
-        return []
-
-    charts = charts_across(records)
-    intro = "The same classifiers on several leaderboards."
+def _across(records: Sequence[RunRecord], looks: Mapping[str, Style], papers: Sequence[Table]) -> list[Section]:
+    charts = charts_across(records, looks, papers)
+    intro = "Several leaderboards together, and tables of papers."
     return [Section("across", "Side by side", intro, charts=charts)] if charts else []
 
 

@@ -84,14 +84,14 @@ def _chart(board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves
         lines = joined(_line(board, frame, row, curves[row]) for row in rows)
         drawings.append(frame.draw(f"{board.id(kind)}--{k}", heading, f"{title}, {name}", xlabel, ylabel, lines))
         for row in rows:
-            by_x = {x: numbers for x, *numbers in curves[row]}
+            by_x = {place: ends for place, *ends in curves[row]}
             for place, end in enumerate(("value", "low", "high") if intervals else ("value",)):
-                numbers = (digits(by_x[x][place]) if x in by_x else "" for x in shown)
+                numbers = (digits(by_x[v][place]) if v in by_x else "" for v in shown)
                 data.append([board.models[row], name, end, *numbers])
     more = f" Not drawn: {', '.join(name for name, _ in panels[MOST_PANELS:])}." if panels[MOST_PANELS:] else ""
     caption = (f"Bands: {INTERVALS.lower()}" if intervals else "Means over the corruptions.") + more
     svg = side_by_side(drawings) + board.legend([row for _, rows in panels for row in rows])
-    header = ["classifier", "method", ylabel, *(f"{xlabel.split()[-1]} = {x:g}" for x in shown)]
+    header = ["classifier", "method", ylabel, *(f"{xlabel.split()[-1]} = {v:g}" for v in shown)]
     return Chart(board.id(kind), headed(title), svg, caption, Table(headed(title), header, data))
 
 

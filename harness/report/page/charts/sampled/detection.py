@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -14,8 +15,8 @@ from harness.report.colours import Style
 from harness.report.page.charts.common import Board, digits
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import Frame, legend
-from harness.report.page.svg.elements import element, group, joined, side_by_side
-from harness.report.page.svg.marks import line, reference
+from harness.report.page.svg.elements import drawing, element, group, joined, side_by_side, text
+from harness.report.page.svg.marks import line, path
 from harness.report.page.svg.scales import Scale, fit
 from harness.report.table import Table
 
@@ -35,6 +36,12 @@ BINS, POINTS = 30, 40
 
 RATES = (1, 2, 5, 10, 20, 50)
 """Percent of images inside flagged, for the data under the chart."""
+
+RATE = Frame(Scale(0, 100, kind="log"), Scale(0, 100), height=300)
+"""The frame of ROC curves: few images inside flagged is what matters, so that x is logarithmic, of 1 + x."""
+
+CHANCE = (0, 0.5, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 80, 100)
+"""Points of the diagonal, which is no straight line on that scale."""
 
 X, Y = "inside, flagged (%)", "outside, flagged (%)"
 
@@ -109,16 +116,15 @@ def _best(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, list[in
     best = [chosen[0] for chosen in rows.values() if chosen]
     groups = list(dict.fromkeys(name for k in best for name in scores[k].outside))
     id, title = board.id("roc"), "ROC curves of each classifier's best method"
-    frame = Frame(Scale(0, 100), Scale(0, 100), height=330)
     drawings, data = [], []
     for number, name in enumerate(groups):
         curves = {k: roc(scores[k].inside, scores[k].outside[name]) for k in best if name in scores[k].outside}
-        lines = [group(line(frame.points(*curve), board.line(k)), tip=board.labels[k]) for k, curve in curves.items()]
-        diagonal = reference(frame.at(0, 0), frame.at(100, 100))
-        drawings.append(frame.draw(f"{id}--{number}", name, f"{title}, {name}", X, Y, diagonal, joined(lines)))
+        lines = [group(line(RATE.points(*curve), board.line(k)), tip=board.labels[k]) for k, curve in curves.items()]
+        described = f"{title}, {name}"
+        drawings.append(RATE.draw(f"{id}--{number}", name, described, X, Y, _chance(RATE), joined(lines)))
         data += [[board.models[k], board.methods[k], name, *_at_rates(curve)] for k, curve in curves.items()]
     key = [(board.labels[k], board.line(k)) for k in best]
-    caption = f"An image is flagged when its score is low. Dashed: chance.{note}"
+    caption = f"An image is flagged when its score is low. Dashed: chance. The horizontal scale is logarithmic.{note}"
     header = ["classifier", "method", "outside", *(f"{Y} at {rate} %" for rate in RATES)]
     return Chart(id, title, side_by_side(drawings) + legend(key), caption, Table(title, header, data))
 
@@ -138,13 +144,13 @@ def _by_model(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, lis
         for k in chosen:
             groups |= dict.fromkeys(scores[k].outside)
             edges, shares = _histogram(scores[k])
-            panels += [_distribution(board, k, f"{id}--h{k}", edges, shares), _curves(scores[k], f"{id}--r{k}")]
+            panels.append(_pair(board, k, f"{id}--{k}", scores[k], (edges, shares)))
             middle = (edges[0], edges[-1])
             for name, values in shares.items():
                 data.append([model, board.methods[k], name, *map(digits, middle), *(f"{v:.1f}" for v in values)])
         if panels:
             summary = element("summary", f"{model}: {', '.join(board.methods[k] for k in chosen)}")
-            folds.append(element("details", summary, side_by_side(panels, 200), open="" if not folds else None))
+            folds.append(element("details", summary, side_by_side(panels, 340), open="" if not folds else None))
     key = legend([("in distribution", Style(0)), *((name, Style(*LOOKS[k % 3])) for k, name in enumerate(groups))])
     caption = (
         f"Left: percent of the images by score, in {BINS} bins; right: ROC curves. Per classifier, its best methods by "
@@ -168,25 +174,38 @@ def _histogram(scores: Scores) -> tuple[list[float], dict[str, list[float]]]:
     return edges.tolist(), {name: (100 * c / max(c.sum(), 1)).tolist() for name, c in counts.items()}
 
 
-def _distribution(
-    board: Board, row: int, id: str, edges: Sequence[float], shares: Mapping[str, Sequence[float]]
+def _pair(
+    board: Board, row: int, id: str, scores: Scores, histogram: tuple[Sequence[float], Mapping[str, Sequence[float]]]
 ) -> Markup:
-    """The histograms of a row as steps."""
+    """Histograms of a row's scores as steps, and beside them its ROC curves."""
+    edges, shares = histogram
     top = max(v for values in shares.values() for v in values)
-    frame = Frame(Scale(edges[0], edges[-1]), fit([0.0, top], least=0.0), 200, 170, 20, ticks=(4, 0))
-    lines = []
-    for k, values in enumerate(shares.values()):
-        style = Style(*LOOKS[(k - 1) % 3]) if k else Style(0)
-        lines.append(line(frame.points([edges[0], *edges[:-1], edges[-1]], [0, *values, 0]), style, steps=True))
-    title = board.methods[row]
-    return frame.draw(id, title, f"Scores, {board.labels[row]}", "score", "images", *lines)
-
-
-def _curves(scores: Scores, id: str) -> Markup:
-    """The ROC curves of a row."""
-    frame = Frame(Scale(0, 100), Scale(0, 100), 200, 170, 36, ticks=(3, 3))
-    lines = [
-        line(frame.points(*roc(scores.inside, values)), Style(*LOOKS[k % 3]))
-        for k, values in enumerate(scores.outside.values())
+    left = Frame(Scale(edges[0], edges[-1]), fit([0.0, top], least=0.0), 180, 170, 20, ticks=(4, 0))
+    right = replace(RATE, width=200, height=170, left=42, ticks=(4, 3))
+    heights = [line(left.points([edges[0], *edges], [0, *v, 0]), s, steps=True) for s, v in _styled(shares)]
+    curves = {name: roc(scores.inside, values) for name, values in scores.outside.items()}
+    rates = [line(right.points(*curve), style) for style, curve in _styled({"": None, **curves}) if curve]
+    parts = [
+        text(board.methods[row], 0, 11, font_weight="600"),
+        left.axes("score", "images"),
+        *heights,
+        element("g", right.axes(X, Y), _chance(right), *rates, transform="translate(190)"),
     ]
-    return frame.draw(id, "ROC", "ROC curves", X, Y, reference(frame.at(0, 0), frame.at(100, 100)), *lines)
+    name = f"Scores and ROC curves, {board.labels[row]}"
+    return drawing(id, name, name, (390, 170), *parts)
+
+
+def _styled(groups: Mapping[str, Any]) -> list[tuple[Style, Any]]:
+    """The values of groups with their looks; the first one is in distribution."""
+    return [(Style(*LOOKS[(k - 1) % 3]) if k else Style(0), values) for k, values in enumerate(groups.values())]
+
+
+def _chance(frame: Frame) -> Markup:
+    """The curve of a score that says nothing."""
+    return element(
+        "path",
+        d=path(frame.points(CHANCE, CHANCE)),
+        stroke="var(--muted)",
+        fill="none",
+        stroke_dasharray="3 3",
+    )
