@@ -29,8 +29,8 @@ def board_section(
 
     name: the heading.
     published: tables that papers printed of the same benchmark, shown below the measured one, never ranked with it.
-    environments: of all records of the page, as `provenance.environments` lists them. looks: by classifier, its style in
-        the whole page.
+    environments: of all records of the page, as `provenance.environments` lists them.
+    looks: by classifier, its style in the whole page.
     """
     ranks = _ranks(board)
     charts, missing = _charts(board, ranks, looks)
@@ -104,11 +104,12 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
 
 
 def metric_cell(metric: Metric | None) -> Cell:
-    """A metric with its interval, in the unit of `heading`; sorted and copied unrounded, fractions as fractions."""
+    """A metric with its interval, in the unit of `heading`; sorted and copied unrounded."""
     if metric is None:
         return Cell(spell(metric))
+    scale = 100 if metric.unit in ("fraction", "ratio") else 1
     low, high = metric.interval
-    return Cell(spell(metric), metric.value, (low, high))
+    return Cell(spell(metric), scale * metric.value, (scale * low, scale * high))
 
 
 def rank_cell(ranks: Ranks, place: int) -> Cell:

@@ -10,9 +10,9 @@ from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.boards import LeaveOut, boards, doubtful, raise_error
 from harness.report.colours import Style, styles
-from harness.report.names import heading, label, spell, title
+from harness.report.names import heading, label, title
 from harness.report.page import provenance
-from harness.report.page.board_section import benchmark_name, board_section
+from harness.report.page.board_section import benchmark_name, board_section, metric_cell
 from harness.report.page.charts.across import charts_across
 from harness.report.page.gallery import gallery_section
 from harness.report.page.model_card import model_page
@@ -147,5 +147,5 @@ def _overview_row(board: Sequence[RunRecord], ranks: Ranks, id: str) -> list[Cel
         Cell(heading(first, *ranks.column)),
         Cell(names or "no rank sets"),
         Cell(str(len(board)), float(len(board))),
-        Cell(spell(best), best.value, best.interval) if best else Cell(spell(best)),
+        metric_cell(best),
     ]

@@ -8,15 +8,15 @@ from dataclasses import replace
 from harness.base.errors import HarnessError
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
-from harness.report.page.charts.certified import certified
 from harness.report.page.charts.common import Board, board_of
-from harness.report.page.charts.confidence import confidence
 from harness.report.page.charts.cost import cost
 from harness.report.page.charts.curves import over_severity, over_time
-from harness.report.page.charts.detection import detection
 from harness.report.page.charts.heat import corruptions, detectors
 from harness.report.page.charts.methods import methods
 from harness.report.page.charts.ranking import rank_diagram, ranking
+from harness.report.page.charts.sampled.certified import certified
+from harness.report.page.charts.sampled.confidence import confidence
+from harness.report.page.charts.sampled.detection import detection
 from harness.report.page.parts import Chart
 from harness.report.ranks.board_ranks import Ranks
 

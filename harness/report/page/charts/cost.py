@@ -40,7 +40,7 @@ def cost(board: Board) -> Chart | None:
     best = first.metric(*column)
     places = front(points, best is None or best.higher_is_better)
     heading = names.heading(first, *column)
-    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=480, height=360)
+    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=440, height=340)
     tipped = set(range(len(rows))) if len(rows) <= MOST_ROWS else set(places)
     marks = joined(
         group(
@@ -50,7 +50,9 @@ def cost(board: Board) -> Chart | None:
         for place, ((k, value), point) in enumerate(zip(rows, points, strict=True))
     )
     corners = [frame.at(*points[place]) for place in places]
-    edge = element("path", d=stepped([*corners, (frame.width - 8, corners[-1][1])]), fill="none", stroke="var(--muted)")
+    edge = element(
+        "path", d=stepped([*corners, (frame.across.end, corners[-1][1])]), fill="none", stroke="var(--muted)"
+    )
     title = f"Cost and {heading}"
     id = board.id("cost")
     svg = board.method_legend() + frame.draw(

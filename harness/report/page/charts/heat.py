@@ -96,7 +96,7 @@ def _chart(
     if len(longest := max((rows for _, rows in panels), key=len)) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(longest)} classifiers."
     return Chart(
-        board.id(kind), title, side_by_side(drawings, 480), caption, Table(title, ["panel", "classifier", *shown], data)
+        board.id(kind), title, side_by_side(drawings, 440), caption, Table(title, ["panel", "classifier", *shown], data)
     )
 
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.report.colours import Style
-from harness.report.page.svg.elements import drawing, element, group, joined, number, text
+from harness.report.page.svg.elements import drawing, element, fitted, group, joined, number, text
 from harness.report.page.svg.marks import line, mark
 from harness.report.page.svg.scales import Scale, tick_text
+
+RIGHT = 14.0
+"""Units right of the axes: half of the last tick's text."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Frame:
     @property
     def across(self) -> Scale:
         """The x scale in pixels of the drawing."""
-        return self.x.between(self.left, self.width - 8)
+        return self.x.between(self.left, self.width - RIGHT)
 
     @property
     def up(self) -> Scale:
@@ -52,14 +55,14 @@ class Frame:
     def draw(self, id: str, title: str, description: str, xlabel: str, ylabel: str, *marks: object) -> Markup:
         """The drawing: title, which may be empty, axes with labels, and marks on top."""
         size = (self.width, self.height)
-        heading = text(title, 0, 11, font_weight="600") if title else ""
+        heading = text(title, 0, 11, font_weight="600", font_size=fitted(title, self.width)) if title else ""
         drawn = (heading, self.axes(xlabel, ylabel), *marks)
         return drawing(id, title or description, description, size, *drawn, above=0 if title else self.top - 8)
 
     def axes(self, xlabel: str, ylabel: str) -> Markup:
         """Grid lines, ticks and labels of both axes."""
         across, up = self.across, self.up
-        bottom, right = self.height - self.bottom, self.width - 8
+        bottom, right = self.height - self.bottom, self.width - RIGHT
         x, y = across.ticks(self.ticks[0]), up.ticks(self.ticks[1]) if self.ticks[1] else []
         grid = "".join(f"M{number(self.left)} {number(up(v))}H{number(right)}" for v in y)
         grid += "".join(f"M{number(across(v))} {number(self.top)}V{number(bottom)}" for v in x)

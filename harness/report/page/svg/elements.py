@@ -12,7 +12,7 @@ from harness.report.escape import printable
 LONGEST = 90
 """Characters of a name in a chart; a longer one loses its middle there, and is whole in the table below."""
 
-SIZE = 11
+SIZE = 12
 """Font size in units of the view box; a character is about half as wide."""
 
 EMPTY = {"path", "circle", "rect"}
@@ -46,6 +46,12 @@ def text(words: str, x: float, y: float, **attributes: object) -> Markup:
     """A text; `anchor` is "middle" or "end". Control characters are spelt out."""
     anchor = attributes.pop("anchor", None)
     return element("text", shortened(words), x=x, y=y, text_anchor=anchor, **attributes)
+
+
+def fitted(words: str, width: float) -> float | None:
+    """The font size with which words fit a width, if that is smaller than `SIZE`."""
+    size = width / (0.62 * max(len(shortened(words)), 1))
+    return size if size < SIZE else None
 
 
 def shortened(words: str) -> str:

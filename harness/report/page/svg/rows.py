@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report.page.svg.elements import drawing, element, group, number, text
+from harness.report.page.svg.elements import drawing, element, fitted, group, number, text
 from harness.report.page.svg.scales import Scale, tick_text
 
-WIDTH = 480.0
+WIDTH = 440.0
 """Units across; about the pixels of the drawing."""
 
 STEP = 30.0
@@ -34,9 +34,16 @@ def row_chart(id: str, title: str, description: str, rows: Sequence[Row], scale:
     bottom = TOP + STEP * len(rows)
     ticks = scale.ticks(8)
     lines = "".join(f"M{number(scale(v))} {number(TOP)}V{number(bottom)}" for v in ticks)
+    lines += "".join(f"M0 {number(TOP + STEP * k + 16)}H{number(WIDTH)}" for k in range(len(rows)))
     parts = [
         group(
-            text(row.name, 0, TOP + STEP * k + 8, font_weight="700" if row.strong else None),
+            text(
+                row.name,
+                0,
+                TOP + STEP * k + 8,
+                font_weight="700" if row.strong else None,
+                font_size=fitted(row.name, WIDTH),
+            ),
             row.marks(TOP + STEP * k + 16),
             tip=row.tip,
         )
@@ -82,7 +89,7 @@ def heat_map(
     """Cells with their values, the stronger the higher. shades: from values to opacity, with any ends."""
     opacity = shades.between(0.0, STRONGEST)
     wide = WIDTH / max(len(columns), 1)
-    head = 18 + 5.6 * max((min(len(c), 40) for c in columns), default=0)
+    head = 18 + 6.4 * max((min(len(c), 40) for c in columns), default=0)
     labels = [
         text(c, 0, 0, transform=f"translate({number(wide * (k + 0.5) + 4)} {number(head - 4)})rotate(-90)")
         for k, c in enumerate(columns)
@@ -90,7 +97,13 @@ def heat_map(
     parts = []
     for k, row in enumerate(rows):
         y = head + PITCH * k
-        parts.append(group(text(row.name, 0, y + 9), _cells(row.values, y + 13, wide, opacity), tip=row.tip))
+        parts.append(
+            group(
+                text(row.name, 0, y + 9, font_size=fitted(row.name, WIDTH)),
+                _cells(row.values, y + 13, wide, opacity),
+                tip=row.tip,
+            )
+        )
     heading = text(title, 0, 11, font_weight="600")
     return drawing(id, title, description, (WIDTH, head + PITCH * len(rows)), heading, *labels, *parts)
 
@@ -106,4 +119,6 @@ def _cells(values: Sequence[float | None], y: float, wide: float, opacity: Scale
         shades[f"{opacity(value):.2f}"].append(f"{number(wide * k)}z")
         texts.append(element("tspan", f"{value:.0f}", x=wide * (k + 0.5) - 0.5))
     filled = (element("path", d="".join(cells), fill_opacity=shade) for shade, cells in shades.items())
-    return element("g", *filled, fill="var(--series-1)") + element("text", *texts, y=y + 11.5, text_anchor="middle")
+    size = 10 if wide < 26 else 11
+    values_text = element("text", *texts, y=y + 11.5, text_anchor="middle", font_size=size)
+    return element("g", *filled, fill="var(--series-1)") + values_text
