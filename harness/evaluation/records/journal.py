@@ -54,8 +54,7 @@ class Journal:
     def __init__(
         self, out: Path, suite: str, model: str, method: str, key: str, shared: str, plan: Sequence[Part]
     ) -> None:
-        stem = f"{_safe(model)}--{_safe(method)}--{key}"
-        self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
+        self.file = out / record_file(suite, model, method, key)
         self.damage: dict[Path, str] = {}
         self.incomplete: dict[Path, int] = {}
         self._key = key
@@ -205,6 +204,11 @@ class Journal:
 
     def _interim(self, part: Part) -> Path:
         return self._parts / f"{part.name}.interim"
+
+
+def record_file(suite: str, model: str, method: str, key: str) -> Path:
+    """Place of a record below a results folder; its sample table lies beside it, with the suffix ``.parquet``."""
+    return Path(_safe(suite.partition(":")[0])) / f"{_safe(model)}--{_safe(method)}--{key}.json"
 
 
 def warn_of_losses(journals: Sequence[Journal]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -270,27 +270,41 @@ def load(file: Path) -> RunRecord:
 
 def _checked(values: Any) -> RunRecord:
     """The record that JSON's values are; ValueError where they are none, or not as they were written."""
-    record: RunRecord = READER(RunRecord, values)
-    newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
-    if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
-        raise ValueError("its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs")
-    rules.check_together(record)
-    for difference in rules.renamed(record) if record.sha256 else ():
-        raise ValueError(difference)
-    _check_key(record)
+    record = parsed(values)
+    for fault in faults(record, values):
+        raise ValueError(fault)
     return record
 
 
-def _check_key(record: RunRecord) -> None:
-    """Raise ValueError where the key is not that of the record's own fields.
+def parsed(values: Any) -> RunRecord:
+    """The record that JSON's values are, each field of its type and range; ValueError where they are none."""
+    record: RunRecord = READER(RunRecord, values)
+    return record
+
+
+def faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on what no run writes: another hash, fields that contradict each other, another key.
+
+    values: the JSON that `parsed` made the record of.
+    """
+    newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
+    if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
+        yield "its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs"
+    yield from rules.contradictions(record)
+    yield from rules.renamed(record) if record.sha256 else ()
+    if not _has_own_key(record):
+        yield f"its key {record.key} is that of other settings, weights or data"
+
+
+def _has_own_key(record: RunRecord) -> bool:
+    """False where the key is not that of the record's own fields.
 
     Keys of records with code of a plugin file cannot be recomputed: the file may have changed, or not be loaded.
     """
     denoiser = record.denoiser.sha256 if record.denoiser else ""
     deciding = identity(record.spec, record.suite_version, record.facts, ("", ""), record.model.sha256, denoiser)
     if record.plugins or record.key == key_of({**deciding, "data": record.data_sha256}):
-        return
+        return True
     # Only now, since importing every plugin takes seconds: whose code are suite and method?
     plugins.discover()
-    if rules.sources(record) == ("", ""):
-        raise ValueError(f"its key {record.key} is that of other settings, weights or data")
+    return rules.sources(record) != ("", "")
