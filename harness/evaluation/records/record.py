@@ -287,24 +287,29 @@ def faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
 
     values: the JSON that `parsed` made the record of.
     """
+    yield from hash_faults(record, values)
+    yield from rules.contradictions(record)
+    yield from rules.renamed(record) if record.sha256 else ()
+    yield from key_faults(record)
+
+
+def hash_faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence where the SHA-256 is not that of the JSON, or is missing beside fields that are no older than it."""
     newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
     if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
         yield "its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs"
-    yield from rules.contradictions(record)
-    yield from rules.renamed(record) if record.sha256 else ()
-    if not _has_own_key(record):
-        yield f"its key {record.key} is that of other settings, weights or data"
 
 
-def _has_own_key(record: RunRecord) -> bool:
-    """False where the key is not that of the record's own fields.
+def key_faults(record: RunRecord) -> Iterator[str]:
+    """A sentence where the key is not that of the record's own fields.
 
     Keys of records with code of a plugin file cannot be recomputed: the file may have changed, or not be loaded.
     """
     denoiser = record.denoiser.sha256 if record.denoiser else ""
     deciding = identity(record.spec, record.suite_version, record.facts, ("", ""), record.model.sha256, denoiser)
     if record.plugins or record.key == key_of({**deciding, "data": record.data_sha256}):
-        return True
+        return
     # Only now, since importing every plugin takes seconds: whose code are suite and method?
     plugins.discover()
-    return rules.sources(record) != ("", "")
+    if rules.sources(record) == ("", ""):
+        yield f"its key {record.key} is that of other settings, weights or data"
