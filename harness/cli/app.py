@@ -16,6 +16,7 @@ from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
 from harness.cli.commands.results.leaderboard import leaderboard
+from harness.cli.commands.results.share import app as results_app
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable
@@ -84,3 +85,4 @@ app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
 app.command()(rerun)
+app.add_typer(results_app, name="results")

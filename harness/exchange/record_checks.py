@@ -112,5 +112,3 @@ def plugin_files(subject: Subject) -> Iterator[str]:
         if kind != "suite":
             raise NotAtHand(f"its {kind} is code of {text.rpartition(' ')[0]}, which is not looked at")
     yield from ()
-
-

@@ -48,9 +48,9 @@ def conditions(subject: Subject) -> Iterator[str]:
         yield f"it has no rows under {_some(lacking)}"
     for name, condition in known.items():
         count = counts.get(name, 0)
-        if condition.size and (count > condition.size or record.status == "complete" != (count == condition.size)):
-            if count > condition.size or (record.status == "complete" and count < condition.size):
-                yield f"it has {count} images under {name!r}, of which there are {condition.size}"
+        too_few = record.status == "complete" and count < condition.size
+        if condition.size and (count > condition.size or too_few):
+            yield f"it has {count} images under {name!r}, of which there are {condition.size}"
     if getattr(suite, "same_images", False) and not gaps:
         scored = [name for name, condition in known.items() if condition.scored and name in counts]
         yield from _same_images(subject.rows, scored)

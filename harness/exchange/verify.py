@@ -6,6 +6,7 @@ predictions that no network gave, with metrics and hashes computed from them, sh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,8 +17,9 @@ from harness.exchange import record_checks, table_checks
 from harness.exchange.inputs import Inputs, NotAtHand
 from harness.exchange.subject import Subject, Unverifiable, opened
 from harness.report.names import label
+from harness.report.table import Table
 
-OK, DIFFERS, UNCHECKED = "ok", "differs", "cannot be checked"
+OK, DIFFERS, UNCHECKED = OUTCOMES = "ok", "differs", "cannot be checked"
 
 Check = Callable[[Subject], Iterator[str]]
 """From a record to sentences on what differs; raises Unverifiable or NotAtHand where it cannot be checked."""
@@ -137,3 +139,22 @@ class _Findings:
         outcome = DIFFERS if self._differences else UNCHECKED if self._reasons else OK
         findings = list(self._differences.values()), list(self._reasons), list(self._remarks)
         return Verdict(self._subject.file, label(self._subject.record), outcome, *findings, self._subject)
+
+
+def table(verdicts: Sequence[Verdict]) -> Table:
+    """Numbers of records by suite and result, and remarks on what was not looked at."""
+    counts: dict[str, Counter[str]] = {}
+    for verdict in verdicts:
+        suite = verdict.subject.record.suite if verdict.subject else "no record"
+        counts.setdefault(suite, Counter())[verdict.outcome] += 1
+    rows = [[suite, *(str(by_outcome[o]) for o in OUTCOMES)] for suite, by_outcome in sorted(counts.items())]
+    remarks = Counter(remark for verdict in verdicts for remark in verdict.remarks)
+    caption = " ".join(f"{count} records: {remark}." for remark, count in sorted(remarks.items()))
+    return Table(f"{len(verdicts)} records checked", ["suite", *OUTCOMES], rows, caption)
+
+
+def lines(verdict: Verdict, shown: int) -> list[str]:
+    """What is wrong with a record, a line each, after the line with its file. shown: differences at most."""
+    sentences = [*map(str, verdict.differences), *verdict.reasons]
+    more = [f"and {len(sentences) - shown} more"] if len(sentences) > shown else []
+    return [f"{verdict.file} ({verdict.name}) {verdict.outcome}:", *(f"  {s}" for s in [*sentences[:shown], *more])]
