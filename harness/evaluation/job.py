@@ -102,14 +102,14 @@ class Job:
     def _plan(self) -> Iterator[Part]:
         for number, condition in enumerate(self.suite.conditions()):
             data = self.datasets[condition.name]
-            samples = self._samples(len(data.ids))
+            samples = self.samples(len(data.ids))
             for start in range(0, len(samples), self.part_size):
                 indices = samples[start : start + self.part_size]
                 # The name says where the part stands, and of which data it is: an image that is replaced makes others.
                 name = f"{number:04d}-{start:06d}-{len(indices)}-{data.sha256[:12]}"
                 yield Part(name, condition, indices, data)
 
-    def _samples(self, count: int) -> range:
+    def samples(self, count: int) -> range:
         """Positions of a data set of `count` images that the run takes."""
         every = range(0, count, self.spec.every)
         return every[: self.spec.limit] if self.spec.limit else every
@@ -124,7 +124,7 @@ class Job:
         """Source images in such a table."""
         # Conditions of a corruption benchmark have the same ids: the set of lists is small.
         distinct = {tuple(data.ids) for data in self.datasets.values()}
-        return len({ids[index] for ids in distinct for index in self._samples(len(ids))})
+        return len({ids[index] for ids in distinct for index in self.samples(len(ids))})
 
     @cached_property
     def part_size(self) -> int:

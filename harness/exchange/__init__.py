@@ -1,1 +1,1 @@
-"""Records on their way to others: verified, merged, pushed, pulled, exported."""
+"""Results that change hands: checks of other people's records, copies between folders and servers, exports."""

@@ -37,14 +37,22 @@ class Ranked:
         return len(self.id) if self.image is None else int(self.image.max()) + 1, len(self.ood)
 
     def counts(self, id_weights: Floats | None = None, ood_weights: Floats | None = None) -> tuple[Any, Any]:
-        """Rows in and out of distribution at each score, (K,) each, lowest first; or their weights.
+        """Rows in and out of distribution at each score, (K,) each, lowest first; or their weights, (..., K) each.
 
-        id_weights, ood_weights: (images,) float, of the source images.
+        id_weights, ood_weights: (..., images) float, of the source images.
         """
         if id_weights is not None and self.image is not None:
-            id_weights = id_weights[self.image]
-        inside = np.bincount(self.id, id_weights, minlength=self.levels)
-        return inside, np.bincount(self.ood, ood_weights, minlength=self.levels)
+            id_weights = id_weights[..., self.image]
+        return _at_levels(self.id, id_weights, self.levels), _at_levels(self.ood, ood_weights, self.levels)
+
+
+def _at_levels(ranks: Ints, weights: Floats | None, levels: int) -> Any:
+    """Numbers of ranks (K,), or sums of their weights (..., K). ranks: (n,) below K. weights: (..., n)."""
+    if weights is None:
+        return np.bincount(ranks, minlength=levels)
+    rows = weights.size // len(ranks)
+    places = np.arange(rows)[:, None] * levels + ranks
+    return np.bincount(places.ravel(), weights.ravel(), rows * levels).reshape(*weights.shape[:-1], levels)
 
 
 def rank(id_scores: ArrayLike, ood_scores: ArrayLike, name: str = "OOD", image: Ints | None = None) -> Ranked:

@@ -34,6 +34,9 @@ RECALL = 0.95
 REPLICATES = 500
 """Random weights for each end of an interval."""
 
+BLOCK = 2**15
+"""Weights that are computed at once: so many stay in a processor's cache."""
+
 RATES = {"fpr95_ood_pos": False, "fpr95_id_pos": False, "aupr_in": True, "aupr_out": True}
 """Metrics with bootstrap intervals, in the order of `rates`, and whether higher is better."""
 
@@ -227,60 +230,76 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
     id_rng = generator(0, "detection/id", "")
     ood_rngs = {name: generator(0, "detection/ood", name) for name in ranked}
     replicates: dict[str, Floats] = {name: np.empty((2, REPLICATES, len(RATES))) for name in ranked}
+    block = max(1, BLOCK // max(data.levels for data in ranked.values()))
     for best in (0, 1):
-        for replicate in range(REPLICATES):
-            id_weights, more = id_rng.standard_exponential(n_id), rows * id_rng.standard_gamma(EXTRA)
+        for start in range(0, REPLICATES, block):
+            count = min(block, REPLICATES - start)
+            id_weights, more = _weights(id_rng, count, n_id)
             for name, data in ranked.items():
-                rng = ood_rngs[name]
-                inside, outside = data.counts(id_weights, rng.standard_exponential(data.sizes[1]))
-                extra = rng.standard_gamma(EXTRA)
-                ends = ((0.0, more), (extra, 0.0)) if best else ((more, 0.0), (0.0, extra))
-                weighed = (_between(*pair) for pair in zip((inside, outside), ends, strict=True))
-                replicates[name][best, replicate] = rates(*weighed)
+                ood_weights, extra = _weights(ood_rngs[name], count, data.sizes[1])
+                sides = data.counts(id_weights, ood_weights)
+                ends = ((0.0, rows * more), (extra, 0.0)) if best else ((rows * more, 0.0), (0.0, extra))
+                weighed = (_between(*pair) for pair in zip(sides, ends, strict=True))
+                replicates[name][best, start : start + count] = rates(*weighed)
     return replicates
 
 
-def _between(counts: Floats, ends: tuple[float, float]) -> Floats:
-    """Counts with one more below and above all scores."""
-    extended = np.empty(len(counts) + 2)
-    extended[0], extended[-1] = ends
-    extended[1:-1] = counts
+def _weights(rng: np.random.Generator, replicates: int, images: int) -> tuple[Floats, Floats]:
+    """Random weights (replicates, images) and of half an image more (replicates,), drawn replicate by replicate."""
+    weights, extra = np.empty((replicates, images)), np.empty(replicates)
+    for k in range(replicates):
+        rng.standard_exponential(out=weights[k])
+        extra[k] = rng.standard_gamma(EXTRA)
+    return weights, extra
+
+
+def _between(counts: Floats, ends: tuple[Floats | float, Floats | float]) -> Floats:
+    """Counts (B, K) with one more below and above all scores. ends: (B,) each."""
+    extended = np.empty((len(counts), counts.shape[1] + 2))
+    extended[:, 0], extended[:, -1] = ends
+    extended[:, 1:-1] = counts
     return extended
 
 
-def rates(inside: Floats, outside: Floats) -> tuple[float, ...]:
-    """The `RATES` of (K,) images, or their weights, in and out of distribution at each score, lowest first."""
-    ood_positive, id_positive = (inside, outside), (inside[::-1], outside[::-1])
-    ood_first, id_first = ([np.cumsum(side) for side in sides] for sides in (ood_positive, id_positive))
-    return (
+def rates(inside: Floats, outside: Floats) -> Floats:
+    """The `RATES` (..., 4) of (..., K) images, or their weights, in and out of distribution by score, lowest first."""
+    shape = np.shape(inside)[:-1]
+    inside, outside = np.atleast_2d(inside), np.atleast_2d(outside)
+    ood_positive, id_positive = (inside, outside), (inside[:, ::-1], outside[:, ::-1])
+    ood_first, id_first = ([np.cumsum(side, axis=1) for side in sides] for sides in (ood_positive, id_positive))
+    columns = (
         _fpr95(outside, inside, *ood_first[::-1]),
         _fpr95(*id_positive, *id_first),
         _aupr(id_positive[0], *id_first),
         _aupr(outside, *ood_first[::-1]),
     )
+    return np.stack(columns, axis=1).reshape(*shape, len(RATES))
 
 
 def _rate(id_scores: ArrayLike, ood_scores: ArrayLike, name: str) -> float:
-    return dict(zip(RATES, rates(*rank(id_scores, ood_scores).counts()), strict=True))[name]
+    return float(rates(*rank(id_scores, ood_scores).counts())[list(RATES).index(name)])
 
 
-def _fpr95(positives: Floats, negatives: Floats, detected: Floats, flagged: Floats) -> float:
-    """positives, negatives: (K,) images, or their weights, at each threshold, the strictest first.
+def _fpr95(positives: Floats, negatives: Floats, detected: Floats, flagged: Floats) -> Floats:
+    """Rates (B,). positives, negatives: (B, K) images, or their weights, at each threshold, the strictest first.
 
     detected, flagged: their running sums.
     """
-    first = int(np.searchsorted(detected / detected[-1], RECALL))
+    rows, last = np.arange(len(detected)), detected.shape[1] - 1
+    first = np.argmax(detected / detected[:, -1:] >= RECALL, axis=1)
     # The curve bends after a threshold whose step differs from the next one; both its ends count as bends.
-    while 0 < first < len(detected) - 1 and (positives[first], negatives[first]) == (
-        positives[first + 1],
-        negatives[first + 1],
-    ):
-        first += 1
-    return float(flagged[first] / flagged[-1])
+    while True:
+        after = np.minimum(first + 1, last)
+        straight = (first > 0) & (first < last)
+        for side in (positives, negatives):
+            straight &= side[rows, first] == side[rows, after]
+        if not straight.any():
+            return flagged[rows, first] / flagged[:, -1]
+        first = first + straight
 
 
-def _aupr(positives: Floats, detected: Floats, flagged: Floats) -> float:
-    """Arguments as of `_fpr95`."""
+def _aupr(positives: Floats, detected: Floats, flagged: Floats) -> Floats:
+    """Areas (B,). Arguments as of `_fpr95`."""
     precision = detected / (detected + flagged)
-    before = np.concatenate(([1.0], precision[:-1]))
-    return float((positives * (precision + before)).sum() / (2 * detected[-1]))
+    before = np.concatenate((np.ones((len(precision), 1)), precision[:, :-1]), axis=1)
+    return (positives * (precision + before)).sum(1) / (2 * detected[:, -1])

@@ -43,6 +43,15 @@ def split(settings: str) -> list[str]:
     return re.split(r",(?=\w+=)", settings)
 
 
+def moved(suite: str, data: str) -> str:
+    """The text of a suite with another folder of data; HarnessError for a suite that names none."""
+    name, _, settings = suite.partition(":")
+    parts = split(settings)
+    if not any(part.startswith("data=") for part in parts):
+        raise HarnessError(f"--data {data}: {suite} names no folder. Leave it out.")
+    return f"{name}:" + ",".join(f"data={data}" if part.startswith("data=") else part for part in parts)
+
+
 def parse(text: str, rest: str, parameters: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """The values in `rest`, the part of `text` after the colon; a value may itself hold commas (``times=0,50``).
 

@@ -20,7 +20,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rows import Rows
 from harness.evaluation.request import Request
 from harness.models.published.locate import WeightFiles
-from harness.plugins.settings import split
+from harness.plugins.settings import moved
 from harness.types import RunSpec
 from harness.types.weights import LIVE
 
@@ -64,19 +64,10 @@ def rerun_record(
 
 def repeated(spec: RunSpec, data: str, every: int, limit: int) -> RunSpec:
     """The specification again: of a part of its samples, with its data in another folder."""
-    suite = _moved(spec.suite, data) if data else spec.suite
+    suite = moved(spec.suite, data) if data else spec.suite
     most = min(filter(None, [limit, -(-spec.limit // every)]), default=0)
     device = usable_device(spec.device)
     return replace(spec, suite=suite, every=spec.every * every, limit=most, device=device)
-
-
-def _moved(suite: str, data: str) -> str:
-    """The text of a suite with another folder of data."""
-    name, _, settings = suite.partition(":")
-    parts = split(settings)
-    if not any(part.startswith("data=") for part in parts):
-        raise HarnessError(f"--data {data}: {suite} names no folder. Leave it out.")
-    return f"{name}:" + ",".join(f"data={data}" if part.startswith("data=") else part for part in parts)
 
 
 def _check_groups(request: Request, every: int, limit: int) -> None:

@@ -63,8 +63,7 @@ class Journal:
         plan: Sequence[Part],
         keep_logits: bool = False,
     ) -> None:
-        stem = f"{_safe(model)}--{_safe(method)}--{key}"
-        self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
+        self.file = out / record_file(suite, model, method, key)
         self.damage: dict[Path, str] = {}
         self.incomplete: dict[Path, int] = {}
         self._key = key
@@ -215,6 +214,11 @@ class Journal:
 
     def _interim(self, part: Part) -> Path:
         return self._parts / f"{part.name}.interim"
+
+
+def record_file(suite: str, model: str, method: str, key: str) -> Path:
+    """Place of a record below a results folder; its sample table lies beside it, with the suffix ``.parquet``."""
+    return Path(_safe(suite.partition(":")[0])) / f"{_safe(model)}--{_safe(method)}--{key}.json"
 
 
 def warn_of_losses(journals: Sequence[Journal]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -275,15 +275,34 @@ def load(file: Path) -> RunRecord:
 
 def _checked(values: Any) -> RunRecord:
     """The record that JSON's values are; ValueError where they are none, or not as they were written."""
+    record = parsed(values)
+    for fault in faults(record, values):
+        raise ValueError(fault)
+    return record
+
+
+def parsed(values: Any) -> RunRecord:
+    """The record that JSON's values are, each field of its type and range; ValueError where they are none."""
     record: RunRecord = READER(RunRecord, values)
+    return record
+
+
+def faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on what no run writes: another hash, fields that contradict each other, another key.
+
+    values: the JSON that `parsed` made the record of.
+    """
+    yield from hash_faults(record, values)
+    yield from rules.contradictions(record)
+    yield from rules.renamed(record) if record.sha256 else ()
+    yield from key_faults(record)
+
+
+def hash_faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence where the SHA-256 is not that of the JSON, or is missing beside fields that are no older than it."""
     newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
     if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
-        raise ValueError("its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs")
-    rules.check_together(record)
-    for difference in rules.renamed(record) if record.sha256 else ():
-        raise ValueError(difference)
-    _check_key(record)
-    return record
+        yield "its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs"
 
 
 def has_its_key(record: RunRecord) -> bool:
@@ -293,11 +312,11 @@ def has_its_key(record: RunRecord) -> bool:
     return bool(record.plugins) or record.key == key_of({**deciding, "data": record.data_sha256})
 
 
-def _check_key(record: RunRecord) -> None:
-    """Raise ValueError where the key is not that of the record's fields; older records name no plugin files."""
+def key_faults(record: RunRecord) -> Iterator[str]:
+    """A sentence where the key is not that of the record's own fields; older records name no plugin files."""
     if has_its_key(record):
         return
     # Only now, since importing every plugin takes seconds: whose code are suite and method?
     plugins.discover()
     if rules.sources(record) == ("", ""):
-        raise ValueError(f"its key {record.key} is that of other settings, weights or data")
+        yield f"its key {record.key} is that of other settings, weights or data"

@@ -84,12 +84,6 @@ def covered(coverage: str) -> tuple[int, int, str]:
     return int(match[1]), int(match[2]), match[3] or ""
 
 
-def check_together(record: Any) -> None:
-    """Raise ValueError where the fields of a `harness.evaluation.records.record.RunRecord` contradict each other."""
-    for contradiction in _contradictions(record):
-        raise ValueError(contradiction)
-
-
 def renamed(record: Any) -> list[str]:
     """Sentences on suite, model or method of a record that differ from its specification."""
     spec = record.spec
@@ -103,8 +97,11 @@ def renamed(record: Any) -> list[str]:
     ]
 
 
-def _contradictions(record: Any) -> Iterator[str]:
-    """Sentences on fields that contradict each other."""
+def contradictions(record: Any) -> Iterator[str]:
+    """Sentences on fields of a `harness.evaluation.records.record.RunRecord` that contradict each other.
+
+    A coverage in another form is a ValueError.
+    """
     spec, rows = record.spec, record.samples["rows"]
     if (spec.denoiser is None) != (record.denoiser is None):
         yield "its spec names a denoiser and it has none, or the other way round"

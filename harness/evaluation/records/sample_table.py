@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,25 +30,39 @@ def read(file: Path, sha256: str, count: int, images: int, classes: int | None, 
     Raises HarnessError for a file that is missing, other than recorded, damaged, or holds what no run writes: nulls,
     infinite numbers, a sample twice under one condition, types that no suite gives.
     """
-    try:
-        data = read_limited(file, MOST)
-    except OSError as error:
-        raise HarnessError(f"{file}: {error.strerror}. The record's sample table belongs beside it.") from error
+    data = content(file)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise HarnessError(
             f"{file} is not the sample table that its record was computed from (SHA-256 differs). "
             "Restore it, or delete both and run again."
         )
+    table = opened(data, file, needed)
+    rows = rows_of(table)
+    for fault in (*key_faults(table, count, images), *value_faults(rows, classes)):
+        raise HarnessError(f"{file} is no sample table ({fault}). Restore it, or delete it and run again.")
+    return rows
+
+
+def content(file: Path) -> bytes:
+    """The bytes of a sample table; HarnessError for a file that is missing, not regular or too large."""
+    try:
+        return read_limited(file, MOST)
+    except OSError as error:
+        raise HarnessError(f"{file}: {error.strerror}. The record's sample table belongs beside it.") from error
+
+
+def opened(data: bytes, file: Path, needed: Sequence[str] = ()) -> pa.Table:
+    """The table in a file's bytes, with the columns of a sample table in their types; HarnessError for others.
+
+    Rows and values are not looked at: see `key_faults` and `value_faults`.
+    """
     table = read_table(data, name=str(file))
     try:
         _check_columns(table, needed)
         table.validate(full=True)
-        _check_keys(table, count, images)
-        rows = rows_of(table)
-        _check_values(rows, classes)
     except (ValueError, pa.ArrowException) as error:
         raise HarnessError(f"{file} is no sample table ({error}). Restore it, or delete it and run again.") from error
-    return rows
+    return table
 
 
 def _check_columns(table: pa.Table, needed: Sequence[str]) -> None:
@@ -77,26 +91,28 @@ def _check_columns(table: pa.Table, needed: Sequence[str]) -> None:
             raise ValueError(f"column {name!r} has {column.null_count or flat.null_count} empty cells")
 
 
-def _check_keys(table: pa.Table, rows: int, images: int) -> None:
+def key_faults(table: pa.Table, rows: int, images: int) -> Iterator[str]:
+    """Sentences on numbers of rows and of images other than the record's, and on a sample twice under a condition."""
     if table.num_rows != rows:
-        raise ValueError(f"it has {table.num_rows} rows; its record counts {rows}")
+        yield f"it has {table.num_rows} rows; its record counts {rows}"
     ids, conditions = (table[name].combine_chunks().dictionary_encode() for name in ("id", "condition"))
     if len(ids.dictionary) != images:
-        raise ValueError(f"it has {len(ids.dictionary)} different images; its record counts {images}")
+        yield f"it has {len(ids.dictionary)} different images; its record counts {images}"
     codes = ids.indices.to_numpy().astype(np.int64) * len(conditions.dictionary) + conditions.indices.to_numpy()
     _, first, counts = np.unique(codes, return_index=True, return_counts=True)
     if (counts > 1).any():
         twice = int(first[counts > 1][0])
         name, condition = (table[key][twice].as_py() for key in ("id", "condition"))
-        raise ValueError(f"it has {name!r} under {condition!r} more than once")
+        yield f"it has {name!r} under {condition!r} more than once"
 
 
-def _check_values(rows: Rows, classes: int | None) -> None:
+def value_faults(rows: Rows, classes: int | None) -> Iterator[str]:
+    """Sentences on numbers that are not finite, shares beyond [0, 1], and classes beyond `classes`."""
     for name, values in rows.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"column {name!r} has numbers that are not finite")
+            yield f"column {name!r} has numbers that are not finite"
         if name in SHARES and not ((values >= -SLACK) & (values <= 1 + SLACK)).all():
-            raise ValueError(f"column {name!r} has numbers that are no probabilities")
+            yield f"column {name!r} has numbers that are no probabilities"
         most = np.iinfo(np.int32).max if classes is None else classes - 1
         if name in ("label", "prediction") and not ((values >= -1) & (values <= most)).all():
-            raise ValueError(f"column {name!r} has classes beyond -1 to {most}")
+            yield f"column {name!r} has classes beyond -1 to {most}"

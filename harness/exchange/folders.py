@@ -1,0 +1,36 @@
+"""Record files in folders that others may have filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.base.errors import HarnessError
+
+NOT_RECORDS = ("published", "gallery", "figures", ".parts")
+"""Folders of a results folder whose JSON files are no records."""
+
+REMEDY = "Give a results folder or a record's .json file."
+
+
+def record_files(root: Path) -> list[Path]:
+    """The files below a results folder that should be records, sorted; hidden files and folders are passed over."""
+    files = []
+    for file in sorted(root.rglob("*.json")):
+        parts = file.relative_to(root).parts
+        if not set(parts) & set(NOT_RECORDS) and not any(part.startswith(".") for part in parts):
+            files.append(file)
+    return files
+
+
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The record files that paths name: files, and all below folders. Raises HarnessError where there are none."""
+    files: dict[Path, None] = {}
+    for path in paths:
+        if not path.exists():
+            raise HarnessError(f"No file or folder at {path.absolute()}. {REMEDY}")
+        below = record_files(path) if path.is_dir() else [path]
+        if not below:
+            raise HarnessError(f"No records in {path.absolute()}. {REMEDY}")
+        files |= dict.fromkeys(below)
+    return list(files)

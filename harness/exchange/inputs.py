@@ -1,0 +1,105 @@
+"""Data and weights at hand, with which ids, labels and hashes of a record are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import plugins
+from harness.base.errors import HarnessError
+from harness.data import Widened
+from harness.evaluation.job import Job
+from harness.evaluation.preflight.checks import open_condition
+from harness.evaluation.records.record import RunRecord
+from harness.models.tiles import Tiles
+from harness.plugins.settings import moved, split
+from harness.types import Calls, Dataset, RunSpec
+
+FOLDERS = ("data", "clean", "near", "far", "held_out")
+"""Settings of suites that name folders of a user's machine."""
+
+
+class NotAtHand(Exception):
+    """Data that are not here; the message says why, and what would help."""
+
+
+@dataclass
+class Inputs:
+    """Suites and data sets, opened once for all records.
+
+    folders: by name of a suite, the folder of its data here; under "" the one for all other suites that read a folder.
+    """
+
+    folders: Mapping[str, str] = field(default_factory=dict)
+    _suites: dict[str, Any] = field(init=False, default_factory=dict)
+    _datasets: dict[tuple[str, int], Mapping[str, Dataset]] = field(init=False, default_factory=dict)
+    _facts: dict[str, Mapping[str, str]] = field(init=False, default_factory=dict)
+    _calls: dict[tuple[str, str], Calls] = field(init=False, default_factory=dict)
+
+    def suite(self, text: str) -> Any:
+        """The suite of a canonical text; HarnessError for settings that it refuses."""
+        if text not in self._suites:
+            self._suites[text] = plugins.suite.configure(text).plugin
+        return self._suites[text]
+
+    def plan(self, record: RunRecord) -> Job:
+        """The record's run over the data that are here, without networks; raises NotAtHand where they are not."""
+        spec = record.spec
+        text = self._placed(record.suite)
+        key = (text, spec.seed)
+        if key not in self._datasets:
+            try:
+                suite = self.suite(text)
+                self._datasets[key] = {c.name: open_condition(suite, c, spec.seed) for c in suite.conditions()}
+            except HarnessError as error:
+                raise NotAtHand(f"its data cannot be read here ({error})") from error
+        datasets = {name: _widened(data, record.classes) for name, data in self._datasets[key].items()}
+        return planned(spec, self.suite(text), datasets)
+
+    def facts(self, record: RunRecord) -> Mapping[str, str]:
+        """The facts of the record's suite; raises NotAtHand where they depend on data that are not here."""
+        text = self._placed(record.suite) if record.facts else record.suite
+        if text not in self._facts:
+            try:
+                self._facts[text] = dict(self.suite(text).facts())
+            except HarnessError as error:
+                raise NotAtHand(f"its data cannot be read here ({error})") from error
+        return self._facts[text]
+
+    def calls(self, record: RunRecord) -> Calls:
+        """Network calls of the record's method per image; raises NotAtHand for a method that is not here."""
+        key = (record.suite, record.method)
+        if key not in self._calls:
+            suite, side = self.suite(record.suite), record.geometry.crop
+            try:
+                method = plugins.AXES[suite.axis].configure(record.method).plugin
+                self._calls[key] = suite.tally([method], torch.zeros(1, 3, side, side), record.num_classes or 2)
+            except HarnessError as error:
+                raise NotAtHand(f"its method is not at hand ({error})") from error
+        return self._calls[key]
+
+    def _placed(self, text: str) -> str:
+        """The text of a suite with its data in the folder here; folders that a record names are never opened."""
+        name, _, settings = text.partition(":")
+        reads = [part.partition("=")[0] for part in split(settings) if part.partition("=")[0] in FOLDERS]
+        folder = self.folders.get(name, self.folders.get("", ""))
+        if not reads:
+            return text
+        if reads != ["data"] or not folder:
+            remedy = "give their folder: --data DIR" if reads == ["data"] else "it reads several folders"
+            raise NotAtHand(f"its data are not at hand: {remedy}")
+        return moved(text, folder)
+
+
+def planned(spec: RunSpec, suite: Any, datasets: Mapping[str, Dataset]) -> Job:
+    """A run without networks: it knows its samples, and the hash of its data. datasets: by condition."""
+    return Job(spec, Path(), suite, datasets, (), {}, None, None, Tiles(spec.tile), Tiles(spec.tile))
+
+
+def _widened(data: Dataset, classes: Any) -> Any:
+    """The data set with further classes of a classifier, as a run has it: see `harness.models.matching`."""
+    return Widened(data, tuple(classes)) if len(classes) > data.num_classes else data
