@@ -13,6 +13,7 @@ from harness.cli.options import RESULTS, Plugin
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
+    from harness.report.table import Table
 
 
 def leaderboard(
@@ -26,6 +27,9 @@ def leaderboard(
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="One row for trainings that differ only in their seed, by their cards.")
+    ] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table.
@@ -52,7 +56,8 @@ def leaderboard(
         raise HarnessError(_none_of(suite, everything, results))
     groups = boards(having(records, metric) if metric else records).values()
     for entries in groups:
-        console.show(by_condition(entries, metric) if metric else ranking(entries))
+        table = _over_trainings if seeds else ranking
+        console.show(by_condition(entries, metric) if metric else table(entries))
         if doubts := doubtful(entries):
             console.warn(doubts)
     for table in paper_tables(results, console.leave_out) if published else ():
@@ -65,6 +70,12 @@ def leaderboard(
         # Last, since a figure may need a sample table that is not there.
         for entries in groups:
             console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))
+
+
+def _over_trainings(entries: Sequence[RunRecord]) -> Table:
+    from harness.report.ranks import seeds  # with statsmodels, which leaderboards do without
+
+    return seeds.ranking(entries)
 
 
 def _none_of(suite: str | None, records: Sequence[RunRecord], results: Path) -> str:
