@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 METRIC = "One metric under every condition: accuracy, certified_accuracy, auroc."
 WRITE = "Also write RESULTS/leaderboard.md, without local records."
-PLOT = "Folder for a figure (PNG and SVG) of each table shown."
+PLOT = "Folder for figures (PNG and SVG, a paper's column wide) of each table shown."
 
 
 def leaderboard(
@@ -74,7 +74,7 @@ def leaderboard(
     if write:
         _write(everything, results)
     if plot:
-        _plot(views, plot)
+        _plot(views, plot, sorted({entry.model.name for entry in everything}))
 
 
 def _views(records: Sequence[RunRecord], rows: RowFilter, metric: str | None, patterns: Sequence[str]) -> list[View]:
@@ -116,13 +116,16 @@ def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, o
             console.warn(doubts)
 
 
-def _plot(views: Sequence[View], folder: Path) -> None:
-    """Write a figure of each board; last, since a figure may need a sample table that is not there."""
+def _plot(views: Sequence[View], folder: Path, models: Sequence[str]) -> None:
+    """Write the figures of each board; last, since a figure may need a sample table that is not there.
+
+    models: names of all classifiers in the results folder.
+    """
     from harness.report.figures import draw as figures
     from harness.terminal import console
 
     for view in views:
-        written = figures.write([view.board[place] for place in view.places], folder)
+        written = figures.write([view.board[place] for place in view.places], folder, models)
         console.out.print("Plotted: " + ", ".join(map(str, written)))
 
 
