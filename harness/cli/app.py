@@ -19,6 +19,7 @@ from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.results.report import report
 from harness.cli.commands.results.reproduce import reproduce
+from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable
@@ -88,5 +89,6 @@ app.command()(compare)
 app.command()(leaderboard)
 app.command()(report)
 app.command()(reproduce)
+app.command()(show)
 app.command()(rerun)
 app.command()(gallery)

@@ -9,6 +9,7 @@ from harness.report.escape import printable
 SIGNS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': "''", "[": "{[}", "]": "{]}",
+    "●": r"$\bullet$",
     "≤": r"$\le$", "≥": r"$\ge$", "±": r"$\pm$", "×": r"$\times$", "σ": r"$\sigma$", "ε": r"$\epsilon$",
     "→": r"$\to$",
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
