@@ -81,10 +81,11 @@ def test_a_few_pairs_are_drawn_of_many() -> None:
 
 
 def test_files_are_small_one_column_wide_and_hold_text(board: list[RunRecord], tmp_path: Path) -> None:
-    png, svg = draw.write(board, tmp_path)
+    few = [entry for entry in board if "+augmix" in entry.model.name]
+    png, svg = draw.write(few, tmp_path)
     text = svg.read_text()
     assert svg.stat().st_size < 300_000 and png.stat().st_size < 300_000
     width = re.search(r'width="([\d.]+)pt"', text)
     assert width and float(width.group(1)) == pytest.approx(72 * COLUMN)
     assert all(f">{line}</text>" in text for line in ("digits/resnet+augmix", "+deepaugment+diffaug", "dda-se"))
-    assert draw.write(board, tmp_path)[1].read_text() == text, "the same records make the same SVG"
+    assert draw.write(few, tmp_path)[1].read_text() == text, "the same records make the same SVG"

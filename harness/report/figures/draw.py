@@ -42,7 +42,8 @@ def write(entries: Sequence[RunRecord], folder: Path, models: Iterable[str] = ()
             for kind, metadata in METADATA.items():
                 files.append(folder / f"{stem}{'-' if name else ''}{name}.{kind}")
                 with writing(files[-1]) as partial:
-                    figure.savefig(partial, format=kind, dpi=RESOLUTION, metadata=metadata)
+                    smaller = {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
+                    figure.savefig(partial, format=kind, dpi=RESOLUTION, metadata=metadata, **smaller)
     return files
 
 
