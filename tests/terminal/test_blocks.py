@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from harness.report.table import Table
+from harness.report.table import Table, share
 from harness.terminal import blocks, console
 
 NAMES = ["digits/resnet+augmix+deepaugment+diffaug", "digits/vit", "a\u4e2d\u6587/model"]
@@ -67,3 +67,11 @@ def test_formats_keep_their_bytes_in_a_pipe_and_steer_no_terminal(monkeypatch: p
         monkeypatch.setattr(console, "out", console.Screen(file=file, force_terminal=is_terminal))
         console.write("a,\x1b[31mred\n" + "x" * 500 + "\n")
         assert file.getvalue() == f"a,{chr(92) + 'x1b' if is_terminal else chr(27)}[31mred\n" + "x" * 500 + "\n"
+
+
+def test_sentences_of_all_captions_stand_once() -> None:
+    one = Table("a", ["x"], [], "95 % intervals. Data 1, seed 0. ECE is biased.")
+    other = Table("b", ["x"], [], "95 % intervals. Data 2, seed 0.")
+    (first, second), shared = share([one, other])
+    assert shared == "95 % intervals." and first.caption == "Data 1, seed 0. ECE is biased."
+    assert second.caption == "Data 2, seed 0." and share([one]) == ([one], "") and share([]) == ([], "")
