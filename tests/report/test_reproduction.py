@@ -19,9 +19,9 @@ from harness.cli.app import app
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.published import paper_tables, reproduction
-from harness.report.published.mapping import OPTIONS, Cell, Grid
+from harness.report.published.mapping import OPTIONS, Grid, Measurement
 from harness.report.published.missing import CallTotals, Missing, duration, missing
-from harness.report.published.reproduction import Block, Filled
+from harness.report.published.reproduction import Filled, PublishedBlock
 from harness.train import recipes
 from harness.types import Metric
 
@@ -31,7 +31,7 @@ BLOCKS = {block.name: block for block in reproduction.blocks(PAPERS)}
 TABLE1 = BLOCKS["imagenet-c_severity5_top1"]
 
 
-def cells(block: Block) -> Iterator[Filled]:
+def cells(block: PublishedBlock) -> Iterator[Filled]:
     """The cells of a block and of its shape on digits, without records."""
     for grid in filter(None, (block.paper.measured_by, block.paper.digits)):
         yield from reproduction.fill(grid, [])
@@ -184,7 +184,10 @@ def test_hours_rest_on_records_of_the_suite_and_are_left_out_without(fabricated:
 @pytest.mark.parametrize(
     "change, reason",
     [
-        ({"rows": {"a": Cell(model="m", method="x")}}, "the rows that are measured, a, are not those of the table"),
+        (
+            {"rows": {"a": Measurement(model="m", method="x")}},
+            "the rows that are measured, a, are not those",
+        ),
         ({"columns": {}}, "the columns that are measured"),
     ],
 )
@@ -196,7 +199,7 @@ def test_a_mapping_that_is_not_of_its_table_is_refused(change: dict[str, Any], r
 
 def test_a_cell_that_lacks_a_part_is_refused() -> None:
     with pytest.raises(HarnessError, match="states no metric, condition, method"):
-        Grid(Cell(suite="digits", version=1), {"a": Cell(model="m")}, {"b": Cell()})
+        Grid(Measurement(suite="digits", version=1), {"a": Measurement(model="m")}, {"b": Measurement()})
     with pytest.raises(HarnessError, match=f"must be one of {', '.join(OPTIONS)}"):
         replace(TABLE1.paper.measured_by, cell=replace(TABLE1.paper.measured_by.cell, axis="x"))  # type: ignore[type-var,union-attr]
 

@@ -17,7 +17,7 @@ ACROSS = 10
 PAIRS = 4
 """Pairs of classifier and detector whose scores are drawn."""
 
-STEPS = 100
+STEPS = 60
 """Points of a ROC curve: as fine as the panel is wide, where the curve itself has a point per image."""
 
 LEAST = 0.1

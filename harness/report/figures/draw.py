@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,28 @@ from harness.report.figures.style import styled
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 """By file type, the metadata that would differ from run to run."""
 
-RESOLUTION = 200
+RESOLUTION = 150
 """Dots per inch of the PNG."""
 
 LONGEST = 100
 """Characters of a figure's file name."""
 
 
-def write(entries: Sequence[RunRecord], folder: Path, numbers: Mapping[str, int] | None = None) -> list[Path]:
+def write(entries: Sequence[RunRecord], folder: Path, models: Iterable[str] = ()) -> list[Path]:
     """The figures of one leaderboard as PNG and SVG, named after its suite; the same records make the same SVG.
 
-    entries: the rows to draw, from the best on. numbers: by classifier, the number of its colour; by default among
-    these rows.
+    entries: the rows to draw, from the best on. models: names of all classifiers in the results folder, which decide
+    the colours.
     """
-    if numbers is None:
-        numbers = {name: k for k, name in enumerate(sorted({entry.model.name for entry in entries}))}
     stem = "-".join(re.findall(r"[\w.=]+", names.title(entries[0])))[:LONGEST]
     files = []
-    with styled(numbers):
+    with styled([*models, *(entry.model.name for entry in entries)]):
         for name, figure in _figures(entries).items():
             for kind, metadata in METADATA.items():
                 files.append(folder / f"{stem}{'-' if name else ''}{name}.{kind}")
                 with writing(files[-1]) as partial:
-                    figure.savefig(partial, format=kind, dpi=RESOLUTION, metadata=metadata)
+                    smaller = {"pil_kwargs": {"optimize": True}} if kind == "png" else {}
+                    figure.savefig(partial, format=kind, dpi=RESOLUTION, metadata=metadata, **smaller)
     return files
 
 

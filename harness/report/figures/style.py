@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from harness.report.colours import PALETTE, Style, styles
 from harness.report.escape import printable
 
 COLUMN = 3.5
@@ -42,8 +43,8 @@ LINES = ("-", "--", ":", "-.")
 MARKERS = "os^DvPX*"
 """Marks of methods."""
 
-NUMBERS: ContextVar[Mapping[str, int]] = ContextVar("NUMBERS")
-"""Of each classifier in the results folder, the number of its colour."""
+LOOKS: ContextVar[Mapping[str, Style]] = ContextVar("LOOKS")
+"""The look of each classifier in the results folder."""
 
 WRAP = 24
 """Characters of a line of a label."""
@@ -53,26 +54,26 @@ LINE = 0.125
 
 
 @contextmanager
-def styled(numbers: Mapping[str, int]) -> Iterator[None]:
-    """Draw in the common look. numbers: by classifier, the number of its colour, as of `harness.report.colours`."""
+def styled(names: Iterable[str]) -> Iterator[None]:
+    """Draw in the common look. names: of all classifiers in the results folder, so that each has one colour."""
     import matplotlib as mpl
 
-    token = NUMBERS.set(numbers)
+    token = LOOKS.set(styles(names))
     try:
         with mpl.rc_context(SETTINGS):
             yield
     finally:
-        NUMBERS.reset(token)
+        LOOKS.reset(token)
 
 
 def colour(model: str) -> str:
-    """A classifier's colour, as matplotlib names it."""
-    return f"C{NUMBERS.get({}).get(model, 0) % 10}"
+    """A classifier's colour, for white paper."""
+    return PALETTE[LOOKS.get({}).get(model, Style()).colour][0]
 
 
 def dash(model: str, method: int = 0) -> str:
     """The style of a classifier's line: other ones for classifiers that share a colour, and for its further methods."""
-    return LINES[(NUMBERS.get({}).get(model, 0) // 10 + method) % len(LINES)]
+    return LINES[(LOOKS.get({}).get(model, Style()).dash + method) % len(LINES)]
 
 
 def wrapped(name: str, most: int = WRAP) -> str:

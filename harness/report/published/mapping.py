@@ -12,7 +12,7 @@ OPTIONS = {"method": "--tta", "smoother": "--smooth", "detector": "--detector"}
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measurement:
     """What a number of a table is measured by. A row, a column and the table state parts of it.
 
     suite, version: benchmark, with settings but without folders, and its version.
@@ -35,9 +35,9 @@ class Cell:
     every: int = 0
     images: int = 0
 
-    def over(self, other: Cell) -> Cell:
+    def over(self, other: Measurement) -> Measurement:
         """The part with the fields that another one states in place of its own."""
-        return Cell(**{f.name: getattr(other, f.name) or getattr(self, f.name) for f in fields(self)})
+        return Measurement(**{f.name: getattr(other, f.name) or getattr(self, f.name) for f in fields(self)})
 
     @property
     def lacking(self) -> list[str]:
@@ -53,9 +53,9 @@ class Grid:
     note: sentences on readings and protocol.
     """
 
-    cell: Cell
-    rows: Mapping[str, Cell]
-    columns: Mapping[str, Cell]
+    cell: Measurement
+    rows: Mapping[str, Measurement]
+    columns: Mapping[str, Measurement]
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -67,9 +67,9 @@ class Grid:
                 if cell.axis not in OPTIONS:
                     raise HarnessError(f"axis {cell.axis!r} must be one of {', '.join(OPTIONS)}")
 
-    def at(self, row: str, column: str) -> Cell:
+    def at(self, row: str, column: str) -> Measurement:
         """The cell of a row and a column."""
-        whole = Cell(axis="method", every=1).over(self.cell)
+        whole = Measurement(axis="method", every=1).over(self.cell)
         return whole.over(self.rows[row]).over(self.columns[column])
 
     def check(self, rows: Sequence[str], columns: Sequence[str]) -> None:

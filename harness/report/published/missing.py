@@ -17,8 +17,9 @@ TRAINED = "runs/"
 
 @dataclass(frozen=True)
 class Missing:
-    """Cells that one run fills. suite, axis, denoiser, every, images: as in `harness.report.published.mapping.Cell`.
+    """Cells that one run fills.
 
+    suite, axis, every, images: see `harness.report.published.mapping.Measurement`.
     models, methods: each of these classifiers lacks all of these methods. numbers: how many numbers the run fills.
     recipes: to train those of the classifiers that no file gives. on_disk: the data come with the project.
     """
@@ -79,8 +80,8 @@ def missing(cells: Sequence[Filled], on_disk: bool = False) -> list[Missing]:
     for filled in cells:
         if filled.metric is None:
             cell = filled.cell
-            suite = (cell.suite, cell.axis, cell.every, cell.images)
-            lacking.setdefault(suite, {}).setdefault(cell.model, []).append(filled)
+            key = (cell.suite, cell.axis, cell.every, cell.images)
+            lacking.setdefault(key, {}).setdefault(cell.model, []).append(filled)
     runs = []
     for (suite, axis, every, images), by_model in lacking.items():
         alike: dict[tuple[str, ...], list[str]] = {}

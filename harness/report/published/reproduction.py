@@ -12,7 +12,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rules import covered
 from harness.plugins.settings import bare
 from harness.report.names import plain
-from harness.report.published.mapping import Cell, Grid
+from harness.report.published.mapping import Grid, Measurement
 from harness.report.published.paper_tables import Paper, PaperTable
 from harness.report.table import Table
 from harness.types import Metric
@@ -22,7 +22,7 @@ DIGITS = "handwritten digits of this project, not the paper's data"
 
 
 @dataclass(frozen=True)
-class Block:
+class PublishedBlock:
     """A table of a paper, or a part of one. title: its heading. short: the paper's short reference."""
 
     title: str
@@ -45,7 +45,7 @@ class Filled:
 
     row: str
     column: str
-    cell: Cell
+    cell: Measurement
     published: float | None
     source: RunRecord | None = None
     metric: Metric | None = None
@@ -86,12 +86,12 @@ class Filled:
         }
 
 
-def blocks(papers: Sequence[Paper]) -> list[Block]:
+def blocks(papers: Sequence[Paper]) -> list[PublishedBlock]:
     """Every table of some papers."""
-    return [Block(title, paper.short, table) for paper in papers for title, table in paper.tables.items()]
+    return [PublishedBlock(title, paper.short, table) for paper in papers for title, table in paper.tables.items()]
 
 
-def select(name: str, papers: Sequence[Paper]) -> list[Block]:
+def select(name: str, papers: Sequence[Paper]) -> list[PublishedBlock]:
     """The blocks of a table of the paper, or the one of that name; HarnessError where there is none."""
     every = blocks(papers)
     chosen = [block for block in every if name in (block.paper.table, block.name, block.title)]
@@ -119,7 +119,7 @@ def fill(grid: Grid, records: Sequence[RunRecord], paper: PaperTable | None = No
     return filled
 
 
-def _filled(row: str, column: str, cell: Cell, published: float | None, records: Sequence[RunRecord]) -> Filled:
+def _filled(row: str, column: str, cell: Measurement, published: float | None, records: Sequence[RunRecord]) -> Filled:
     """A cell with the record that measures it: all in float32 if there is one, then the newest."""
     alike = [r for r in records if _is_about(r, cell)]
     found = {id(r): faults(r, cell) for r in alike}
@@ -131,7 +131,7 @@ def _filled(row: str, column: str, cell: Cell, published: float | None, records:
     return Filled(row, column, cell, published, best, best.metric(cell.metric, cell.condition))
 
 
-def _is_about(entry: RunRecord, cell: Cell) -> bool:
+def _is_about(entry: RunRecord, cell: Measurement) -> bool:
     """True for records of the cell's suite under any settings, classifier and method."""
     if plain(entry.suite) != plain(cell.suite) or entry.method != cell.method:
         return False
@@ -139,7 +139,7 @@ def _is_about(entry: RunRecord, cell: Cell) -> bool:
     return model == cell.model or (bool(cell.recipe) and model.endswith(f"runs/{cell.recipe}"))
 
 
-def faults(entry: RunRecord, cell: Cell) -> list[str]:
+def faults(entry: RunRecord, cell: Measurement) -> list[str]:
     """Reasons why a record does not measure a cell: another protocol or version, a subset, foreign code."""
     reasons = []
     if record.benchmark(entry.suite) != cell.suite:
@@ -167,7 +167,7 @@ def _is_whole(entry: RunRecord, every: int) -> bool:
     return entry.spec.every == every and not entry.spec.limit and images == -(-total // every)
 
 
-def table(block: Block, records: Sequence[RunRecord]) -> Table:
+def table(block: PublishedBlock, records: Sequence[RunRecord]) -> Table:
     """The published table; beside each number the measured one with its difference and interval."""
     paper = block.paper
     if paper.measured_by is None:
@@ -187,7 +187,7 @@ def table(block: Block, records: Sequence[RunRecord]) -> Table:
     return _grid(block, title, [paper.of, *paper.columns], cells, notes, list(paper.rows))
 
 
-def table_on_digits(block: Block, records: Sequence[RunRecord]) -> Table | None:
+def table_on_digits(block: PublishedBlock, records: Sequence[RunRecord]) -> Table | None:
     """The same shape on the project's own data, which no paper printed; None where there is no such grid."""
     grid = block.paper.digits
     if grid is None:
@@ -202,7 +202,12 @@ def table_on_digits(block: Block, records: Sequence[RunRecord]) -> Table | None:
 
 
 def _grid(
-    block: Block, title: str, header: Sequence[str], cells: Sequence[Filled], notes: Sequence[str], names: Sequence[str]
+    block: PublishedBlock,
+    title: str,
+    header: Sequence[str],
+    cells: Sequence[Filled],
+    notes: Sequence[str],
+    names: Sequence[str],
 ) -> Table:
     """The table of cells that come row by row. names: of the rows."""
     data = "the paper's" if cells[0].published is not None else "digits"
@@ -236,7 +241,8 @@ def overview(papers: Sequence[Paper], records: Sequence[RunRecord]) -> Table:
     rows += [[name, "not at hand", "", "", ""] for name in missing]
     header = ["table", "block", "numbers", "measured", "on digits"]
     caption = f"One of them: harness reproduce TABLE. On digits: the same shape on {DIGITS}."
-    return Table("Published tables", header, rows, caption)
+    data = [dict(zip(header, row, strict=True)) for row in rows]
+    return Table("Published tables", header, rows, caption, data=data)
 
 
 def _share(cells: Sequence[Filled]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 METRIC = "One metric under every condition: accuracy, certified_accuracy, auroc."
 WRITE = "Also write RESULTS/leaderboard.md, without local records."
 SEEDS = "One row for trainings that differ only in their seed, by their cards."
-PLOT = "Folder for a figure (PNG and SVG) of each table shown."
+PLOT = "Folder for figures (PNG and SVG, a paper's column wide) of each table shown."
 
 
 def leaderboard(
@@ -73,7 +73,7 @@ def leaderboard(
     if write:
         _write(everything, results)
     if plot:
-        _plot(views, plot)
+        _plot(views, plot, sorted({entry.model.name for entry in everything}))
 
 
 def _found(results: Path, may_be_absent: bool) -> list[RunRecord]:
@@ -133,13 +133,16 @@ def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, o
             console.warn(doubts)
 
 
-def _plot(views: Sequence[View], folder: Path) -> None:
-    """Write a figure of each board; last, since a figure may need a sample table that is not there."""
+def _plot(views: Sequence[View], folder: Path, models: Sequence[str]) -> None:
+    """Write the figures of each board; last, since a figure may need a sample table that is not there.
+
+    models: names of all classifiers in the results folder.
+    """
     from harness.report.figures import draw as figures
     from harness.terminal import console
 
     for view in views:
-        written = figures.write([view.board[place] for place in view.places], folder)
+        written = figures.write([view.board[place] for place in view.places], folder, models)
         console.out.print("Plotted: " + ", ".join(map(str, written)))
 
 

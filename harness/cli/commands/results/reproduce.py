@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.base.errors import HarnessError
+from harness.cli.board_options import As, Format, Out
 from harness.cli.options import RESULTS
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
     from harness.report.published.missing import Missing
-    from harness.report.published.reproduction import Block
+    from harness.report.published.reproduction import PublishedBlock
     from harness.report.table import Table
-
-
-class Format(StrEnum):
-    """Forms of the output."""
-
-    table = "table"
-    markdown = "markdown"
-    csv = "csv"
-    json = "json"
 
 
 def reproduce(
@@ -37,9 +25,8 @@ def reproduce(
     list_: Annotated[bool, typer.Option("--list", help="The tables there are, and how much of each is measured.")] = (
         False
     ),
-    format_: Annotated[
-        Format, typer.Option("--format", help="table, markdown, csv or json; the last two hold a row per number.")
-    ] = Format.table,
+    format: As = None,
+    out: Out = None,
 ) -> None:
     """Show a published table beside measured numbers, and what fills the rest.
 
@@ -59,7 +46,7 @@ def reproduce(
         raise HarnessError("No published table is at hand. Reinstall the package, or restore results/published.")
     records = boards.find(results, console.leave_out) if results.is_dir() else []
     if list_ or not table:
-        _print([reproduction.overview(read, records)], format_)
+        _give([reproduction.overview(read, records)], format, out)
         return
     blocks = reproduction.select(table, read)
     tables = [
@@ -68,34 +55,42 @@ def reproduce(
         for shown in (reproduction.table(block, records), reproduction.table_on_digits(block, records))
         if shown
     ]
-    _print(tables, format_)
-    if format_ in (Format.table, Format.markdown):
+    if _give(tables, format, out):
         for block in blocks:
             _print_missing(block, records)
 
 
-def _print(tables: Sequence[Table], form: Format) -> None:
-    """Print tables, or their unrounded numbers."""
-    from harness.report.table import markdown
+def _give(tables: Sequence[Table], format: Format | None, out: Path | None) -> bool:
+    """Print tables, their unrounded numbers, or write them to a file; True where they were printed to be read."""
+    from harness.base.files import writing
+    from harness.report.formats import csv_text, json_text
+    from harness.report.formats.render import OF_TABLES, SUFFIXES
     from harness.terminal import console
 
-    rows = [dict(row) for table in tables for row in table.data or ()]
-    if form is Format.table:
+    kind = str(format or SUFFIXES.get(out.suffix.lower() if out else "", Format.table))
+    rows = [row for table in tables for row in table.data]
+    if kind == Format.macros:
+        raise HarnessError("--format macros is for leaderboards. It must be table, markdown, csv, json, latex or html.")
+    if kind == Format.table and not out:
         for table in tables:
             console.show(table)
-    elif form is Format.markdown:
-        console.out.print("\n".join(map(markdown, tables)), soft_wrap=True)
-    elif form is Format.json:
-        console.out.print(json.dumps(rows, indent=1), soft_wrap=True)
+        return True
+    if kind == Format.table:
+        text = "".join(map(console.text, tables))
+    elif kind in OF_TABLES:
+        text = "\n".join(map(OF_TABLES[kind], tables))
     else:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        console.out.print(text.getvalue(), end="", soft_wrap=True)
+        text = (csv_text if kind == Format.csv else json_text).text(rows)
+    if out:
+        with writing(out) as file:
+            file.write_text(text, encoding="utf-8", newline="")
+        console.note(f"Wrote {out} as {kind}.")
+    else:
+        console.write(text)
+    return False
 
 
-def _print_missing(block: Block, records: Sequence[RunRecord]) -> None:
+def _print_missing(block: PublishedBlock, records: Sequence[RunRecord]) -> None:
     """Print the commands that fill a block and its shape on digits, and what they cost."""
     from harness.report.published.missing import missing
     from harness.report.published.reproduction import fill
