@@ -61,7 +61,7 @@ def test_a_board_of_corruptions_has_its_kinds_of_charts() -> None:
         ("certify", {"ranking", "certified"}),
         ("entropy-vs-t", {"ranking", "mean-entropy", "accuracy"}),
         ("noisy-accuracy", {"ranking", "accuracy"}),
-        ("openood-digits", {"ranking", "heat", "roc", "scores"}),
+        ("openood-digits", {"ranking", "heat", "cost", "roc", "scores"}),
         ("digits", {"ranking", "cost", "reliability", "risk"}),
     ],
 )
@@ -164,3 +164,20 @@ def test_tables_of_papers_are_marked_and_in_no_classifiers_colour() -> None:
     for chart in drawn:
         assert "published" in chart.title and "not measured here" in chart.caption
         assert "--series-" not in chart.svg
+
+
+def test_effective_robustness_is_drawn_for_a_clean_and_a_shifted_board_of_one_data_set() -> None:
+    records = [*shipped("digits"), *shipped("digits-c")]
+    (chart,) = charts_across(records)
+    assert chart.title.startswith("Effective robustness: digits-c")
+    assert len(chart.data.rows) == 12
+    beyond = {row[0]: [float(cell) for cell in row[3:]] for row in chart.data.rows}
+    assert all(low <= value <= high for value, low, high in beyond.values())
+    # The classifier that is worst under shift for its clean accuracy lies furthest below the line.
+    assert min(beyond, key=lambda name: beyond[name][0]).startswith("digits/resnet,")
+
+
+def test_effective_robustness_needs_both_boards_and_their_sample_tables(tmp_path: Path) -> None:
+    clean, shifted = shipped("digits"), shipped("digits-c")
+    moved = [replace(entry, path=tmp_path / "gone.json") for entry in shifted]
+    assert charts_across(clean) == charts_across(shifted) == charts_across([*clean, *moved]) == []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
 from harness.report.page.charts.published import published
+from harness.report.page.charts.robustness import robustness
 from harness.report.page.parts import Chart
 from harness.report.table import Table
 
@@ -18,4 +19,4 @@ def charts_across(
 
     looks: by classifier, its style in the whole page. tables: of papers, as `paper_tables` reads them.
     """
-    return published(tables)
+    return [*robustness(records, looks), *published(tables)]
