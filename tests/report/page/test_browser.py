@@ -206,7 +206,9 @@ def test_focus_and_hover_show_a_tooltip(view: View) -> None:
     box = view.js(f"return JSON.parse(JSON.stringify({tip}.getBoundingClientRect()))")
     assert box["left"] >= 0 and box["right"] <= 1280 and box["top"] >= 0
     view.press("\ue015")
-    assert view.js(f"return document.activeElement === document.querySelectorAll('.plot [data-tip]')[1] && !{tip}.hidden")
+    assert view.js(
+        f"return document.activeElement === document.querySelectorAll('.plot [data-tip]')[1] && !{tip}.hidden"
+    )
     view.press("\ue00c")
     assert view.js(f"return {tip}.hidden")
 
