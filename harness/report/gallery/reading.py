@@ -104,7 +104,7 @@ def _check(gallery: Gallery) -> None:
             if label < 0 or not 0 <= probability <= 1:
                 raise ValueError(f"an answer of class {shown(label)} with probability {shown(probability)}")
     for specimen in gallery.specimens:
-        if list(specimen.methods) != list(gallery.methods):
+        if set(specimen.methods) != set(gallery.methods):
             raise ValueError("an image with other methods than the gallery's")
 
 

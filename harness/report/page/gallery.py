@@ -27,7 +27,6 @@ def gallery_section(root: Path, model: str | None = None) -> Section | None:
     """
     strips: list[Strip] = []
     tables: list[BoardTable] = []
-    sources: list[str] = []
     notes: list[str] = []
     for entry in galleries(root):
         if isinstance(entry, HarnessError):
@@ -37,24 +36,28 @@ def gallery_section(root: Path, model: str | None = None) -> Section | None:
         if not spoken.models and not spoken.hard_models:
             continue
         strips += spoken.strips()
-        tables += spoken.tables()
-        sources.append(_source(entry))
+        tables += [*spoken.tables(), _sources(entry)]
         notes += [f"A picture is left out: {reason}" for reason in entry.left_out]
         notes += [] if entry.gallery.complete else [f"{entry.name}: its making was stopped. Go on: harness gallery."]
     if not strips and not notes:
         return None
-    return Section("gallery", TITLE, "\n".join([INTRO, *sources]), images=strips, notes=notes, folded=tables)
+    return Section("gallery", TITLE, INTRO, images=strips, notes=notes, folded=tables)
 
 
-def _source(shown: ShownGallery) -> str:
-    """What a gallery is of and from, in a sentence."""
+def _sources(shown: ShownGallery) -> BoardTable:
+    """Provenance of a gallery, in (word, value) rows."""
     gallery = shown.gallery
-    facts = [f"{gallery.suite} v{gallery.suite_version}", f"data {gallery.data_sha256[:12]}"]
-    facts += [f"seed {gallery.spec.get('seed', 'unknown')}"]
-    facts += [f"diffusion model {gallery.denoiser.name} {gallery.denoiser.sha256[:12]}"] if gallery.denoiser else []
-    weights = ", ".join(f"{network.name} {network.sha256[:12]}" for network in gallery.models)
-    software = ", ".join(f"{name} {version}" for name, version in sorted(gallery.environment.items()))
-    return f"{shown.name}: {', '.join(facts)}; weights {weights}; {software}. Made by: {gallery.command}"
+    pairs = [("suite", f"{gallery.suite} v{gallery.suite_version}"), ("data", gallery.data_sha256)]
+    pairs += [("seed", str(gallery.spec.get("seed", "unknown")))]
+    pairs += [("diffusion model", f"{gallery.denoiser.name} {gallery.denoiser.sha256}")] if gallery.denoiser else []
+    pairs += [(network.name, network.sha256) for network in gallery.models]
+    pairs += [("records of the hardest images", ", ".join(gallery.hardest.records))] if gallery.hardest else []
+    pairs += sorted(gallery.environment.items())
+    pairs += [("made by", gallery.command)]
+    rows = [BoardRow([Cell(word), Cell(value)]) for word, value in pairs]
+    caption = "SHA-256 of data and weights; versions and device of the machine."
+    id = slug("gallery", shown.name, "sources")
+    return BoardTable(id, f"{shown.name}: sources of the gallery", ["", "value"], rows, caption, names=2)
 
 
 class _Spoken:
@@ -168,7 +171,7 @@ class _Spoken:
             first = [Cell(image.id), Cell(self._gallery.class_name(image.label)), Cell(image.condition)]
             rows.append(BoardRow([*first, Cell(f"{image.confidence:.3f}", image.confidence), *cells]))
         id = slug("gallery", self._shown.name, "hardest")
-        caption = f"{WORDS} From the records {', '.join(hardest.records)}."
+        caption = f"{WORDS} From records of the suite under {hardest.method}."
         title = f"{self._shown.name}: what each classifier says of the hardest images"
         return BoardTable(id, title, header, rows, caption, names=3)
 

@@ -1,4 +1,4 @@
-"""A page as Markdown, such as the README beside a model's weights: its texts and tables, without charts and pictures."""
+"""A page as Markdown, such as the README beside a model's weights: texts and tables, no charts or pictures."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from harness.base.errors import suggest
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
 from harness.report.boards import boards
+from harness.report.colours import styles
 from harness.report.page import provenance
 from harness.report.page.card import training
 from harness.report.page.card.partners import partner_section, partners
@@ -30,7 +31,8 @@ def model_page(records: Sequence[RunRecord], root: Path, name: str) -> Page:
     card = training.training_card(name, entries[0].model)
     machines = provenance.environments(entries)
     ids = _ids(own)
-    results = [result_section(rows, id, machines) for rows, id in zip(own, ids, strict=True)]
+    looks = styles(entry.model.name for entry in records)
+    results = [result_section(rows, id, machines, looks) for rows, id in zip(own, ids, strict=True)]
     others = sorted({entry.model.name for rows in own for entry in rows.board})
     compared = [partner_section(name, partner, own) for partner in partners(name, others)]
     gallery = gallery_section(root, name)

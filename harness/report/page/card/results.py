@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records.record import RunRecord, benchmark
+from harness.report.colours import Style
 from harness.report.names import heading, model_names, title, variants
 from harness.report.page.board_section import metric_cell, rank_cell
+from harness.report.page.charts.boards import charts_of_board
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
 from harness.report.ranks.board_ranks import SEEDS, Ranks, board_ranks
@@ -64,9 +66,12 @@ class OwnRows:
         return Ranks(self.ranks.column, sets, frozenset(better), self.ranks.reason)
 
 
-def result_section(own: OwnRows, id: str, environments: Sequence[str]) -> Section:
-    """The section of one leaderboard: the classifier's rows with rank sets among all rows, charts, every metric."""
-    charts, notes = _charts(own)
+def result_section(own: OwnRows, id: str, environments: Sequence[str], looks: Mapping[str, Style]) -> Section:
+    """The section of one leaderboard: the classifier's rows with rank sets among all rows, charts, every metric.
+
+    environments: of the classifier's records. looks: by classifier, its style in the report of all records.
+    """
+    charts, notes = _charts(own, looks)
     rows = f"{len(own.board)} rows, {len(set(model_names(own.board)))} classifiers"
     ranked = SEEDS if own.ranks.sets else f"No rank sets: {own.ranks.reason.rstrip('.')}."
     intro = f"Ranks are among all rows of the leaderboard ({rows}). {ranked}"
@@ -105,11 +110,9 @@ def _every_metric(own: OwnRows, id: str) -> BoardTable:
     return BoardTable(id, "Every metric", ["metric", "condition", *own.methods], rows, caption, names=2)
 
 
-def _charts(own: OwnRows) -> tuple[Sequence[Chart], Sequence[str]]:
-    from harness.report.page.charts import charts_of_board
-
+def _charts(own: OwnRows, looks: Mapping[str, Style]) -> tuple[Sequence[Chart], Sequence[str]]:
     try:
-        return charts_of_board(own.entries, own.own_ranks), ()
+        return charts_of_board(own.entries, own.own_ranks, looks), ()
     except HarnessError as reason:
         return (), [f"Charts are left out: {reason}"]
 
@@ -151,13 +154,13 @@ def weakness_section(boards: Sequence[OwnRows]) -> Section | None:
     header = ["suite", "condition", "accuracy (%)", "best classifier there", "its accuracy (%)"]
     header += ["best method of this one there", "accuracy with it (%)"]
     caption = (
-        "Accuracies without a method, but for the last column. The best classifier and the best method are chosen after "
-        "the fact, per condition: their numbers are optimistic. 95 % intervals in brackets."
+        "Accuracies without a method, but for the last column. The best classifier and the best method are chosen "
+        "after the fact, per condition: their numbers are optimistic. 95 % intervals in brackets."
     )
     table = BoardTable("weakness-table", "Weakest conditions", header, rows, caption, names=2)
     intro = (
-        f"On each leaderboard with several conditions, the {WORST} where this classifier by itself is furthest behind the "
-        "best classifier by itself."
+        f"On each leaderboard with several conditions, the {WORST} where this classifier by itself is furthest behind "
+        "the best classifier by itself."
     )
     return Section("weaknesses", "Weaknesses", intro, [table])
 
