@@ -15,6 +15,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.report import boards
 from harness.report.page.charts import charts_across, charts_of_board
 from harness.report.page.charts.cost import front
+from harness.report.page.charts.published import published
 from harness.report.page.parts import Chart
 from harness.report.published.paper_tables import paper_tables
 from harness.report.ranks.board_ranks import Ranks
@@ -159,7 +160,7 @@ def test_a_board_of_one_row_has_charts_too() -> None:
 
 
 def test_tables_of_papers_are_marked_and_in_no_classifiers_colour() -> None:
-    drawn = charts_across([], tables=paper_tables(RESULTS))
+    drawn = published(paper_tables(RESULTS))
     assert len(drawn) == 5
     for chart in drawn:
         assert "published" in chart.title and "not measured here" in chart.caption
