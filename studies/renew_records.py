@@ -1,9 +1,10 @@
-"""Rewrite the intervals of the shipped records from their sample tables, after a change of `harness.metrics.intervals`.
+"""Bring the metrics of the shipped records up to date from their sample tables, after a change of `harness.metrics`.
 
     python studies/renew_records.py results
 
-Values, keys and sample tables stay as they are; a value that this code would not compute stops the program before it
-writes that record. Afterwards: harness leaderboard --write, and python studies/pairs.py results > results/pairs.md
+Intervals follow the present code, and metrics that records lack are added. Values, keys and sample tables stay as they
+are; a value that this code would not compute, or a metric that it no longer has, stops the program before it writes
+that record. Afterwards: harness leaderboard --write, and python studies/pairs.py results > results/pairs.md
 """
 
 from __future__ import annotations
@@ -18,27 +19,37 @@ from harness import plugins
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report import boards
-from harness.types import HarnessError
+from harness.types import HarnessError, Metric
 
 ROUNDING = 1e-12
 """Values that differ by less are the same."""
 
+LAST_DIGIT = 2e-10
+"""Ends of intervals that differ by less are the same: they are rounded to ten decimals, on any processor."""
+
 
 def renewed(entry: RunRecord) -> RunRecord:
-    """The record with the intervals of its sample table. Raises HarnessError where a value would change.
+    """The record with the metrics of its sample table. Raises HarnessError where a value would change.
 
-    Values stay as they are to the bit: the last one of a sum depends on the processor.
+    Numbers that stay do so to the bit: the last one of a sum depends on the processor.
     """
     summarised, notes = plugins.suite.configure(entry.suite).plugin.summarise(entry.rows())
-    metrics = tuple(replace(new, value=old.value) for old, new in zip(entry.metrics, summarised, strict=False))
-    bare = [[replace(m, interval=(0.0, 0.0)) for m in side] for side in (entry.metrics, metrics)]
-    for old, new in zip(entry.metrics, summarised, strict=False):
-        if not math.isclose(old.value, new.value, rel_tol=ROUNDING, abs_tol=ROUNDING):
-            raise HarnessError(f"{entry.path}: '{old.name}' of '{old.condition}' would change its value.")
-    if bare[0] != bare[1] or len(summarised) != len(metrics):
-        raise HarnessError(f"{entry.path}: its sample table has other metrics than the record.")
+    older = {(m.name, m.condition): m for m in entry.metrics}
+    if lost := older.keys() - {(m.name, m.condition) for m in summarised}:
+        raise HarnessError(f"{entry.path}: its sample table does not give {sorted(lost)[0]}.")
+    metrics = tuple(_kept(entry, older.get((new.name, new.condition), new), new) for new in summarised)
     # Notes on classes or images left out come from the run; the table does not have them.
     return replace(entry, metrics=metrics, notes=tuple(dict.fromkeys([*entry.notes, *notes])))
+
+
+def _kept(entry: RunRecord, old: Metric, new: Metric) -> Metric:
+    """The new metric with the value, and where it is the same the interval, of the old one."""
+    if not math.isclose(old.value, new.value, rel_tol=ROUNDING, abs_tol=ROUNDING):
+        raise HarnessError(f"{entry.path}: '{old.name}' of '{old.condition}' would change its value.")
+    if replace(old, value=new.value, interval=new.interval) != new:
+        raise HarnessError(f"{entry.path}: '{old.name}' of '{old.condition}' would change its unit or its n.")
+    same = all(abs(x - y) <= LAST_DIGIT for x, y in zip(old.interval, new.interval, strict=True))
+    return old if same else replace(new, value=old.value)
 
 
 def main() -> None:

@@ -15,8 +15,11 @@ from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
+from harness.cli.commands.results.effective import effective
+from harness.cli.commands.results.ensemble import ensemble
 from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
+from harness.cli.commands.results.posthoc import posthoc
 from harness.cli.commands.results.report import report
 from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
@@ -87,6 +90,9 @@ app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
 app.command()(report)
+app.command()(effective)
+app.command()(ensemble)
+app.command()(posthoc)
 app.command()(show)
 app.command()(rerun)
 app.command()(gallery)

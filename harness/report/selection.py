@@ -52,6 +52,22 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
     return sorted(matches, key=lambda r: (r.status != "complete", r.suite, r.created))
 
 
+def with_logits(text: str, records: Sequence[RunRecord], suite: str | None = None) -> RunRecord:
+    """The one record with logits that a text means; see `resolve`. Raises HarnessError where several or none have them.
+
+    Of records of whole test sets and of subsets the former are meant.
+    """
+    matches = [entry for entry in resolve(text, records, suite) if entry.spec.keep_logits]
+    complete = [entry for entry in matches if entry.status == "complete"] or matches
+    if len(complete) == 1:
+        return complete[0]
+    if not complete:
+        on = f" on {suite}" if suite else ""
+        raise HarnessError(f"No record of {text!r}{on} kept its logits. Run it again with: harness run --keep-logits")
+    files = "\n  ".join(f"{entry.path}  ({title(entry)})" for entry in complete)
+    raise HarnessError(f"{text!r} means {len(complete)} records. Give --suite, or the file of one:\n  {files}")
+
+
 def _parts(text: str, models: Sequence[str]) -> tuple[str, str]:
     """Model and method of ``model:method``; models with settings have colons, too, and go without them."""
     named = [name for model in models for name in (model, bare(model)) if f"{text}:".startswith(f"{name}:")]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from harness.metrics import selective
 from harness.metrics.calibration import LEAST, adaptive_ece
+from harness.metrics.confidence.logits import brier
+from harness.metrics.confidence.smooth import smooth_ece
 from harness.metrics.intervals import Undefined
-from harness.metrics.probabilities import brier
-from harness.metrics.smooth_calibration import smooth_ece
 from harness.types import BatchTask, Columns, Metric
 
 

@@ -50,9 +50,8 @@ def cost(board: Board) -> Chart | None:
         for place, ((k, value), point) in enumerate(zip(rows, points, strict=True))
     )
     corners = [frame.at(*points[place]) for place in places]
-    edge = element(
-        "path", d=stepped([*corners, (frame.across.end, corners[-1][1])]), fill="none", stroke="var(--muted)"
-    )
+    tail = (frame.across.end, corners[-1][1])
+    edge = element("path", d=stepped([*corners, tail]), fill="none", stroke="var(--muted)")
     title = f"Cost and {heading}"
     id = board.id("cost")
     svg = board.method_legend() + frame.draw(

@@ -1,0 +1,1 @@
+"""Metrics of probabilities: smooth calibration, scores of whole vectors, prediction sets."""

@@ -1,0 +1,1 @@
+"""Results that need no network: ensembles, temperature scaling, prediction sets, effective robustness."""
