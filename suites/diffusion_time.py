@@ -19,6 +19,7 @@ from harness.models.tiles import TiledClassifier
 from harness.plugins import suite
 from harness.report.figures import draw as figures
 from harness.report.names import variants
+from harness.suites.bases.confidence import kept_logits, summary
 from harness.suites.bases.covariate_shift import CovariateShift, check_probabilities
 from harness.types import (
     BatchTask,
@@ -107,10 +108,11 @@ class EntropyVersusTime(ByDiffusionTime):
         check_probabilities(probabilities, pair, len(task.labels))
         confidence, prediction = probabilities.max(1)
         entropy = torch.special.entr(probabilities).sum(1)
-        return {"prediction": prediction, "confidence": confidence, "entropy": entropy}
+        columns = {"prediction": prediction, "confidence": confidence, "entropy": entropy}
+        return {**columns, **kept_logits(task, probabilities)}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
-        """Mean entropy and accuracy by time."""
+        """Mean entropy and accuracy by time, and the quality of the confidence, a mean over the times."""
         results: list[Metric] = []
         notes: dict[str, None] = {}
         for c in self.conditions():
@@ -120,7 +122,9 @@ class EntropyVersusTime(ByDiffusionTime):
             except Undefined as reason:
                 notes[str(reason)] = None
             results.append(accuracy(rows["prediction"][cells] == rows["label"][cells], c.name))
-        return results, list(notes)
+        places, correct = self.places(rows), rows["prediction"] == rows["label"]
+        judged, judged_notes = summary(rows, correct, places, self.overall(places))
+        return [*results, *judged], list(dict.fromkeys([*notes, *judged_notes]))
 
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
         """See `CovariateShift`: also for the entropy."""
@@ -173,7 +177,8 @@ class NoisyAccuracy(ByDiffusionTime):
         probabilities = pair.method(views, _with_times(pair.classifier, views))
         check_probabilities(probabilities, pair, len(task.labels))
         confidence, prediction = probabilities.max(1)
-        return {"prediction": prediction, "confidence": confidence, "time": views.times}
+        columns = {"prediction": prediction, "confidence": confidence, "time": views.times}
+        return {**columns, **kept_logits(task, probabilities)}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy at a random time and at each, and the mean over these."""

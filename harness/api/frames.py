@@ -34,7 +34,8 @@ def compare(a: RunRecord | Path | str, b: RunRecord | Path | str) -> pd.DataFram
 def leaderboard(records: RunRecord | Iterable[RunRecord] | Path | str, suite: str | None = None) -> pd.DataFrame:
     """Ranked records: what ``harness leaderboard`` prints, unrounded and board after board in one frame.
 
-    A row per record: suite, version, status, coverage, seed, rank (within the board), model, method, then each metric
+    A row per record: suite, version, status, coverage, seed, rank_best and rank_worst (the ranks within the board that
+    the test images support, NaN where unknown), rank (where these are one, else NaN), model, method, then each metric
     of the board with the ends of its interval (``mean_accuracy``, ``mean_accuracy low``, ``mean_accuracy high``, in
     the metric's unit: see `RunRecord.frame`), denoiser_calls (per image) and key.
     records: of any suites, or the folder in which they lie. suite: only this one.

@@ -18,6 +18,7 @@ from harness.cli.commands.results.compare import compare
 from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.results.report import report
+from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable
@@ -86,5 +87,6 @@ app.command()(new)
 app.command()(compare)
 app.command()(leaderboard)
 app.command()(report)
+app.command()(show)
 app.command()(rerun)
 app.command()(gallery)

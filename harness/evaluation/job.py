@@ -166,7 +166,14 @@ class Job:
         """The journal of each pair, which keeps its rows."""
         return [
             Journal(
-                self.out, self.spec.suite, p.model, p.method_name, self.key(p), key_of(self._identity(p)), self.parts
+                self.out,
+                self.spec.suite,
+                p.model,
+                p.method_name,
+                self.key(p),
+                key_of(self._identity(p)),
+                self.parts,
+                self.spec.keep_logits,
             )
             for p in self.pairs
         ]

@@ -59,6 +59,7 @@ def prepare(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
+    checks.check_logits(job)
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)

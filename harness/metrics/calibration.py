@@ -113,8 +113,8 @@ def reliability(correct: Bools, confidence: Floats) -> list[Bin]:
         ends = intervals.of_mean(share + (right - share * answers) / mean, low, high) if low < high else (share, share)
         interval = max(0.0, float(ends[0])), min(1.0, float(ends[1]))
         level = float(np.asarray(confidence, dtype=np.float64)[inside].mean())
-        limits = number / BINS, (number + 1) / BINS
-        bars.append(Bin(*map(float, limits), level, float(share), interval, int(answers.sum())))
+        place = int(number)
+        bars.append(Bin(place / BINS, (place + 1) / BINS, level, float(share), interval, int(answers.sum())))
     return bars
 
 

@@ -46,6 +46,9 @@ SMALL = 5
 CHUNK = 2**22
 """Numbers that are held at once."""
 
+ABREAST = 64
+"""Pairs whose deviations are compared at once: they fit the processor's cache."""
+
 Pairs = NDArray[np.bool_]
 
 
@@ -139,7 +142,7 @@ def _by_stepdown(values: Sequence[Floats]) -> Pairs:
     estimates = sum(v.mean(axis=0) for v in values)
     t = (estimates[first] - estimates[second]) / error
     t = (np.sign(t) * stats.norm.isf(np.maximum(stats.t.sf(np.abs(t), freedom), 1e-300))).round(DIGITS)
-    deviations = _reweighted(values)
+    deviations = np.ascontiguousarray(_reweighted(values).T)
     left = np.ones((2, len(t)), dtype=bool)
     while left.any():
         critical = _quantile(deviations, first, second, error, left)
@@ -190,15 +193,21 @@ def _reweighted(values: Sequence[Floats]) -> Floats:
 
 
 def _quantile(deviations: Floats, first: Any, second: Any, error: Floats, left: Pairs) -> float:
-    """The 95 % quantile of the largest studentised deviation among the ordered pairs that are left."""
-    up, down = left
-    most = np.empty(len(deviations))
-    step = max(1, CHUNK // len(error))
-    for start in range(0, len(deviations), step):
-        part = deviations[start : start + step]
-        t = (part[:, first] - part[:, second]) / error
-        most[start : start + step] = np.maximum(
-            t[:, up].max(axis=1, initial=-np.inf), (-t[:, down]).max(axis=1, initial=-np.inf)
-        )
+    """The 95 % quantile of the largest studentised deviation among the ordered pairs that are left.
+
+    deviations: (p, REPLICATES). left: (2, m), the pairs as they are and turned round.
+    """
+    most = np.full(deviations.shape[1], -np.inf)
+    for pairs, a, b, magnitude in (
+        (left.all(axis=0), first, second, True),
+        (left[0] & ~left[1], first, second, False),
+        (left[1] & ~left[0], second, first, False),
+    ):
+        places = np.flatnonzero(pairs)
+        for start in range(0, len(places), ABREAST):
+            part = places[start : start + ABREAST]
+            t = deviations[a[part]] - deviations[b[part]]
+            t /= error[part, None]
+            np.maximum(most, (np.abs(t, out=t) if magnitude else t).max(axis=0), out=most)
     rank = int(np.ceil(LEVEL * (len(most) + 1)))
     return float(np.sort(most)[rank - 1].round(DIGITS))

@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PALETTE = (
-    ("#348cfa", "#439cf3"),
-    ("#a30d01", "#fa7717"),
-    ("#045d5b", "#1ee294"),
-    ("#a947a7", "#b1889b"),
-    ("#551594", "#684ef0"),
-    ("#758803", "#f3f028"),
-    ("#01075a", "#c0c1f7"),
-    ("#5a091f", "#b340a1"),
-    ("#1d0203", "#736948"),
-    ("#ba8788", "#b8fef1"),
+    ("#0357cb", "#6294f9"),
+    ("#d43a0d", "#ef400b"),
+    ("#3d9571", "#7ec866"),
+    ("#fe51c3", "#f780b9"),
+    ("#570993", "#823cee"),
+    ("#c48e1f", "#fcff4b"),
+    ("#1e9df7", "#5adcfe"),
+    ("#ae328f", "#c2178f"),
+    ("#023a56", "#948674"),
+    ("#74443d", "#ffcbb3"),
 )
 """Ten colours, each for light and for dark backgrounds.
 
-All have a contrast of at least 3 against white and against #16181d. Any two are at least 0.12 apart in Oklab (Ottosson,
-2020), also as seen with a deficiency of the red, green or blue cones (Machado et al., TVCG 2009, severity 1); with full
-colour vision 0.16. They come from a random search for the largest such distances.
+Contrast is at least 2.9 against white, and 3.2 against #14171a. Any two are at least 0.17 apart in Oklab (Ottosson,
+2020), and 0.095 as seen without the red, green or blue cones (Machado et al., TVCG 2009). Found by random search for
+the largest such distances near ten hues.
 """
 
 DASHES = ("", "6 3", "2 2", "8 3 2 3")
@@ -31,11 +31,15 @@ SHAPES = ("circle", "square", "triangle", "diamond", "cross", "down", "plus", "r
 """Shapes of marks, for methods."""
 
 
+NEUTRAL = -1
+"""Colour of what belongs to no classifier, such as a method's shape in a legend."""
+
+
 @dataclass(frozen=True)
 class Style:
     """A look of a mark or a line.
 
-    colour: place in `PALETTE`. dash: place in `DASHES`. shape: place in `SHAPES`.
+    colour: place in `PALETTE`, or `NEUTRAL`. dash: place in `DASHES`. shape: place in `SHAPES`.
     """
 
     colour: int = 0

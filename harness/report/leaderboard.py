@@ -11,7 +11,7 @@ from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
 from harness.report.names import heading, model_names, settings_note, spell, title, variants
-from harness.report.ranks.board_ranks import board_ranks
+from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
 from harness.report.table import Table, markdown
 
 COVERS: Mapping[str, str] = {
@@ -33,29 +33,32 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     entries = [board[place] for place in places]
     first = board[0]
     shown = [column for column in _columns(board, patterns) if any(entry.metric(*column) for entry in entries)]
-    calls = not patterns or CALLS in patterns
+    costs = [spell_calls(entry.cost) for entry in entries]
+    calls = CALLS in patterns or (not patterns and (len(set(costs)) > 1 or len(costs) == 1))
     marks, notes = marked_notes(entries)
     header = ["", "model", "method", *(heading(first, *column) for column in shown)]
     header += [*(["note"] if marks else []), *(["denoiser calls"] if calls else [])]
     models, methods = model_names(board), variants(board)
     rows = [
         [
-            str(place + 1),
+            ranks.cell(place),
             models[place],
             methods[place],
             *(spell(board[place].metric(*column)) for column in shown),
             *([marks[row]] if marks else []),
-            *([spell_calls(board[place].cost)] if calls else []),
+            *([costs[row]] if calls else []),
         ]
         for row, place in enumerate(places)
     ]
     facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
+    caption = " ".join(filter(None, [ranks.caption, caption]))
     metrics = {metric for metric, _ in shown}
     sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
-    data = [{**_numbers(board[place], shown), "rank": place + 1, "method": methods[place]} for place in places]
+    sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
+    data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
     top = [row for row, place in enumerate(places) if ranks.is_top(place)]
     return Table(title(first), header, rows, " ".join([caption, *sentences, *notes]), data=data, names=3, top=top)
 
@@ -68,7 +71,8 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     """One row of `ranking`, unrounded: each metric with its interval, under its name, or name and condition."""
     values: dict[str, Any] = {"suite": record.benchmark(entry.suite), "version": entry.suite_version}
     values |= {"status": entry.status, "coverage": entry.coverage, "seed": entry.spec.seed}
-    values |= {"rank": 0, "model": entry.model.name, "method": entry.method}
+    values |= dict.fromkeys(("rank", "rank_best", "rank_worst"), math.nan)
+    values |= {"model": entry.model.name, "method": entry.method}
     names = [name for name, _ in shown]
     for name, condition in shown:
         metric = entry.metric(name, condition)
@@ -131,9 +135,12 @@ def by_condition(
     cells = [[spell(m) if (m := board[place].metric(name, c)) else "" for c in conditions] for place in places]
     table_title = f"{title(first)}: {metric_heading}"
     if len(places) > len(conditions):
-        names = [[str(place + 1), models[place], methods[place]] for place in places]
+        ranks = board_ranks(board)
+        sentences[:0] = filter(None, [ranks.caption])
+        top = [row for row, place in enumerate(places) if ranks.is_top(place)]
+        names = [[ranks.cell(place), models[place], methods[place]] for place in places]
         rows = [[*name, *values] for name, values in zip(names, cells, strict=True)]
-        return Table(table_title, ["", "model", "method", *conditions], rows, " ".join(sentences), names=3)
+        return Table(table_title, ["", "model", "method", *conditions], rows, " ".join(sentences), names=3, top=top)
     header = ["", *(f"{models[place]}, {methods[place]}" for place in places)]
     rows = [[c, *(values[k] for values in cells)] for k, c in enumerate(conditions)]
     return Table(table_title, header, rows, " ".join(sentences))
@@ -151,9 +158,14 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
     models = sorted({e.model.name for e in entries})
     names = variants(entries)
     methods = sorted(set(names), key=lambda name: (name != "default", name))
-    cells = {(e.model.name, name): spell(e.metric(*e.columns[0])) for e, name in zip(entries, names, strict=True)}
+    ranks = board_ranks(entries)
+    cells = {
+        (e.model.name, name): spell(e.metric(*e.columns[0])) + (f" {TOP}" if ranks.is_top(place) else "")
+        for place, (e, name) in enumerate(zip(entries, names, strict=True))
+    }
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
-    return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows)
+    caption = f"{TOP} marks cells that may be the best, as the test images say. {SEEDS}" if ranks.sets else ""
+    return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows, caption)
 
 
 def page(records: Iterable[RunRecord]) -> str:

@@ -22,9 +22,11 @@ NARROWEST = 8
 WIDEST = 2000
 """Characters of a line that a table may ask for."""
 
-INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\]$")
+INTERVAL = re.compile(r" \[[-+.\d]+, [-+.\d]+\](?=$| \S$)")
+"""The interval at the end of a cell, where a mark may follow."""
 NUMBER = re.compile(r"[-+]?[\d.]*%?")
-PIECES = re.compile(r"[^\s_/+,-]*[\s_/+,-]*")
+"""A cell with a number, or with nothing."""
+PIECES = re.compile(r"[^\s_/+,]*[\s_/+,]*")
 """Parts of a name or heading that a line may end after."""
 
 

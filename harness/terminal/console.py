@@ -196,6 +196,7 @@ def show(table: Table, least: bool = False) -> None:
     rich = RichTable(
         title=table.title, title_style="bold", caption=table.caption, caption_justify="left",
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
+        show_header=any(table.header),
     )  # fmt: skip
     for k, name in enumerate(table.header):
         # names stay whole where there is room
@@ -214,10 +215,34 @@ def _show_numbers(table: Table) -> None:
     width = max(block.width for block in shown)
     out.print(Text(table.title.center(width).rstrip(), style="bold"), soft_wrap=True)
     for number, block in enumerate(shown):
-        parts = [*(["\n"] if number else []), ("\n".join(block.heading), "bold"), "\n", "─" * block.width]
+        parts: list[str | tuple[str, str]] = [
+            *(["\n"] if number else []),
+            ("\n".join(block.heading), "bold"),
+            "\n",
+            "─" * block.width,
+        ]
         out.print(Text.assemble(*parts, *(f"\n{row}" for row in block.rows)), soft_wrap=True)
     if caption := " ".join(filter(None, [table.caption, layout.note])):
         out.print(Text(caption), width=min(room(), max(width, READABLE)))
+
+
+def text(table: Table) -> str:
+    """A table as `show` prints it into a pipe, for a file."""
+    global out
+    screen, file = out, io.StringIO()
+    out = Screen(file=file, highlight=False, markup=False, emoji=False, width=BOUNDLESS)
+    try:
+        show(table)
+    finally:
+        out = screen
+    return file.getvalue()
+
+
+def write(text: str) -> None:
+    """Print text of another format as it is; in a terminal without the characters that steer it."""
+    shown = printable(text, keep="\n") if out.is_terminal else text
+    encoding = getattr(out.file, "encoding", None) or "utf-8"
+    out.file.write(shown.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def note(message: str) -> None:

@@ -39,6 +39,7 @@ class RunSpec:
     device: as torch names it, such as "cpu" or "cuda:0".
     compile: whether the networks went through torch.compile, which changes roundings.
     gradient_tile: rows per gradient of an attack at any batch size; no suite without attacks depends on it.
+    keep_logits: the sample table gets the logits, too; no number depends on it, nor a record's key.
     """
 
     suite: str = field(
@@ -109,6 +110,14 @@ class RunSpec:
     gradient_tile: int = field(
         default=16,
         metadata=as_option("Images per gradient of an attack. Recorded.", HOW, min=1, show_default=True),
+    )
+    keep_logits: bool = field(
+        default=False,
+        metadata=as_option(
+            "Also keep every image's logits (float16), for harness ensemble and harness posthoc: 2 bytes per class, "
+            "100 MB for ImageNet's 50,000 images. Changes no number.",
+            HOW_MUCH,
+        ),
     )
 
     def __post_init__(self) -> None:

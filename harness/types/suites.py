@@ -82,6 +82,7 @@ class BatchTask:
     pairs: classifiers under methods, in the order of the observation's columns.
     resumed: for each pair, the columns that an interrupted run stored, with rows of zeros for images that it had not
         begun; None if it stored nothing.
+    keep_logits: the columns get "logits", (B, K) float16; asked only of suites that say `keeps_logits`.
     """
 
     condition: Condition
@@ -89,6 +90,7 @@ class BatchTask:
     labels: Tensor
     pairs: Sequence[Pair]
     resumed: Sequence[Columns | None]
+    keep_logits: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,8 @@ from harness.models.tiles import finite
 from harness.report import comparison
 from harness.report.figures import draw as figures
 from harness.report.table import Table
+from harness.suites.bases import confidence
+from harness.suites.bases.confidence import kept_logits
 from harness.suites.bases.suite import SuiteBase
 from harness.types import BatchTask, Columns, Condition, Dataset, HarnessError, Metric, Pair
 
@@ -35,6 +37,7 @@ class CovariateShift(SuiteBase):
     """
 
     shown: ClassVar[Sequence[tuple[str, str]]] = (("mean_accuracy", MEAN),)
+    keeps_logits: ClassVar[bool] = True
     same_images: ClassVar[bool] = True
     reading: ClassVar[str] = "accuracy"
 
@@ -46,14 +49,16 @@ class CovariateShift(SuiteBase):
         """Predicted class, its probability and that of the true class for every image, by one pair."""
         probabilities = pair.method(task.views, pair.classifier)
         check_probabilities(probabilities, pair, len(task.labels))
-        confidence, prediction = probabilities.max(1)
+        largest, prediction = probabilities.max(1)
         true = probabilities.gather(1, task.labels[:, None])[:, 0]
-        return {"prediction": prediction, "confidence": confidence, "probability": true}
+        columns = {"prediction": prediction, "confidence": largest, "probability": true}
+        return {**columns, **kept_logits(task, probabilities)}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Accuracy per condition and corruption, their mean, mCE, calibration error and negative log-likelihood.
 
-        Sample tables of older versions lack the true class's probability, and so the last two. `harness.metrics`
+        Sample tables of older versions lack the true class's probability, and so the last two. Metrics of
+        `harness.suites.bases.confidence` are of the mean, the pool or the only condition alone. `harness.metrics`
         defines the intervals.
         """
         correct = rows["prediction"] == rows["label"]
@@ -69,7 +74,13 @@ class CovariateShift(SuiteBase):
             calibrations, calibration_notes = _calibration(rows, correct, places)
             results += calibrations
             notes += calibration_notes
-        return results, notes
+        judged, judged_notes = confidence.summary(rows, correct, places, self.overall(places))
+        return [*results, *judged], [*notes, *judged_notes]
+
+    def overall(self, places: Mapping[str, Any]) -> str:
+        """The condition that stands for the whole table: the mean, the pool, or the first scored one; "" for none."""
+        scored = [c.name for c in self.conditions() if c.scored]
+        return next((name for name in (MEAN, POOLED, *scored) if name in places), "")
 
     def _means(self, correct: Any) -> tuple[list[Metric], list[str]]:
         """Means per corruption and over all, and mCE. correct: (n_images, n_scored) bool."""

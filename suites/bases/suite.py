@@ -24,6 +24,7 @@ class SuiteBase:
     size: number of published images per condition; 0 if unknown.
     split: split of `dataset` that `test_images` opens.
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
+    keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
     """
 
     name: ClassVar[str]
@@ -39,6 +40,7 @@ class SuiteBase:
     size: ClassVar[int] = 0
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""
+    keeps_logits: ClassVar[bool] = False
 
     @classmethod
     def recognise(cls, place: Place) -> Sequence[Recognised]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.data import Subset, open_dataset
 from harness.metrics.accuracy import accuracy
 from harness.metrics.ranking import Sample
+from harness.suites.bases.confidence import kept_logits
 from harness.suites.bases.covariate_shift import check_probabilities
 from harness.suites.bases.published import CLEAN
 from harness.suites.imagenet.base import PER_CLASS, FromImageNet, wnids
@@ -109,7 +110,8 @@ class SomeClasses(FromImageNet):
         summed = probabilities.new_zeros(images, len(self._counts_as))
         summed.index_add_(1, self._counts_as[labels], probabilities)
         confidence, true = (summed.gather(1, label[:, None])[:, 0] for label in (prediction, task.labels))
-        return {"prediction": prediction, "confidence": confidence, "probability": true}
+        columns = {"prediction": prediction, "confidence": confidence, "probability": true}
+        return {**columns, **kept_logits(task, summed)}
 
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
         """See `CovariateShift`: both accuracies."""

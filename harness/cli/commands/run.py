@@ -64,6 +64,13 @@ def run(
     finish(Tally.of(jobs), records, execution)
 
 
+def _logits(job: Job) -> str:
+    """Size of the logits that a run keeps."""
+    from harness.evaluation.preflight.checks import logits_size
+
+    return f"{logits_size(job) * len(job.pairs) / 1e6:,.1f} MB before compression"
+
+
 def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
     """The table of a dry run: a column per job."""
     from harness import plugins
@@ -81,6 +88,7 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
         ["not yet on disk", *(f"{e.missing:,}" for e in estimates)],
         ["classifier calls", *(f"{limit}{e.classifier_calls:,}" for limit, e in bounded)],
         ["denoiser calls", *(f"{limit}{e.denoiser_calls:,}" for limit, e in bounded)],
+        *([["logits", *(_logits(job) for job in jobs)]] if jobs[0].spec.keep_logits else []),
         ["time", *(f"{limit}{e.seconds / 60:.1f} min" for limit, e in bounded)],
     ]
     caption = "Calls are of single images. Time from a short measurement on this machine"

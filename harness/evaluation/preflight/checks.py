@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.evaluation.job import Job
 from harness.evaluation.recording import trial_record
 from harness.evaluation.records import record
+from harness.evaluation.records.parquet import MOST
 from harness.types import Condition, Dataset, HarnessError, Pair, Suite
 
 
@@ -46,6 +47,25 @@ def check_method(job: Job, pair: Pair) -> None:
         )
     if job.denoiser:
         job.denoiser.check_times(needs.times)
+
+
+def check_logits(job: Job) -> None:
+    """Raise HarnessError where the run is to keep logits and the suite has none, or they would be too large to read."""
+    if not job.spec.keep_logits:
+        return
+    if not getattr(job.suite, "keeps_logits", False):
+        raise HarnessError(f"--keep-logits: {job.suite.name} has no logits to keep. Leave the option out.")
+    if (size := logits_size(job)) > MOST // 2:
+        raise HarnessError(
+            f"--keep-logits: the logits of {job.planned:,} images and conditions take {size / 1e9:.1f} GB per pair, "
+            f"more than the {MOST / 2e9:.1f} GB that a sample table may hold. Take fewer conditions or images at once "
+            "(--severity, --corruption, --limit)."
+        )
+
+
+def logits_size(job: Job) -> int:
+    """Bytes of the logits that a run keeps for each pair, uncompressed; 0 for a run that keeps none."""
+    return 2 * job.planned * job.data.num_classes if job.spec.keep_logits else 0
 
 
 def check_skipping(group: int) -> None:

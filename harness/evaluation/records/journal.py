@@ -48,18 +48,28 @@ class Journal:
 
     out: results folder. suite, model, method: for the file name. key: see `key_of`.
     shared: the same for the parts, which say themselves what data they are of. plan: the parts, in order.
+    keep_logits: a record without logits does not count, and neither do parts without: those lie in another folder.
     damage: by file, the fault. incomplete: by file, how many images it lacks. See `warn_of_losses`.
     """
 
     def __init__(
-        self, out: Path, suite: str, model: str, method: str, key: str, shared: str, plan: Sequence[Part]
+        self,
+        out: Path,
+        suite: str,
+        model: str,
+        method: str,
+        key: str,
+        shared: str,
+        plan: Sequence[Part],
+        keep_logits: bool = False,
     ) -> None:
         stem = f"{_safe(model)}--{_safe(method)}--{key}"
         self.file = out / _safe(suite.partition(":")[0]) / f"{stem}.json"
         self.damage: dict[Path, str] = {}
         self.incomplete: dict[Path, int] = {}
         self._key = key
-        self._parts = out / ".parts" / shared
+        self._parts = out / ".parts" / (f"{shared}-logits" if keep_logits else shared)
+        self._keep_logits = keep_logits
         self._plan = plan
         self._data = plan[0].data.sha256[:12] if plan else ""
 
@@ -80,7 +90,7 @@ class Journal:
     def done(self, required: Required) -> bool:
         """True if the record is there, with its sample table undamaged, and meets the demands."""
         record = self._record()
-        if record is None:
+        if record is None or (self._keep_logits and not record.spec.keep_logits):
             return False
         rows = record.samples["rows"]
         if required.rows is not None and rows < required.rows:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.boards import LeaveOut, boards, doubtful, raise_error
-from harness.report.colours import styles
-from harness.report.names import heading, label, spell, title
+from harness.report.colours import Style, styles
+from harness.report.names import heading, label, title
 from harness.report.page import provenance
-from harness.report.page.board_section import benchmark_name, board_section
+from harness.report.page.board_section import benchmark_name, board_section, metric_cell, top_rows
+from harness.report.page.charts.across import charts_across
 from harness.report.page.gallery import gallery_section
 from harness.report.page.model_card import model_page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, slug
@@ -50,7 +51,8 @@ def page(
 
 def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progress: Progress) -> Page:
     groups = list(boards(records).values())
-    published = published_tables(paper_tables(root, leave_out))
+    papers = paper_tables(root, leave_out)
+    published = published_tables(papers)
     machines = provenance.environments(records)
     names = _board_names(groups)
     ids = _board_ids(names)
@@ -71,9 +73,9 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
         {
             "Overview": [_overview(groups, ranks, ids)],
             "Leaderboards": sections,
-            "Across leaderboards": _across(records),
+            "Across leaderboards": _across(records, looks),
             "Images": _gallery(root),
-            "Sources": [*([published_section(rest)] if rest else []), provenance.provenance(records)],
+            "Sources": [*published_section(rest, papers), provenance.provenance(records)],
         },
     )
 
@@ -90,15 +92,9 @@ def _board_ids(names: Sequence[str]) -> list[str]:
     return [id if ids.count(id) == 1 else f"{id}-{ids[:k].count(id) + 1}" for k, id in enumerate(ids)]
 
 
-def _across(records: Sequence[RunRecord]) -> list[Section]:
-    try:
-        from harness.report.page.charts import charts_across
-    except ImportError:
-        return []
-
-    charts = charts_across(records)
-    intro = "The same classifiers on several leaderboards."
-    return [Section("across", "Side by side", intro, charts=charts)] if charts else []
+def _across(records: Sequence[RunRecord], looks: Mapping[str, Style]) -> list[Section]:
+    charts = charts_across(records, looks)
+    return [Section("across", "Side by side", "Several leaderboards together.", charts=charts)] if charts else []
 
 
 def _gallery(root: Path) -> list[Section]:
@@ -141,13 +137,13 @@ def _overview(groups: Sequence[Sequence[RunRecord]], ranks: Sequence[Ranks], ids
 
 def _overview_row(board: Sequence[RunRecord], ranks: Ranks, id: str) -> list[Cell]:
     first = board[0]
-    top = [label(entry) for place, entry in enumerate(board) if ranks.is_top(place)]
-    names = ", ".join(top) if len(top) <= NAMED else f"{len(top)} rows"
+    top = [label(board[place]) for place in top_rows(ranks)]
+    names = ", ".join(top) if len(top) <= NAMED else f"{len(top)} rows" if len(top) < len(board) else "any row"
     best = first.metric(*ranks.column)
     return [
         Cell(title(first), target=id),
         Cell(heading(first, *ranks.column)),
         Cell(names or "no rank sets"),
         Cell(str(len(board)), float(len(board))),
-        Cell(spell(best), best.value, best.interval) if best else Cell(spell(best)),
+        metric_cell(best),
     ]

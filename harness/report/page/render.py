@@ -6,19 +6,21 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.base.errors import HarnessError
 from harness.report.colours import PALETTE
 from harness.report.escape import printable
-from harness.report.page.parts import Cell, Chart, Page
+from harness.report.page.parts import BoardTable, Cell, Chart, Page, Section
 from harness.report.table import Table
+
+Part = TypeVar("Part", Section, BoardTable, Chart)
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,12 +32,9 @@ SIGNIFICANT = 10
 
 
 def render(page: Page) -> str:
-    """A page as HTML. Every text is escaped, and control characters are spelled out: only `Chart.svg` is markup.
-
-    Raises HarnessError where two parts of the page have one id.
-    """
-    _check_ids(page)
-    style, script = Markup(_style()), Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
+    """A page as HTML. Every text is escaped, and control characters are spelled out: only `Chart.svg` is markup."""
+    page = _distinct(page)
+    style, script = Markup(_style()), Markup(_script())
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"style-src '{_source(style)}'; style-src-attr 'unsafe-inline'; script-src '{_source(script)}'"
@@ -50,6 +49,12 @@ def _style() -> str:
         series = " ".join(f"--series-{k}: {pair[theme]};" for k, pair in enumerate(PALETTE, 1))
         text = text.replace(f"/* series: {name} */", series)
     return text
+
+
+def _script() -> str:
+    """The script, without comments and indentation."""
+    text = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    return re.sub(r"^\s+(//.*\n)*|  //.*$", "", text, flags=re.MULTILINE)
 
 
 def _source(text: str) -> str:
@@ -67,7 +72,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters |= {"sortable": sortable, "datasheet": datasheet, "columns": columns, "breakable": breakable}
+    environment.filters |= {
+        "sortable": sortable,
+        "datasheet": datasheet,
+        "columns": columns,
+        "is_wide": is_wide,
+        "breakable": breakable,
+    }
     environment.globals["folded_caption"] = FOLDED_CAPTION
     return environment
 
@@ -102,11 +113,22 @@ def breakable(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[/+:,=_])(?=.)", printable(text)))
 
 
+PANELS = 3
+"""Drawings from which on a chart takes the width of the page, where they stand side by side."""
+
+
+def is_wide(chart: Chart) -> bool:
+    """True for a chart of several panels."""
+    return chart.svg.count('role="img"') >= PANELS
+
+
 def columns(charts: Sequence[Chart]) -> list[list[Chart]]:
-    """Charts in two columns of about one height, each in its order; in one where there is one chart."""
+    """Charts of fewer than `PANELS` in two columns of about one height, each in its order; no column is empty."""
     sides: list[list[Chart]] = [[], []]
     heights = [0.0, 0.0]
     for chart in charts:
+        if is_wide(chart):
+            continue
         side = heights.index(min(heights))
         sides[side].append(chart)
         heights[side] += _height(chart)
@@ -115,15 +137,26 @@ def columns(charts: Sequence[Chart]) -> list[list[Chart]]:
 
 def _height(chart: Chart) -> float:
     """Height of a chart with title and caption, as a share of its width."""
-    boxes = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart.svg)
+    boxes = re.findall(r'viewBox="0 [\d.]+ ([\d.]+) ([\d.]+)"', chart.svg)
     return 0.3 + sum(float(height) / max(float(width), 1.0) for width, height in boxes)
 
 
-def _check_ids(page: Page) -> None:
-    sections = [section for group in page.sections.values() for section in group]
-    ids = [section.id for section in sections]
-    for section in sections:
-        ids += [table.id for table in (*section.tables, *section.folded)]
-        ids += [chart.id for chart in section.charts]
-    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
-        raise HarnessError(f"Several parts of the page have the id {repeated[0]!r}: a builder must name them apart.")
+def _distinct(page: Page) -> Page:
+    """The page with a number after each repeated id: names of a record may differ in signs that no id can have."""
+    counts: dict[str, int] = {}
+
+    def renamed(part: Part) -> Part:
+        counts[part.id] = number = counts.get(part.id, 0) + 1
+        # Letters before the number, which no builder writes: the new id is not that of another part.
+        return part if number == 1 else replace(part, id=f"{part.id}--no{number}")
+
+    sections = {group: [renamed(section) for section in sections] for group, sections in page.sections.items()}
+    for members in sections.values():
+        for place, section in enumerate(members):
+            members[place] = replace(
+                section,
+                tables=[renamed(table) for table in section.tables],
+                charts=[renamed(chart) for chart in section.charts],
+                folded=[renamed(table) for table in section.folded],
+            )
+    return replace(page, sections=sections)

@@ -9,32 +9,48 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.base.errors import HarnessError
+from harness.cli import board_options
+from harness.cli.board_options import SHOWN, WRITTEN, As, Columns, Format, Methods, Models, Out, Where
 from harness.cli.options import RESULTS, Plugin
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
+    from harness.report.filters import RowFilter
+    from harness.report.formats.view import View
+    from harness.report.table import Table
+
+METRIC = "One metric under every condition: accuracy, certified_accuracy, auroc."
+WRITE = "Also write RESULTS/leaderboard.md, without local records."
+PLOT = "Folder for a figure (PNG and SVG) of each table shown."
 
 
 def leaderboard(
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records, searched through.")] = RESULTS,
-    metric: Annotated[
-        str | None, typer.Option(help="One metric under every condition: accuracy, certified_accuracy, auroc.")
-    ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, without local records.")
-    ] = False,
-    plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
+    metric: Annotated[str | None, typer.Option(help=METRIC, rich_help_panel=SHOWN)] = None,
+    columns: Columns = [],  # noqa: B006
+    models: Models = [],  # noqa: B006
+    methods: Methods = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
+    format: As = None,
+    out: Out = None,
+    write: Annotated[bool, typer.Option("--write", help=WRITE, rich_help_panel=WRITTEN)] = False,
+    plot: Annotated[Path | None, typer.Option(help=PLOT, rich_help_panel=WRITTEN)] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table.
 
-    Examples: `harness leaderboard --suite certify --metric certified_accuracy`, `--suite digits-c --metric accuracy`
+    Ranks are of the whole board: hiding rows changes none. Columns without room in the terminal follow in a second
+    block.
+
+    Examples: `harness leaderboard --suite digits-c --metric accuracy --models 'digits/vit*'`,
+    `--where 'mean_accuracy>90%'`, `--suite certify --columns 'certified_accuracy@sigma=0.5*'`,
+    `--format csv --out results.csv`, `--suite digits-c --format latex --out table.tex`
     """
     from harness import plugins
-    from harness.report.boards import boards, doubtful, find, having
-    from harness.report.leaderboard import by_condition, ranking
+    from harness.report.boards import find
+    from harness.report.filters import RowFilter
     from harness.report.published.paper_tables import paper_tables
     from harness.report.selection import is_of
     from harness.terminal import console
@@ -48,23 +64,66 @@ def leaderboard(
         )
     everything = find(results, console.leave_out) if results.is_dir() else []
     records = [r for r in everything if is_of(r, suite)]
-    if not records and (suite or metric or write or plot or not published):
+    rows = RowFilter(board_options.split(models), board_options.split(methods), tuple(where))
+    patterns = board_options.split(columns)
+    asked = suite or metric or write or plot or rows != RowFilter() or patterns
+    if not records and (asked or not published):
         raise HarnessError(_none_of(suite, everything, results))
-    groups = boards(having(records, metric) if metric else records).values()
-    for entries in groups:
-        console.show(by_condition(entries, metric) if metric else ranking(entries))
-        if doubts := doubtful(entries):
-            console.warn(doubts)
-    for table in paper_tables(results, console.leave_out) if published else ():
-        console.show(table)
+    views = _views(records, rows, metric, patterns) if records else []
+    _show(views, paper_tables(results, console.leave_out) if published else [], format, out)
     if write:
         _write(everything, results)
     if plot:
-        from harness.report.figures import draw as figures
+        _plot(views, plot)
 
-        # Last, since a figure may need a sample table that is not there.
-        for entries in groups:
-            console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))
+
+def _views(records: Sequence[RunRecord], rows: RowFilter, metric: str | None, patterns: Sequence[str]) -> list[View]:
+    """The boards with the rows and columns that are asked for; HarnessError where none are left."""
+    from harness.report.boards import boards, having
+    from harness.report.filters import check_columns
+    from harness.report.formats.view import View
+
+    rows.check(records)
+    check_columns(records, patterns)
+    shown = having(records, metric) if metric else records
+    views = [View(board, rows.places(board), metric, patterns) for board in boards(shown).values()]
+    views = [view for view in views if not view.is_empty()]
+    if not views:
+        raise HarnessError(f"None of {len(shown)} rows meets every filter. Drop or widen one of them.")
+    return views
+
+
+def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, out: Path | None) -> None:
+    """Print boards and other tables, or write them to a file."""
+    from harness.base.files import writing
+    from harness.report.boards import doubtful
+    from harness.report.formats.render import SUFFIXES, render
+    from harness.terminal import console
+
+    kind = str(format or SUFFIXES.get(out.suffix.lower() if out else "", Format.table))
+    tables = [*(view.table() for view in views), *more] if kind == Format.table else []
+    if out:
+        text = "".join(map(console.text, tables)) if kind == Format.table else render(kind, views, more)
+        with writing(out) as file:
+            file.write_text(text, encoding="utf-8", newline="")
+        console.note(f"Wrote {out} as {kind}.")
+    elif kind != Format.table:
+        console.write(render(kind, views, more))
+    for table in tables if not out else ():
+        console.show(table)
+    for view in views:
+        if doubts := doubtful([view.board[place] for place in view.places]):
+            console.warn(doubts)
+
+
+def _plot(views: Sequence[View], folder: Path) -> None:
+    """Write a figure of each board; last, since a figure may need a sample table that is not there."""
+    from harness.report.figures import draw as figures
+    from harness.terminal import console
+
+    for view in views:
+        written = figures.write([view.board[place] for place in view.places], folder)
+        console.out.print("Plotted: " + ", ".join(map(str, written)))
 
 
 def _none_of(suite: str | None, records: Sequence[RunRecord], results: Path) -> str:

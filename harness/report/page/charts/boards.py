@@ -8,13 +8,15 @@ from dataclasses import replace
 from harness.base.errors import HarnessError
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
-from harness.report.page.charts.certified import certified
 from harness.report.page.charts.common import Board, board_of
 from harness.report.page.charts.cost import cost
 from harness.report.page.charts.curves import over_severity, over_time
 from harness.report.page.charts.heat import corruptions, detectors
 from harness.report.page.charts.methods import methods
 from harness.report.page.charts.ranking import rank_diagram, ranking
+from harness.report.page.charts.sampled.certified import certified
+from harness.report.page.charts.sampled.confidence import confidence
+from harness.report.page.charts.sampled.detection import detection
 from harness.report.page.parts import Chart
 from harness.report.ranks.board_ranks import Ranks
 
@@ -30,6 +32,8 @@ KINDS: Mapping[str, Kind] = {
     "curves over time": over_time,
     "cost": cost,
     "certified accuracy": certified,
+    "ROC curves": detection,
+    "reliability and risk": confidence,
 }
 """Kinds of charts in the order of the page, by the name under which one is reported missing."""
 

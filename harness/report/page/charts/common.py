@@ -13,7 +13,7 @@ from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report import names
-from harness.report.colours import SHAPES, Style, styles
+from harness.report.colours import NEUTRAL, SHAPES, Style, styles
 from harness.report.page.parts import slug
 from harness.report.page.svg.axes import legend
 from harness.report.ranks.board_ranks import Ranks
@@ -82,7 +82,7 @@ class Board:
 
     def method_legend(self) -> Any:
         """The methods' shapes; empty for one method."""
-        shapes = [(name, Style(0, 0, k % len(SHAPES))) for k, name in enumerate(self.by_method)]
+        shapes = [(name, Style(NEUTRAL, 0, k % len(SHAPES))) for k, name in enumerate(self.by_method)]
         return legend(shapes, lines=False) if len(shapes) > 1 else ""
 
     def rows_of(self, row: int, *needed: str) -> Mapping[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.report import names
-from harness.report.page.charts.common import Board, digits, headed, scaled
+from harness.report.page.charts.common import Board, digits, scaled
+from harness.report.page.charts.ranking import MOST_ROWS
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import Frame
 from harness.report.page.svg.elements import element, group, joined
@@ -28,27 +29,31 @@ def front(points: Sequence[tuple[float, float]], higher_is_better: bool = True) 
 
 
 def cost(board: Board) -> Chart | None:
-    """Rows by cost and value; None where all cost the same."""
+    """Rows by cost and value; None where all cost the same, or so many rows share two costs that they hide another."""
     first = board.entries[0]
     column = first.columns[0]
     rows = [(k, value) for k, entry in enumerate(board.entries) if (value := scaled(entry.metric(*column)))]
     points = [(float(board.entries[k].cost.method_calls_per_image), value[0]) for k, value in rows]
-    if len({calls for calls, _ in points}) < 2:
+    costs = len({calls for calls, _ in points})
+    if costs < (2 if len(points) <= MOST_ROWS else 3):
         return None
     best = first.metric(*column)
     places = front(points, best is None or best.higher_is_better)
     heading = names.heading(first, *column)
-    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=480, height=360)
+    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=440, height=340)
+    tipped = set(range(len(rows))) if len(rows) <= MOST_ROWS else set(places)
     marks = joined(
         group(
             mark(*frame.at(*point), board.look(k)),
-            tip=f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}, {point[0]:.0f} calls per image",
+            tip=f"{board.labels[k]}: {value[0]:.1f}, {point[0]:.0f} calls per image" if place in tipped else "",
         )
-        for (k, _), point in zip(rows, points, strict=True)
+        for place, ((k, value), point) in enumerate(zip(rows, points, strict=True))
     )
     corners = [frame.at(*points[place]) for place in places]
-    edge = element("path", d=stepped([*corners, (frame.width - 8, corners[-1][1])]), fill="none", stroke="var(--muted)")
-    title = headed(f"{heading} against cost")
+    edge = element(
+        "path", d=stepped([*corners, (frame.across.end, corners[-1][1])]), fill="none", stroke="var(--muted)"
+    )
+    title = f"Cost and {heading}"
     id = board.id("cost")
     svg = board.method_legend() + frame.draw(
         f"{id}--0", "", f"{title}, {names.title(first)}", LABEL, heading, edge, marks

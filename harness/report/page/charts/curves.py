@@ -19,6 +19,9 @@ from harness.report.table import Table
 TIME = re.compile(r"t=(\d+)")
 """A condition with a diffusion time: ``t=50``."""
 
+MOST_COLUMNS = 25
+"""Columns of the data under a chart."""
+
 FEWEST = 3
 """Points of a curve."""
 
@@ -68,7 +71,10 @@ def _chart(board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return None
-    x = fit(p[0] for p in points)
+    intervals = any(low < high for _, _, low, high in points)
+    places = sorted({p[0] for p in points})
+    shown = [places[k] for k in thinned(len(places), MOST_COLUMNS)]
+    x = fit(places)
     y = fit([0.0, *(v for p in points for v in p[1:])], least=0.0)
     panels = [(name, [k for k in rows if curves[k]]) for name, rows in board.by_method.items()]
     drawings, data = [], []
@@ -78,13 +84,14 @@ def _chart(board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves
         lines = joined(_line(board, frame, row, curves[row]) for row in rows)
         drawings.append(frame.draw(f"{board.id(kind)}--{k}", heading, f"{title}, {name}", xlabel, ylabel, lines))
         for row in rows:
-            kept = [curves[row][i] for i in thinned(len(curves[row]), 25)]
-            data += [[board.models[row], name, *map(digits, point)] for point in kept]
+            by_x = {place: ends for place, *ends in curves[row]}
+            for place, end in enumerate(("value", "low", "high") if intervals else ("value",)):
+                numbers = (digits(by_x[v][place]) if v in by_x else "" for v in shown)
+                data.append([board.models[row], name, end, *numbers])
     more = f" Not drawn: {', '.join(name for name, _ in panels[MOST_PANELS:])}." if panels[MOST_PANELS:] else ""
-    intervals = any(low < high for _, _, low, high in points)
     caption = (f"Bands: {INTERVALS.lower()}" if intervals else "Means over the corruptions.") + more
     svg = side_by_side(drawings) + board.legend([row for _, rows in panels for row in rows])
-    header = ["classifier", "method", xlabel, ylabel, "low", "high"]
+    header = ["classifier", "method", ylabel, *(f"{xlabel.split()[-1]} = {v:g}" for v in shown)]
     return Chart(board.id(kind), headed(title), svg, caption, Table(headed(title), header, data))
 
 

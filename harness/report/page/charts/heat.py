@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.report import names
-from harness.report.page.charts.common import MOST_PANELS, Board, digits, headed, scaled
+from harness.report.page.charts.common import MOST_PANELS, Board, digits, scaled
 from harness.report.page.parts import Chart
 from harness.report.page.svg.elements import side_by_side
 from harness.report.page.svg.rows import HeatRow, heat_map
@@ -64,7 +64,7 @@ def detectors(board: Board) -> Chart | None:
             by_model[board.models[k]][board.methods[k]] = value[0] if value else None
         panels.append((condition, list(by_model.items())))
     heading = names.heading(first, *first.columns[0], bare=True)
-    title = headed(f"{heading} by classifier and method")
+    title = f"Classifiers and methods by {heading}"
     return _chart(board, "heat", title, "Darker is higher; one scale for all panels.", columns, panels)
 
 
@@ -96,7 +96,7 @@ def _chart(
     if len(longest := max((rows for _, rows in panels), key=len)) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(longest)} classifiers."
     return Chart(
-        board.id(kind), title, side_by_side(drawings, 480), caption, Table(title, ["panel", "classifier", *shown], data)
+        board.id(kind), title, side_by_side(drawings, 440), caption, Table(title, ["panel", "classifier", *shown], data)
     )
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from harness.report import names
 from harness.report.colours import SHAPES, Style
-from harness.report.page.charts.common import Board, digits, headed, scaled
+from harness.report.page.charts.common import Board, digits, scaled
 from harness.report.page.charts.ranking import MOST_ROWS
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import legend
@@ -40,7 +40,7 @@ def methods(board: Board) -> Chart | None:
     scale = across(fit(value for values in cells.values() for value in values.values()))
     shown = list(cells.items())[:MOST_ROWS]
     rows = [Row(name, _tip(name, values), partial(_marks, scale, values, looks)) for name, values in shown]
-    title = headed(f"{heading} by method")
+    title = f"Methods by {heading}"
     svg = row_chart(board.id("methods"), title, names.title(first), rows, scale, heading)
     data = [[name, *(digits(values[m]) if m in values else "" for m in looks)] for name, values in shown]
     caption = "A mark per classifier; methods by their best one. Intervals are in the table of the board."

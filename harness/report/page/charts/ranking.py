@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from harness.report import names
 from harness.report.colours import Style
-from harness.report.page.charts.common import INTERVALS, Board, digits, headed, scaled
+from harness.report.page.charts.common import INTERVALS, Board, digits, scaled
 from harness.report.page.parts import Chart
 from harness.report.page.svg.marks import interval, line, mark
 from harness.report.page.svg.rows import Row, across, row_chart
@@ -16,8 +16,8 @@ from harness.report.page.svg.scales import Scale, fit
 from harness.report.ranks.board_ranks import SEEDS
 from harness.report.table import Table
 
-MOST_ROWS = 60
-"""Rows of a chart with a row per record."""
+MOST_ROWS, MOST_RANKS = 60, 40
+"""Rows of a chart with a row per record: without it there is `methods`; and rows of a rank diagram, the first ones."""
 
 
 def ranking(board: Board) -> Chart | None:
@@ -35,7 +35,7 @@ def ranking(board: Board) -> Chart | None:
             rank = f", rank {board.ranks.spell(k)}" if board.ranks.sets else ""
             tip = f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}{rank}"
             rows.append(Row(board.labels[k], tip, partial(_dot, scale, value, board.look(k)), board.ranks.is_top(k)))
-    title = headed(f"{heading} by row")
+    title = f"Ranking by {heading}"
     svg = board.method_legend() + row_chart(board.id("ranking"), title, names.title(first), rows, scale, heading)
     data = [[board.labels[k], *map(digits, v)] for k, v in enumerate(values) if v]
     caption = f"{INTERVALS} A colour per classifier.{' Bold: may be the best.' if board.ranks.sets else ''}"
@@ -56,15 +56,15 @@ def rank_diagram(board: Board) -> Chart | None:
     count = len(sets)
     scale = across(Scale(0.5, count + 0.5))
     rows = []
-    for k, (best, worst) in enumerate(sets[:MOST_ROWS]):
+    for k, (best, worst) in enumerate(sets[:MOST_RANKS]):
         tip = f"{board.labels[k]}: rank {board.ranks.spell(k)} of {count}"
         ends = (scale(best - 0.35), scale(worst + 0.35))
         rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
     title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"
-    left = f" The first {MOST_ROWS} of {count} rows." if count > MOST_ROWS else ""
+    left = f" The first {MOST_RANKS} of {count} rows." if count > MOST_RANKS else ""
     caption = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left}"
     svg = row_chart(board.id("ranks"), title, names.title(board.entries[0]), rows, scale, "rank")
-    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in enumerate(sets[:MOST_ROWS])]
+    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in enumerate(sets[:MOST_RANKS])]
     return Chart(board.id("ranks"), title, svg, caption, Table(title, ["row", "best rank", "worst rank"], data))
 
 

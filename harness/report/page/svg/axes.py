@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from harness.report.colours import Style
-from harness.report.page.svg.elements import drawing, element, group, joined, number, text
+from harness.report.page.svg.elements import drawing, element, fitted, group, joined, number, text
 from harness.report.page.svg.marks import line, mark
 from harness.report.page.svg.scales import Scale, tick_text
+
+RIGHT = 14.0
+"""Units right of the axes: half of the last tick's text."""
 
 
 @dataclass(frozen=True)
 class Frame:
     """The place of a chart with two axes in a drawing.
 
-    x, y: scales, in any pixels. width, height: of the drawing.
+    x, y: scales, in any pixels. width, height: of the drawing. ticks: at most so many along x and y.
     """
 
     x: Scale
@@ -28,11 +31,12 @@ class Frame:
     left: float = 44.0
     bottom: float = 38.0
     top: float = 22.0
+    ticks: tuple[int, int] = (7, 6)
 
     @property
     def across(self) -> Scale:
         """The x scale in pixels of the drawing."""
-        return self.x.between(self.left, self.width - 8)
+        return self.x.between(self.left, self.width - RIGHT)
 
     @property
     def up(self) -> Scale:
@@ -43,22 +47,23 @@ class Frame:
         """The pixels of a point."""
         return self.across(x), self.up(y)
 
-    def points(self, xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+    def points(self, xs: Iterable[float], ys: Iterable[float]) -> list[tuple[float, float]]:
         """The pixels of points; those that are not finite are left out."""
         pairs = zip(map(float, xs), map(float, ys), strict=True)
         return [self.at(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
 
     def draw(self, id: str, title: str, description: str, xlabel: str, ylabel: str, *marks: object) -> Markup:
-        """The drawing: title, axes with labels, and marks on top."""
+        """The drawing: title, which may be empty, axes with labels, and marks on top."""
         size = (self.width, self.height)
-        heading = text(title, 0, 11, font_weight="600")
-        return drawing(id, title, description, size, heading, self.axes(xlabel, ylabel), *marks)
+        heading = text(title, 0, 11, font_weight="600", font_size=fitted(title, self.width)) if title else ""
+        drawn = (heading, self.axes(xlabel, ylabel), *marks)
+        return drawing(id, title or description, description, size, *drawn, above=0 if title else self.top - 8)
 
     def axes(self, xlabel: str, ylabel: str) -> Markup:
         """Grid lines, ticks and labels of both axes."""
         across, up = self.across, self.up
-        bottom, right = self.height - self.bottom, self.width - 8
-        x, y = across.ticks(7), up.ticks(6)
+        bottom, right = self.height - self.bottom, self.width - RIGHT
+        x, y = across.ticks(self.ticks[0]), up.ticks(self.ticks[1]) if self.ticks[1] else []
         grid = "".join(f"M{number(self.left)} {number(up(v))}H{number(right)}" for v in y)
         grid += "".join(f"M{number(across(v))} {number(self.top)}V{number(bottom)}" for v in x)
         middle = (self.top + bottom) / 2

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from harness.report.colours import DASHES, Style
+from harness.report.colours import DASHES, NEUTRAL, Style
 from harness.report.escape import printable
 
 LONGEST = 90
 """Characters of a name in a chart; a longer one loses its middle there, and is whole in the table below."""
 
-SIZE = 11
+SIZE = 12
 """Font size in units of the view box; a character is about half as wide."""
 
 EMPTY = {"path", "circle", "rect"}
@@ -48,6 +48,12 @@ def text(words: str, x: float, y: float, **attributes: object) -> Markup:
     return element("text", shortened(words), x=x, y=y, text_anchor=anchor, **attributes)
 
 
+def fitted(words: str, width: float) -> float | None:
+    """The font size with which words fit a width, if that is smaller than `SIZE`."""
+    size = width / (0.62 * max(len(shortened(words)), 1))
+    return size if size < SIZE else None
+
+
 def shortened(words: str) -> str:
     """A name of at most `LONGEST` characters, without characters that steer the page."""
     words = printable(words)
@@ -57,7 +63,7 @@ def shortened(words: str) -> str:
 
 def colour(style: Style) -> str:
     """A style's colour as CSS."""
-    return f"var(--series-{style.colour + 1})"
+    return "var(--muted)" if style.colour == NEUTRAL else f"var(--series-{style.colour + 1})"
 
 
 def dash(style: Style) -> str | None:
@@ -68,16 +74,18 @@ def dash(style: Style) -> str | None:
 def group(*children: object, tip: str = "", **attributes: object) -> Markup:
     """Marks that belong together. tip: shown on hover and on focus, which the group then takes."""
     if not tip:
-        return element("g", *children, **attributes)
+        return element("g", *children, **attributes) if attributes else joined(children)
     tip = printable(tip)
     return element("g", element("title", tip), *children, tabindex=0, data_tip=tip, **attributes)
 
 
-def drawing(id: str, title: str, description: str, size: tuple[float, float], *parts: object) -> Markup:
+def drawing(
+    id: str, title: str, description: str, size: tuple[float, float], *parts: object, above: float = 0
+) -> Markup:
     """A drawing that scales with the page.
 
     id: unique on the page. title, description: read by screen readers. size: (width, height) in units of a pixel; the
-    drawing is at most a quarter larger.
+    drawing is at most a quarter larger. above: units at the top that are left out.
     """
     width, height = size
     return element(
@@ -85,7 +93,7 @@ def drawing(id: str, title: str, description: str, size: tuple[float, float], *p
         element("title", printable(title), id=f"{id}-t"),
         element("desc", printable(description), id=f"{id}-d"),
         element("g", *parts, font_size=SIZE, fill="var(--ink)"),
-        viewBox=f"0 0 {number(width)} {number(height)}",
+        viewBox=f"0 {number(above)} {number(width)} {number(height - above)}",
         role="img",
         aria_labelledby=f"{id}-t {id}-d",
         style=f"display:block;width:100%;min-width:0;max-width:{number(1.25 * width)}px;height:auto;overflow:visible",

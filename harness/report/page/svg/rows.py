@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report.page.svg.elements import drawing, element, group, joined, number, text
+from harness.report.page.svg.elements import drawing, element, fitted, group, number, text
 from harness.report.page.svg.scales import Scale, tick_text
 
-WIDTH = 480.0
+WIDTH = 440.0
 """Units across; about the pixels of the drawing."""
 
-STEP = 27.0
+STEP = 30.0
 """Units from row to row."""
 
 TOP = 14.0
@@ -34,10 +34,17 @@ def row_chart(id: str, title: str, description: str, rows: Sequence[Row], scale:
     bottom = TOP + STEP * len(rows)
     ticks = scale.ticks(8)
     lines = "".join(f"M{number(scale(v))} {number(TOP)}V{number(bottom)}" for v in ticks)
+    lines += "".join(f"M0 {number(TOP + STEP * k + 16)}H{number(WIDTH)}" for k in range(len(rows)))
     parts = [
         group(
-            text(row.name, 0, TOP + STEP * k + 8, font_weight="700" if row.strong else None),
-            row.marks(TOP + STEP * k + 17),
+            text(
+                row.name,
+                0,
+                TOP + STEP * k + 8,
+                font_weight="700" if row.strong else None,
+                font_size=fitted(row.name, WIDTH),
+            ),
+            row.marks(TOP + STEP * k + 16),
             tip=row.tip,
         )
         for k, row in enumerate(rows)
@@ -72,6 +79,9 @@ class HeatRow:
 STRONGEST = 0.5
 """Opacity of the cell with the highest value: text in `--ink` stays readable on it, on white and on black."""
 
+PITCH = 35.0
+"""Units from row to row of a heat map."""
+
 
 def heat_map(
     id: str, title: str, description: str, columns: Sequence[str], rows: Sequence[HeatRow], shades: Scale
@@ -79,22 +89,36 @@ def heat_map(
     """Cells with their values, the stronger the higher. shades: from values to opacity, with any ends."""
     opacity = shades.between(0.0, STRONGEST)
     wide = WIDTH / max(len(columns), 1)
-    head = 18 + 5.6 * max((min(len(c), 40) for c in columns), default=0)
+    head = 18 + 6.4 * max((min(len(c), 40) for c in columns), default=0)
     labels = [
         text(c, 0, 0, transform=f"translate({number(wide * (k + 0.5) + 4)} {number(head - 4)})rotate(-90)")
         for k, c in enumerate(columns)
     ]
     parts = []
     for k, row in enumerate(rows):
-        y = head + 31 * k
-        cells = joined(_cell(wide * j, y + 13, wide, v, opacity) for j, v in enumerate(row.values) if v is not None)
-        parts.append(group(text(row.name, 0, y + 9), element("g", cells, text_anchor="middle"), tip=row.tip))
+        y = head + PITCH * k
+        parts.append(
+            group(
+                text(row.name, 0, y + 9, font_size=fitted(row.name, WIDTH)),
+                _cells(row.values, y + 13, wide, opacity),
+                tip=row.tip,
+            )
+        )
     heading = text(title, 0, 11, font_weight="600")
-    return drawing(id, title, description, (WIDTH, head + 31 * len(rows) + 4), heading, *labels, *parts)
+    return drawing(id, title, description, (WIDTH, head + PITCH * len(rows)), heading, *labels, *parts)
 
 
-def _cell(x: float, y: float, wide: float, value: float, opacity: Scale) -> Markup:
-    """One cell: its colour, and its value without decimals."""
-    d = f"M{number(x)} {number(y)}h{number(wide - 1)}v15h-{number(wide - 1)}z"
-    filled = Markup(f'<path d="{d}" fill="var(--series-1)" fill-opacity="{opacity(value):.2f}"/>')
-    return filled + element("text", f"{value:.0f}", x=x + wide / 2 - 0.5, y=y + 11.5)
+def _cells(values: Sequence[float | None], y: float, wide: float, opacity: Scale) -> Markup:
+    """The cells of a row: those of one shade as one path, and the values without decimals as one text."""
+    shades: dict[str, list[str]] = {}
+    texts = []
+    for k, value in enumerate(values):
+        if value is None:
+            continue
+        shades.setdefault(f"{opacity(value):.2f}", []).append(f"M{number(wide * k)} {number(y)}h{number(wide - 1)}v15H")
+        shades[f"{opacity(value):.2f}"].append(f"{number(wide * k)}z")
+        texts.append(element("tspan", f"{value:.0f}", x=wide * (k + 0.5) - 0.5))
+    filled = (element("path", d="".join(cells), fill_opacity=shade) for shade, cells in shades.items())
+    size = 10 if wide < 26 else 11
+    values_text = element("text", *texts, y=y + 11.5, text_anchor="middle", font_size=size)
+    return element("g", *filled, fill="var(--series-1)") + values_text

@@ -152,7 +152,8 @@
   const folds = all("details[id]");
   const listed = () => folds.filter((fold) => fold.open).map((fold) => fold.id).join(",");
   const unfold = () => {
-    const open = (state.get("open") || "").split(",");
+    if (!state.has("open")) return;
+    const open = state.get("open").split(",");
     folds.forEach((fold) => { fold.open = open.includes(fold.id); });
   };
   addEventListener("beforeprint", () => all(".notes").forEach((fold) => { fold.open = true; }));
@@ -179,6 +180,22 @@
   addEventListener("focusout", hide);
   addEventListener("scroll", hide, { capture: true, passive: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+
+  // Charts: Tab reaches the first mark of each, arrows the others
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  all(".plot").forEach((plot) => {
+    const marks = all("[data-tip]", plot);
+    marks.forEach((mark, place) => { mark.tabIndex = place ? -1 : 0; });
+    plot.addEventListener("keydown", (event) => {
+      const place = marks.indexOf(event.target);
+      const next = marks[place + steps[event.key]];
+      if (place < 0 || !next) return;
+      event.preventDefault();
+      event.target.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  });
 
   // Contents: the section in view
   const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));

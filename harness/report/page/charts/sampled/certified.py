@@ -63,15 +63,14 @@ def certified(board: Board) -> Chart | None:
 
 def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> Chart:
     title, id = "Certified accuracy against radius", board.id("certified")
-    x = fit([0.0, *(v for lines in curves.values() for xs, _ in lines.values() for v in xs)], least=0.0)
-    frame = Frame(x, Scale(0, 100), height=280)
     drawings = []
     data = []
     for k, (condition, lines) in enumerate(curves.items()):
+        frame = Frame(fit([0.0, *(v for radii, _ in lines.values() for v in radii)], least=0.0), Scale(0, 100))
         drawn = joined(
             group(
                 line(frame.points(*curve), board.line(row), steps=True),
-                tip=f"{board.labels[row]}: {curve[1][0]:.1f} % right at radius 0, {at(curve, 0.5):.1f} % certified at 0.5",
+                tip=f"{board.labels[row]}: {curve[1][0]:.1f} % at radius 0, {at(curve, 0.5):.1f} % at 0.5",
             )
             for row, curve in lines.items()
         )

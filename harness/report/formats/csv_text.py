@@ -1,0 +1,32 @@
+"""Rows as CSV, for spreadsheets and programs: unrounded, one row per metric."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Starts of a text that spreadsheets run as a formula."""
+
+
+def text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with a heading; numbers as Python's ``repr``, so that reading gives the same float64; None is empty.
+
+    A text that starts like a formula, after apostrophes or without, gets one more apostrophe in front, since names in
+    records come from anyone: taking it away gives the name.
+    """
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return file.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        # Lone surrogates have no bytes in UTF-8.
+        value = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
+    return repr(value) if isinstance(value, float) else value

@@ -1,0 +1,121 @@
+"""Confidence: reliability and risk-coverage curves, from sample tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.base.errors import HarnessError
+from harness.metrics.calibration import BINS, Bin, reliability
+from harness.metrics.selective import risk_coverage
+from harness.report.page.charts.common import MOST_PANELS, Board, digits, thinned
+from harness.report.page.parts import Chart
+from harness.report.page.svg.axes import Frame
+from harness.report.page.svg.elements import group, joined, side_by_side
+from harness.report.page.svg.marks import line, reference
+from harness.report.page.svg.scales import Scale, fit
+from harness.report.table import Table
+
+FEWEST = 10
+"""Answers of a bin that is drawn: the accuracy of fewer is noise."""
+
+POINTS = 40
+"""Points of a risk-coverage curve."""
+
+LEAST = 0.02
+"""Share of images from which on a risk is drawn: that of fewer is noise."""
+
+COVERAGES = (10, 20, 50, 80, 90, 100)
+"""Percent covered, for the data under the chart."""
+
+Curve = tuple[list[float], list[float]]
+Answers = tuple[NDArray[np.bool_], NDArray[np.float64]]
+
+
+def confidence(board: Board) -> Sequence[Chart]:
+    """Both charts, for boards with calibration metrics; HarnessError where no sample table can be read."""
+    if not any(m.name == "ece" for m in board.entries[0].metrics):
+        return []
+    answers: dict[int, Answers] = {}
+    for k in range(len(board.entries)):
+        try:
+            answers[k] = _answers(board.rows_of(k, "confidence"))
+        except HarnessError:
+            continue
+    if not answers:
+        raise HarnessError("no sample table can be read")
+    missing = len(board.entries) - len(answers)
+    note = f" Rows without a readable sample table: {missing}." if missing else ""
+    return [_reliability(board, answers, note), _risk(board, answers, note)]
+
+
+def _answers(rows: Mapping[str, Any]) -> Answers:
+    """Correctness and confidence of all rows, under all conditions alike."""
+    return rows["prediction"] == rows["label"], np.asarray(rows["confidence"], dtype=np.float64)
+
+
+def _reliability(board: Board, answers: Mapping[int, Answers], note: str) -> Chart:
+    title = "Accuracy against confidence"
+    bins = {k: [b for b in reliability(*values) if b.answers >= FEWEST] for k, values in answers.items()}
+    curves = {k: ([100 * b.confidence for b in found], [100 * b.accuracy for b in found]) for k, found in bins.items()}
+    data = [[board.models[k], board.methods[k], *_by_bin(found)] for k, found in bins.items()]
+    frame = Frame(Scale(0, 100), Scale(0, 100), height=330)
+    diagonal = reference(frame.at(0, 0), frame.at(100, 100))
+    caption = (
+        f"Dashed: confidence that equals accuracy; below it a classifier is overconfident. Answers of all conditions "
+        f"together, in {BINS} bins; those with fewer than {FEWEST} are left out.{note}"
+    )
+    header = ["classifier", "method", *(f"accuracy (%) at confidence {k}/{BINS}" for k in range(1, BINS + 1))]
+    svg = _panels(board, "reliability", title, ("confidence (%)", "accuracy (%)"), frame, curves, diagonal)
+    return Chart(board.id("reliability"), title, svg, caption, Table(title, header, data))
+
+
+def _by_bin(found: Sequence[Bin]) -> list[str]:
+    """Accuracy in percent by bin; empty for a bin that is not drawn."""
+    accuracies = {round(b.high * BINS): b.accuracy for b in found}
+    return [f"{100 * accuracies[k]:.1f}" if k in accuracies else "" for k in range(1, BINS + 1)]
+
+
+def _risk(board: Board, answers: Mapping[int, Answers], note: str) -> Chart:
+    title = "Risk against coverage"
+    curves, data = {}, []
+    for k, values in answers.items():
+        coverage, risk = risk_coverage(*values)
+        kept = coverage >= min(LEAST, coverage[-1])
+        coverage, risk = 100 * coverage[kept], 100 * risk[kept]
+        places = thinned(len(coverage), POINTS)
+        curves[k] = (coverage[places].tolist(), risk[places].tolist())
+        at = [float(risk[min(np.searchsorted(coverage, share - 1e-9), len(risk) - 1)]) for share in COVERAGES]
+        data.append([board.models[k], board.methods[k], *(digits(round(value, 2)) for value in at)])
+    worst = fit([0.0, *(v for _, risks in curves.values() for v in risks)], least=0.0, most=100.0)
+    caption = f"Errors among the most confident answers, by the share of answers that are kept.{note}"
+    header = ["classifier", "method", *(f"risk (%) at {share} %" for share in COVERAGES)]
+    frame = Frame(Scale(0, 100), worst, height=280)
+    svg = _panels(board, "risk", title, ("coverage (%)", "risk (%)"), frame, curves)
+    return Chart(board.id("risk"), title, svg, caption, Table(title, header, data))
+
+
+def _panels(
+    board: Board,
+    kind: str,
+    title: str,
+    labels: tuple[str, str],
+    frame: Frame,
+    curves: Mapping[int, Curve],
+    *behind: object,
+) -> Any:
+    """A panel per method, a line per classifier."""
+    drawings = []
+    for number, (method, rows) in enumerate(list(board.by_method.items())[:MOST_PANELS]):
+        lines = [
+            group(line(frame.points(*curves[k]), board.line(k)), tip=board.labels[k])
+            for k in rows
+            if k in curves and curves[k][0]
+        ]
+        heading = method if len(board.by_method) > 1 else ""
+        id = f"{board.id(kind)}--{number}"
+        drawings.append(frame.draw(id, heading, f"{title}, {method}", *labels, *behind, joined(lines)))
+    return side_by_side(drawings) + board.legend(sorted(curves))

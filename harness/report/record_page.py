@@ -1,0 +1,108 @@
+"""One record as tables: what was measured, from what, how, and where its files are. Pure: text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.evaluation.records.record import RunRecord
+from harness.report.names import heading, label, spell, title
+from harness.report.table import Table
+from harness.types import Weights
+
+
+def record_tables(entry: RunRecord) -> list[Table]:
+    """The tables of a record, to be read one below the other: metrics, then everything that decided them."""
+    facts = [
+        Table("What was measured", ["", ""], list(_measured(entry))),
+        Table("Classifier", ["", ""], list(_weights(entry.model))),
+    ]
+    if entry.denoiser:
+        facts.append(Table("Denoiser", ["", ""], list(_weights(entry.denoiser))))
+    groups: dict[str, Mapping[str, Any]] = {
+        "Settings": asdict(entry.spec),
+        "Cost": asdict(entry.cost),
+        "Environment": entry.environment,
+        "Plugin files": entry.plugins,
+    }
+    facts += [Table(name, ["", ""], _lines(values)) for name, values in groups.items() if values]
+    files = Table("Files", ["", ""], list(_files(entry)))
+    return [metrics(entry), *facts, files]
+
+
+def metrics(entry: RunRecord) -> Table:
+    """A record's metrics: a row per condition, a column per metric, and the images behind each row."""
+    names = list(dict.fromkeys(metric.name for metric in entry.metrics))
+    conditions = list(dict.fromkeys(metric.condition for metric in entry.metrics))
+    header = ["condition", "n", *(heading(entry, name, _first(entry, name), bare=True) for name in names)]
+    rows = []
+    for condition in conditions:
+        of_row = {metric.name: metric for metric in entry.metrics if metric.condition == condition}
+        images = "-".join(
+            str(n) for n in sorted({min(m.n for m in of_row.values()), max(m.n for m in of_row.values())})
+        )
+        rows.append([condition, images, *(spell(of_row[name]) if name in of_row else "" for name in names)])
+    notes = " ".join(entry.notes)
+    caption = " ".join(filter(None, ["95 % intervals over source images; n: source images.", notes]))
+    return Table(f"{label(entry)} on {title(entry)}", header, rows, caption)
+
+
+def line_of_python(entry: RunRecord) -> str:
+    """The line of Python that opens a record's sample table as a pandas frame; its path as it was given."""
+    assert entry.path is not None
+    return f"import pandas; samples = pandas.read_parquet({str(_sample_table(entry))!a})"
+
+
+def _sample_table(entry: RunRecord) -> Path:
+    assert entry.path is not None
+    return entry.path.with_name(entry.samples["file"])
+
+
+def _first(entry: RunRecord, name: str) -> str:
+    return next(metric.condition for metric in entry.metrics if metric.name == name)
+
+
+def _measured(entry: RunRecord) -> Iterator[list[str]]:
+    geometry = entry.geometry
+    yield ["suite", f"{entry.suite} v{entry.suite_version}"]
+    yield ["data set", f"{entry.dataset}, {entry.coverage}, {entry.status}"]
+    yield ["data's SHA-256", entry.data_sha256]
+    yield ["images", f"resize {geometry.resize}, crop {geometry.crop}, {geometry.interpolation}"]
+    if entry.classes:
+        names = ", ".join(entry.classes[:10]) + (", ..." if len(entry.classes) > 10 else "")
+        yield ["classes", f"{len(entry.classes)}: {names}"]
+    yield from ([name, value] for name, value in sorted(entry.facts.items()))
+    yield ["method", entry.variant]
+    yield ["record", f"{entry.key}, of {entry.created}"]
+
+
+def _weights(weights: Weights) -> Iterator[list[str]]:
+    yield ["name", weights.name]
+    yield ["SHA-256", weights.sha256]
+    yield ["from", weights.source]
+    yield from _lines(weights.details)
+
+
+def _lines(values: Mapping[str, Any]) -> list[list[str]]:
+    """A line per value, in the order of the names; those that are empty go without saying."""
+    shown = {name: value for name, value in values.items() if value not in (None, "", [], {}, ())}
+    return [[name, _spelled(value)] for name, value in sorted(shown.items())]
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, list | tuple) and all(isinstance(part, str | int | float) for part in value):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _files(entry: RunRecord) -> Iterator[list[str]]:
+    samples = _sample_table(entry)
+    yield ["record", str(entry.path)]
+    yield ["sample table", f"{samples}{'' if samples.is_file() else ' (absent)'}"]
+    yield ["its rows", f"{entry.samples['rows']}, one per sample and condition"]
+    yield ["its SHA-256", entry.samples["sha256"]]
+    for doubt in entry.doubts:
+        yield ["doubt", doubt]
