@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.report import escape
@@ -29,6 +30,16 @@ class Table:
     data: Sequence[Mapping[str, Any]] = ()
     names: int = 1
     top: Sequence[int] = ()
+
+
+def share(tables: Sequence[Table]) -> tuple[list[Table], str]:
+    """The tables without the sentences that all of their captions have, and these sentences; for two tables or more."""
+    captions = [re.split(r"(?<=\.) (?=[A-Z0-9])", table.caption) for table in tables]
+    shared = [sentence for sentence in captions[0] if all(sentence in other for other in captions)] if captions else []
+    if len(tables) < 2 or not any(shared):
+        return list(tables), ""
+    own = [" ".join(sentence for sentence in caption if sentence not in shared) for caption in captions]
+    return [replace(table, caption=text) for table, text in zip(tables, own, strict=True)], " ".join(shared)
 
 
 def markdown(table: Table) -> str:

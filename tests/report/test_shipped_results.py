@@ -204,11 +204,15 @@ def test_subsets_are_never_ranked_beside_whole_sets(tmp_path: Path) -> None:
 def test_one_metric_in_full() -> None:
     entries = next(e for e in boards.boards(shipped()).values() if e[0].suite == "digits-c")
     table = leaderboard.by_condition(entries, "accuracy")
-    assert table.header[1:] == [f"{e.model.name}, {e.method}" for e in entries] and len(table.rows) == 15
-    for condition, *cells in table.rows:
-        assert cells == [names.spell(e.metric("accuracy", condition)) for e in entries]
-    assert table.title.endswith(": accuracy (%)")
-    assert leaderboard.by_condition(entries, "mean accuracy").rows[0][1] == leaderboard.ranking(entries).rows[0][3]
+    assert table.header[3:] == [m.condition for m in entries[0].metrics if m.name == "accuracy"]
+    assert len(table.rows) == 40 and table.title.endswith(": accuracy (%)")
+    for entry, (*name, first, _) in zip(entries, (row[:5] for row in table.rows), strict=True):
+        assert name[1:] == [entry.model.name, entry.method]
+        assert first == names.spell(entry.metric("accuracy", table.header[3]))
+    few = leaderboard.by_condition(entries, "accuracy", [0, 39])
+    assert few.header[1:] == [f"{e.model.name}, {e.method}" for e in (entries[0], entries[39])] and len(few.rows) == 15
+    assert [row[2] for row in few.rows] == table.rows[39][3:], "the longer side goes down"
+    assert leaderboard.by_condition(entries, "mean accuracy").rows[0][3] == leaderboard.ranking(entries).rows[0][3]
     assert {entry.suite for entry in boards.having(shipped(), "mean accuracy")} == {"digits-c", "noisy-accuracy"}
     with pytest.raises(record.HarnessError, match=r"Unknown metric 'acuracy'.*accuracy"):
         boards.having(entries, "acuracy")
@@ -216,12 +220,15 @@ def test_one_metric_in_full() -> None:
 
 def test_a_note_stands_once_with_the_names_of_its_rows() -> None:
     entries = next(e for e in boards.boards(shipped()).values() if e[0].suite == "certify")
-    caption = leaderboard.ranking(entries).caption
+    table = leaderboard.ranking(entries)
+    caption, column = table.caption, table.header.index("note")
     notes = {note for entry in entries for note in entry.notes}
     beginnings, ends = ({note.rpartition(": ")[place].rstrip(".") for note in notes} for place in (0, 2))
     assert 1 < len(notes) < len(entries) and len(beginnings) == 1
     assert all(caption.count(text) == 1 for text in (*beginnings, *ends))
-    assert all(names.label(entry) in caption for entry in entries)
+    marks = {entry.notes: row[column] for entry, row in zip(entries, table.rows, strict=True)}
+    assert marks.keys() == {entry.notes for entry in entries} and set(marks.values()) == {"a", "b"}
+    assert all(f"{mark}: {note[-1].rpartition(': ')[2].rstrip('.')}" in caption for note, mark in marks.items())
 
 
 def test_comparison_agrees_with_the_two_records() -> None:

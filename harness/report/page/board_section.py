@@ -59,7 +59,8 @@ def _charts(
     """The charts of a board, or none and the reason, such as a sample table that is missing."""
     try:
         return charts_of_board(board, ranks, looks), ()
-    except HarnessError as reason:
+    except (HarnessError, ArithmeticError, LookupError, ValueError) as reason:
+        # One odd record, which passed every check, takes away the charts of its board, not the page.
         return (), [f"Charts are left out: {reason}"]
 
 

@@ -78,6 +78,7 @@ def _environment() -> Environment:
         "columns": columns,
         "is_wide": is_wide,
         "breakable": breakable,
+        "text_columns": text_columns,
     }
     environment.globals["folded_caption"] = FOLDED_CAPTION
     return environment
@@ -106,6 +107,12 @@ def datasheet(table: Table) -> tuple[Sequence[str], list[list[str]]]:
 def _spell(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name, "")
     return f"{value:.{SIGNIFICANT}g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def text_columns(table: BoardTable) -> set[int]:
+    """Places of the columns that read as texts, from the left: names, and columns without a number."""
+    numeric = {place for row in table.rows for place, cell in enumerate(row.cells) if cell.value is not None}
+    return set(range(table.names)) | set(range(len(table.header))) - numeric - {table.rank_column}
 
 
 def breakable(text: str) -> Markup:

@@ -98,19 +98,26 @@ def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, o
     from harness.base.files import writing
     from harness.report.boards import doubtful
     from harness.report.formats.render import SUFFIXES, render
+    from harness.report.table import share
     from harness.terminal import console
 
     kind = str(format or SUFFIXES.get(out.suffix.lower() if out else "", Format.table))
-    tables = [*(view.table() for view in views), *more] if kind == Format.table else []
+    if kind == Format.table:
+        tables, shared = share([view.table() for view in views])
+        tables += more
+        closing = f"All tables: {shared}\n" if shared else ""
     if out:
-        text = "".join(map(console.text, tables)) if kind == Format.table else render(kind, views, more)
+        text = "".join([*map(console.text, tables), closing]) if kind == Format.table else render(kind, views, more)
         with writing(out) as file:
             file.write_text(text, encoding="utf-8", newline="")
         console.note(f"Wrote {out} as {kind}.")
-    elif kind != Format.table:
+    elif kind == Format.table:
+        for table in tables:
+            console.show(table)
+        if closing:
+            console.out.print(closing.rstrip())
+    else:
         console.write(render(kind, views, more))
-    for table in tables if not out else ():
-        console.show(table)
     for view in views:
         if doubts := doubtful([view.board[place] for place in view.places]):
             console.warn(doubts)

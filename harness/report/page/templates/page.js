@@ -122,6 +122,7 @@
     };
     input.oninput = () => { filter(); keep(filtering, input.value); };
     all("thead th", table).forEach((head, column) => {
+      if (!words(head)) return;
       const button = make("button", { type: "button" }, ...head.childNodes);
       head.append(button);
       button.onclick = () => {

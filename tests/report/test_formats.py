@@ -1,0 +1,142 @@
+"""Boards in other formats: numbers come back equal, hostile names stay text, LaTeX compiles."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from harness.base.errors import HarnessError
+from harness.evaluation.records import record
+from harness.report import leaderboard
+from harness.report.formats import latex, macros, view
+from harness.report.formats.render import render
+from harness.report.formats.view import View
+from harness.report.names import spell
+from harness.report.ranks.board_ranks import Ranks
+from harness.report.table import Table
+
+HOSTILE = "=cmd|'/c calc'!A1<script>alert(1)</script>\n\x1b[31m\\input{/etc/passwd}% _#$^~{}&\u4e2d"
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[record.RunRecord]:
+    """Three rows of digits-c, the last with a hostile name; without sample tables, so that no ranks are computed."""
+    folder = ROOT / "results" / "digits-c"
+    files = (next(folder.glob(f"digits.{name}--default*.json")) for name in ("resnet", "vit", "resnet+augmix"))
+    board = [replace(record.load(file), path=None) for file in files]
+    return [*board[:2], replace(board[2], model=replace(board[2].model, name=HOSTILE))]
+
+
+@pytest.fixture
+def shown(entries: list[record.RunRecord], monkeypatch: pytest.MonkeyPatch) -> View:
+    """All three rows, with rank sets; the first two may be the best."""
+    ranks = Ranks(("mean_accuracy", "mean"), [(1, 2), (1, 2), (3, 3)])
+    for module in (leaderboard, view, macros):
+        monkeypatch.setattr(module, "board_ranks", lambda board: ranks)
+    return View(entries, range(3))
+
+
+def test_csv_and_json_give_back_the_numbers_of_the_records(shown: View) -> None:
+    text = render("csv", [shown])
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    metrics = [(entry, metric) for entry in shown.board for metric in entry.metrics]
+    assert len(rows) == len(metrics) > 50
+    for row, (entry, metric) in zip(rows, metrics, strict=True):
+        numbers = (float(row["value"]), (float(row["low"]), float(row["high"])), int(row["n"]), row["unit"])
+        assert numbers == (metric.value, metric.interval, metric.n, metric.unit)
+        assert (row["metric"], row["condition"], row["key"]) == (metric.name, metric.condition, entry.key)
+        assert row["model"] == (f"'{HOSTILE}" if entry.model.name == HOSTILE else entry.model.name)
+        best = {"mean_accuracy": ["1", "1", "3"][shown.board.index(entry)]}.get(metric.name, "")
+        assert row["rank_best"] == best
+    assert list(rows[0])[:7] == ["suite", "version", "status", "coverage", "model", "method", "condition"]
+    values = json.loads(render("json", [shown]))
+    assert [row["model"] for row in values] == [entry.model.name for entry, _ in metrics]
+    assert [(row["value"], row["low"], row["high"]) for row in values] == [(m.value, *m.interval) for _, m in metrics]
+
+
+def test_chosen_rows_and_columns_are_those_of_the_data_too(shown: View) -> None:
+    some = replace(shown, places=[1], patterns=["mce", "accuracy@fog/5"])
+    rows = json.loads(render("json", [some]))
+    assert [(row["metric"], row["condition"]) for row in rows] == [("accuracy", "fog/5"), ("mce", "mean")]
+    assert {row["key"] for row in rows} == {shown.board[1].key}
+    assert len(json.loads(render("json", [replace(shown, places=[1], metric="accuracy")]))) == 15
+    assert render("csv", [replace(shown, places=[])]) == "\n"
+
+
+class Fragment(HTMLParser):
+    """Tags and texts of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_html_shows_every_text_as_text(shown: View) -> None:
+    text = render("html", [shown])
+
+    fragment = Fragment()
+    fragment.feed(text)
+    assert fragment.tags == {"table", "caption", "strong", "thead", "tbody", "tr", "th", "td"}
+    assert text.count('<tr class="top">') == 2
+    assert any(r"<script>alert(1)</script>\n\x1b[31m" in shown_text for shown_text in fragment.texts)
+
+
+def test_macros_have_names_of_letters_and_no_name_twice(shown: View) -> None:
+    twice = replace(shown, places=[0, 1, 2, 0])
+    text = render("macros", [twice, replace(twice, metric="accuracy")])
+    names = re.findall(r"^\\newcommand\{\\([A-Za-z]+)\}\{[-\d.]+\}$", text, re.M)
+    assert len(names) == len(set(names)) == text.count("\\newcommand") == 4 * (3 + 15) * 3 + 4
+    assert "\\newcommand{\\harnessDigitsCDigitsVitDefaultMeanAccuracyRank}{1--2}" in text
+    assert all(line.startswith(("%", "\\newcommand")) for line in text.splitlines()), "no name breaks its comment"
+
+
+def test_latex_puts_numbers_in_columns_and_the_top_group_in_bold(shown: View) -> None:
+    text = render("latex", [shown])
+    assert "S[table-format=2.1]@{ [}S[table-format=2.1]@{, }S[table-format=2.1]@{]\\quad}" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
+    assert [row.startswith(r"\bfseries ") for row in rows] == [True, True, False] and r"\input{" not in text
+    best = " & ".join(rf"\bfseries {number}" for number in re.findall(r"[\d.]+", spell(shown.board[1].metric("mce"))))
+    assert best in rows[1] and rows[2].count(" & ") == 2 + 3 * 3
+
+
+def test_published_tables_are_for_formats_to_read(shown: View) -> None:
+    paper = Table("a paper", ["model", "mCE"], [["x", "51.2"]])
+    assert "51.2" in render("markdown", [shown], [paper]) and "51.2" in render("latex", [], [paper])
+    with pytest.raises(HarnessError, match="not csv"):
+        render("csv", [shown], [paper])
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex, with booktabs and siunitx")
+def test_latex_compiles(shown: View, tmp_path: Path) -> None:
+    macro = r"\harnessDigitsCDigitsVitDefaultMeanAccuracyLow"
+    tables = render("latex", [shown, replace(shown, metric="accuracy", patterns=["accuracy@fo*"])])
+    (tmp_path / "numbers.tex").write_text(render("macros", [shown]), encoding="utf-8")
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass{{article}}{latex.PREAMBLE}\begin{{document}}\input{{numbers}}{macro}" + "\n"
+        rf"{tables}\end{{document}}",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
+    if "siunitx.sty' not found" in done.stdout or "booktabs.sty' not found" in done.stdout:
+        pytest.skip("this TeX has no siunitx or booktabs")
+    assert done.returncode == 0 and (tmp_path / "paper.pdf").stat().st_size > 10_000, done.stdout[-2000:]
