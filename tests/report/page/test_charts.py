@@ -76,7 +76,7 @@ def test_the_ranking_shows_every_value_in_the_order_of_the_board() -> None:
     values = [float(row[1]) for row in chart.data.rows]
     assert values == pytest.approx([100 * m.value for e in entries if (m := e.metric(*e.columns[0]))], rel=1e-4)
     # The middle of each interval's path lies further left from row to row.
-    marks = re.findall(r'<g tabindex="0" data-tip="([^"]*)">.*?M([\d.]+) ', chart.svg)
+    marks = re.findall(r'<g tabindex="0"><title>([^<]*)</title>.*?M([\d.]+) ', chart.svg)
     assert [tip.split(":")[0] for tip, _ in marks] == [row[0] for row in chart.data.rows]
     left = [float(x) for _, x in marks]
     lows = [float(row[2]) for row in chart.data.rows]
