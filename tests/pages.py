@@ -58,7 +58,6 @@ def hostile(entry: RunRecord, text: str) -> RunRecord:
         method=text,
         suite=f"{entry.suite}:{text}",
         dataset=text,
-        coverage=text,
         facts={**entry.facts, text: text},
         notes=[*entry.notes, text],
         environment={text: text},

@@ -13,7 +13,7 @@ from helpers import ROOT
 from PIL import Image
 
 from harness.api.gallery import choice, making, views
-from harness.api.gallery.making import Wanted
+from harness.api.gallery.making import GalleryRequest
 from harness.evaluation.job import Job
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records.record import RunRecord
@@ -24,7 +24,7 @@ from harness.types import HarnessError, RunSpec
 
 DDA = "dda:steps=20,start=2,scale=1"
 SPEC = RunSpec("digits-c", ("digits/resnet",), ("default", "de:times=0,50", DDA), denoiser="digits", tile=4)
-WANTED = Wanted(conditions=("fog",), images=2, times=(50,), hardest=2)
+WANTED = GalleryRequest(conditions=("fog",), images=2, times=(50,), hardest=2)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_pictures_have_the_pixels_of_the_evaluations_views(job: Job, folder: Pat
 
 def test_words_are_the_outputs_of_the_classifier_and_of_the_methods(job: Job, gallery: Gallery) -> None:
     for specimen in gallery.specimens:
-        batch = views.read(job, [views.Place(specimen.condition, specimen.id)])
+        batch = views.read(job, [views.ImagePlace(specimen.condition, specimen.id)])
         shown = BatchViews(batch, job.denoiser, job.tiles, SPEC.seed)
         for pair in job.pairs:
             confidence, prediction = pair.method(shown, pair.classifier)[0].max(0)
@@ -138,7 +138,7 @@ def test_a_stopped_gallery_goes_on_with_the_images_that_it_lacks(
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / FILE).write_text(json.dumps(stopped))
-    asked: list[views.Place] = []
+    asked: list[views.ImagePlace] = []
     compute = views.specimens
     monkeypatch.setattr(
         views, "specimens", lambda job, places, *rest: asked.extend(places) or compute(job, places, *rest)

@@ -11,7 +11,7 @@ from typing import Any
 from harness.api.gallery import choice, views
 from harness.api.gallery.hardest import hardest
 from harness.api.gallery.pictures import QUALITY, WIDEST
-from harness.api.gallery.views import Place
+from harness.api.gallery.views import ImagePlace
 from harness.base.errors import HarnessError
 from harness.base.files import check_writable, sweep, writing
 from harness.base.provenance import environment, key_of
@@ -30,7 +30,7 @@ MOST = 200
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GalleryRequest:
     """Contents of a gallery.
 
     conditions: names or groups of conditions; none for a few. ids: of images; none for `images` of them.
@@ -45,7 +45,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Progress:
+class GalleryProgress:
     """Images that are done, of so many, and the step at hand."""
 
     done: int
@@ -54,11 +54,16 @@ class Progress:
     step: str
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[GalleryProgress], None]
 
 
 def make(
-    job: Job, wanted: Wanted, folder: Path, records: Sequence[RunRecord], command: str, report: Report = lambda p: None
+    job: Job,
+    wanted: GalleryRequest,
+    folder: Path,
+    records: Sequence[RunRecord],
+    command: str,
+    report: Report = lambda p: None,
 ) -> tuple[Gallery, bool]:
     """The gallery in a folder, and whether anything had to be computed.
 
@@ -93,7 +98,7 @@ def make(
 
 
 def _with_specimens(
-    job: Job, gallery: Gallery, places: Sequence[Place], times: Sequence[int], folder: Path, report: Report
+    job: Job, gallery: Gallery, places: Sequence[ImagePlace], times: Sequence[int], folder: Path, report: Report
 ) -> Gallery:
     """The gallery with all images, a tile of the networks at a time; each tile is on disk before the next begins."""
     specimens: list[Specimen] = list(gallery.specimens)
@@ -102,7 +107,7 @@ def _with_specimens(
     resumed = len(specimens)
 
     def step(name: str) -> None:
-        report(Progress(len(specimens), len(specimens) - resumed, len(places), name))
+        report(GalleryProgress(len(specimens), len(specimens) - resumed, len(places), name))
 
     for start in range(0, len(missing), job.tiles.size):
         some = missing[start : start + job.tiles.size]
@@ -125,7 +130,9 @@ def _is_of(entry: RunRecord, job: Job) -> bool:
     )
 
 
-def _empty(job: Job, wanted: Wanted, conditions: Sequence[str], records: Sequence[RunRecord], command: str) -> Gallery:
+def _empty(
+    job: Job, wanted: GalleryRequest, conditions: Sequence[str], records: Sequence[RunRecord], command: str
+) -> Gallery:
     """The gallery without its images: what it is of, and its key."""
     models = [NamedWeights(name, weights.sha256) for name, weights in job.models.items()]
     deciding = {

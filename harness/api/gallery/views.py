@@ -22,19 +22,19 @@ Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlace:
     """An image of a gallery: under a condition, with its id."""
 
     condition: str
     id: str
 
 
-def places_of(job: Job, by_condition: dict[str, Sequence[str]]) -> list[Place]:
+def places_of(job: Job, by_condition: dict[str, Sequence[str]]) -> list[ImagePlace]:
     """The images by id: clean first, where the suite corrupts images on the fly, then under each condition."""
     ids = list(dict.fromkeys(name for names in by_condition.values() for name in names))
     clean = [CLEAN] if CLEAN not in by_condition and _clean(job) else []
     return [
-        Place(condition, name)
+        ImagePlace(condition, name)
         for name in ids
         for condition in [*clean, *(c for c, names in by_condition.items() if name in names)]
     ]
@@ -46,7 +46,7 @@ def _clean(job: Job) -> Dataset | None:
     return source.clean if isinstance(source, Corrupted) and source.shown is None else None
 
 
-def read(job: Job, places: Sequence[Place]) -> Batch:
+def read(job: Job, places: Sequence[ImagePlace]) -> Batch:
     """These images as one batch; labels are those of the data of the run."""
     batches = []
     for place in places:
@@ -58,7 +58,9 @@ def read(job: Job, places: Sequence[Place]) -> Batch:
     return Batch(tuple(place.id for place in places), images, labels)
 
 
-def specimens(job: Job, places: Sequence[Place], times: Sequence[int], folder: Path, step: Step) -> Iterator[Specimen]:
+def specimens(
+    job: Job, places: Sequence[ImagePlace], times: Sequence[int], folder: Path, step: Step
+) -> Iterator[Specimen]:
     """The images of some places with their views; pictures are written into the folder.
 
     times: of the one-step denoisings to show, where the job has a diffusion model. Clean images beside corrupted ones

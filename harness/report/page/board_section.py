@@ -59,7 +59,8 @@ def _charts(
     """The charts of a board, or none and the reason, such as a sample table that is missing."""
     try:
         return charts_of_board(board, ranks, looks), ()
-    except HarnessError as reason:
+    except (HarnessError, ArithmeticError, LookupError, ValueError) as reason:
+        # One odd record, which passed every check, takes away the charts of its board, not the page.
         return (), [f"Charts are left out: {reason}"]
 
 
@@ -68,9 +69,16 @@ def rank_sentence(board: Sequence[RunRecord], ranks: Ranks) -> str:
     metric = heading(board[0], *ranks.column)
     if not ranks.sets:
         return f"Rows are in the order of {metric}, without ranks: {ranks.reason.rstrip('.')}."
-    top = sum(ranks.is_top(row) for row in range(len(board)))
+    top = len(top_rows(ranks))
+    if top == len(board) > 1:
+        return f"The data do not tell the {top} rows apart by {metric}: any may be the best, at 95 %. {SEEDS}"
     may = "One row is the best" if top == 1 else f"{top} rows may be the best"
     return f"{may} by {metric}, at 95 % jointly for all {len(board)} rows: marked ●. {SEEDS}"
+
+
+def top_rows(ranks: Ranks) -> list[int]:
+    """Places of the rows that may be the best."""
+    return [row for row in range(len(ranks.sets)) if ranks.is_top(row)]
 
 
 def _facts(board: Sequence[RunRecord]) -> str:
@@ -88,6 +96,8 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
     first = board[0]
     shown = [column for column in first.columns if any(entry.metric(*column) for entry in board)]
     marks, notes = marked_notes(board)
+    # Where all rows may be the best, a mark on each would say nothing.
+    top = set(top_rows(ranks)) if len(top_rows(ranks)) < len(board) else set()
     header = ["model", "method", "rank", *(heading(first, *column) for column in shown)]
     header += ["denoiser calls / image", *(["note"] if marks else [])]
     rows = []
@@ -96,7 +106,7 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
         cells += [metric_cell(entry.metric(*column)) for column in shown]
         cells += [Cell(spell_calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))]
         cells += [Cell(marks[place])] if marks else []
-        rows.append(BoardRow(cells, ranks.is_top(place)))
+        rows.append(BoardRow(cells, place in top))
     sentences = ["In brackets: 95 % intervals over source images."]
     sentences += [sentence for metric, sentence in COVERS.items() if metric in {name for name, _ in shown}]
     sentences += [*filter(None, [settings_note(board)]), *notes]

@@ -12,7 +12,7 @@ from harness.report.boards import LeaveOut, boards, doubtful, raise_error
 from harness.report.colours import Style, styles
 from harness.report.names import heading, label, title
 from harness.report.page import provenance
-from harness.report.page.board_section import benchmark_name, board_section, metric_cell
+from harness.report.page.board_section import benchmark_name, board_section, metric_cell, top_rows
 from harness.report.page.charts.across import charts_across
 from harness.report.page.gallery import gallery_section
 from harness.report.page.model_card import model_page
@@ -21,7 +21,6 @@ from harness.report.page.published_tables import published_section, published_ta
 from harness.report.page.render import render
 from harness.report.published.paper_tables import paper_tables
 from harness.report.ranks.board_ranks import Ranks
-from harness.report.table import Table
 
 NAMED = 3
 """Rows of a top group that the overview names; of more it gives the number."""
@@ -74,9 +73,9 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
         {
             "Overview": [_overview(groups, ranks, ids)],
             "Leaderboards": sections,
-            "Across leaderboards": _across(records, looks, papers),
+            "Across leaderboards": _across(records, looks),
             "Images": _gallery(root),
-            "Sources": [*([published_section(rest)] if rest else []), provenance.provenance(records)],
+            "Sources": [*published_section(rest, papers), provenance.provenance(records)],
         },
     )
 
@@ -93,10 +92,9 @@ def _board_ids(names: Sequence[str]) -> list[str]:
     return [id if ids.count(id) == 1 else f"{id}-{ids[:k].count(id) + 1}" for k, id in enumerate(ids)]
 
 
-def _across(records: Sequence[RunRecord], looks: Mapping[str, Style], papers: Sequence[Table]) -> list[Section]:
-    charts = charts_across(records, looks, papers)
-    intro = "Several leaderboards together, and tables of papers."
-    return [Section("across", "Side by side", intro, charts=charts)] if charts else []
+def _across(records: Sequence[RunRecord], looks: Mapping[str, Style]) -> list[Section]:
+    charts = charts_across(records, looks)
+    return [Section("across", "Side by side", "Several leaderboards together.", charts=charts)] if charts else []
 
 
 def _gallery(root: Path) -> list[Section]:
@@ -139,8 +137,8 @@ def _overview(groups: Sequence[Sequence[RunRecord]], ranks: Sequence[Ranks], ids
 
 def _overview_row(board: Sequence[RunRecord], ranks: Ranks, id: str) -> list[Cell]:
     first = board[0]
-    top = [label(entry) for place, entry in enumerate(board) if ranks.is_top(place)]
-    names = ", ".join(top) if len(top) <= NAMED else f"{len(top)} rows"
+    top = [label(board[place]) for place in top_rows(ranks)]
+    names = ", ".join(top) if len(top) <= NAMED else f"{len(top)} rows" if len(top) < len(board) else "any row"
     best = first.metric(*ranks.column)
     return [
         Cell(title(first), target=id),

@@ -18,22 +18,26 @@ COSTS = ["s", "images", "together", "created"]
 
 
 def rows_of_board(board: Sequence[RunRecord], id: str, environments: Sequence[str]) -> BoardTable:
-    """A row per record of a board: key, hashes, environment, cost, time."""
+    """A row per record of a board: key, hashes, environment, cost, time; the caption has what all rows share."""
+    header = [*HEADER, *COSTS]
     rows = []
     for entry, model, method in zip(board, model_names(board), variants(board), strict=True):
         denoiser = entry.denoiser.sha256[:SHORT] if entry.denoiser else "none"
-        place = environments.index(describe(entry.environment)) + 1
         cost = entry.cost
         texts = [model, method, entry.key, entry.model.sha256[:SHORT], denoiser, entry.data_sha256[:SHORT]]
-        numbers = [place, cost.seconds, cost.images, cost.pairs]
-        cells = [Cell(f"{number:g}" if number < 1e5 else f"{number:.0f}", float(number)) for number in numbers]
-        rows.append(BoardRow([*map(Cell, texts), *cells, Cell(entry.created)]))
+        numbers = [environments.index(describe(entry.environment)) + 1, cost.seconds, cost.images, cost.pairs]
+        rows.append([*map(Cell, texts), *(Cell(f"{n:.8g}", float(n)) for n in numbers), Cell(entry.created)])
+    shared = [k for k in range(2, len(header)) if len(rows) > 1 and len({row[k].text for row in rows}) == 1]
+    shown = [k for k in range(len(header)) if k not in shared]
+    facts = "; ".join(f"{header[k]} {rows[0][k].text}" for k in shared)
     caption = (
         "record: hash of everything that decides the row's numbers. environment: number in the table of environments. "
         "s: seconds of the run, shared by all rows evaluated together, whose number is under together. images: test "
         "images, one per sample and condition."
     )
-    return BoardTable(id, "Provenance of every row", [*HEADER, *COSTS], rows, caption, names=6)
+    caption = f"All rows: {facts}. {caption}" if facts else caption
+    lines = [BoardRow([row[k] for k in shown]) for row in rows]
+    return BoardTable(id, "Provenance of every row", [header[k] for k in shown], lines, caption, names=3)
 
 
 def environments(records: Iterable[RunRecord]) -> list[str]:

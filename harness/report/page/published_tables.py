@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.report.page.charts.published import published
 from harness.report.page.parts import BoardTable, Section, board_table, slug
 from harness.report.table import Table
 
@@ -23,7 +24,12 @@ def published_tables(tables: Sequence[Table]) -> dict[str, list[BoardTable]]:
     return by_benchmark
 
 
-def published_section(tables: Sequence[BoardTable]) -> Section:
-    """The section of published tables whose benchmark has no leaderboard on the page."""
+def published_section(blocks: Sequence[BoardTable], tables: Sequence[Table]) -> list[Section]:
+    """The section with the charts of all tables of papers, and the tables whose benchmark has no leaderboard here.
+
+    blocks: these, from `published_tables`. tables: all of them. No section where there are no tables of papers.
+    """
+    if not tables:
+        return []
     intro = "Tables of papers, for orientation. Benchmarks with a leaderboard above have theirs below that table."
-    return Section("published", "Published numbers", intro, tables)
+    return [Section("published", "Published numbers", intro, blocks, published(tables))]

@@ -27,7 +27,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 FOLDED_CAPTION = 420
 """Characters beyond which the notes below a table are folded."""
 
-SIGNIFICANT = 10
+SIGNIFICANT = 7
 """Digits of numbers in charts' data and in copies as CSV: more than the intervals of any benchmark can tell apart."""
 
 
@@ -42,12 +42,19 @@ def render(page: Page) -> str:
     return _environment().get_template("page.html").render(page=page, style=style, script=script, policy=policy)
 
 
+COLUMNS = 16
+"""Columns of a table that the style sheet knows as texts."""
+
+
 def _style() -> str:
-    """The style sheet, with the colours of classifiers in both themes."""
+    """The style sheet, with the colours of classifiers in both themes, and the kinds of columns."""
     text = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     for theme, name in enumerate(("light", "dark")):
         series = " ".join(f"--series-{k}: {pair[theme]};" for k, pair in enumerate(PALETTE, 1))
         text = text.replace(f"/* series: {name} */", series)
+    cells = ", ".join(f".t{place} > * > * > :nth-child({place})" for place in range(2, COLUMNS + 1))
+    heads = cells.replace("> * > * >", "> thead > * >")
+    text = text.replace(".text-head", heads).replace(".text-cell", cells.replace("> * > * >", "> tbody > * >"))
     return text
 
 
@@ -78,6 +85,7 @@ def _environment() -> Environment:
         "columns": columns,
         "is_wide": is_wide,
         "breakable": breakable,
+        "column_classes": column_classes,
     }
     environment.globals["folded_caption"] = FOLDED_CAPTION
     return environment
@@ -89,10 +97,11 @@ def _finalize(value: Any) -> Any:
 
 
 def sortable(cell: Cell) -> str:
-    """The numbers of a cell, for sorting and CSV: ``0.944 0.935 0.951``; empty for a text."""
+    """The numbers of a cell, for sorting and CSV: ``0.944 0.935 0.951``; empty for a text, and where it is the text."""
     if cell.value is None:
         return ""
-    return " ".join(f"{number:.{SIGNIFICANT}g}" for number in (cell.value, *(cell.interval or ())))
+    numbers = " ".join(f"{number:.{SIGNIFICANT}g}" for number in (cell.value, *(cell.interval or ())))
+    return "" if numbers == cell.text else numbers
 
 
 def datasheet(table: Table) -> tuple[Sequence[str], list[list[str]]]:
@@ -106,6 +115,17 @@ def datasheet(table: Table) -> tuple[Sequence[str], list[list[str]]]:
 def _spell(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name, "")
     return f"{value:.{SIGNIFICANT}g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def column_classes(table: BoardTable) -> str:
+    """Classes of a table by the kind of its columns: ``t2`` for a second one of texts, ``r3`` for a third one of ranks.
+
+    One word for a column is shorter than one for each of its cells. Texts are names, and columns without a number.
+    """
+    numeric = {place for row in table.rows for place, cell in enumerate(row.cells) if cell.value is not None}
+    texts = set(range(table.names)) | set(range(len(table.header))) - numeric - {table.rank_column}
+    words = [f"t{place + 1}" for place in sorted(texts) if place < COLUMNS]
+    return " ".join([*words, *([f"r{table.rank_column + 1}"] if table.rank_column is not None else [])])
 
 
 def breakable(text: str) -> Markup:

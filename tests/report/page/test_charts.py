@@ -15,6 +15,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.report import boards
 from harness.report.page.charts import charts_across, charts_of_board
 from harness.report.page.charts.cost import front
+from harness.report.page.charts.published import published
 from harness.report.page.parts import Chart
 from harness.report.published.paper_tables import paper_tables
 from harness.report.ranks.board_ranks import Ranks
@@ -61,7 +62,7 @@ def test_a_board_of_corruptions_has_its_kinds_of_charts() -> None:
         ("certify", {"ranking", "certified"}),
         ("entropy-vs-t", {"ranking", "mean-entropy", "accuracy"}),
         ("noisy-accuracy", {"ranking", "accuracy"}),
-        ("openood-digits", {"ranking", "heat", "roc", "scores"}),
+        ("openood-digits", {"ranking", "heat", "cost", "roc", "scores"}),
         ("digits", {"ranking", "cost", "reliability", "risk"}),
     ],
 )
@@ -75,7 +76,7 @@ def test_the_ranking_shows_every_value_in_the_order_of_the_board() -> None:
     values = [float(row[1]) for row in chart.data.rows]
     assert values == pytest.approx([100 * m.value for e in entries if (m := e.metric(*e.columns[0]))], rel=1e-4)
     # The middle of each interval's path lies further left from row to row.
-    marks = re.findall(r'<g tabindex="0" data-tip="([^"]*)">.*?M([\d.]+) ', chart.svg)
+    marks = re.findall(r'<g tabindex="0"><title>([^<]*)</title>.*?M([\d.]+) ', chart.svg)
     assert [tip.split(":")[0] for tip, _ in marks] == [row[0] for row in chart.data.rows]
     left = [float(x) for _, x in marks]
     lows = [float(row[2]) for row in chart.data.rows]
@@ -159,8 +160,25 @@ def test_a_board_of_one_row_has_charts_too() -> None:
 
 
 def test_tables_of_papers_are_marked_and_in_no_classifiers_colour() -> None:
-    drawn = charts_across([], tables=paper_tables(RESULTS))
+    drawn = published(paper_tables(RESULTS))
     assert len(drawn) == 5
     for chart in drawn:
         assert "published" in chart.title and "not measured here" in chart.caption
         assert "--series-" not in chart.svg
+
+
+def test_effective_robustness_is_drawn_for_a_clean_and_a_shifted_board_of_one_data_set() -> None:
+    records = [*shipped("digits"), *shipped("digits-c")]
+    (chart,) = charts_across(records)
+    assert chart.title.startswith("Effective robustness: digits-c")
+    assert len(chart.data.rows) == 12
+    beyond = {row[0]: [float(cell) for cell in row[3:]] for row in chart.data.rows}
+    assert all(low <= value <= high for value, low, high in beyond.values())
+    # The classifier that is worst under shift for its clean accuracy lies furthest below the line.
+    assert min(beyond, key=lambda name: beyond[name][0]).startswith("digits/resnet,")
+
+
+def test_effective_robustness_needs_both_boards_and_their_sample_tables(tmp_path: Path) -> None:
+    clean, shifted = shipped("digits"), shipped("digits-c")
+    moved = [replace(entry, path=tmp_path / "gone.json") for entry in shifted]
+    assert charts_across(clean) == charts_across(shifted) == charts_across([*clean, *moved]) == []

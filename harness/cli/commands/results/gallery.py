@@ -59,10 +59,10 @@ def gallery(
     Examples: `harness gallery`, `harness gallery --model digits/vit --tta default --ids digits/1200`
     """
     from harness import plugins
-    from harness.api.gallery.making import Wanted
+    from harness.api.gallery.making import GalleryRequest
 
     plugins.discover(*plugin)
-    wanted = Wanted(tuple(corruption), tuple(ids), images, _times(times), hardest)
+    wanted = GalleryRequest(tuple(corruption), tuple(ids), images, _times(times), hardest)
     shorthands = {"data": data, "severity": severity}
     settings = {"suite": [suite], "models": model, "denoiser": denoiser, "seed": seed, "device": device}
     job = _job(settings, shorthands, tta, weights, results)

@@ -89,7 +89,7 @@ class Board:
         """A row's sample table; HarnessError, naming the row alone, where it cannot be read."""
         try:
             return self.entries[row].rows(*needed)
-        except HarnessError as reason:
+        except (HarnessError, ValueError) as reason:  # ValueError: a record changed in memory
             raise HarnessError(f"the sample table of {self.labels[row]} cannot be read") from reason
 
 

@@ -76,7 +76,7 @@ def group(*children: object, tip: str = "", **attributes: object) -> Markup:
     if not tip:
         return element("g", *children, **attributes) if attributes else joined(children)
     tip = printable(tip)
-    return element("g", element("title", tip), *children, tabindex=0, data_tip=tip, **attributes)
+    return element("g", element("title", tip), *children, tabindex=0, **attributes)
 
 
 def drawing(

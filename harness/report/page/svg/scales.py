@@ -49,7 +49,7 @@ class Scale:
             return _round_values(self.low, self.high, most)
         if self.kind == "logit":
             every = [float(share) for share in SHARES if self.low <= share <= self.high]
-            return _thinned(every, most) or _round_values(self.low, self.high, most)
+            return _thinned(every, most) if len(every) > 2 else _round_values(self.low, self.high, most)
         powers = [m * 10.0**k for k in range(10) for m in (1, 2, 5)]
         for step in (1, 3):
             ticks = [v for v in [0.0, *powers[::step]] if self.low <= v <= self.high]

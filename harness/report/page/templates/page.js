@@ -81,14 +81,16 @@
     };
     return button;
   };
+  // A cell's number: the attribute where it says more than the text
+  const value = (cell) => (cell.dataset.v ? parseFloat(cell.dataset.v) : Number(words(cell) || NaN));
   const compare = (a, b) => {
-    const [x, y] = [a, b].map((cell) => parseFloat(cell.dataset.v));
+    const [x, y] = [value(a), value(b)];
     if (isNaN(x) && isNaN(y)) return words(a).localeCompare(words(b), "en", { numeric: true });
     return x - y;
   };
   const sort = (table, column, down) => {
     const body = table.tBodies[0];
-    const isNumeric = (row) => "v" in row.cells[column].dataset;
+    const isNumeric = (row) => !isNaN(value(row.cells[column]));
     const mixed = column >= 0 && all("tr", body).some(isNumeric);
     const sign = down ? -1 : 1;
     const order = all("tr", body).sort((a, b) => {
@@ -122,10 +124,11 @@
     };
     input.oninput = () => { filter(); keep(filtering, input.value); };
     all("thead th", table).forEach((head, column) => {
+      if (!words(head)) return;
       const button = make("button", { type: "button" }, ...head.childNodes);
       head.append(button);
       button.onclick = () => {
-        const [before, text] = [state.get(sorting), rows.some((row) => "v" in row.cells[column].dataset) ? "da" : "ad"];
+        const [before, text] = [state.get(sorting), rows.some((row) => !isNaN(value(row.cells[column]))) ? "da" : "ad"];
         // The first way, the other way, and back to the order of the board.
         const next = before === column + text[0] ? column + text[1] : before === column + text[1] ? "" : column + text[0];
         keep(sorting, next);
@@ -161,8 +164,10 @@
   // Tooltips
   const tip = make("div", { id: "tip", role: "tooltip", hidden: true });
   document.body.append(tip);
-  all("[data-tip] > title").forEach((title) => {
-    title.parentNode.setAttribute("aria-label", title.parentNode.dataset.tip);
+  all(".plot [tabindex] > title").forEach((title) => {
+    const mark = title.parentNode;
+    mark.dataset.tip = title.textContent;
+    mark.setAttribute("aria-label", title.textContent);
     title.remove();  // or the browser's own tooltip would cover this one
   });
   const show = (event) => {

@@ -12,12 +12,16 @@ from harness.base.errors import HarnessError
 from harness.metrics.calibration import BINS, Bin, reliability
 from harness.metrics.selective import risk_coverage
 from harness.report.page.charts.common import MOST_PANELS, Board, digits, thinned
+from harness.report.page.charts.curves import TIME
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import Frame
 from harness.report.page.svg.elements import group, joined, side_by_side
 from harness.report.page.svg.marks import line, reference
 from harness.report.page.svg.scales import Scale, fit
 from harness.report.table import Table
+
+ACCURACIES = ("accuracy", "mean_accuracy")
+"""First columns of boards of classification."""
 
 FEWEST = 10
 """Answers of a bin that is drawn: the accuracy of fewer is noise."""
@@ -33,28 +37,33 @@ COVERAGES = (10, 20, 50, 80, 90, 100)
 
 Curve = tuple[list[float], list[float]]
 Answers = tuple[NDArray[np.bool_], NDArray[np.float64]]
+"""Correctness and confidence of a row's answers, under all conditions alike."""
 
 
 def confidence(board: Board) -> Sequence[Chart]:
-    """Both charts, for boards with calibration metrics; HarnessError where no sample table can be read."""
-    if not any(m.name == "ece" for m in board.entries[0].metrics):
+    """Both charts, for boards that rank by an accuracy; none where no table has confidences, or by diffusion time.
+
+    Raises HarnessError where no sample table can be read.
+    """
+    first = board.entries[0]
+    if first.columns[0][0] not in ACCURACIES or any(TIME.fullmatch(m.condition) for m in first.metrics):
         return []
     answers: dict[int, Answers] = {}
+    missing = 0
     for k in range(len(board.entries)):
         try:
-            answers[k] = _answers(board.rows_of(k, "confidence"))
+            rows = board.rows_of(k)
         except HarnessError:
+            missing += 1
             continue
-    if not answers:
+        if "confidence" in rows:
+            answers[k] = rows["prediction"] == rows["label"], np.asarray(rows["confidence"], dtype=np.float64)
+    if missing == len(board.entries):
         raise HarnessError("no sample table can be read")
-    missing = len(board.entries) - len(answers)
+    if not answers:
+        return []
     note = f" Rows without a readable sample table: {missing}." if missing else ""
     return [_reliability(board, answers, note), _risk(board, answers, note)]
-
-
-def _answers(rows: Mapping[str, Any]) -> Answers:
-    """Correctness and confidence of all rows, under all conditions alike."""
-    return rows["prediction"] == rows["label"], np.asarray(rows["confidence"], dtype=np.float64)
 
 
 def _reliability(board: Board, answers: Mapping[int, Answers], note: str) -> Chart:

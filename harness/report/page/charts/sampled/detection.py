@@ -70,7 +70,7 @@ def roc(inside: Floats, outside: Floats, points: int = POINTS) -> tuple[Floats, 
 
 def detection(board: Board) -> Sequence[Chart]:
     """ROC curves of each classifier's best row, and per classifier the curves and scores of its best rows."""
-    if not any(m.name == "auroc" for m in board.entries[0].metrics):
+    if not any(m.name == "auroc" for entry in board.entries for m in entry.metrics):
         return []
     rows = _chosen(board)
     scores: dict[int, Scores] = {}
