@@ -31,7 +31,7 @@ INSIDE = ("id", "csid")
 METHODS, MODELS = 3, 12
 """Methods of each classifier, and classifiers, that a chart shows."""
 
-BINS, POINTS = 30, 40
+BINS, POINTS = 25, 30
 """Bins of a histogram, and points of a ROC curve."""
 
 RATES = (1, 2, 5, 10, 20, 50)
