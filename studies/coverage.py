@@ -18,12 +18,14 @@ from scipy import stats
 from usual_intervals import Array, Ends, delong, delta, effective, logit, percentile, student
 
 from harness.base.noise import generator
-from harness.metrics import calibration, intervals, ood
+from harness.metrics import calibration, intervals, ood, selective
 from harness.metrics.accuracy import mce
+from harness.metrics.confidence.smooth import smooth_ece
 from harness.metrics.delong import rank
 from harness.metrics.intervals import LEVEL, TAIL, Undefined
 from harness.metrics.paired import compare_clustered
 from harness.report.table import Table, markdown
+from harness.types import Metric
 
 CONDITIONS = 15
 """Conditions under which every image is classified, as in ImageNet-C."""
@@ -245,7 +247,32 @@ def calibration_errors() -> Table:
     return Table("Calibration", header, rows, caption)
 
 
-TABLES = (shares, means, paired, areas, rates, corruption_errors, calibration_errors)
+def confidence_metrics() -> Table:
+    """Selective classification, and calibration errors without bins of equal width."""
+    rows = []
+    for level in (0.8, 0.98, 0.995):
+        for over in (0.0, 0.1):
+            many = confidences(generator(0, "coverage/confidence", f"{level} {over}"), 200_000, level, over)[:2]
+            truth = {m.name: m.value for m in judged(many)}
+            truth |= {} if over else {"adaptive_ece": 0.0, "smooth_ece": 0.0}
+            for n in (30, 100, 600):
+                rng = generator(0, "coverage/confidence", f"{level} {over} {n}")
+                held = dict.fromkeys(truth, 0.0)
+                for _ in range(FEW):
+                    for m in judged(confidences(rng, n, level, over)[:2]):
+                        held[m.name] += (m.interval[0] <= truth[m.name] <= m.interval[1]) / FEW
+                rows.append([*percent(level), "no" if over else "yes", str(n), *percent(*held.values())])
+    header = ["confidence (%)", "calibrated", "n", *(name.replace("_", " ") for name in truth)]
+    caption = f"Percent of {FEW} samples that hold the truth. A calibrated classifier has calibration errors of 0."
+    return Table("Confidence", header, rows, caption)
+
+
+def judged(sample: tuple[Array, Array]) -> list[Metric]:
+    metrics = selective.summary(*sample, "")
+    return [*metrics, calibration.adaptive_ece(*sample, ""), smooth_ece(*sample, "")]
+
+
+TABLES = (shares, means, paired, areas, rates, corruption_errors, calibration_errors, confidence_metrics)
 
 
 def main() -> None:

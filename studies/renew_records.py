@@ -56,9 +56,12 @@ def main() -> None:
     """Renew every shipped record of a results folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="folder of the records")
-    root: Path = parser.parse_args().results
+    parser.add_argument("--suite", action="append", help="only this suite; repeatable")
+    arguments = parser.parse_args()
+    root: Path = arguments.results
     plugins.discover()
     shipped = [r for r in boards.find(root) if r.path and not boards.is_local(r.path, root)]
+    shipped = [r for r in shipped if not arguments.suite or r.suite in arguments.suite]
     for entry in shipped:
         assert entry.path
         record.save(renewed(entry), entry.path)

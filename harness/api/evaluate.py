@@ -41,7 +41,8 @@ def evaluate(
     device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,
     compile: bool = False, out: Path | str = OUT, workers: int | str = "auto", batch_size: int = 0,
     on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugins: Any = (),
-    fresh: bool = False, shard: tuple[int, int] = (0, 1), progress: bool = True, **suite_settings: Any,
+    fresh: bool = False, shard: tuple[int, int] = (0, 1), progress: bool = True, keep_logits: bool = False,
+    **suite_settings: Any,
 ) -> list[RunRecord]:  # fmt: skip
     """Evaluate classifiers under test-time methods on benchmarks; the complete records, which also lie in `out`.
 

@@ -30,9 +30,6 @@ SCHEMA = 1
 LATER_SETTINGS = {"compile": False, "gradient_tile": 16}
 """Settings that shipped records are older than, with their defaults: these do not enter the key."""
 
-KEPT = ("keep_logits",)
-"""Settings on which no number depends, only what else the sample table holds: they never enter the key."""
-
 LARGEST = 2**24
 """Bytes that a record's file may have: a hundred times those of ImageNet; JSON takes 30 times as much in memory."""
 
@@ -211,8 +208,7 @@ def identity(
     for name in LATER_SETTINGS:
         if settings[name] == LATER_SETTINGS[name]:
             del settings[name]
-    for name in KEPT:
-        del settings[name]
+    del settings["keep_logits"]  # adds a column, and decides no number
     return {
         "schema": SCHEMA,
         "spec": settings,

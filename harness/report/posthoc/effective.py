@@ -10,7 +10,7 @@ import numpy as np
 from harness import plugins
 from harness.base.errors import HarnessError
 from harness.evaluation.records.record import RunRecord
-from harness.metrics.effective import EffectiveRobustness, effective_robustness
+from harness.metrics.effective import RELIABLE, EffectiveRobustness, effective_robustness
 from harness.metrics.intervals import Floats
 from harness.report.boards import boards
 from harness.report.names import label, title
@@ -85,6 +85,11 @@ def table(points: Scatter, baseline: str = "default") -> Table:
         "intervals "
         + ("over the source images, which both suites share." if points.paired else "over each suite's own images.")
     )
+    if result.reliability < RELIABLE:
+        caption += (
+            f" Sampling noise is {1 - result.reliability:.0%} of the spread of the baseline's clean accuracies: the "
+            "line is too flat, and the intervals hold the truth less often than in 95 % of samples."
+        )
     header = ["row", "clean (%)", "under shift (%)", "effective robustness (points)"]
     return Table("Effective robustness", header, rows, caption, data=data)
 

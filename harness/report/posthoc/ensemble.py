@@ -19,7 +19,7 @@ import numpy as np
 from harness import plugins
 from harness.base.provenance import key_of
 from harness.evaluation.records.journal import Journal
-from harness.evaluation.records.record import Cost, RunRecord, Samples, identity
+from harness.evaluation.records.record import Cost, RunRecord, identity, load
 from harness.evaluation.records.rows import Rows
 from harness.metrics.calibration import LEAST
 from harness.metrics.confidence.logits import softmax
@@ -52,17 +52,13 @@ def write(members: Sequence[RunRecord], out: Path) -> RunRecord:
     journal.file.parent.mkdir(parents=True, exist_ok=True)
     metrics, notes = plugins.suite.configure(spec.suite).plugin.summarise(rows)
 
-    def made(samples: Samples) -> RunRecord:
-        return replace(bare_record, metrics=metrics, notes=[*bare_record.notes, *notes], samples=samples)
-
-    journal.finish(rows, made)
-    return replace(made(_samples(journal.file)), path=journal.file)
-
-
-def _samples(file: Path) -> Samples:
-    from harness.evaluation.records.record import load
-
-    return load(file).samples
+    journal.finish(
+        rows,
+        lambda samples: replace(
+            bare_record, metrics=tuple(metrics), notes=(*bare_record.notes, *notes), samples=samples
+        ),
+    )
+    return load(journal.file)
 
 
 def table(ensemble: RunRecord, members: Sequence[RunRecord]) -> Table:
