@@ -22,7 +22,7 @@ COPIED, IDENTICAL, CONFLICT, REFUSED = OUTCOMES = "copied", "already there", "co
 
 @dataclass(frozen=True)
 class Merged:
-    """The outcome for one record, one of `OUTCOMES`. file: its source. reason: for a conflict, or why it is left out."""
+    """The outcome for one record, one of `OUTCOMES`. file: its source. reason: for what is not copied."""
 
     file: Path
     name: str
@@ -62,7 +62,7 @@ def same_results(a: RunRecord, b: RunRecord) -> bool:
 
 
 def serialised(subject: Subject) -> str:
-    """A record's JSON as `harness.evaluation.records.record.save` writes it, so that its file is the same everywhere."""
+    """A record's JSON as `harness.evaluation.records.record.save` writes it: the same bytes everywhere."""
     return json.dumps(subject.values, indent=1, sort_keys=True) + "\n"
 
 

@@ -129,6 +129,8 @@ def _commit(repository: str, files: Mapping[str, bytes]) -> None:
 def fetched(store: Store) -> Iterator[Path]:
     """A temporary folder with the records of a store and their tables, to be verified before anything of it is kept."""
     names = store.names()
+    if not names:
+        raise HarnessError(f"No records at {store.address}. Give the address that `harness results push` was given.")
     folder = Path(tempfile.mkdtemp(prefix="harness-pull-"))
     try:
         for name in names:

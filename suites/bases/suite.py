@@ -86,3 +86,10 @@ class SuiteBase:
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Columns of the sample table for a batch under one pair."""
         raise NotImplementedError
+
+    def row_faults(self, rows: Mapping[str, Any]) -> Iterator[str]:
+        """Sentences on columns of a sample table that do not follow from others as they should: none.
+
+        rows: as for `summarise`; somebody may have edited them.
+        """
+        yield from ()
