@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from harness.base.parsing import parse_json
 from harness.evaluation.records import record as records
@@ -43,7 +43,7 @@ def push(verdicts: Iterable[Verdict], store: Store, dry_run: bool = False) -> li
     """
     there = set(store.names())
     outcomes: list[Merged] = []
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes | Path] = {}
     for verdict in verdicts:
         outcome = _pushed(verdict, store, there)
         outcomes.append(outcome)
@@ -79,13 +79,13 @@ def _place(subject: Subject) -> str:
     return record_file(record.suite, record.model.name, record.method, record.key).as_posix()
 
 
-def _files(subject: Subject) -> dict[str, bytes]:
+def _files(subject: Subject) -> dict[str, bytes | Path]:
     """A record's files by their places in a store, the record last."""
     place = PurePosixPath(_place(subject))
     table = io.BytesIO()
     subject.record.frame().to_parquet(table, index=False)
     return {
-        str(place.with_suffix(".parquet")): subject.content,
+        str(place.with_suffix(".parquet")): subject.table_file,
         f"metrics/{place.with_suffix('.parquet')}": table.getvalue(),
         str(place): serialised(subject).encode(),
     }
