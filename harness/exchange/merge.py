@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import HarnessError
-from harness.base.files import locked, writing
+from harness.base.files import file_sha256, locked, writing
 from harness.evaluation.records import record as records
+from harness.evaluation.records import sample_table
 from harness.evaluation.records.journal import record_file
 from harness.evaluation.records.record import RunRecord
 from harness.exchange.folders import record_files
@@ -22,7 +24,7 @@ COPIED, IDENTICAL, CONFLICT, REFUSED = OUTCOMES = "copied", "already there", "co
 
 @dataclass(frozen=True)
 class Merged:
-    """The outcome for one record, one of `OUTCOMES`. file: its source. reason: for a conflict, or why it is left out."""
+    """The outcome for one record, one of `OUTCOMES`. file: its source. reason: for what is not copied."""
 
     file: Path
     name: str
@@ -62,7 +64,7 @@ def same_results(a: RunRecord, b: RunRecord) -> bool:
 
 
 def serialised(subject: Subject) -> str:
-    """A record's JSON as `harness.evaluation.records.record.save` writes it, so that its file is the same everywhere."""
+    """A record's JSON as `harness.evaluation.records.record.save` writes it: the same bytes everywhere."""
     return json.dumps(subject.values, indent=1, sort_keys=True) + "\n"
 
 
@@ -77,14 +79,17 @@ def _merged(verdict: Verdict, into: Path, present: dict[str, Path], dry_run: boo
         return _of_one_key(subject, name, present[record.key])
     target = into / record_file(record.suite, record.model.name, record.method, record.key)
     table = target.with_suffix(".parquet")
-    if table.exists() and table.read_bytes() != subject.content:
+    if table.exists() and file_sha256(table) != record.samples["sha256"]:
         return Merged(verdict.file, name, CONFLICT, f"{table} is another table, without a record. Remove it first.")
-    present[record.key] = verdict.file if dry_run else target
     if not dry_run:
+        content = sample_table.content(subject.table_file)
+        if hashlib.sha256(content).hexdigest() != record.samples["sha256"]:
+            return Merged(verdict.file, name, REFUSED, f"{subject.table_file} was changed meanwhile")
         with writing(table) as partial:
-            partial.write_bytes(subject.content)
+            partial.write_bytes(content)
         with writing(target) as partial:
             partial.write_text(serialised(subject), encoding="utf-8")
+    present[record.key] = verdict.file if dry_run else target
     return Merged(verdict.file, name, COPIED)
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from harness.base.errors import HarnessError
 from harness.base.parsing import parse_json
 from harness.evaluation.records import record as records
 from harness.evaluation.records.journal import record_file
@@ -20,6 +19,22 @@ from harness.report.names import label
 MARK = "<!-- written by harness results push -->"
 """Line of a README that may be replaced."""
 
+README = """
+# Robustness of image classifiers: records and sample tables
+
+One JSON file is one classifier under one method on one suite; the Parquet file beside it has a row per image and
+condition. Sample tables of different age may have different columns.
+
+```python
+from datasets import load_dataset
+
+metrics = load_dataset("ORG/NAME", "metrics")
+samples = load_dataset("ORG/NAME", "{suite}")
+```
+
+`harness results pull hf://datasets/ORG/NAME` verifies the records and adds them to a results folder.
+"""
+
 
 def push(verdicts: Iterable[Verdict], store: Store, dry_run: bool = False) -> list[Merged]:
     """Put the records that are ok into a store, each table before its record, and last the README.
@@ -28,7 +43,7 @@ def push(verdicts: Iterable[Verdict], store: Store, dry_run: bool = False) -> li
     """
     there = set(store.names())
     outcomes: list[Merged] = []
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes | Path] = {}
     for verdict in verdicts:
         outcome = _pushed(verdict, store, there)
         outcomes.append(outcome)
@@ -64,13 +79,13 @@ def _place(subject: Subject) -> str:
     return record_file(record.suite, record.model.name, record.method, record.key).as_posix()
 
 
-def _files(subject: Subject) -> dict[str, bytes]:
+def _files(subject: Subject) -> dict[str, bytes | Path]:
     """A record's files by their places in a store, the record last."""
     place = PurePosixPath(_place(subject))
     table = io.BytesIO()
     subject.record.frame().to_parquet(table, index=False)
     return {
-        str(place.with_suffix(".parquet")): subject.content,
+        str(place.with_suffix(".parquet")): subject.table_file,
         f"metrics/{place.with_suffix('.parquet')}": table.getvalue(),
         str(place): serialised(subject).encode(),
     }
@@ -84,19 +99,4 @@ def readme(suites: Sequence[str]) -> str:
         # JSON texts are YAML texts: names from records need no quoting of their own.
         lines += [f"- config_name: {json.dumps(name)}", f"  data_files: {json.dumps(pattern)}"]
         lines += ["  default: true"] if name == "metrics" else []
-    first = suites[0] if suites else "SUITE"
-    return "\n".join(
-        [
-            *lines, "---", MARK, "", "# Robustness of image classifiers: records and sample tables", "",
-            "Made by `harness results push`. One JSON file is one classifier under one method on one suite; the Parquet",
-            "file beside it has a row per image and condition.", "", "```python", "from datasets import load_dataset",
-            "", 'metrics = load_dataset("ORG/NAME", "metrics")', f'samples = load_dataset("ORG/NAME", {first!r})',
-            "```", "", "`harness results pull ADDRESS` verifies the records and adds them to a results folder.", "",
-        ]
-    )  # fmt: skip
-
-
-def check_folder(source: Path) -> None:
-    """Raise HarnessError where there is no results folder to push."""
-    if not source.is_dir():
-        raise HarnessError(f"No results folder at {source.absolute()}. Give --results DIR.")
+    return "\n".join([*lines, "---", MARK, README.format(suite=suites[0] if suites else "SUITE")])

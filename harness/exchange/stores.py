@@ -86,8 +86,8 @@ class Store:
             with self.system.open(path, "rb") as file:
                 return bytes(file.read(LARGEST)).decode("utf-8", "replace")
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Put files in the store in this order, in one commit on the hub."""
+    def write(self, files: Mapping[str, bytes | Path]) -> None:
+        """Put contents, or files of this machine, in the store in this order; on the hub in one commit."""
         with self.reporting("write to"):
             if self.address.startswith(HUB):
                 _commit(self.address.removeprefix(HUB), files)
@@ -95,7 +95,7 @@ class Store:
             for name, content in files.items():
                 path = f"{self.root}/{name}"
                 self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
-                self.system.pipe_file(path, content)
+                self.system.pipe_file(path, content.read_bytes() if isinstance(content, Path) else content)
 
     @contextmanager
     def reporting(self, what: str) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Store:
             raise HarnessError(f"Cannot {what} {self.address}: {reason}.{login}") from error
 
 
-def _commit(repository: str, files: Mapping[str, bytes]) -> None:
+def _commit(repository: str, files: Mapping[str, bytes | Path]) -> None:
     """One commit with all files to a data set on the hub, which is made if it is not there.
 
     repository: "ORG/NAME", with a folder after it where the address has one.
@@ -129,6 +129,8 @@ def _commit(repository: str, files: Mapping[str, bytes]) -> None:
 def fetched(store: Store) -> Iterator[Path]:
     """A temporary folder with the records of a store and their tables, to be verified before anything of it is kept."""
     names = store.names()
+    if not names:
+        raise HarnessError(f"No records at {store.address}. Give the address that `harness results push` was given.")
     folder = Path(tempfile.mkdtemp(prefix="harness-pull-"))
     try:
         for name in names:

@@ -57,6 +57,11 @@ class Subject:
         """The sample table as numpy columns."""
         return rows_of(self.table)
 
+    def release(self) -> None:
+        """Forget the table, which is read again where it is needed: many records have more than fits into memory."""
+        for name in ("content", "table", "rows"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def suite(self) -> Any:
         """The record's suite, configured; raises Unverifiable for one that is not here, or not in this version."""

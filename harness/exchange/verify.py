@@ -107,6 +107,7 @@ def examine(file: Path, inputs: Inputs) -> Verdict:
         findings.run(file.name, name, check)
     for name, check in TABLE_CHECKS:
         findings.run(subject.table_file.name, name, check)
+    subject.release()
     return findings.verdict()
 
 

@@ -238,8 +238,9 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
             for name, data in ranked.items():
                 ood_weights, extra = _weights(ood_rngs[name], count, data.sizes[1])
                 sides = data.counts(id_weights, ood_weights)
-                ends = ((0.0, rows * more), (extra, 0.0)) if best else ((rows * more, 0.0), (0.0, extra))
-                weighed = (_between(*pair) for pair in zip(sides, ends, strict=True))
+                none = np.zeros(count)
+                ends = ((none, rows * more), (extra, none)) if best else ((rows * more, none), (none, extra))
+                weighed = [_between(side, *pair) for side, pair in zip(sides, ends, strict=True)]
                 replicates[name][best, start : start + count] = rates(*weighed)
     return replicates
 
@@ -253,10 +254,10 @@ def _weights(rng: np.random.Generator, replicates: int, images: int) -> tuple[Fl
     return weights, extra
 
 
-def _between(counts: Floats, ends: tuple[Floats | float, Floats | float]) -> Floats:
-    """Counts (B, K) with one more below and above all scores. ends: (B,) each."""
+def _between(counts: Floats, below: Floats, above: Floats) -> Floats:
+    """Counts (B, K) with one more below and above all scores, (B,) each."""
     extended = np.empty((len(counts), counts.shape[1] + 2))
-    extended[:, 0], extended[:, -1] = ends
+    extended[:, 0], extended[:, -1] = below, above
     extended[:, 1:-1] = counts
     return extended
 

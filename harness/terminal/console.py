@@ -68,7 +68,8 @@ def pace(task: Task) -> str:
     if not computed or elapsed < MEASURED:
         return spent if task.finished else "starting"
     rate = computed / elapsed
-    speed = f"{rate:,.0f} images/s" if rate >= 100 else f"{rate:.3g} images/s"
+    unit = task.fields.get("unit", "images")
+    speed = f"{rate:,.0f} {unit}/s" if rate >= 100 else f"{rate:.3g} {unit}/s"
     if task.finished:
         return f"{speed}, {spent}"
     left = ((task.total or 0) - task.completed) * elapsed / computed

@@ -212,6 +212,22 @@ class Certification(SuiteBase):
         best, note = certification.envelope(results, self.grid)
         return [*results, *best], [note, *notes]
 
+    def row_faults(self, rows: Mapping[str, Any]) -> Iterator[str]:
+        """Predictions and radii are those of the votes."""
+        for sigma, condition in zip(self.sigma, self.conditions(), strict=True):
+            level = {name: values[rows["condition"] == condition.name] for name, values in rows.items()}
+            counts = VoteCounts(
+                *(torch.from_numpy(level[name]).long() for name in ("selection", "estimation")),
+                *(torch.from_numpy(level.get(name, np.zeros(len(level["id"])))) for name in ("settled", "claimed")),
+            )
+            again = self._columns(counts, sigma)
+            for name in ("prediction", "radius"):
+                if (other := ~np.isclose(level[name], again[name].numpy(), rtol=1e-9)).any():
+                    yield f"{other.sum()} images under {condition.name!r} have another {name} than their votes give"
+            most = (level["selection"].sum(1) > self.n0) | (level["estimation"].sum(1) > self.n)
+            if most.any():
+                yield f"{most.sum()} images under {condition.name!r} have more votes than {self.n0} and {self.n}"
+
     def _summarise_level(self, rows: Mapping[str, Any], sigma: float, condition: str) -> list[Metric]:
         """The metrics of one noise level. rows: those of its condition."""
         correct = certification.right(rows["prediction"], rows["label"])

@@ -97,3 +97,11 @@ class SuiteBase:
         rows: as of `summarise`. Raises `Undefined`, with the reason, for any other metric: by default for all.
         """
         raise Undefined(f"{metric.replace('_', ' ')} is no sum of means over images")
+
+
+    def row_faults(self, rows: Mapping[str, Any]) -> Iterator[str]:
+        """Sentences on columns of a sample table that do not follow from others as they should: none.
+
+        rows: as for `summarise`; somebody may have edited them.
+        """
+        yield from ()

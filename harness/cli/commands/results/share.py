@@ -74,7 +74,7 @@ def checked(files: list[Path], data: list[str], plugin: list[Path]) -> list[Verd
         task = bar.begin("records", total=len(files))
         for count, verdict in enumerate(verdicts_on(files, inputs), 1):
             verdicts.append(verdict)
-            bar.update(task, completed=count)
+            bar.update(task, completed=count, computed=count, unit="records")
     return verdicts
 
 

@@ -1,0 +1,158 @@
+"""Records in stores: file systems of fsspec, and the hub's commit, which is mocked where it would need a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import huggingface_hub
+import pyarrow.parquet as pq
+import pytest
+from exchange.forging import Forgery, shipped
+from helpers import harness
+
+from harness import plugins
+from harness.exchange.folders import files_of
+from harness.exchange.inputs import Inputs
+from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, Merged
+from harness.exchange.push import MARK, push
+from harness.exchange.stores import HUB, Store, fetched
+from harness.exchange.verify import OK, verify
+from harness.types import HarnessError
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    """The embedded data sets, opened once."""
+    plugins.discover()
+    return Inputs()
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """The address of an empty store in memory."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield "memory://shared/results"
+    system.store.clear()
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """Two good records."""
+    for suite, pair in (("digits", "digits.vit--default"), ("digits-c", "digits.vit--default")):
+        Forgery.of(shipped(suite, pair)).write(tmp_path / "ours")
+    return tmp_path / "ours"
+
+
+def pushed(folder: Path, address: str, inputs: Inputs) -> list[Merged]:
+    return push(verify(files_of([folder]), inputs), Store.of(address))
+
+
+def test_pushed_records_come_back_and_are_verified(memory: str, ours: Path, inputs: Inputs) -> None:
+    assert [m.outcome for m in pushed(ours, memory, inputs)] == [COPIED, COPIED]
+    assert [m.outcome for m in pushed(ours, memory, inputs)] == [IDENTICAL, IDENTICAL]
+    with fetched(Store.of(memory)) as folder:
+        assert {v.outcome for v in verify(files_of([folder]), inputs)} == {OK}
+        for file in ours.rglob("*.*"):
+            assert (folder / file.relative_to(ours)).read_bytes() == file.read_bytes()
+    assert not folder.exists()
+
+
+def test_the_readme_names_a_glob_of_tables_per_suite_and_the_metrics(memory: str, ours: Path, inputs: Inputs) -> None:
+    pushed(ours, memory, inputs)
+    store = Store.of(memory)
+    metadata = huggingface_hub.DatasetCard(store.readme()).data
+    assert [config["config_name"] for config in metadata["configs"]] == ["metrics", "digits", "digits-c"]
+    rows = 0
+    for config in metadata["configs"]:
+        files = store.system.glob(f"{store.root}/{config['data_files']}")
+        assert len(files) == (2 if config["config_name"] == "metrics" else 1)
+        with store.system.open(files[0]) as file:
+            rows += pq.read_table(file).num_rows
+    assert rows > 600
+    store.system.pipe_file(f"{store.root}/README.md", b"my own words")
+    Forgery.of(shipped("digits", "digits.vit--de")).write(ours)
+    pushed(ours, memory, inputs)
+    assert store.readme() == "my own words" and MARK not in store.readme()
+
+
+def test_other_results_under_the_same_key_stay(memory: str, ours: Path, inputs: Inputs) -> None:
+    pushed(ours, memory, inputs)
+    store = Store.of(memory)
+    (name,) = (n for n in store.names() if n.startswith("digits/") and n.endswith(".json"))
+    changed = store.read(name).replace(b'"n": 600', b'"n": 599')
+    store.system.pipe_file(f"{store.root}/{name}", changed)
+    assert [m.outcome for m in pushed(ours, memory, inputs)] == [CONFLICT, IDENTICAL]
+    assert store.read(name) == changed
+
+
+@pytest.mark.parametrize("name", ["../evil.json", "digits/../../evil.json", "digits\\..\\..\\evil.json"])
+def test_names_that_lead_out_are_refused(name: str) -> None:
+    class Hostile:
+        def exists(self, path: str) -> bool:
+            return True
+
+        def find(self, path: str) -> list[str]:
+            return [f"{path}/{name}"]
+
+    with pytest.raises(HarnessError, match="leads out"):
+        Store("evil://", Hostile(), "/root").names()
+
+
+def test_a_file_larger_than_any_record_is_refused(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.exchange import stores
+
+    monkeypatch.setattr(stores, "LIMITS", {".json": 10, ".parquet": 10})
+    store = Store.of(memory)
+    for suffix in ("json", "parquet"):
+        store.system.pipe_file(f"{store.root}/digits/x.{suffix}", b"x" * 11)
+    with pytest.raises(HarnessError, match="more than 10 bytes"), fetched(store):
+        pass
+
+
+def test_errors_of_stores_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="is no address"):
+        Store.of("nothing://x")
+    with pytest.raises(HarnessError, match="No records at"), fetched(Store.of(str(tmp_path))):
+        pass
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda address: (_ for _ in ()).throw(ImportError("Install s3fs")))
+    with pytest.raises(HarnessError, match="a package that is not installed: Install s3fs"):
+        Store.of("s3://bucket/x")
+
+
+def test_the_hub_gets_one_commit(ours: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the boundary is mocked: nothing here has talked to the hub."""
+    commits: list[Any] = []
+
+    class Api:
+        def create_repo(self, repository: str, **options: Any) -> None:
+            assert repository == "org/name" and options == {"repo_type": "dataset", "exist_ok": True}
+
+        def create_commit(self, repository: str, operations: Any, **options: Any) -> None:
+            commits.append((repository, [operation.path_in_repo for operation in operations], options))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    store = Store(f"{HUB}org/name/sub", fsspec.filesystem("memory"), "/nothing")
+    push(verify(files_of([ours]), inputs), store)
+    ((repository, places, options),) = commits
+    assert repository == "org/name" and options["commit_message"] == "Add 2 records"
+    assert all(place.startswith("sub/") for place in places) and len(places) == 7
+
+    def refuse(self: Api, *arguments: Any, **options: Any) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(Api, "create_commit", refuse)
+    with pytest.raises(HarnessError, match=r"Cannot write to hf://.*no route to host.*hf auth login"):
+        push(verify(files_of([ours]), inputs), store)
+
+
+def test_the_commands_push_and_pull(
+    memory: str, ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = harness(monkeypatch, capsys, "results", "push", memory, str(ours / "digits"))
+    assert code == 0 and "1 records: 1 copied" in printed
+    code, printed = harness(monkeypatch, capsys, "results", "pull", memory, "--into", str(tmp_path / "new"))
+    assert code == 0 and "1 records: 1 copied" in printed and len(list((tmp_path / "new").rglob("*.parquet"))) == 1

@@ -1,0 +1,233 @@
+"""Records edited by hand, by somebody who also computes every hash again: each edit is caught, and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from exchange.forging import Change, Forgery, shipped
+from helpers import harness
+
+from harness import plugins
+from harness.exchange.inputs import Inputs
+from harness.exchange.verify import DIFFERS, OK, UNCHECKED, Verdict, examine
+from harness.report import boards
+from harness.report.leaderboard import page
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    """The embedded data sets, opened once."""
+    plugins.discover()
+    return Inputs()
+
+
+def value(*path: str | int, to: Any) -> Change:
+    """A change of a value in the record's JSON."""
+
+    def change(forgery: Forgery) -> None:
+        values: Any = forgery.values
+        for step in path[:-1]:
+            values = values[step]
+        values[path[-1]] = to
+
+    return change
+
+
+def cell(name: str, row: int, to: Any) -> Change:
+    """A change of a cell of the table."""
+    return lambda forgery: forgery.set_cell(name, row, to)
+
+
+def missing_row(forgery: Forgery) -> None:
+    forgery.table = forgery.table.slice(1)
+    forgery.values |= {"status": "partial", "coverage": "599 of 600 images"}
+
+
+def doubled_row(forgery: Forgery) -> None:
+    forgery.table = pa.concat_tables([forgery.table, forgery.table.slice(0, 1)])
+
+
+def renamed_model(forgery: Forgery) -> None:
+    forgery.values["model"]["name"] = "digits/resnet"
+    forgery.values["spec"]["models"] = ["digits/resnet"]
+
+
+def renamed_method(forgery: Forgery) -> None:
+    forgery.values["method"] = "de"
+    forgery.values["spec"]["methods"] = ["de"]
+
+
+def foreign_table(forgery: Forgery) -> None:
+    forgery.table = Forgery.of(shipped("openood-digits", "digits.vit--msp")).table
+
+
+def swapped_table(forgery: Forgery) -> None:
+    forgery.table = Forgery.of(shipped("digits", "digits.resnet--default")).table
+
+
+def renamed_condition(forgery: Forgery) -> None:
+    for row in range(forgery.table.num_rows):
+        if row < 5:
+            forgery.set_cell("condition", row, "sunny")
+
+
+def deleted_metric(forgery: Forgery) -> None:
+    forgery.values["metrics"] = [m for m in forgery.values["metrics"] if m["name"] != "accuracy"]
+
+
+def probability_of_the_true_class(forgery: Forgery) -> None:
+    """A column as newer versions write it, with one image whose two probabilities contradict each other."""
+    table = forgery.table
+    confidence = table["confidence"].to_numpy()
+    right = table["prediction"].to_numpy() == table["label"].to_numpy()
+    probability = np.where(right, confidence, np.minimum(confidence, 1 - confidence) / 2)
+    probability[np.flatnonzero(right)[0]] -= 0.1
+    forgery.table = table.append_column("probability", pa.array(probability))
+
+
+def extra_metric(forgery: Forgery) -> None:
+    forgery.values["metrics"].append({**forgery.values["metrics"][0], "name": "robustness"})
+
+
+def half_of_the_images(forgery: Forgery) -> None:
+    forgery.table = forgery.table.slice(0, 300)
+    forgery.values["coverage"] = "300 of 300 images"
+
+
+FORGERIES: dict[str, tuple[Change, str]] = {
+    "a flipped prediction": (cell("prediction", 0, 9), "accuracy of clean is"),
+    "another value": (value("metrics", 0, "value", to=0.97), "accuracy of clean is 0.97 in the record"),
+    "another interval": (value("metrics", 0, "interval", to=[0.0, 1.0]), "end of the interval of accuracy of clean"),
+    "another n": (value("metrics", 0, "n", to=300), "n of accuracy of clean is 300"),
+    "another direction": (value("metrics", 0, "higher_is_better", to=False), "higher_is_better of accuracy of clean"),
+    "a deleted metric": (deleted_metric, "the record lacks accuracy of clean"),
+    "an extra metric": (extra_metric, "the record has robustness of clean"),
+    "a missing row": (missing_row, "it lacks 'digits-"),
+    "a doubled row": (doubled_row, "under 'clean' more than once"),
+    "half of the images called all": (half_of_the_images, "there are 600 images"),
+    "a renamed model": (renamed_model, "its model 'digits/resnet' has SHA-256"),
+    "a model renamed in one place": (value("model", "name", to="digits/resnet"), "it was run with the model"),
+    "a renamed method": (renamed_method, "denoiser calls per image"),
+    "a table of another suite": (foreign_table, "which digits does not have"),
+    "the table of another record": (swapped_table, "accuracy of clean is"),
+    "another label": (cell("label", 0, 3), "have other labels than in the data"),
+    "a label that is no class": (cell("label", 0, 12), "column 'label' has classes beyond"),
+    "another id": (cell("id", 0, "digits-9999"), "are not among the 600 images"),
+    "another condition": (renamed_condition, "it has rows under 'sunny'"),
+    "another coverage": (value("coverage", to="600 of 700 images"), "coverage"),
+    "other weights": (value("model", "sha256", to="1" * 64), "has SHA-256 111111111111, the bundled one"),
+    "another version": (value("suite_version", to=2), "has version 2, and the one here version 1"),
+    "other columns": (value("columns", to=[["ece", "clean"]]), "its columns are"),
+    "other data": (value("data_sha256", to="0" * 64), "its data have SHA-256 000000000000"),
+    "a negative confidence": (cell("confidence", 0, -0.5), "column 'confidence' has numbers that are no prob"),
+    "a confidence below chance": (cell("confidence", 0, 0.01), "is below 1/10"),
+    "a confidence unlike the probability": (probability_of_the_true_class, "with another confidence than the true"),
+    "another cost": (value("cost", "method_calls_per_image", to=9), "9 denoiser calls per image by the record"),
+    "a suite that nobody has": (value("suite", to="mine"), "its suite|cannot be recomputed without --plugin|run with"),
+}
+"""By name, the change, and words of a difference that names it."""
+
+
+def sentences(verdict: Verdict) -> str:
+    return " | ".join([*map(str, verdict.differences), *verdict.reasons])
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_consistent_edit_is_caught_and_named(name: str, inputs: Inputs, tmp_path: Path) -> None:
+    change, words = FORGERIES[name]
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    change(forgery)
+    file = forgery.write(tmp_path)
+    verdict = examine(file, inputs)
+    assert verdict.outcome in (DIFFERS, UNCHECKED)
+    assert any(part in sentences(verdict) for part in words.split("|")), sentences(verdict)
+    page(boards.find(tmp_path, lambda reason: None))
+
+
+@pytest.mark.parametrize("name", ["a flipped prediction", "another value", "a doubled row", "a renamed model"])
+def test_an_edit_without_new_hashes_is_caught_by_the_hash(name: str, inputs: Inputs, tmp_path: Path) -> None:
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    FORGERIES[name][0](forgery)
+    verdict = examine(forgery.write(tmp_path, hashed=False), inputs)
+    assert verdict.outcome == DIFFERS and "SHA-256" in sentences(verdict), sentences(verdict)
+    page(boards.find(tmp_path, lambda reason: None))
+
+
+def test_one_pass_names_every_difference(inputs: Inputs, tmp_path: Path) -> None:
+    forgery = Forgery.of(shipped("digits-c", "digits.vit--de"))
+    for change in (cell("label", 0, 3), value("metrics", 2, "value", to=0.5), value("facts", to={"frost": "mine"})):
+        change(forgery)
+    named = sentences(examine(forgery.write(tmp_path), inputs))
+    assert all(words in named for words in ("changes with the condition", "is 0.5 in the record", "its facts are"))
+
+
+def test_votes_that_give_another_certificate_are_named(inputs: Inputs, tmp_path: Path) -> None:
+    forgery = Forgery.of(shipped("certify", "digits.resnet+augmix--denoise"))
+    forgery.set_cell("radius", 0, 3.9)
+    assert "have another radius than their votes give" in sentences(examine(forgery.write(tmp_path), inputs))
+
+
+def test_a_forgery_that_is_consistent_in_itself_needs_a_rerun(inputs: Inputs, tmp_path: Path) -> None:
+    """As the documentation says: predictions that no network gave, with metrics that follow from them."""
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    wrong = forgery.table["prediction"].to_numpy() != forgery.table["label"].to_numpy()
+    row = int(wrong.argmax())
+    forgery.set_cell("prediction", row, forgery.table["label"][row].as_py())
+    verdict = examine(forgery.write(tmp_path), inputs)
+    assert verdict.subject and verdict.outcome == DIFFERS
+    again, _ = verdict.subject.suite.summarise(verdict.subject.rows)
+    forgery.values["metrics"] = [json.loads(json.dumps(vars(metric))) for metric in again]
+    assert examine(forgery.write(tmp_path), inputs).outcome == OK
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 2}', '{"schema": 1}', "\0", "[" * 5000])
+def test_files_that_are_no_records_do_not_stop_the_others(text: str, inputs: Inputs, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    verdict = examine(tmp_path / "x.json", inputs)
+    assert verdict.outcome in (DIFFERS, UNCHECKED) and sentences(verdict)
+
+
+def test_a_missing_table_is_named(inputs: Inputs, tmp_path: Path) -> None:
+    file = Forgery.of(shipped("digits", "digits.vit--default")).write(tmp_path)
+    file.with_suffix(".parquet").unlink()
+    assert "The record's sample table belongs beside it" in sentences(examine(file, inputs))
+
+
+def test_last_bits_may_differ_between_processors(inputs: Inputs, tmp_path: Path) -> None:
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    for metric in forgery.values["metrics"]:
+        metric["value"] *= 1 + 1e-12
+    verdict = examine(forgery.write(tmp_path), inputs)
+    assert verdict.outcome == OK, sentences(verdict)
+
+
+def test_the_command_prints_the_differences_as_text_and_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    file = forgery.write(tmp_path)
+    code, printed = harness(monkeypatch, capsys, "results", "verify", str(tmp_path))
+    assert code == 0 and "1 records checked" in printed
+    forgery.values["notes"] = ["\x1b]0;title\x07"]
+    forgery.values["metrics"][0]["value"] = 0.97
+    forgery.write(tmp_path)
+    code, printed = harness(monkeypatch, capsys, "results", "verify", str(tmp_path))
+    assert code == 1 and "accuracy of clean is 0.97 in the record" in printed and "\x1b" not in printed
+    code, printed = harness(monkeypatch, capsys, "results", "verify", "--json", str(file))
+    (verdict,) = json.loads(printed[printed.index("[") : printed.rindex("]") + 1])
+    assert code == 1 and verdict["outcome"] == "differs" and "metrics" in {d["field"] for d in verdict["differences"]}
+    code, printed = harness(monkeypatch, capsys, "results", "verify", str(tmp_path / "nothing"))
+    assert code == 2 and "No file or folder" in printed
+
+
+def test_the_file_name_is_that_of_the_record(inputs: Inputs, tmp_path: Path) -> None:
+    file = Forgery.of(shipped("digits", "digits.vit--default")).write(tmp_path)
+    copy = file.with_name("best.json")
+    shutil.copy(file, copy)
+    assert "it is the record of digits.vit--default--" in sentences(examine(copy, inputs))
