@@ -105,14 +105,14 @@ def replaced(job: Job) -> list[str]:
 
 def _reporter(bar: Any, job: Job) -> Callable[[Progress], None]:
     """The function that shows a job's progress: a line of the bar per step of its preparation, and one for the rest."""
-    from harness.evaluation.records import record
+    from harness.evaluation.records import keys
 
     lines: dict[str, Any] = {}
 
     def report(progress: Progress) -> None:
         stage = progress.stage
         if stage not in lines:
-            lines[stage] = bar.begin(stage or record.benchmark(job.spec.suite), progress.total)
+            lines[stage] = bar.begin(stage or keys.benchmark(job.spec.suite), progress.total)
         bar.update(lines[stage], completed=progress.done, computed=progress.computed, info=_info(progress))
 
     return report

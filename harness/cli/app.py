@@ -22,8 +22,8 @@ from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.results.posthoc import posthoc
 from harness.cli.commands.results.report import report
 from harness.cli.commands.results.reproduce import reproduce
-from harness.cli.commands.results.show import show
 from harness.cli.commands.results.share import app as results_app
+from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
 from harness.report.escape import printable

@@ -21,8 +21,8 @@ from harness.data.folder_contents import unread_note
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.records.coverage import count_images, note_on_skipped
 from harness.evaluation.records.journal import Journal, Required
+from harness.evaluation.records.keys import identity
 from harness.evaluation.records.parts import Part
-from harness.evaluation.records.record import identity
 from harness.evaluation.records.rows import Rows
 from harness.models.external.text import ModelText
 from harness.models.probe import PROBED, Probe, shown

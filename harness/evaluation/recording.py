@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from harness import plugins
 from harness.base.errors import Notice
 from harness.base.provenance import environment
+from harness.evaluation import suspicion
 from harness.evaluation.job import Job
-from harness.evaluation.records import suspicion
 from harness.evaluation.records.record import Cost, RunRecord, Samples
 from harness.evaluation.records.rows import Rows
 from harness.models.matching import data_classes

@@ -16,7 +16,7 @@ from harness.evaluation.records.journal import record_file
 from harness.evaluation.records.record import RunRecord
 from harness.exchange.folders import record_files
 from harness.exchange.subject import Subject
-from harness.exchange.verify import OK, Verdict
+from harness.exchange.verify import OK, Verification
 from harness.report.names import label
 
 COPIED, IDENTICAL, CONFLICT, REFUSED = OUTCOMES = "copied", "already there", "conflict", "left out"
@@ -37,7 +37,7 @@ class Merged:
         return self.outcome in (COPIED, IDENTICAL)
 
 
-def merge(verdicts: Iterable[Verdict], into: Path, dry_run: bool = False) -> list[Merged]:
+def merge(verdicts: Iterable[Verification], into: Path, dry_run: bool = False) -> list[Merged]:
     """Copy the records that are ok: each sample table in one piece, and then its record. Nothing is overwritten.
 
     Raises HarnessError for a folder that cannot be written to, or in which another process is at work.
@@ -68,7 +68,7 @@ def serialised(subject: Subject) -> str:
     return json.dumps(subject.values, indent=1, sort_keys=True) + "\n"
 
 
-def _merged(verdict: Verdict, into: Path, present: dict[str, Path], dry_run: bool) -> Merged:
+def _merged(verdict: Verification, into: Path, present: dict[str, Path], dry_run: bool) -> Merged:
     subject = verdict.subject
     if verdict.outcome != OK or subject is None:
         reasons = [*map(str, verdict.differences), *verdict.reasons]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.evaluation.records import rules, sample_table, suspicion
+from harness.evaluation import suspicion
+from harness.evaluation.records import rules, sample_table
 from harness.evaluation.records.coverage import has_skipped
 from harness.evaluation.records.sample_table import SLACK
 from harness.exchange.subject import Subject

@@ -64,7 +64,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """The result for one file.
 
     name: of the row, "digits/vit:de". outcome: `OK`, `DIFFERS` or `UNCHECKED`. reasons: why metrics were not computed
@@ -88,20 +88,20 @@ class Verdict:
         }  # fmt: skip
 
 
-def verify(files: Iterable[Path], inputs: Inputs) -> Iterator[Verdict]:
+def verify(files: Iterable[Path], inputs: Inputs) -> Iterator[Verification]:
     """A verdict on each file. inputs: data at hand. Raises nothing, whatever the files hold."""
     for file in files:
         yield examine(file, inputs)
 
 
-def examine(file: Path, inputs: Inputs) -> Verdict:
+def examine(file: Path, inputs: Inputs) -> Verification:
     """The verdict on one file."""
     try:
         subject = opened(file, inputs)
     except Unverifiable as reason:
-        return Verdict(file, file.name, UNCHECKED, reasons=[str(reason)])
+        return Verification(file, file.name, UNCHECKED, reasons=[str(reason)])
     except HarnessError as error:
-        return Verdict(file, file.name, DIFFERS, [Difference(file.name, "record", str(error))])
+        return Verification(file, file.name, DIFFERS, [Difference(file.name, "record", str(error))])
     findings = _Findings(subject)
     for name, check in RECORD_CHECKS:
         findings.run(file.name, name, check)
@@ -135,14 +135,14 @@ class _Findings:
             words = f"it does not fit the suite ({type(error).__name__}: {str(error)[:200]})"
             self._differences.setdefault(words, Difference(file, name, words))
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Verification:
         """The verdict after all checks."""
         outcome = DIFFERS if self._differences else UNCHECKED if self._reasons else OK
         findings = list(self._differences.values()), list(self._reasons), list(self._remarks)
-        return Verdict(self._subject.file, label(self._subject.record), outcome, *findings, self._subject)
+        return Verification(self._subject.file, label(self._subject.record), outcome, *findings, self._subject)
 
 
-def table(verdicts: Sequence[Verdict]) -> Table:
+def table(verdicts: Sequence[Verification]) -> Table:
     """Numbers of records by suite and result, and remarks on what was not looked at."""
     counts: dict[str, Counter[str]] = {}
     for verdict in verdicts:
@@ -154,7 +154,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     return Table(f"{len(verdicts)} records checked", ["suite", *OUTCOMES], rows, caption)
 
 
-def lines(verdict: Verdict, shown: int) -> list[str]:
+def lines(verdict: Verification, shown: int) -> list[str]:
     """What is wrong with a record, a line each, after the line with its file. shown: differences at most."""
     sentences = [*map(str, verdict.differences), *verdict.reasons]
     more = [f"and {len(sentences) - shown} more"] if len(sentences) > shown else []

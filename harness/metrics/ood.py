@@ -25,7 +25,7 @@ from scipy import stats
 
 from harness.base.noise import generator
 from harness.metrics.delong import EXTRA, Components, Names, Ranked, rank, rank_all
-from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined
+from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined, random_weights
 from harness.types import HarnessError, Metric
 
 Groups = Mapping[str, Mapping[str, ArrayLike]]
@@ -234,24 +234,15 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
     for best in (0, 1):
         for start in range(0, REPLICATES, block):
             count = min(block, REPLICATES - start)
-            id_weights, more = _weights(id_rng, count, n_id)
+            id_weights, more = random_weights(id_rng, count, n_id, EXTRA)
             for name, data in ranked.items():
-                ood_weights, extra = _weights(ood_rngs[name], count, data.sizes[1])
+                ood_weights, extra = random_weights(ood_rngs[name], count, data.sizes[1], EXTRA)
                 sides = data.counts(id_weights, ood_weights)
                 none = np.zeros(count)
                 ends = ((none, rows * more), (extra, none)) if best else ((rows * more, none), (none, extra))
                 weighed = [_between(side, *pair) for side, pair in zip(sides, ends, strict=True)]
                 replicates[name][best, start : start + count] = rates(*weighed)
     return replicates
-
-
-def _weights(rng: np.random.Generator, replicates: int, images: int) -> tuple[Floats, Floats]:
-    """Random weights (replicates, images) and of half an image more (replicates,), drawn replicate by replicate."""
-    weights, extra = np.empty((replicates, images)), np.empty(replicates)
-    for k in range(replicates):
-        rng.standard_exponential(out=weights[k])
-        extra[k] = rng.standard_gamma(EXTRA)
-    return weights, extra
 
 
 def _between(counts: Floats, below: Floats, above: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import plugins
 from harness.base.errors import HarnessError
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rows import Rows
 from harness.metrics.intervals import Bools
@@ -138,7 +138,7 @@ def check_whole(a: RunRecord, b: RunRecord, rows_a: Rows, rows_b: Rows) -> None:
     images_a, images_b = _images(rows_a), _images(rows_b)
     conditions = [c.name for c in plugins.suite.configure(a.suite).plugin.conditions()]
     for entry, images in ((a, images_a), (b, images_b)):
-        same_suite = record.benchmark(entry.suite) == record.benchmark(a.suite)
+        same_suite = keys.benchmark(entry.suite) == keys.benchmark(a.suite)
         missing = [name for name in conditions if name not in images]
         if entry.status == "complete" and same_suite and missing:
             raise HarnessError(

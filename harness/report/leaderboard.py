@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
@@ -69,7 +69,7 @@ def _columns(board: Sequence[RunRecord], patterns: Sequence[str]) -> Sequence[tu
 
 def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """One row of `ranking`, unrounded: each metric with its interval, under its name, or name and condition."""
-    values: dict[str, Any] = {"suite": record.benchmark(entry.suite), "version": entry.suite_version}
+    values: dict[str, Any] = {"suite": keys.benchmark(entry.suite), "version": entry.suite_version}
     values |= {"status": entry.status, "coverage": entry.coverage, "seed": entry.spec.seed}
     values |= dict.fromkeys(("rank", "rank_best", "rank_worst"), math.nan)
     values |= {"model": entry.model.name, "method": entry.method}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
 from harness.types import Metric
@@ -42,7 +42,7 @@ def plain(name: str) -> str:
 def title(entry: RunRecord) -> str:
     """The title of a board: suite, version, coverage."""
     subset = "" if entry.status == "complete" else " (subset)"
-    return f"{record.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
+    return f"{keys.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
 
 
 def heading(entry: RunRecord, name: str, condition: str, *, bare: bool = False) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import plugins
 from harness.base.errors import HarnessError, suggest
-from harness.evaluation.records import record
+from harness.evaluation.records import keys, record
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
 from harness.report.names import label, plain, title
@@ -42,7 +42,7 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
         return [record.load(Path(text))]
     model, method = _parts(text, [r.model.name for r in records])
     related = [r for r in records if is_of(r, suite)]
-    candidates = [r for r in related if suite == record.benchmark(r.suite)] or related
+    candidates = [r for r in related if suite == keys.benchmark(r.suite)] or related
     of_model = [r for r in candidates if model in (r.model.name, bare(r.model.name))]
     matches = [r for r in of_model if r.method == method]
     # A method without its settings means any settings, but for those that were tuned.
@@ -141,5 +141,5 @@ def is_of(entry: RunRecord, suite: str | None) -> bool:
     spellings = {suite}
     if ":" in suite:
         with suppress(HarnessError):
-            spellings.add(record.benchmark(plugins.suite.configure(suite).text))
-    return not spellings.isdisjoint({entry.suite, record.benchmark(entry.suite), plain(entry.suite)})
+            spellings.add(keys.benchmark(plugins.suite.configure(suite).text))
+    return not spellings.isdisjoint({entry.suite, keys.benchmark(entry.suite), plain(entry.suite)})

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.base.provenance import key_of
-from harness.evaluation.records import record
+from harness.evaluation.records import keys, record
 from harness.evaluation.records.record import RunRecord
 from harness.report import boards
 from harness.report.table import Table, markdown
@@ -37,7 +37,7 @@ def clone(entry: RunRecord, number: int, folder: Path) -> None:
     model = replace(entry.model, name=f"{entry.model.name}-{number}")
     spec = replace(entry.spec, models=(model.name,))
     denoiser = entry.denoiser.sha256 if entry.denoiser else ""
-    deciding = record.identity(spec, entry.suite_version, entry.facts, ("", ""), model.sha256, denoiser)
+    deciding = keys.identity(spec, entry.suite_version, entry.facts, ("", ""), model.sha256, denoiser)
     key = key_of({**deciding, "data": entry.data_sha256})
     file = folder / entry.suite.partition(":")[0] / f"{key}.json"
     file.parent.mkdir(exist_ok=True)

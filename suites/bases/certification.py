@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.diffusion.denoiser import Denoiser
-from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.records.keys import benchmark
+from harness.evaluation.records.record import RunRecord
 from harness.metrics import certification
 from harness.metrics.ranking import Sample
 from harness.metrics.sequential import Sequential

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.evaluation.features import FeatureBank
-from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.records.keys import benchmark
+from harness.evaluation.records.record import RunRecord
 from harness.evaluation.response import check_independent
 from harness.evaluation.views.calls import tally
 from harness.metrics import ood

@@ -98,7 +98,6 @@ class SuiteBase:
         """
         raise Undefined(f"{metric.replace('_', ' ')} is no sum of means over images")
 
-
     def row_faults(self, rows: Mapping[str, Any]) -> Iterator[str]:
         """Sentences on columns of a sample table that do not follow from others as they should: none.
 

@@ -17,7 +17,7 @@ from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.differentiable import adapt_differentiably
 from harness.diffusion.schedule import linear
-from harness.evaluation.records.record import identity
+from harness.evaluation.records.keys import identity
 from harness.evaluation.views.batch import BatchViews, view_noise
 from harness.evaluation.views.gradients import GradientViews, MethodClassifier, log_probabilities
 from harness.models.tiles import TiledClassifier, Tiles

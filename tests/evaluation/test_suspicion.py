@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.evaluation.records import suspicion
+from harness.evaluation import suspicion
 from harness.models.probe import Probe
 from harness.types import Condition
 

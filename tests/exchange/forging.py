@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from helpers import ROOT
 
 from harness.base.provenance import key_of
-from harness.evaluation.records import record
+from harness.evaluation.records import keys, record
 from harness.evaluation.records.journal import record_file
 
 RESULTS = ROOT / "results"
@@ -51,7 +51,7 @@ class Forgery:
         spec = record.READER(record.RunSpec, values["spec"])
         place = folder / record_file(values["suite"], values["model"]["name"], values["method"], values["key"])
         if hashed:
-            deciding = record.identity(
+            deciding = keys.identity(
                 spec, values["suite_version"], values["facts"], ("", ""), values["model"]["sha256"],
                 values["denoiser"]["sha256"] if values["denoiser"] else "",
             )  # fmt: skip

@@ -15,7 +15,7 @@ from helpers import harness
 
 from harness import plugins
 from harness.exchange.inputs import Inputs
-from harness.exchange.verify import DIFFERS, OK, UNCHECKED, Verdict, examine
+from harness.exchange.verify import DIFFERS, OK, UNCHECKED, Verification, examine
 from harness.report import boards
 from harness.report.leaderboard import page
 
@@ -134,7 +134,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
 """By name, the change, and words of a difference that names it."""
 
 
-def sentences(verdict: Verdict) -> str:
+def sentences(verdict: Verification) -> str:
     return " | ".join([*map(str, verdict.differences), *verdict.reasons])
 
 

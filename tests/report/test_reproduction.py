@@ -16,7 +16,7 @@ from helpers import ROOT, harness
 from harness import plugins
 from harness.base.errors import HarnessError
 from harness.cli.app import app
-from harness.evaluation.records import record
+from harness.evaluation.records import keys, record
 from harness.evaluation.records.record import RunRecord
 from harness.report.published import paper_tables, reproduction
 from harness.report.published.mapping import OPTIONS, Grid, Measurement
@@ -67,7 +67,7 @@ def test_everything_that_a_block_is_measured_by_exists(name: str) -> None:
         entry = plugins.suite.of(cell.suite)
         data = ("," if ":" in cell.suite else ":") + "data=x" if "data" in entry.parameters else ""
         configured = plugins.suite.configure(cell.suite + data)
-        assert record.benchmark(configured.text) == cell.suite and configured.plugin.version == cell.version
+        assert keys.benchmark(configured.text) == cell.suite and configured.plugin.version == cell.version
         assert configured.plugin.axis == cell.axis
         assert plugins.AXES[cell.axis].configure(cell.method).text == cell.method
         assert cell.model in plugins.model or cell.model == f"runs/{cell.recipe}"

@@ -9,7 +9,7 @@ from image_files import as_folder, make
 
 from harness import plugins
 from harness.data import StoredPictures
-from harness.evaluation.records.record import benchmark
+from harness.evaluation.records.keys import benchmark
 from harness.types import HarnessError
 
 

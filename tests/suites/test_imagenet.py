@@ -30,7 +30,7 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
-from harness.evaluation.records import record
+from harness.evaluation.records import keys, record
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.views.batch import BatchViews
 from harness.metrics import calibration
@@ -303,7 +303,7 @@ def test_the_clean_images_are_those_of_the_same_classes(disk: Path, tmp_path: Pa
     assert value(entry, "masked_accuracy", "imagenet-r") == pytest.approx(2 / 3), "and they enter no mean"
     (c,) = run(disk, f"imagenet-c:clean={disk / 'imagenet'}", tmp_path)
     assert value(c, "accuracy", "clean") == pytest.approx(7 / 9) and value(c, "mean_accuracy") == pytest.approx(2 / 3)
-    assert record.benchmark(c.suite) == "imagenet-c:clean", "but not where they lie"
+    assert keys.benchmark(c.suite) == "imagenet-c:clean", "but not where they lie"
     assert c.coverage == "9 of 50000 images", "corrupted copies of some are no further images"
     original(tmp_path / "others" / "val", [(label, label) for label in (5, 7)])
     with pytest.raises(HarnessError, match=r"imagenet-r: clean=.*others holds no image of its 200 classes"):

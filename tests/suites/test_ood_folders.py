@@ -16,7 +16,8 @@ from harness.data import ImageList, open_dataset
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
-from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.records.keys import benchmark
+from harness.evaluation.records.record import RunRecord
 from harness.types import Geometry, HarnessError, RunSpec
 
 

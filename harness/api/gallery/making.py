@@ -16,7 +16,8 @@ from harness.base.errors import HarnessError
 from harness.base.files import check_writable, sweep, writing
 from harness.base.provenance import environment, key_of
 from harness.evaluation.job import Job
-from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.records.keys import benchmark
+from harness.evaluation.records.record import RunRecord
 from harness.models.matching import data_classes
 from harness.report.gallery import reading
 from harness.report.gallery.contents import FILE, SCHEMA, Gallery, NamedWeights, Specimen, file_of

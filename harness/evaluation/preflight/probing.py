@@ -11,9 +11,9 @@ from torch import Tensor
 from harness.base import noise
 from harness.base.errors import Notice
 from harness.base.provenance import environment
+from harness.evaluation import suspicion
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import standins
-from harness.evaluation.records import suspicion
 from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled, rows_of
 from harness.models.tiles import NoTensor, TiledClassifier, Tiles
 from harness.types import HarnessError, Incompatible, Pair

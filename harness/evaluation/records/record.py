@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,13 +21,8 @@ from harness.base.parsing import parse_json
 from harness.base.provenance import key_of
 from harness.base.validation import Reader, shown
 from harness.evaluation.records import rules
-from harness.plugins.settings import split
+from harness.evaluation.records.keys import SCHEMA, benchmark, identity
 from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
-
-SCHEMA = 1
-
-LATER_SETTINGS = {"compile": False, "gradient_tile": 16}
-"""Settings that shipped records are older than, with their defaults: these do not enter the key."""
 
 LARGEST = 2**24
 """Bytes that a record's file may have: a hundred times those of ImageNet; JSON takes 30 times as much in memory."""
@@ -171,55 +165,6 @@ class RunRecord:
         from harness.evaluation.records import frames
 
         return frames.of_rows(self.rows())
-
-
-OUTSIDE = r"(near|far|held_out)="
-"""Start of a setting with folders of images out of distribution."""
-
-
-def benchmark(suite: str) -> str:
-    """A suite's canonical text without the folders its data lie in, which decide no number: a hash of the data does.
-
-    Of ``clean=DIR`` the word remains, since the clean images are one more condition; of the folders of images out of
-    distribution their names, after which conditions are called.
-    """
-    name, _, settings = suite.partition(":")
-    parts = [re.sub("^clean=.*", "clean", part) for part in split(settings)]
-    parts = [re.sub(r"[^,=]*/(?=[^,/])|/+(?=,|$)", "", p) if re.match(OUTSIDE, p) else p for p in parts]
-    deciding = [part for part in parts if part and not part.startswith("data=")]
-    return ":".join([name, ",".join(deciding)] if deciding else [name])
-
-
-def identity(
-    spec: RunSpec,
-    version: int,
-    facts: Mapping[str, str],
-    sources: tuple[str, str],
-    model: str,
-    denoiser: str,
-    code: Mapping[str, str] = {},
-) -> dict[str, Any]:
-    """Everything that decides a record's rows, apart from the data: a repaired image leaves other parts valid.
-
-    spec: of this record alone. sources: of the plugin files of suite and method. model, denoiser: SHA-256 of weights.
-    code: SHA-256 of other plugin files by their kind.
-    """
-    settings = asdict(replace(spec, suite=benchmark(spec.suite)))
-    for name in LATER_SETTINGS:
-        if settings[name] == LATER_SETTINGS[name]:
-            del settings[name]
-    del settings["keep_logits"]  # adds a column, and decides no number
-    return {
-        "schema": SCHEMA,
-        "spec": settings,
-        "version": version,
-        "facts": dict(facts),
-        "suite": sources[0],
-        "model": model,
-        "method": sources[1],
-        "denoiser": denoiser,
-        **({"plugins": dict(code)} if code else {}),
-    }
 
 
 def sha256_of(values: Mapping[str, Any]) -> str:

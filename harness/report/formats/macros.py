@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.formats.tex import comment, name
 from harness.report.formats.view import View
@@ -43,7 +43,7 @@ def _group(entry: RunRecord, metric: Metric, rank: str, used: set[str]) -> list[
     low, high = metric.interval
     facts = [title(entry), entry.model.name, entry.variant, metric.name, metric.condition]
     exact = f"{metric.value!r} [{low!r}, {high!r}] {metric.unit}, n = {metric.n}, record {entry.key}"
-    macro = "harness" + name(record.benchmark(entry.suite), entry.model.name, entry.variant, *_words(metric))
+    macro = "harness" + name(keys.benchmark(entry.suite), entry.model.name, entry.variant, *_words(metric))
     if _taken(macro, used):
         macro += "".join(chr(ord("a") + int(digit, 16)) for digit in entry.key).title()
     while _taken(macro, used):

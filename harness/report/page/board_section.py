@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.base.errors import HarnessError
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
 from harness.report.leaderboard import COVERS, marked_notes, spell_calls
@@ -132,4 +132,4 @@ def rank_cell(ranks: Ranks, place: int) -> Cell:
 
 def benchmark_name(board: Sequence[RunRecord]) -> str:
     """The name of a board's suite without settings, as tables of papers begin with."""
-    return record.benchmark(board[0].suite).partition(":")[0]
+    return keys.benchmark(board[0].suite).partition(":")[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.base.errors import HarnessError
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.boards import LeaveOut, boards, doubtful, raise_error
 from harness.report.colours import Style, styles
@@ -82,7 +82,7 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
 
 def _board_names(groups: Sequence[Sequence[RunRecord]]) -> list[str]:
     """The heading of each board: its suite, or the whole title where several boards have that suite."""
-    suites = [record.benchmark(board[0].suite) for board in groups]
+    suites = [keys.benchmark(board[0].suite) for board in groups]
     return [suite if suites.count(suite) == 1 else title(board[0]) for suite, board in zip(suites, groups, strict=True)]
 
 

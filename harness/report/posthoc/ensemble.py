@@ -19,7 +19,8 @@ import numpy as np
 from harness import plugins
 from harness.base.provenance import key_of
 from harness.evaluation.records.journal import Journal
-from harness.evaluation.records.record import Cost, RunRecord, identity, load
+from harness.evaluation.records.keys import identity
+from harness.evaluation.records.record import Cost, RunRecord, load
 from harness.evaluation.records.rows import Rows
 from harness.metrics.calibration import LEAST
 from harness.metrics.confidence.logits import softmax

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.base.errors import HarnessError, suggest
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rules import covered
 from harness.plugins.settings import bare
@@ -142,8 +142,8 @@ def _is_about(entry: RunRecord, cell: Measurement) -> bool:
 def faults(entry: RunRecord, cell: Measurement) -> list[str]:
     """Reasons why a record does not measure a cell: another protocol or version, a subset, foreign code."""
     reasons = []
-    if record.benchmark(entry.suite) != cell.suite:
-        reasons.append(f"it is of {record.benchmark(entry.suite)}, not {cell.suite}")
+    if keys.benchmark(entry.suite) != cell.suite:
+        reasons.append(f"it is of {keys.benchmark(entry.suite)}, not {cell.suite}")
     if entry.suite_version != cell.version:
         reasons.append(f"it is of version {entry.suite_version} of the suite, not {cell.version}")
     if not _is_whole(entry, cell.every):

@@ -8,7 +8,8 @@ from typing import Any
 
 from harness import plugins
 from harness.base.errors import HarnessError
-from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.records.keys import benchmark
+from harness.evaluation.records.record import RunRecord
 from harness.metrics.paired import holm
 from harness.report.comparison import spell_difference, spell_p
 from harness.report.page.card.results import OwnRows

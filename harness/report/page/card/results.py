@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.base.errors import HarnessError
-from harness.evaluation.records.record import RunRecord, benchmark
+from harness.evaluation.records.keys import benchmark
+from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
 from harness.report.names import heading, model_names, title, variants
 from harness.report.page.board_section import metric_cell, rank_cell

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.base.errors import HarnessError
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report import names
 from harness.report.colours import NEUTRAL, SHAPES, Style, styles
@@ -74,7 +74,7 @@ class Board:
     def id(self, kind: str) -> str:
         """An id that no other board has: of the suite's name, the board and the kind of chart."""
         short = hashlib.sha256("\0".join(self.entries[0].board).encode("utf-8", "surrogatepass")).hexdigest()[:6]
-        return slug(record.benchmark(self.entries[0].suite)[:40], short, kind)
+        return slug(keys.benchmark(self.entries[0].suite)[:40], short, kind)
 
     def legend(self, rows: Sequence[int], *, lines: bool = True) -> Any:
         """The classifiers of some rows."""

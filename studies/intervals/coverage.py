@@ -1,6 +1,6 @@
 """Coverage of 95 % intervals, and false rejections of tests, in simulation.
 
-    python studies/coverage.py > results/coverage.md
+    python studies/intervals/coverage.py > results/coverage.md
 
 Five minutes on one core. Images are drawn from populations whose truth is known, in samples of 30 to 600, with
 accuracies up to 99.9 %. "Here" is what records have; beside it stand the intervals of usual_intervals.py.
@@ -279,7 +279,7 @@ def main() -> None:
     """Print the page of all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    sys.stdout.write("# Coverage of the intervals\n\nMade by `python studies/coverage.py`.\n\n")
+    sys.stdout.write("# Coverage of the intervals\n\nMade by `python studies/intervals/coverage.py`.\n\n")
     sys.stdout.write("\n".join(markdown(make()) for make in TABLES))
 
 
