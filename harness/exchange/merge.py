@@ -15,8 +15,8 @@ from harness.evaluation.records import sample_table
 from harness.evaluation.records.journal import record_file
 from harness.evaluation.records.record import RunRecord
 from harness.exchange.folders import record_files
-from harness.exchange.subject import Subject
-from harness.exchange.verify import OK, Verdict
+from harness.exchange.subject import Examined
+from harness.exchange.verify import OK, Verification
 from harness.report.names import label
 
 COPIED, IDENTICAL, CONFLICT, REFUSED = OUTCOMES = "copied", "already there", "conflict", "left out"
@@ -37,7 +37,7 @@ class Merged:
         return self.outcome in (COPIED, IDENTICAL)
 
 
-def merge(verdicts: Iterable[Verdict], into: Path, dry_run: bool = False) -> list[Merged]:
+def merge(verdicts: Iterable[Verification], into: Path, dry_run: bool = False) -> list[Merged]:
     """Copy the records that are ok: each sample table in one piece, and then its record. Nothing is overwritten.
 
     Raises HarnessError for a folder that cannot be written to, or in which another process is at work.
@@ -63,12 +63,12 @@ def same_results(a: RunRecord, b: RunRecord) -> bool:
     return (a.key, a.samples["sha256"], tuple(a.metrics)) == (b.key, b.samples["sha256"], tuple(b.metrics))
 
 
-def serialised(subject: Subject) -> str:
+def serialised(subject: Examined) -> str:
     """A record's JSON as `harness.evaluation.records.record.save` writes it: the same bytes everywhere."""
     return json.dumps(subject.values, indent=1, sort_keys=True) + "\n"
 
 
-def _merged(verdict: Verdict, into: Path, present: dict[str, Path], dry_run: bool) -> Merged:
+def _merged(verdict: Verification, into: Path, present: dict[str, Path], dry_run: bool) -> Merged:
     subject = verdict.subject
     if verdict.outcome != OK or subject is None:
         reasons = [*map(str, verdict.differences), *verdict.reasons]
@@ -93,7 +93,7 @@ def _merged(verdict: Verdict, into: Path, present: dict[str, Path], dry_run: boo
     return Merged(verdict.file, name, COPIED)
 
 
-def _of_one_key(subject: Subject, name: str, other: Path) -> Merged:
+def _of_one_key(subject: Examined, name: str, other: Path) -> Merged:
     """The outcome where a record of the same key lies in the folder."""
     try:
         theirs = records.load(other)

@@ -12,8 +12,8 @@ from harness.evaluation.records import record as records
 from harness.evaluation.records.journal import record_file
 from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, REFUSED, Merged, same_results, serialised
 from harness.exchange.stores import Store
-from harness.exchange.subject import Subject
-from harness.exchange.verify import OK, Verdict
+from harness.exchange.subject import Examined
+from harness.exchange.verify import OK, Verification
 from harness.report.names import label
 
 MARK = "<!-- written by harness results push -->"
@@ -36,7 +36,7 @@ samples = load_dataset("ORG/NAME", "{suite}")
 """
 
 
-def push(verdicts: Iterable[Verdict], store: Store, dry_run: bool = False) -> list[Merged]:
+def push(verdicts: Iterable[Verification], store: Store, dry_run: bool = False) -> list[Merged]:
     """Put the records that are ok into a store, each table before its record, and last the README.
 
     Records of the same key there are never replaced: the same ones are passed over, others are conflicts.
@@ -58,7 +58,7 @@ def push(verdicts: Iterable[Verdict], store: Store, dry_run: bool = False) -> li
     return outcomes
 
 
-def _pushed(verdict: Verdict, store: Store, there: set[str]) -> Merged:
+def _pushed(verdict: Verification, store: Store, there: set[str]) -> Merged:
     if verdict.outcome != OK or verdict.subject is None:
         return Merged(verdict.file, verdict.name, REFUSED, str([*verdict.differences, *verdict.reasons][0]))
     record = verdict.subject.record
@@ -74,12 +74,12 @@ def _pushed(verdict: Verdict, store: Store, there: set[str]) -> Merged:
     return Merged(verdict.file, name, CONFLICT, f"{store.address}/{place} has the same key and other results")
 
 
-def _place(subject: Subject) -> str:
+def _place(subject: Examined) -> str:
     record = subject.record
     return record_file(record.suite, record.model.name, record.method, record.key).as_posix()
 
 
-def _files(subject: Subject) -> dict[str, bytes | Path]:
+def _files(subject: Examined) -> dict[str, bytes | Path]:
     """A record's files by their places in a store, the record last."""
     place = PurePosixPath(_place(subject))
     table = io.BytesIO()

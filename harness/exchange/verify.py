@@ -14,14 +14,14 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.exchange import record_checks, table_checks
-from harness.exchange.inputs import Inputs, NotAtHand
-from harness.exchange.subject import Subject, Unverifiable, opened
+from harness.exchange.inputs import DataAtHand, NotAtHand
+from harness.exchange.subject import Examined, Unverifiable, opened
 from harness.report.names import label
 from harness.report.table import Table
 
 OK, DIFFERS, UNCHECKED = OUTCOMES = "ok", "differs", "cannot be checked"
 
-Check = Callable[[Subject], Iterator[str]]
+Check = Callable[[Examined], Iterator[str]]
 """From a record to sentences on what differs; raises Unverifiable or NotAtHand where it cannot be checked."""
 
 RECORD_CHECKS: Sequence[tuple[str, Check]] = (
@@ -64,7 +64,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """The result for one file.
 
     name: of the row, "digits/vit:de". outcome: `OK`, `DIFFERS` or `UNCHECKED`. reasons: why metrics were not computed
@@ -77,7 +77,7 @@ class Verdict:
     differences: Sequence[Difference] = ()
     reasons: Sequence[str] = ()
     remarks: Sequence[str] = ()
-    subject: Subject | None = field(default=None, repr=False, compare=False)
+    subject: Examined | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as JSON's values."""
@@ -88,20 +88,20 @@ class Verdict:
         }  # fmt: skip
 
 
-def verify(files: Iterable[Path], inputs: Inputs) -> Iterator[Verdict]:
+def verify(files: Iterable[Path], inputs: DataAtHand) -> Iterator[Verification]:
     """A verdict on each file. inputs: data at hand. Raises nothing, whatever the files hold."""
     for file in files:
         yield examine(file, inputs)
 
 
-def examine(file: Path, inputs: Inputs) -> Verdict:
+def examine(file: Path, inputs: DataAtHand) -> Verification:
     """The verdict on one file."""
     try:
         subject = opened(file, inputs)
     except Unverifiable as reason:
-        return Verdict(file, file.name, UNCHECKED, reasons=[str(reason)])
+        return Verification(file, file.name, UNCHECKED, reasons=[str(reason)])
     except HarnessError as error:
-        return Verdict(file, file.name, DIFFERS, [Difference(file.name, "record", str(error))])
+        return Verification(file, file.name, DIFFERS, [Difference(file.name, "record", str(error))])
     findings = _Findings(subject)
     for name, check in RECORD_CHECKS:
         findings.run(file.name, name, check)
@@ -114,7 +114,7 @@ def examine(file: Path, inputs: Inputs) -> Verdict:
 class _Findings:
     """What the checks of one record found so far; a sentence that several give counts once."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Examined) -> None:
         self._subject = subject
         self._differences: dict[str, Difference] = {}
         self._reasons: dict[str, None] = {}
@@ -135,14 +135,14 @@ class _Findings:
             words = f"it does not fit the suite ({type(error).__name__}: {str(error)[:200]})"
             self._differences.setdefault(words, Difference(file, name, words))
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Verification:
         """The verdict after all checks."""
         outcome = DIFFERS if self._differences else UNCHECKED if self._reasons else OK
         findings = list(self._differences.values()), list(self._reasons), list(self._remarks)
-        return Verdict(self._subject.file, label(self._subject.record), outcome, *findings, self._subject)
+        return Verification(self._subject.file, label(self._subject.record), outcome, *findings, self._subject)
 
 
-def table(verdicts: Sequence[Verdict]) -> Table:
+def table(verdicts: Sequence[Verification]) -> Table:
     """Numbers of records by suite and result, and remarks on what was not looked at."""
     counts: dict[str, Counter[str]] = {}
     for verdict in verdicts:
@@ -154,7 +154,7 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     return Table(f"{len(verdicts)} records checked", ["suite", *OUTCOMES], rows, caption)
 
 
-def lines(verdict: Verdict, shown: int) -> list[str]:
+def lines(verdict: Verification, shown: int) -> list[str]:
     """What is wrong with a record, a line each, after the line with its file. shown: differences at most."""
     sentences = [*map(str, verdict.differences), *verdict.reasons]
     more = [f"and {len(sentences) - shown} more"] if len(sentences) > shown else []

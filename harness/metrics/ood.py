@@ -247,11 +247,8 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
 
 def _weights(rng: np.random.Generator, replicates: int, images: int) -> tuple[Floats, Floats]:
     """Random weights (replicates, images) and of half an image more (replicates,), drawn replicate by replicate."""
-    weights, extra = np.empty((replicates, images)), np.empty(replicates)
-    for k in range(replicates):
-        rng.standard_exponential(out=weights[k])
-        extra[k] = rng.standard_gamma(EXTRA)
-    return weights, extra
+    draws = [(rng.standard_exponential(images), rng.standard_gamma(EXTRA)) for _ in range(replicates)]
+    return np.stack([weights for weights, _ in draws]), np.array([extra for _, extra in draws])
 
 
 def _between(counts: Floats, below: Floats, above: Floats) -> Floats:
@@ -266,14 +263,11 @@ def rates(inside: Floats, outside: Floats) -> Floats:
     """The `RATES` (..., 4) of (..., K) images, or their weights, in and out of distribution by score, lowest first."""
     shape = np.shape(inside)[:-1]
     inside, outside = np.atleast_2d(inside), np.atleast_2d(outside)
-    ood_positive, id_positive = (inside, outside), (inside[:, ::-1], outside[:, ::-1])
+    ood_positive, id_positive = (outside, inside), (inside[:, ::-1], outside[:, ::-1])
     ood_first, id_first = ([np.cumsum(side, axis=1) for side in sides] for sides in (ood_positive, id_positive))
-    columns = (
-        _fpr95(outside, inside, *ood_first[::-1]),
-        _fpr95(*id_positive, *id_first),
-        _aupr(id_positive[0], *id_first),
-        _aupr(outside, *ood_first[::-1]),
-    )
+    curves = (ood_positive, ood_first), (id_positive, id_first)
+    columns = [_fpr95(*sides, *sums) for sides, sums in curves]
+    columns += [_aupr(sides[0], *sums) for sides, sums in reversed(curves)]
     return np.stack(columns, axis=1).reshape(*shape, len(RATES))
 
 

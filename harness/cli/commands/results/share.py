@@ -12,7 +12,7 @@ from harness.cli.options import RESULTS, Plugin
 
 if TYPE_CHECKING:
     from harness.exchange.merge import Merged
-    from harness.exchange.verify import Verdict
+    from harness.exchange.verify import Verification
 
 app = typer.Typer(no_args_is_help=True, help="Check records, and pass them on: merge, push, pull, export.")
 
@@ -60,15 +60,15 @@ def verify(
     raise typer.Exit(0 if all(verdict.outcome == OK for verdict in verdicts) else 1)
 
 
-def checked(files: list[Path], data: list[str], plugin: list[Path]) -> list[Verdict]:
+def checked(files: list[Path], data: list[str], plugin: list[Path]) -> list[Verification]:
     """The verdict on each file, under a progress bar."""
     from harness import plugins
-    from harness.exchange.inputs import Inputs
+    from harness.exchange.inputs import DataAtHand
     from harness.exchange.verify import verify as verdicts_on
     from harness.terminal import console
 
     plugins.discover(*plugin)
-    inputs = Inputs(_folders(data))
+    inputs = DataAtHand(_folders(data))
     verdicts = []
     with console.progress() as bar:
         task = bar.begin("records", total=len(files))
@@ -92,7 +92,7 @@ def _folders(data: list[str]) -> dict[str, str]:
     return folders
 
 
-def show(verdicts: list[Verdict]) -> None:
+def show(verdicts: list[Verification]) -> None:
     """Print a table of all records, and the differences of those that are not ok."""
     from harness.exchange.verify import OK, lines, table
     from harness.terminal import console
