@@ -28,7 +28,7 @@ class NotAtHand(Exception):
 
 
 @dataclass
-class Inputs:
+class DataAtHand:
     """Suites and data sets, opened once for all records.
 
     folders: by name of a suite, the folder of its data here; under "" the one for all other suites that read a folder.

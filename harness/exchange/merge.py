@@ -15,7 +15,7 @@ from harness.evaluation.records import sample_table
 from harness.evaluation.records.journal import record_file
 from harness.evaluation.records.record import RunRecord
 from harness.exchange.folders import record_files
-from harness.exchange.subject import Subject
+from harness.exchange.subject import Examined
 from harness.exchange.verify import OK, Verification
 from harness.report.names import label
 
@@ -63,7 +63,7 @@ def same_results(a: RunRecord, b: RunRecord) -> bool:
     return (a.key, a.samples["sha256"], tuple(a.metrics)) == (b.key, b.samples["sha256"], tuple(b.metrics))
 
 
-def serialised(subject: Subject) -> str:
+def serialised(subject: Examined) -> str:
     """A record's JSON as `harness.evaluation.records.record.save` writes it: the same bytes everywhere."""
     return json.dumps(subject.values, indent=1, sort_keys=True) + "\n"
 
@@ -93,7 +93,7 @@ def _merged(verdict: Verification, into: Path, present: dict[str, Path], dry_run
     return Merged(verdict.file, name, COPIED)
 
 
-def _of_one_key(subject: Subject, name: str, other: Path) -> Merged:
+def _of_one_key(subject: Examined, name: str, other: Path) -> Merged:
     """The outcome where a record of the same key lies in the folder."""
     try:
         theirs = records.load(other)

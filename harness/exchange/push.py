@@ -12,7 +12,7 @@ from harness.evaluation.records import record as records
 from harness.evaluation.records.journal import record_file
 from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, REFUSED, Merged, same_results, serialised
 from harness.exchange.stores import Store
-from harness.exchange.subject import Subject
+from harness.exchange.subject import Examined
 from harness.exchange.verify import OK, Verification
 from harness.report.names import label
 
@@ -74,12 +74,12 @@ def _pushed(verdict: Verification, store: Store, there: set[str]) -> Merged:
     return Merged(verdict.file, name, CONFLICT, f"{store.address}/{place} has the same key and other results")
 
 
-def _place(subject: Subject) -> str:
+def _place(subject: Examined) -> str:
     record = subject.record
     return record_file(record.suite, record.model.name, record.method, record.key).as_posix()
 
 
-def _files(subject: Subject) -> dict[str, bytes | Path]:
+def _files(subject: Examined) -> dict[str, bytes | Path]:
     """A record's files by their places in a store, the record last."""
     place = PurePosixPath(_place(subject))
     table = io.BytesIO()

@@ -10,34 +10,36 @@ from harness.evaluation.records import record as records
 from harness.evaluation.records import rules
 from harness.evaluation.records.journal import record_file
 from harness.exchange.inputs import NotAtHand
-from harness.exchange.subject import Subject
+from harness.exchange.subject import Examined
 from harness.models.lookup import bundled
 from harness.models.matching import data_classes
 
 
-def checksum(subject: Subject) -> Iterator[str]:
+def checksum(subject: Examined) -> Iterator[str]:
     """The record's SHA-256 is that of its JSON; without one the rest is checked all the same."""
-    yield from records.hash_faults(subject.record, subject.values)
+    yield from rules.hash_faults(subject.record, subject.values)
     if not subject.record.sha256:
         raise NotAtHand("it has no checksum, as records of older versions")
 
 
-def fields(subject: Subject) -> Iterator[str]:
+def fields(subject: Examined) -> Iterator[str]:
     """No two fields contradict each other: ranges, intervals, counts, coverage."""
     yield from rules.contradictions(subject.record)
 
 
-def names(subject: Subject) -> Iterator[str]:
+def names(subject: Examined) -> Iterator[str]:
     """Suite, model and method are those of the specification."""
     yield from rules.renamed(subject.record)
 
 
-def key(subject: Subject) -> Iterator[str]:
+def key(subject: Examined) -> Iterator[str]:
     """The key is the hash of the settings, weights and data that the record names."""
-    yield from records.key_faults(subject.record)
+    record = subject.record
+    if not records.has_its_key(record) and rules.sources(record) == ("", ""):
+        yield f"its key {record.key} is that of other settings, weights or data"
 
 
-def file_name(subject: Subject) -> Iterator[str]:
+def file_name(subject: Examined) -> Iterator[str]:
     """Record and sample table are called after suite, model, method and key."""
     record = subject.record
     expected = record_file(record.suite, record.model.name, record.method, record.key)
@@ -47,7 +49,7 @@ def file_name(subject: Subject) -> Iterator[str]:
         yield f"its sample table is called {record.samples['file']}, not {expected.with_suffix('.parquet').name}"
 
 
-def suite(subject: Subject) -> Iterator[str]:
+def suite(subject: Examined) -> Iterator[str]:
     """Data set, columns, number of conditions and facts are those of the suite."""
     record, suite = subject.record, subject.suite
     conditions = len(suite.conditions())
@@ -64,7 +66,7 @@ def suite(subject: Subject) -> Iterator[str]:
         yield f"its facts are {dict(record.facts)!r}; those of {record.suite} are {facts!r}"
 
 
-def weights(subject: Subject) -> Iterator[str]:
+def weights(subject: Examined) -> Iterator[str]:
     """Weights under the name of a bundled checkpoint are that checkpoint."""
     record = subject.record
     for kind, stated in (("model", record.model), ("denoiser", record.denoiser)):
@@ -75,7 +77,7 @@ def weights(subject: Subject) -> Iterator[str]:
                 yield f"its {kind} {stated.name!r} has SHA-256 {stated.sha256[:12]}, the bundled one {sha256[:12]}"
 
 
-def data(subject: Subject) -> Iterator[str]:
+def data(subject: Examined) -> Iterator[str]:
     """Hash, classes, geometry, status and number of images are those of the data set, where it is at hand."""
     record = subject.record
     _ = subject.suite
@@ -93,7 +95,7 @@ def data(subject: Subject) -> Iterator[str]:
         yield f"its status is {record.status!r}; its {record.samples['rows']} rows are not all {plan.rows}"
 
 
-def cost(subject: Subject) -> Iterator[str]:
+def cost(subject: Examined) -> Iterator[str]:
     """Denoiser calls per image, which leaderboards show, are those of the method."""
     stated = subject.record.cost
     _ = subject.suite
@@ -106,7 +108,7 @@ def cost(subject: Subject) -> Iterator[str]:
         )
 
 
-def plugin_files(subject: Subject) -> Iterator[str]:
+def plugin_files(subject: Examined) -> Iterator[str]:
     """Code from outside of the project is named, and cannot be looked at here."""
     for kind, text in sorted(subject.record.plugins.items()):
         if kind != "suite":

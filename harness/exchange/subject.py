@@ -19,7 +19,7 @@ from harness.evaluation.records import record as records
 from harness.evaluation.records import sample_table
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rows import Rows, rows_of
-from harness.exchange.inputs import Inputs
+from harness.exchange.inputs import DataAtHand
 
 
 class Unverifiable(Exception):
@@ -27,7 +27,7 @@ class Unverifiable(Exception):
 
 
 @dataclass
-class Subject:
+class Examined:
     """A record under examination.
 
     file: of the record. values: its JSON. record: the same, each field of its type. inputs: data at hand.
@@ -36,7 +36,7 @@ class Subject:
     file: Path
     values: Mapping[str, Any]
     record: RunRecord
-    inputs: Inputs
+    inputs: DataAtHand
     table_file: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Subject:
         return suite
 
 
-def opened(file: Path, inputs: Inputs) -> Subject:
+def opened(file: Path, inputs: DataAtHand) -> Examined:
     """A record's file under examination; raises HarnessError for a file that is no record.
 
     Raises Unverifiable for one of another schema.
@@ -94,7 +94,7 @@ def opened(file: Path, inputs: Inputs) -> Subject:
         values = parse_json(read_limited(file, records.LARGEST))
         if isinstance(values, dict) and values.get("schema", records.SCHEMA) != records.SCHEMA:
             raise Unverifiable(f"it has record schema {shown(values['schema'])}; this version reads {records.SCHEMA}")
-        return Subject(file, values, records.parsed(values), inputs)
+        return Examined(file, values, records.parsed(values), inputs)
     except OSError as error:
         raise HarnessError(f"{error.strerror or error}") from error
     except ValueError as error:

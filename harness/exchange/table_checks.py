@@ -14,7 +14,7 @@ from harness.evaluation import suspicion
 from harness.evaluation.records import rules, sample_table
 from harness.evaluation.records.coverage import has_skipped
 from harness.evaluation.records.sample_table import SLACK
-from harness.exchange.subject import Subject
+from harness.exchange.subject import Examined
 from harness.types import Metric
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -24,20 +24,20 @@ NAMED = 3
 """Images that a sentence names."""
 
 
-def checksum(subject: Subject) -> Iterator[str]:
+def checksum(subject: Examined) -> Iterator[str]:
     """The sample table is the file that the record names."""
     if hashlib.sha256(subject.content).hexdigest() != subject.record.samples["sha256"]:
         yield "its SHA-256 is not the one in its record: it was changed, or belongs to another record"
 
 
-def rows(subject: Subject) -> Iterator[str]:
+def rows(subject: Examined) -> Iterator[str]:
     """As many rows and images as the record counts, none twice, with classes and probabilities in range."""
     images, *_ = rules.covered(subject.record.coverage)
     yield from sample_table.key_faults(subject.table, subject.record.samples["rows"], images)
     yield from sample_table.value_faults(subject.rows, subject.record.num_classes)
 
 
-def conditions(subject: Subject) -> Iterator[str]:
+def conditions(subject: Examined) -> Iterator[str]:
     """The conditions are those of the suite, with no more images than there are, and with the same where it says so."""
     suite, record = subject.suite, subject.record
     counts = pd.Series(subject.rows["condition"]).value_counts().to_dict()
@@ -66,7 +66,7 @@ def _same_images(table: Any, names: Sequence[str]) -> Iterator[str]:
             yield f"it lacks {_some(lacking)} under {name!r}"
 
 
-def labels(subject: Subject) -> Iterator[str]:
+def labels(subject: Examined) -> Iterator[str]:
     """An image has one label under all conditions."""
     pairs = pd.DataFrame({"id": subject.rows["id"], "label": subject.rows["label"]}).drop_duplicates()
     twice = sorted(pairs["id"][pairs["id"].duplicated()].unique())
@@ -74,7 +74,7 @@ def labels(subject: Subject) -> Iterator[str]:
         yield f"the label of {_some(twice)} changes with the condition"
 
 
-def images(subject: Subject) -> Iterator[str]:
+def images(subject: Examined) -> Iterator[str]:
     """Ids and labels are those of the data set's planned images, where it is at hand."""
     record, table = subject.record, subject.rows
     _ = subject.suite
@@ -93,7 +93,7 @@ def images(subject: Subject) -> Iterator[str]:
             yield f"{_some(other)} under {name!r} have other labels than in the data"
 
 
-def probabilities(subject: Subject) -> Iterator[str]:
+def probabilities(subject: Examined) -> Iterator[str]:
     """The predicted class has the largest probability: that of the true class is the same, or leaves room beside it."""
     table, classes = subject.rows, subject.record.num_classes
     if not {"prediction", "confidence"} <= table.keys():
@@ -113,13 +113,13 @@ def probabilities(subject: Subject) -> Iterator[str]:
         yield f"two classes of {_some(table['id'][wrong])} have more than probability 1 together"
 
 
-def own_columns(subject: Subject) -> Iterator[str]:
+def own_columns(subject: Examined) -> Iterator[str]:
     """Columns that follow from others do: see `harness.suites.bases.suite.SuiteBase.row_faults`."""
     faults = getattr(subject.suite, "row_faults", None)
     yield from faults(subject.rows) if faults else ()
 
 
-def metrics(subject: Subject) -> Iterator[str]:
+def metrics(subject: Examined) -> Iterator[str]:
     """Every metric is the one that the suite computes from the table, and there are no others."""
     again, notes = subject.suite.summarise(subject.rows)
     stated = {(metric.name, metric.condition): metric for metric in subject.record.metrics}
@@ -149,7 +149,7 @@ def _differences(where: str, stated: Metric, computed: Metric) -> Iterator[str]:
             yield f"{name} of {where} is {getattr(stated, name)} in the record, {getattr(computed, name)} by the table"
 
 
-def _missing_notes(subject: Subject, notes: Sequence[str]) -> Iterator[str]:
+def _missing_notes(subject: Examined, notes: Sequence[str]) -> Iterator[str]:
     """Sentences on notes that a run would have made of this table. Others may be about the run itself."""
     record, suite = subject.record, subject.suite
     expected = list(notes)

@@ -14,14 +14,14 @@ from typing import Any
 
 from harness.base.errors import HarnessError
 from harness.exchange import record_checks, table_checks
-from harness.exchange.inputs import Inputs, NotAtHand
-from harness.exchange.subject import Subject, Unverifiable, opened
+from harness.exchange.inputs import DataAtHand, NotAtHand
+from harness.exchange.subject import Examined, Unverifiable, opened
 from harness.report.names import label
 from harness.report.table import Table
 
 OK, DIFFERS, UNCHECKED = OUTCOMES = "ok", "differs", "cannot be checked"
 
-Check = Callable[[Subject], Iterator[str]]
+Check = Callable[[Examined], Iterator[str]]
 """From a record to sentences on what differs; raises Unverifiable or NotAtHand where it cannot be checked."""
 
 RECORD_CHECKS: Sequence[tuple[str, Check]] = (
@@ -77,7 +77,7 @@ class Verification:
     differences: Sequence[Difference] = ()
     reasons: Sequence[str] = ()
     remarks: Sequence[str] = ()
-    subject: Subject | None = field(default=None, repr=False, compare=False)
+    subject: Examined | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as JSON's values."""
@@ -88,13 +88,13 @@ class Verification:
         }  # fmt: skip
 
 
-def verify(files: Iterable[Path], inputs: Inputs) -> Iterator[Verification]:
+def verify(files: Iterable[Path], inputs: DataAtHand) -> Iterator[Verification]:
     """A verdict on each file. inputs: data at hand. Raises nothing, whatever the files hold."""
     for file in files:
         yield examine(file, inputs)
 
 
-def examine(file: Path, inputs: Inputs) -> Verification:
+def examine(file: Path, inputs: DataAtHand) -> Verification:
     """The verdict on one file."""
     try:
         subject = opened(file, inputs)
@@ -114,7 +114,7 @@ def examine(file: Path, inputs: Inputs) -> Verification:
 class _Findings:
     """What the checks of one record found so far; a sentence that several give counts once."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Examined) -> None:
         self._subject = subject
         self._differences: dict[str, Difference] = {}
         self._reasons: dict[str, None] = {}

@@ -173,12 +173,3 @@ def _shares(values: Floats | Bools, low: float, high: float) -> Floats:
     if not share.size:
         raise Undefined("No samples: there is nothing to take a mean of.")
     return share.clip(0.0, 1.0)
-
-
-def random_weights(rng: np.random.Generator, replicates: int, images: int, extra: float) -> tuple[Floats, Floats]:
-    """Random weights (replicates, images), and those of `extra` images more (replicates,), replicate by replicate."""
-    weights, more = np.empty((replicates, images)), np.empty(replicates)
-    for k in range(replicates):
-        rng.standard_exponential(out=weights[k])
-        more[k] = rng.standard_gamma(extra)
-    return weights, more

@@ -25,7 +25,7 @@ from scipy import stats
 
 from harness.base.noise import generator
 from harness.metrics.delong import EXTRA, Components, Names, Ranked, rank, rank_all
-from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined, random_weights
+from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined
 from harness.types import HarnessError, Metric
 
 Groups = Mapping[str, Mapping[str, ArrayLike]]
@@ -234,15 +234,21 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
     for best in (0, 1):
         for start in range(0, REPLICATES, block):
             count = min(block, REPLICATES - start)
-            id_weights, more = random_weights(id_rng, count, n_id, EXTRA)
+            id_weights, more = _weights(id_rng, count, n_id)
             for name, data in ranked.items():
-                ood_weights, extra = random_weights(ood_rngs[name], count, data.sizes[1], EXTRA)
+                ood_weights, extra = _weights(ood_rngs[name], count, data.sizes[1])
                 sides = data.counts(id_weights, ood_weights)
                 none = np.zeros(count)
                 ends = ((none, rows * more), (extra, none)) if best else ((rows * more, none), (none, extra))
                 weighed = [_between(side, *pair) for side, pair in zip(sides, ends, strict=True)]
                 replicates[name][best, start : start + count] = rates(*weighed)
     return replicates
+
+
+def _weights(rng: np.random.Generator, replicates: int, images: int) -> tuple[Floats, Floats]:
+    """Random weights (replicates, images) and of half an image more (replicates,), drawn replicate by replicate."""
+    draws = [(rng.standard_exponential(images), rng.standard_gamma(EXTRA)) for _ in range(replicates)]
+    return np.stack([weights for weights, _ in draws]), np.array([extra for _, extra in draws])
 
 
 def _between(counts: Floats, below: Floats, above: Floats) -> Floats:
@@ -257,14 +263,11 @@ def rates(inside: Floats, outside: Floats) -> Floats:
     """The `RATES` (..., 4) of (..., K) images, or their weights, in and out of distribution by score, lowest first."""
     shape = np.shape(inside)[:-1]
     inside, outside = np.atleast_2d(inside), np.atleast_2d(outside)
-    ood_positive, id_positive = (inside, outside), (inside[:, ::-1], outside[:, ::-1])
+    ood_positive, id_positive = (outside, inside), (inside[:, ::-1], outside[:, ::-1])
     ood_first, id_first = ([np.cumsum(side, axis=1) for side in sides] for sides in (ood_positive, id_positive))
-    columns = (
-        _fpr95(outside, inside, *ood_first[::-1]),
-        _fpr95(*id_positive, *id_first),
-        _aupr(id_positive[0], *id_first),
-        _aupr(outside, *ood_first[::-1]),
-    )
+    curves = (ood_positive, ood_first), (id_positive, id_first)
+    columns = [_fpr95(*sides, *sums) for sides, sums in curves]
+    columns += [_aupr(sides[0], *sums) for sides, sums in reversed(curves)]
     return np.stack(columns, axis=1).reshape(*shape, len(RATES))
 
 

@@ -13,16 +13,16 @@ from harness import plugins
 from harness.evaluation.records import record
 from harness.exchange import merge as merging
 from harness.exchange.folders import files_of
-from harness.exchange.inputs import Inputs
+from harness.exchange.inputs import DataAtHand
 from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, REFUSED, Merged, merge
 from harness.exchange.verify import verify
 
 
 @pytest.fixture(scope="module")
-def inputs() -> Inputs:
+def inputs() -> DataAtHand:
     """The embedded data sets, opened once."""
     plugins.discover()
-    return Inputs()
+    return DataAtHand()
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def theirs(tmp_path: Path) -> Path:
     return folder
 
 
-def merged(source: Path, into: Path, inputs: Inputs, dry_run: bool = False) -> list[Merged]:
+def merged(source: Path, into: Path, inputs: DataAtHand, dry_run: bool = False) -> list[Merged]:
     return merge(verify(files_of([source]), inputs), into, dry_run)
 
 
 def test_good_records_are_copied_with_their_tables_and_edited_ones_left_out(
-    theirs: Path, inputs: Inputs, tmp_path: Path
+    theirs: Path, inputs: DataAtHand, tmp_path: Path
 ) -> None:
     into = tmp_path / "ours"
     dry = merged(theirs, into, inputs, dry_run=True)
@@ -58,7 +58,7 @@ def test_good_records_are_copied_with_their_tables_and_edited_ones_left_out(
 
 
 def test_a_record_of_the_same_key_and_other_metrics_is_a_conflict_that_names_both(
-    theirs: Path, inputs: Inputs, tmp_path: Path
+    theirs: Path, inputs: DataAtHand, tmp_path: Path
 ) -> None:
     into = tmp_path / "ours"
     other = Forgery.of(shipped("digits", "digits.vit--default"))
@@ -71,7 +71,7 @@ def test_a_record_of_the_same_key_and_other_metrics_is_a_conflict_that_names_bot
 
 
 def test_a_copy_that_is_cut_short_leaves_no_record_without_its_table(
-    theirs: Path, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    theirs: Path, inputs: DataAtHand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     into = tmp_path / "ours"
     with monkeypatch.context() as patch:
@@ -82,7 +82,9 @@ def test_a_copy_that_is_cut_short_leaves_no_record_without_its_table(
     assert [m.outcome for m in merged(theirs, into, inputs)] == [REFUSED, COPIED, COPIED]
 
 
-def test_a_record_of_another_schema_is_left_out_with_the_reason(theirs: Path, inputs: Inputs, tmp_path: Path) -> None:
+def test_a_record_of_another_schema_is_left_out_with_the_reason(
+    theirs: Path, inputs: DataAtHand, tmp_path: Path
+) -> None:
     newer = theirs / "digits" / "newer.json"
     newer.write_text(json.dumps({"schema": 2}))
     (outcome,) = (m for m in merged(theirs, tmp_path / "ours", inputs) if m.file == newer)

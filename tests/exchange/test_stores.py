@@ -15,7 +15,7 @@ from helpers import harness
 
 from harness import plugins
 from harness.exchange.folders import files_of
-from harness.exchange.inputs import Inputs
+from harness.exchange.inputs import DataAtHand
 from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, Merged
 from harness.exchange.push import MARK, push
 from harness.exchange.stores import HUB, Store, fetched
@@ -24,10 +24,10 @@ from harness.types import HarnessError
 
 
 @pytest.fixture(scope="module")
-def inputs() -> Inputs:
+def inputs() -> DataAtHand:
     """The embedded data sets, opened once."""
     plugins.discover()
-    return Inputs()
+    return DataAtHand()
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def ours(tmp_path: Path) -> Path:
     return tmp_path / "ours"
 
 
-def pushed(folder: Path, address: str, inputs: Inputs) -> list[Merged]:
+def pushed(folder: Path, address: str, inputs: DataAtHand) -> list[Merged]:
     return push(verify(files_of([folder]), inputs), Store.of(address))
 
 
-def test_pushed_records_come_back_and_are_verified(memory: str, ours: Path, inputs: Inputs) -> None:
+def test_pushed_records_come_back_and_are_verified(memory: str, ours: Path, inputs: DataAtHand) -> None:
     assert [m.outcome for m in pushed(ours, memory, inputs)] == [COPIED, COPIED]
     assert [m.outcome for m in pushed(ours, memory, inputs)] == [IDENTICAL, IDENTICAL]
     with fetched(Store.of(memory)) as folder:
@@ -61,7 +61,9 @@ def test_pushed_records_come_back_and_are_verified(memory: str, ours: Path, inpu
     assert not folder.exists()
 
 
-def test_the_readme_names_a_glob_of_tables_per_suite_and_the_metrics(memory: str, ours: Path, inputs: Inputs) -> None:
+def test_the_readme_names_a_glob_of_tables_per_suite_and_the_metrics(
+    memory: str, ours: Path, inputs: DataAtHand
+) -> None:
     pushed(ours, memory, inputs)
     store = Store.of(memory)
     metadata = huggingface_hub.DatasetCard(store.readme()).data
@@ -79,7 +81,7 @@ def test_the_readme_names_a_glob_of_tables_per_suite_and_the_metrics(memory: str
     assert store.readme() == "my own words" and MARK not in store.readme()
 
 
-def test_other_results_under_the_same_key_stay(memory: str, ours: Path, inputs: Inputs) -> None:
+def test_other_results_under_the_same_key_stay(memory: str, ours: Path, inputs: DataAtHand) -> None:
     pushed(ours, memory, inputs)
     store = Store.of(memory)
     (name,) = (n for n in store.names() if n.startswith("digits/") and n.endswith(".json"))
@@ -123,7 +125,7 @@ def test_errors_of_stores_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_p
         Store.of("s3://bucket/x")
 
 
-def test_the_hub_gets_one_commit(ours: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_gets_one_commit(ours: Path, inputs: DataAtHand, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the boundary is mocked: nothing here has talked to the hub."""
     commits: list[Any] = []
 

@@ -14,17 +14,17 @@ from exchange.forging import Change, Forgery, shipped
 from helpers import harness
 
 from harness import plugins
-from harness.exchange.inputs import Inputs
+from harness.exchange.inputs import DataAtHand
 from harness.exchange.verify import DIFFERS, OK, UNCHECKED, Verification, examine
 from harness.report import boards
 from harness.report.leaderboard import page
 
 
 @pytest.fixture(scope="module")
-def inputs() -> Inputs:
+def inputs() -> DataAtHand:
     """The embedded data sets, opened once."""
     plugins.discover()
-    return Inputs()
+    return DataAtHand()
 
 
 def value(*path: str | int, to: Any) -> Change:
@@ -139,7 +139,7 @@ def sentences(verdict: Verification) -> str:
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_consistent_edit_is_caught_and_named(name: str, inputs: Inputs, tmp_path: Path) -> None:
+def test_a_consistent_edit_is_caught_and_named(name: str, inputs: DataAtHand, tmp_path: Path) -> None:
     change, words = FORGERIES[name]
     forgery = Forgery.of(shipped("digits", "digits.vit--default"))
     change(forgery)
@@ -151,7 +151,7 @@ def test_a_consistent_edit_is_caught_and_named(name: str, inputs: Inputs, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["a flipped prediction", "another value", "a doubled row", "a renamed model"])
-def test_an_edit_without_new_hashes_is_caught_by_the_hash(name: str, inputs: Inputs, tmp_path: Path) -> None:
+def test_an_edit_without_new_hashes_is_caught_by_the_hash(name: str, inputs: DataAtHand, tmp_path: Path) -> None:
     forgery = Forgery.of(shipped("digits", "digits.vit--default"))
     FORGERIES[name][0](forgery)
     verdict = examine(forgery.write(tmp_path, hashed=False), inputs)
@@ -159,7 +159,7 @@ def test_an_edit_without_new_hashes_is_caught_by_the_hash(name: str, inputs: Inp
     page(boards.find(tmp_path, lambda reason: None))
 
 
-def test_one_pass_names_every_difference(inputs: Inputs, tmp_path: Path) -> None:
+def test_one_pass_names_every_difference(inputs: DataAtHand, tmp_path: Path) -> None:
     forgery = Forgery.of(shipped("digits-c", "digits.vit--de"))
     for change in (cell("label", 0, 3), value("metrics", 2, "value", to=0.5), value("facts", to={"frost": "mine"})):
         change(forgery)
@@ -167,13 +167,13 @@ def test_one_pass_names_every_difference(inputs: Inputs, tmp_path: Path) -> None
     assert all(words in named for words in ("changes with the condition", "is 0.5 in the record", "its facts are"))
 
 
-def test_votes_that_give_another_certificate_are_named(inputs: Inputs, tmp_path: Path) -> None:
+def test_votes_that_give_another_certificate_are_named(inputs: DataAtHand, tmp_path: Path) -> None:
     forgery = Forgery.of(shipped("certify", "digits.resnet+augmix--denoise"))
     forgery.set_cell("radius", 0, 3.9)
     assert "have another radius than their votes give" in sentences(examine(forgery.write(tmp_path), inputs))
 
 
-def test_a_forgery_that_is_consistent_in_itself_needs_a_rerun(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_forgery_that_is_consistent_in_itself_needs_a_rerun(inputs: DataAtHand, tmp_path: Path) -> None:
     """As the documentation says: predictions that no network gave, with metrics that follow from them."""
     forgery = Forgery.of(shipped("digits", "digits.vit--default"))
     wrong = forgery.table["prediction"].to_numpy() != forgery.table["label"].to_numpy()
@@ -187,19 +187,19 @@ def test_a_forgery_that_is_consistent_in_itself_needs_a_rerun(inputs: Inputs, tm
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 2}', '{"schema": 1}', "\0", "[" * 5000])
-def test_files_that_are_no_records_do_not_stop_the_others(text: str, inputs: Inputs, tmp_path: Path) -> None:
+def test_files_that_are_no_records_do_not_stop_the_others(text: str, inputs: DataAtHand, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text)
     verdict = examine(tmp_path / "x.json", inputs)
     assert verdict.outcome in (DIFFERS, UNCHECKED) and sentences(verdict)
 
 
-def test_a_missing_table_is_named(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_missing_table_is_named(inputs: DataAtHand, tmp_path: Path) -> None:
     file = Forgery.of(shipped("digits", "digits.vit--default")).write(tmp_path)
     file.with_suffix(".parquet").unlink()
     assert "The record's sample table belongs beside it" in sentences(examine(file, inputs))
 
 
-def test_last_bits_may_differ_between_processors(inputs: Inputs, tmp_path: Path) -> None:
+def test_last_bits_may_differ_between_processors(inputs: DataAtHand, tmp_path: Path) -> None:
     forgery = Forgery.of(shipped("digits", "digits.vit--default"))
     for metric in forgery.values["metrics"]:
         metric["value"] *= 1 + 1e-12
@@ -226,7 +226,7 @@ def test_the_command_prints_the_differences_as_text_and_as_json(
     assert code == 2 and "No file or folder" in printed
 
 
-def test_the_file_name_is_that_of_the_record(inputs: Inputs, tmp_path: Path) -> None:
+def test_the_file_name_is_that_of_the_record(inputs: DataAtHand, tmp_path: Path) -> None:
     file = Forgery.of(shipped("digits", "digits.vit--default")).write(tmp_path)
     copy = file.with_name("best.json")
     shutil.copy(file, copy)

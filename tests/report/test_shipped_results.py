@@ -18,7 +18,7 @@ from harness.base.files import file_sha256
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
-from harness.exchange.inputs import Inputs
+from harness.exchange.inputs import DataAtHand
 from harness.exchange.verify import OK, examine
 from harness.metrics.paired import holm
 from harness.models.lookup import bundled, find_classifier, load_classifier
@@ -81,7 +81,7 @@ def test_shipped_records_are_verified() -> None:
     """One of each suite; ``harness results verify results`` in .ci/run verifies all."""
     by_suite = {entry.suite: entry for entry in shipped()}
     plugins.discover()
-    inputs = Inputs()
+    inputs = DataAtHand()
     for entry in by_suite.values():
         assert entry.sha256 and entry.path
         verdict = examine(entry.path, inputs)

@@ -8,10 +8,10 @@ The hash in the names identifies everything that decides a number.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -22,6 +22,7 @@ from harness.base.provenance import key_of
 from harness.base.validation import Reader, shown
 from harness.evaluation.records import rules
 from harness.evaluation.records.keys import SCHEMA, benchmark, identity
+from harness.evaluation.records.rules import sha256_of
 from harness.types import Geometry, HarnessError, Metric, RunSpec, Weights
 
 LARGEST = 2**24
@@ -167,13 +168,6 @@ class RunRecord:
         return frames.of_rows(self.rows())
 
 
-def sha256_of(values: Mapping[str, Any]) -> str:
-    """SHA-256 of a record's canonical JSON: ASCII, sorted, without blanks and without the field that holds the hash."""
-    hashed = {name: value for name, value in values.items() if name != "sha256"}
-    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
 def serialised(record: RunRecord) -> dict[str, Any]:
     """A record as JSON's values, with its SHA-256; raises ValueError or TypeError for one that `load` would refuse."""
     values = asdict(record)
@@ -214,36 +208,21 @@ def load(file: Path) -> RunRecord:
         raise HarnessError(f"{file} is not a run record ({error}). Restore it, or delete it and run again.") from error
 
 
-def _checked(values: Any) -> RunRecord:
-    """The record that JSON's values are; ValueError where they are none, or not as they were written."""
-    record = parsed(values)
-    for fault in faults(record, values):
-        raise ValueError(fault)
-    return record
-
-
 def parsed(values: Any) -> RunRecord:
     """The record that JSON's values are, each field of its type and range; ValueError where they are none."""
     record: RunRecord = READER(RunRecord, values)
     return record
 
 
-def faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences on what no run writes: another hash, fields that contradict each other, another key.
-
-    values: the JSON that `parsed` made the record of.
-    """
-    yield from hash_faults(record, values)
-    yield from rules.contradictions(record)
-    yield from rules.renamed(record) if record.sha256 else ()
-    yield from key_faults(record)
-
-
-def hash_faults(record: RunRecord, values: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence where the SHA-256 is not that of the JSON, or is missing beside fields that are no older than it."""
-    newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
-    if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
-        yield "its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs"
+def _checked(values: Any) -> RunRecord:
+    """The record that JSON's values are; ValueError where they are none, or not as they were written."""
+    record = parsed(values)
+    for fault in chain(rules.hash_faults(record, values), rules.contradictions(record)):
+        raise ValueError(fault)
+    for difference in rules.renamed(record) if record.sha256 else ():
+        raise ValueError(difference)
+    _check_key(record)
+    return record
 
 
 def has_its_key(record: RunRecord) -> bool:
@@ -253,11 +232,11 @@ def has_its_key(record: RunRecord) -> bool:
     return bool(record.plugins) or record.key == key_of({**deciding, "data": record.data_sha256})
 
 
-def key_faults(record: RunRecord) -> Iterator[str]:
-    """A sentence where the key is not that of the record's own fields; older records name no plugin files."""
+def _check_key(record: RunRecord) -> None:
+    """Raise ValueError where the key is not that of the record's fields; older records name no plugin files."""
     if has_its_key(record):
         return
     # Only now, since importing every plugin takes seconds: whose code are suite and method?
     plugins.discover()
     if rules.sources(record) == ("", ""):
-        yield f"its key {record.key} is that of other settings, weights or data"
+        raise ValueError(f"its key {record.key} is that of other settings, weights or data")

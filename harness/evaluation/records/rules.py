@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -95,6 +97,20 @@ def renamed(record: Any) -> list[str]:
     return [
         f"it was run with the {kind} {specified!r}" for kind, (name, specified) in pairs.items() if name != specified
     ]
+
+
+def sha256_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's canonical JSON: ASCII, sorted, without blanks and without the field that holds the hash."""
+    hashed = {name: value for name, value in values.items() if name != "sha256"}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def hash_faults(record: Any, values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence where the SHA-256 is not that of the JSON, or is missing beside fields that are no older."""
+    newer = {"classes", "plugins", "probe", "conditions"} & values.keys()
+    if record.sha256 != (sha256_of(values) if record.sha256 or newer else ""):
+        yield "its SHA-256 is missing" if not record.sha256 else "it was changed: its SHA-256 differs"
 
 
 def contradictions(record: Any) -> Iterator[str]:

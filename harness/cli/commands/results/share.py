@@ -63,12 +63,12 @@ def verify(
 def checked(files: list[Path], data: list[str], plugin: list[Path]) -> list[Verification]:
     """The verdict on each file, under a progress bar."""
     from harness import plugins
-    from harness.exchange.inputs import Inputs
+    from harness.exchange.inputs import DataAtHand
     from harness.exchange.verify import verify as verdicts_on
     from harness.terminal import console
 
     plugins.discover(*plugin)
-    inputs = Inputs(_folders(data))
+    inputs = DataAtHand(_folders(data))
     verdicts = []
     with console.progress() as bar:
         task = bar.begin("records", total=len(files))
