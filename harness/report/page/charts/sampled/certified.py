@@ -22,7 +22,7 @@ Curve = tuple[list[float], list[float]]
 
 
 def survival(radius: np.ndarray, certified: np.ndarray) -> Curve:
-    """Percent of the images that are certified and have at least a radius, as steps: y[k] holds beyond x[k], as far as x[k+1].
+    """Percent of the images that are certified and have at least a radius: y[k] holds beyond x[k], as far as x[k+1].
 
     radius: (n,). certified: (n,) bool. Both lists begin at radius 0; the last share is 0.
     """
