@@ -77,7 +77,7 @@ def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> C
         drawings.append(frame.draw(f"{id}--{k}", condition, text, "l2 radius", "certified accuracy (%)", drawn))
         for row, curve in lines.items():
             data.append([board.labels[row], condition, *(f"{at(curve, radius):.1f}" for radius in GRID)])
-    caption = "Percent of the images that are right and certified to at least that radius. Intervals: in the table above."
+    caption = "Percent of the images that are right and certified to at least that radius; intervals are in the table."
     if missing:
         caption += f" Rows without a readable sample table: {missing}."
     svg = side_by_side(drawings) + board.legend(sorted({row for lines in curves.values() for row in lines}))
