@@ -22,7 +22,7 @@ Curve = tuple[list[float], list[float]]
 
 
 def survival(radius: np.ndarray, certified: np.ndarray) -> Curve:
-    """Percent of the images certified at each radius or more, as steps: y[k] holds from x[k] to x[k+1].
+    """Percent of the images that are certified and have at least a radius: y[k] holds beyond x[k], as far as x[k+1].
 
     radius: (n,). certified: (n,) bool. Both lists begin at radius 0; the last share is 0.
     """
@@ -77,7 +77,7 @@ def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> C
         drawings.append(frame.draw(f"{id}--{k}", condition, text, "l2 radius", "certified accuracy (%)", drawn))
         for row, curve in lines.items():
             data.append([board.labels[row], condition, *(f"{at(curve, radius):.1f}" for radius in GRID)])
-    caption = f"{title}; intervals are in the table of the board."
+    caption = "Percent of the images that are right and certified to at least that radius; intervals are in the table."
     if missing:
         caption += f" Rows without a readable sample table: {missing}."
     svg = side_by_side(drawings) + board.legend(sorted({row for lines in curves.values() for row in lines}))
