@@ -8,17 +8,22 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.metrics.ood import auroc
 from harness.report import boards
 from harness.report.page.charts import charts_across, charts_of_board
 from harness.report.page.charts.cost import front
 from harness.report.page.charts.published import published
+from harness.report.page.charts.sampled.certified import at, survival
+from harness.report.page.charts.sampled.detection import roc
 from harness.report.page.parts import Chart
 from harness.report.published.paper_tables import paper_tables
 from harness.report.ranks.board_ranks import Ranks
+from harness.report.table import Table
 from harness.types import Metric
 
 RESULTS = Path(__file__).parents[3] / "results"
@@ -88,8 +93,7 @@ def test_the_diagram_of_ranks_is_as_wide_as_the_sets_and_marks_the_top() -> None
     sets = [(1, 3), (1, 3), (2, 4), *((k, k) for k in range(4, len(entries) + 1))]
     chart = charts(entries, sets)["ranks"]
     assert chart.svg.count('font-weight="700"') == 2
-    bars = [(float(a), float(b)) for a, b in re.findall(r'd="M([\d.]+) [\d.]+L([\d.]+) ', chart.svg)]
-    widths = [b - a for a, b in bars]
+    widths = [float(width) for width in re.findall(r'd="M[\d.]+ [\d.]+l([\d.]+) 0"', chart.svg)]
     assert widths[0] == pytest.approx(widths[1], abs=0.2) == pytest.approx(widths[2], abs=0.2)
     assert widths[3] < widths[0]
 
@@ -121,8 +125,8 @@ def test_the_pareto_front_holds_what_no_cheaper_row_reaches() -> None:
 def test_points_of_curves_are_bounded() -> None:
     for folder in ("certify", "openood-digits", "digits"):
         for chart in charts(shipped(folder)).values():
-            longest = max(len(re.findall(r"[MLHVh]", d)) for d in re.findall(r' d="([^"]*)"', chart.svg))
-            assert longest <= 210, chart.id  # steps have two moves per point
+            longest = max(len(re.findall(r"-?[\d.]+", d)) for d in re.findall(r' d="([^"]*)"', chart.svg))
+            assert longest <= 210, chart.id  # two numbers per point
 
 
 def test_charts_of_one_board_have_ids_of_their_own_and_the_same_bytes_again() -> None:
@@ -182,3 +186,32 @@ def test_effective_robustness_needs_both_boards_and_their_sample_tables(tmp_path
     clean, shifted = shipped("digits"), shipped("digits-c")
     moved = [replace(entry, path=tmp_path / "gone.json") for entry in shifted]
     assert charts_across(clean) == charts_across(shifted) == charts_across([*clean, *moved]) == []
+
+
+def test_measured_numbers_stand_beside_published_ones_in_colour_and_with_intervals() -> None:
+    table = Table(
+        "imagenet, accuracy (%)", ["classifier", "de", "default"], [["rn50", "70.0", "75.0"], ["vit", "", "80"]]
+    )
+    metric = Metric("accuracy", "clean", 0.72, (0.71, 0.73), 5000, "fraction", True)
+    (plain,), (beside,) = published([table]), published([table], [{("rn50", "de"): metric}])
+    assert plain.data == table and "--series-" not in plain.svg
+    assert beside.data.rows == [["rn50", "de", "72", "71", "73"]]
+    assert beside.svg.count("var(--series-1)") == 2
+    assert "measured: de 72.0" in beside.svg
+
+
+def test_certified_accuracy_falls_from_radius_to_radius_and_counts_wrong_images_as_zero() -> None:
+    radii, shares = survival(np.array([0.5, 1.0, 0.5, 2.0]), np.array([True, True, True, False]))
+    assert radii == [0.0, 0.5, 1.0]
+    assert shares == [75.0, 25.0, 0.0]
+    # At a radius itself an image still counts.
+    assert [at((radii, shares), r) for r in (0, 0.5, 0.6, 1.0, 1.1)] == [75.0, 75.0, 25.0, 25.0, 0.0]
+
+
+def test_a_roc_curve_rises_from_none_to_all_flagged_and_its_area_is_the_auroc() -> None:
+    rng = np.random.default_rng(0)
+    inside, outside = np.round(rng.normal(1, 1, 400), 1), np.round(rng.normal(0, 1, 300), 1)
+    x, y = roc(inside, outside)
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 100, 100)
+    assert len(x) <= 30 and (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
+    assert np.trapezoid(y, x) / 1e4 == pytest.approx(auroc(inside, outside), abs=0.005)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import pytest
 from markupsafe import Markup
 
 from harness.report.colours import SHAPES, Style
 from harness.report.page.svg.axes import Frame, legend
 from harness.report.page.svg.elements import LONGEST, element, group, number, shortened
-from harness.report.page.svg.marks import band, line, mark
+from harness.report.page.svg.marks import band, line, mark, path, stepped
 from harness.report.page.svg.rows import HeatRow, Row, across, heat_map, row_chart
 from harness.report.page.svg.scales import Scale
 
@@ -69,3 +70,16 @@ def test_a_heat_map_has_a_cell_for_each_value_and_none_for_a_missing_one() -> No
     drawn = heat_map("id", "t", "d", ["x", "y", "z"], rows, Scale(10, 30))
     assert re.findall(r"<tspan[^>]*>(\d+)</tspan>", drawn) == ["10", "30", "20", "30"]
     assert re.findall(r'fill-opacity="([\d.]+)"', drawn) == ["0.00", "0.50", "0.25", "0.50"]
+
+
+def test_paths_go_in_steps_between_rounded_places_so_that_no_error_adds_up() -> None:
+    points = [(0.04 * k, 100 - 0.07 * k) for k in range(200)]
+    numbers = [float(n) for n in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", path(points))]
+    assert sum(numbers[0::2]) == pytest.approx(points[-1][0], abs=0.051)
+    assert sum(numbers[1::2]) == pytest.approx(points[-1][1], abs=0.051)
+    assert path([(1.5, 2), (1.25, 2.5)]) == "M1.5 2l-.3 .5"
+    assert path([(3, 4)]) == "M3 4"
+
+
+def test_steps_keep_the_height_until_the_next_point() -> None:
+    assert stepped([(0, 10), (2, 10), (4.5, 8), (4.5, 0)]) == "M0 10h2h2.5v-2v-8"

@@ -35,7 +35,7 @@ Row = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Scatter:
+class SharedRows:
     """Rows of two boards. board: that under shift, of the shared rows in the order of `result`."""
 
     clean: RunRecord
@@ -76,7 +76,7 @@ def _graded(entry: RunRecord) -> list[str]:
     return [m.condition for m in entry.metrics if m.name == "accuracy" and GRADED.fullmatch(m.condition)]
 
 
-def _scatter(clean: Sequence[RunRecord], shifted: Sequence[RunRecord], looks: Mapping[str, Style] | None) -> Scatter:
+def _scatter(clean: Sequence[RunRecord], shifted: Sequence[RunRecord], looks: Mapping[str, Style] | None) -> SharedRows:
     sides = [{_row(entry): entry for entry in entries} for entries in (clean, shifted)]
     shared = sorted(sides[0].keys() & sides[1].keys())
     pairs = [(sides[0][row], sides[1][row]) for row in shared]
@@ -91,7 +91,7 @@ def _scatter(clean: Sequence[RunRecord], shifted: Sequence[RunRecord], looks: Ma
     baseline = np.array([a.method == "default" for a, _ in pairs])
     result = effective_robustness(arrays[0], arrays[1], baseline, paired=ids[0] == ids[1])
     entries = [b for _, b in pairs]
-    return Scatter(pairs[0][0], board_of(entries, Ranks(entries[0].columns[0]), looks), result)
+    return SharedRows(pairs[0][0], board_of(entries, Ranks(entries[0].columns[0]), looks), result)
 
 
 def _row(entry: RunRecord) -> Row:
@@ -111,7 +111,7 @@ def _per_image(entry: RunRecord, conditions: Sequence[str], metric: str) -> Mapp
     return dict(zip(ids.tolist(), shares.tolist(), strict=True))
 
 
-def _chart(scatter: Scatter, place: int) -> Chart:
+def _chart(scatter: SharedRows, place: int) -> Chart:
     """Points, the line, and the residuals as tooltips and data."""
     board, result = scatter.board, scatter.result
     x, y = 100 * result.clean, 100 * result.shifted

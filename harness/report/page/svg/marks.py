@@ -41,14 +41,35 @@ def interval(low: float, high: float, y: float, style: Style) -> Markup:
 
 
 def path(points: Iterable[Point]) -> str:
-    """Data of a path through points."""
-    return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
+    """Data of a path through points; after the first one in steps, which are shorter, and of rounded places."""
+    (x, y), *rest = _rounded(points)
+    start = f"M{_tenths(x)} {_tenths(y)}"
+    steps = []
+    for a, b in rest:
+        steps += [_tenths(a - x), _tenths(b - y)]
+        x, y = a, b
+    return f"{start}l{' '.join(steps)}".replace(" -", "-") if steps else start
 
 
 def stepped(points: Sequence[Point]) -> str:
     """Data of a path that keeps each point's y until the next point's x."""
-    (x, y), *rest = points
-    return f"M{number(x)} {number(y)}" + "".join(f"H{number(a)}V{number(b)}" for a, b in rest)
+    (x, y), *rest = _rounded(points)
+    data = f"M{_tenths(x)} {_tenths(y)}"
+    for a, b in rest:
+        data += (f"h{_tenths(a - x)}" if a != x else "") + (f"v{_tenths(b - y)}" if b != y else "")
+        x, y = a, b
+    return data
+
+
+def _rounded(points: Iterable[Point]) -> list[tuple[int, int]]:
+    """Points in tenths."""
+    return [(round(10 * x), round(10 * y)) for x, y in points]
+
+
+def _tenths(value: int) -> str:
+    """Tenths as a number, without a zero before the point."""
+    sign, whole, tenth = "-" if value < 0 else "", *divmod(abs(value), 10)
+    return sign + (str(whole) if whole or not tenth else "") + (f".{tenth}" if tenth else "")
 
 
 def line(

@@ -22,16 +22,15 @@ Curve = tuple[list[float], list[float]]
 
 
 def survival(radius: np.ndarray, certified: np.ndarray) -> Curve:
-    """Percent of the images that are certified and have at least a radius, as steps: y[k] holds from x[k-1] to x[k].
+    """Percent of the images that are certified and have at least a radius: y[k] holds beyond x[k], as far as x[k+1].
 
     radius: (n,). certified: (n,) bool. Both lists begin at radius 0; the last share is 0.
     """
     total = max(len(radius), 1)
-    radii = np.sort(radius[certified])
+    radii, counts = np.unique(radius[certified], return_counts=True)
+    beyond = counts.sum() - np.cumsum(counts)
     places = thinned(len(radii), 98)
-    x = [0.0, *(float(radii[k]) for k in places)]
-    following = [len(radii) - k - 1 for k in places]
-    return x, [100 * len(radii) / total, *(100 * left / total for left in following)]
+    return [0.0, *radii[places].tolist()], [100 * int(counts.sum()) / total, *(100 * beyond[places] / total).tolist()]
 
 
 def at(curve: Curve, radius: float) -> float:

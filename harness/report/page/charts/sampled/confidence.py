@@ -26,7 +26,7 @@ ACCURACIES = ("accuracy", "mean_accuracy")
 FEWEST = 10
 """Answers of a bin that is drawn: the accuracy of fewer is noise."""
 
-POINTS = 40
+POINTS = 30
 """Points of a risk-coverage curve."""
 
 LEAST = 0.02

@@ -28,14 +28,17 @@ BASELINE = "msp"
 INSIDE = ("id", "csid")
 """Groups of conditions in distribution; all others are outside."""
 
-METHODS, MODELS = 3, 12
+METHODS, MODELS = 2, 12
 """Methods of each classifier, and classifiers, that a chart shows."""
 
-BINS, POINTS = 30, 40
+BINS, POINTS = 25, 30
 """Bins of a histogram, and points of a ROC curve."""
 
 RATES = (1, 2, 5, 10, 20, 50)
 """Percent of images inside flagged, for the data under the chart."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles of the scores in the data under the chart."""
 
 RATE = Frame(Scale(0, 100, kind="log"), Scale(0, 100), height=300)
 """The frame of ROC curves: few images inside flagged is what matters, so that x is logarithmic, of 1 + x."""
@@ -145,18 +148,17 @@ def _by_model(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, lis
             groups |= dict.fromkeys(scores[k].outside)
             edges, shares = _histogram(scores[k])
             panels.append(_pair(board, k, f"{id}--{k}", scores[k], (edges, shares)))
-            middle = (edges[0], edges[-1])
-            for name, values in shares.items():
-                data.append([model, board.methods[k], name, *map(digits, middle), *(f"{v:.1f}" for v in values)])
+            for name, values in {"in distribution": scores[k].inside, **scores[k].outside}.items():
+                data.append([model, board.methods[k], name, *map(digits, np.quantile(values, QUANTILES).tolist())])
         if panels:
             summary = element("summary", f"{model}: {', '.join(board.methods[k] for k in chosen)}")
             folds.append(element("details", summary, side_by_side(panels, 340), open="" if not folds else None))
     key = legend([("in distribution", Style(0)), *((name, Style(*LOOKS[k % 3])) for k, name in enumerate(groups))])
     caption = (
-        f"Left: percent of the images by score, in {BINS} bins; right: ROC curves. Per classifier, its best methods by "
-        f"the first column and {BASELINE}. Open two to compare.{note}"
+        f"Left: percent of the images by score, in {BINS} bins; right: ROC curves. Per classifier, its best method by "
+        f"the first column beside {BASELINE}. Open two to compare.{note}"
     )
-    header = ["classifier", "method", "images", "lowest score", "highest score", *(f"bin {k + 1}" for k in range(BINS))]
+    header = ["classifier", "method", "images", *(f"score at quantile {share:g}" for share in QUANTILES)]
     return Chart(id, title, key + joined(folds), caption, Table(title, header, data))
 
 
