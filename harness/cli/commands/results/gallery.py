@@ -122,7 +122,8 @@ def _make(job: Job, wanted: Any, folder: Path, records: list[RunRecord]) -> None
         lines: list[Any] = []
 
         def report(p: Any) -> None:
-            lines or lines.append(bar.begin(job.spec.suite, p.total))
+            if not lines:
+                lines.append(bar.begin(job.spec.suite, p.total))
             bar.update(lines[0], completed=p.done, computed=p.computed, info=p.step)
 
         made, computed = make(job, wanted, folder, records, command, report)
