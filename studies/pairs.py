@@ -24,10 +24,11 @@ from harness.report import boards, comparison, selection
 from harness.report.table import Table, markdown
 from harness.types import HarnessError
 
-Cells = dict[str, str]
+Cells = dict[str, tuple[str, float]]
+"""By column a difference with its interval as text, and the p-value of no difference."""
 
 LONGER = (
-    "The interval is over images. With AugMix, DeepAugment and both, +diffaug was trained for a third longer than its "
+    "Intervals are over images. With AugMix, DeepAugment and both, +diffaug was trained for a third longer than its "
     "partner: zoo.md has the controls."
 )
 
@@ -46,7 +47,8 @@ def tables(root: Path) -> list[Table]:
 def accuracy(plain: RunRecord, trained: RunRecord) -> Cells:
     """Difference of mean accuracy, in points."""
     mean = comparison.compare(plain, trained).mean
-    return {f"{plain.suite}, {plain.variant}": _spell(2, 100 * mean.difference, *(100 * end for end in mean.interval))}
+    text = _spell(2, 100 * mean.difference, *(100 * end for end in mean.interval))
+    return {f"{plain.suite}, {plain.variant}": (text, mean.p)}
 
 
 def radius(plain: RunRecord, trained: RunRecord) -> Cells:
@@ -61,7 +63,9 @@ def radius(plain: RunRecord, trained: RunRecord) -> Cells:
         difference = (after[1] - before[1])[before[0]["condition"] == condition.name]
         largest = certification.largest_radius(suite.n, suite.alpha, sigma)
         ends = intervals.of_mean(difference, -largest, largest)
-        cells[f"{plain.suite}, {plain.variant}, {condition.name}"] = _spell(3, np.mean(difference), *ends)
+        p = intervals.p_value(difference, -largest, largest)
+        name = f"{plain.suite}, {plain.variant}, {condition.name}"
+        cells[name] = (_spell(3, np.mean(difference), *ends), p)
     return cells
 
 
@@ -106,7 +110,14 @@ def _wide(
             )
         here.update(cells)
     columns = list(dict.fromkeys(name for cells in by_model.values() for name in cells))
-    rows = [[model, *(cells.get(name, "") for name in columns)] for model, cells in by_model.items()]
+    adjusted = iter(holm([p for cells in by_model.values() for _, p in cells.values()]))
+    spelt = {
+        model: {name: f"{text}, p {comparison.spell_p(next(adjusted))}" for name, (text, _) in cells.items()}
+        for model, cells in by_model.items()
+    }
+    rows = [[model, *(cells.get(name, "") for name in columns)] for model, cells in spelt.items()]
+    tests = sum(map(len, spelt.values()))
+    caption = f"p of equal means, paired on the same images{comparison.several(tests)} {caption}"
     return Table(f"+DiffAug minus plain: {what}", ["model", *columns], rows, caption)
 
 

@@ -24,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from scipy import stats
 
 from harness import plugins
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
+from harness.metrics.intervals import of_trainings
 from harness.report.table import Table, markdown
 from harness.terminal import console
 from harness.types import HarnessError, RunSpec
@@ -234,6 +234,5 @@ def _spell(values: np.ndarray, sign: str, bounds: tuple[float, float]) -> str:
     mean, n = values.mean(), len(values)
     if n < 2:
         return f"{mean:{sign}.1f}"
-    half = stats.t.ppf(0.975, n - 1) * stats.sem(values)
-    low, high = np.clip([mean - half, mean + half], *bounds)
+    low, high = of_trainings(values, *bounds)
     return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"

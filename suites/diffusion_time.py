@@ -18,7 +18,7 @@ from harness.metrics.ranking import Sample
 from harness.models.tiles import TiledClassifier
 from harness.plugins import suite
 from harness.report.figures import draw as figures
-from harness.report.names import variants
+from harness.report.names import title, variants
 from harness.suites.bases.confidence import kept_logits, summary
 from harness.suites.bases.covariate_shift import CovariateShift, check_probabilities
 from harness.types import (
@@ -35,6 +35,9 @@ from harness.types import (
     NoisyClassifier,
     Pair,
 )
+
+Point = tuple[float, float, float, float]
+"""Diffusion time, value, and the ends of its interval."""
 
 LARGEST = math.log(10)
 """Entropy in nats of ten equally probable digits."""
@@ -64,12 +67,12 @@ class ByDiffusionTime(CovariateShift):
         """The test split at every time: diffused and denoised images are views."""
         return self.test_images()
 
-    def lines(self, entries: Sequence[RunRecord], metric: str) -> dict[str, list[tuple[float, float, float, float]]]:
+    def lines(self, entries: Sequence[RunRecord], metric: str) -> dict[tuple[str, str], list[Point]]:
         """By classifier and method the points (time, value, low, high) of a metric, for a figure."""
         lines = {}
         for entry, method in zip(entries, variants(entries), strict=True):
             points = [(time, entry.metric(metric, f"t={time}")) for time in sorted(self.times)]
-            lines[f"{entry.model.name}, {method}"] = [(t, m.value, *m.interval) for t, m in points if m]
+            lines[entry.model.name, method] = [(t, m.value, *m.interval) for t, m in points if m]
         return lines
 
 
@@ -135,7 +138,8 @@ class EntropyVersusTime(ByDiffusionTime):
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Entropy against time, a line per classifier."""
-        return figures.lines(self.lines(entries, "mean_entropy"), "diffusion time t", "mean prediction entropy (nats)")
+        points = self.lines(entries, "mean_entropy")
+        return figures.lines(points, "diffusion time t", "mean prediction entropy (nats)", title(entries[0]))
 
 
 @suite("noisy-accuracy", version=1, dataset="digits", denoiser="digits")
@@ -186,12 +190,12 @@ class NoisyAccuracy(ByDiffusionTime):
         return results, [*notes, COST]
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
-        """Accuracy against time, a line per classifier and method."""
+        """Accuracy against time, a line per classifier, a panel per method."""
         percent = {
             name: [(t, *(100 * value for value in values)) for t, *values in points]
             for name, points in self.lines(entries, "accuracy").items()
         }
-        return figures.lines(percent, "diffusion time t", "accuracy (%)")
+        return figures.lines(percent, "diffusion time t", "accuracy (%)", title(entries[0]))
 
 
 def _with_times(classifier: Classifier, views: DiffusedViews) -> Classifier:

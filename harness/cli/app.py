@@ -21,6 +21,7 @@ from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.results.posthoc import posthoc
 from harness.cli.commands.results.report import report
+from harness.cli.commands.results.reproduce import reproduce
 from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
 from harness.cli.commands.train import train
@@ -93,6 +94,7 @@ app.command()(report)
 app.command()(effective)
 app.command()(ensemble)
 app.command()(posthoc)
+app.command()(reproduce)
 app.command()(show)
 app.command()(rerun)
 app.command()(gallery)

@@ -41,6 +41,8 @@ Models = Annotated[
 Methods = Annotated[
     list[str],
     typer.Option(
+        "--methods",
+        "--detectors",
         metavar="PATTERN,...",
         help="Only these methods or detectors: `default,dda*`. Repeatable.",
         rich_help_panel=SHOWN,

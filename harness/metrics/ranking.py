@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,15 +97,16 @@ def separable(samples: Sequence[Sample], higher_is_better: bool = True) -> Pairs
     Equal columns are never separable. The same contributions give the same answer to the bit.
     """
     sign = 1.0 if higher_is_better else -1.0
-    whole = np.concatenate([sample.values for sample in samples])
-    columns = {whole[:, k].tobytes(): k for k in range(whole.shape[1])}
-    kept = sorted(columns.values())
-    place = np.array([kept.index(columns[whole[:, k].tobytes()]) for k in range(whole.shape[1])])
     # Differences are all that counts: centred, they are exact where rows are almost alike.
-    centred = [sign * (s.values[:, kept] - s.values[:, kept].mean(axis=1, keepdims=True)) for s in samples]
-    exact = len(kept) <= SMALL and len(samples) == 1 and np.isfinite(samples[0].span)
-    better = _by_exact_tests(centred[0], samples[0].span) if exact else _by_stepdown(centred)
-    return better[np.ix_(place, place)]
+    centred = [sign * (s.values - s.values.mean(axis=1, keepdims=True)) for s in samples]
+    if centred[0].shape[1] <= SMALL and len(samples) == 1 and np.isfinite(samples[0].span):
+        return _by_exact_tests(centred[0], samples[0].span)
+    # Copies of a row change no maximum.
+    whole = np.concatenate([sample.values for sample in samples]).T
+    first: dict[bytes, int] = {}
+    place = np.array([first.setdefault(row.tobytes(), len(first)) for row in whole])
+    kept = np.unique(place, return_index=True)[1]
+    return _by_stepdown([values[:, kept] for values in centred])[np.ix_(place, place)]
 
 
 def sets(better: Pairs) -> list[tuple[int, int]]:
@@ -183,13 +185,21 @@ def _reweighted(values: Sequence[Floats]) -> Floats:
     """(REPLICATES, p) deviations of the estimates under random weights of the images."""
     deviations = np.zeros((REPLICATES, values[0].shape[1]))
     for number, v in enumerate(values):
-        rng, n = generator(0, "ranks", str(number)), len(v)
-        around = v - v.mean(axis=0)
-        step = max(1, CHUNK // n)
+        n, around = len(v), v - v.mean(axis=0)
+        if REPLICATES * n <= CHUNK:
+            deviations += _weights(number, n) @ around / n
+            continue
+        rng, step = generator(0, "ranks", str(number)), max(1, CHUNK // n)
         for start in range(0, REPLICATES, step):
             count = min(step, REPLICATES - start)
             deviations[start : start + count] += rng.standard_normal((count, n)) @ around / n
     return deviations
+
+
+@lru_cache(maxsize=4)
+def _weights(number: int, n: int) -> Floats:
+    """(REPLICATES, n) weights of the images of a sample; boards of the same test images share them."""
+    return generator(0, "ranks", str(number)).standard_normal((REPLICATES, n))
 
 
 def _quantile(deviations: Floats, first: Any, second: Any, error: Floats, left: Pairs) -> float:

@@ -185,7 +185,7 @@ class Suite(Protocol):
         """
 
     def figure(self, entries: Sequence[Any]) -> Any:
-        """A matplotlib figure of one leaderboard's records."""
+        """A matplotlib figure of one leaderboard's records, sorted from the best on; or several, by name."""
 
     def compare(self, a: Any, b: Any) -> Any:
         """A table of record b against record a, paired on the samples that both have."""

@@ -19,7 +19,7 @@ from harness.metrics.sequential import Sequential
 from harness.plugins import suite
 from harness.report import comparison
 from harness.report.figures import draw as figures
-from harness.report.names import variants
+from harness.report.names import title, variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.suites.bases.suite import SuiteBase
@@ -254,14 +254,14 @@ class Certification(SuiteBase):
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Certified accuracy against radius: a panel per noise level, a line per classifier and smoother."""
-        panels: dict[str, dict[str, list[float]]] = {c.name: {} for c in self.conditions()}
+        panels: dict[str, dict[tuple[str, str], list[float]]] = {c.name: {} for c in self.conditions()}
         for entry, method in zip(entries, variants(entries), strict=True):
             rows = entry.rows("prediction", "radius")
             for name, lines in panels.items():
                 right = (rows["condition"] == name) & certification.right(rows["prediction"], rows["label"])
-                lines[f"{entry.model.name}, {method}"] = rows["radius"][right].tolist()
+                lines[entry.model.name, method] = rows["radius"][right].tolist()
         total = len(set(rows["id"]))
-        return figures.survival(panels, total, "l2 radius", "certified accuracy (%)")
+        return figures.survival(panels, total, "l2 radius", "certified accuracy (%)", title(entries[0]))
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
         """Paired differences of certified accuracy at radius 0, or at the smallest asked radius.

@@ -23,7 +23,7 @@ from harness.metrics.ranking import Sample
 from harness.plugins import AXES, Combination
 from harness.report import comparison
 from harness.report.figures import draw as figures
-from harness.report.names import variants
+from harness.report.names import title, variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.suites.bases.fitting import Trial, choose, fit, naming_detector
@@ -151,12 +151,16 @@ class Detection(SuiteBase):
             samples.append(Sample(ids, (placements - placements.mean()) / len(chosen)))
         return samples
 
-    def figure(self, entries: Sequence[RunRecord]) -> Any:
-        """Score histograms and ROC curves: models across, methods down."""
-        named = zip(entries, variants(entries), strict=True)
-        return figures.scores(
-            {(entry.model.name, method): self._sides(entry.rows("score"))[:2] for entry, method in named}
-        )
+    def figure(self, entries: Sequence[RunRecord]) -> Mapping[str, Any]:
+        """Maps of AUROC near and far, classifiers by detectors; score histograms and ROC curves of a few pairs."""
+        rows = {(e.model.name, method): e for e, method in zip(entries, variants(entries), strict=True)}
+        maps = {
+            group: {row: metric.value for row, entry in rows.items() if (metric := entry.metric("auroc", group))}
+            for group in (NEAR, FAR)
+        }
+        drawn = figures.heat_maps({group: values for group, values in maps.items() if values}, title(entries[0]))
+        cells = {row: self._sides(rows[row].rows("score"))[:2] for row in figures.few(list(rows))}
+        return {**drawn, "scores": figures.scores(cells, title(entries[0]))}
 
     def paired(self, a: RunRecord, b: RunRecord) -> dict[str, ood.PairedAUROC]:
         """Differences of AUROC per data set and group, on the images that both have; p-values as they stand."""

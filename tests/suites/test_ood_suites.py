@@ -363,7 +363,9 @@ def test_records_hold_what_their_metrics_need(undisturbed: list[RunRecord], tmp_
     (entries,) = boards.boards(undisturbed).values()
     table = leaderboard.ranking(entries)
     assert "auroc near (%)" in table.header and "accuracy id (%)" in table.header
-    assert all(f.stat().st_size > 5000 for f in figures.write(entries[:2], tmp_path))
+    files = figures.write(entries[:2], tmp_path)
+    assert [f.stem.rpartition("-")[2] for f in files[::2]] == ["near", "far", "scores"]
+    assert all(f.stat().st_size > 2000 for f in files)
     a, b = (next(r for r in undisturbed if r.model.name == m and r.method == "msp") for m in SPEC.models)
     table = suite.compare(a, b)
     assert [row[0] for row in table.rows][-1] == "far" and "DeLong" in table.caption

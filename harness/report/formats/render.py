@@ -24,9 +24,10 @@ def render(format: str, views: Sequence[View], more: Sequence[Table] = ()) -> st
     """
     if format in OF_TABLES:
         return "\n".join(map(OF_TABLES[format], [*(view.table() for view in views), *more]))
-    if more:
+    if more or any(view.seeds for view in views):
+        option = "--published" if more else "--seeds"
         raise HarnessError(
-            f"--published gives tables to read: --format must be table, markdown, latex or html, not {format}."
+            f"{option} gives tables to read: --format must be table, markdown, latex or html, not {format}."
         )
     if format == "macros":
         return macros.text(views)

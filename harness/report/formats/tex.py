@@ -11,6 +11,7 @@ SIGNS = {
     ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': "''", "[": "{[}", "]": "{]}",
     "●": r"$\bullet$",
     "≤": r"$\le$", "≥": r"$\ge$", "±": r"$\pm$", "×": r"$\times$", "σ": r"$\sigma$", "ε": r"$\epsilon$",
+    "→": r"$\to$",
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
 }  # fmt: skip
 """Characters with a meaning in LaTeX, or that the usual fonts lack. Brackets after a line break would be its length."""

@@ -21,12 +21,14 @@ class View:
     board: all of its records, ranked: ranks are of the whole board. places: of the rows to show.
     metric: the one to show under every condition; None for the board's columns.
     patterns: of the columns to show, see `filters.columns`; none for all.
+    seeds: one row for trainings that differ only in their seed, among the rows to show.
     """
 
     board: Sequence[RunRecord]
     places: Sequence[int]
     metric: str | None = None
     patterns: Sequence[str] = ()
+    seeds: bool = False
 
     def is_empty(self) -> bool:
         """True where no row or no column is left."""
@@ -38,6 +40,10 @@ class View:
         """The table to read: numbers rounded, fractions in percent."""
         if self.metric:
             return leaderboard.by_condition(self.board, self.metric, self.places, self.patterns)
+        if self.seeds:
+            from harness.report.ranks import seeds  # with statsmodels, which leaderboards do without
+
+            return seeds.ranking([self.board[place] for place in self.places])
         return leaderboard.ranking(self.board, self.places, self.patterns)
 
     def shown(self) -> list[tuple[str, str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
@@ -21,6 +23,28 @@ TOP = "●"
 """Mark of the rows that no other is significantly better than."""
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs(Set[tuple[int, int]]):
+    """Pairs of rows, kept by their first one: those of a thousand rows are a million.
+
+    rows: by first row, the second ones of its pairs, rising.
+    """
+
+    rows: Sequence[Sequence[int]] = ()
+
+    def __contains__(self, pair: object) -> bool:
+        first, second = cast(tuple[int, int], pair)
+        worse = self.rows[first] if first < len(self.rows) else ()
+        place = bisect_left(worse, second)
+        return place < len(worse) and worse[place] == second
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((first, second) for first, worse in enumerate(self.rows) for second in worse)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows))
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Rank sets of the rows of a board by one metric: jointly, each row's true rank lies in its set at 95 %.
@@ -33,7 +57,7 @@ class Ranks:
 
     column: tuple[str, str]
     sets: Sequence[tuple[int, int]] = ()
-    better: frozenset[tuple[int, int]] = frozenset()
+    better: Set[tuple[int, int]] = frozenset()
     reason: str = ""
 
     def spell(self, row: int) -> str:
@@ -96,10 +120,9 @@ def board_ranks(board: Sequence[RunRecord], column: tuple[str, str] | None = Non
         return Ranks(column, reason=str(error).removesuffix("."))
     if answer["reason"]:
         return Ranks(column, reason=answer["reason"])
-    pairs = frozenset((i, j) for i, worse in enumerate(answer["better"]) for j in worse)
-    above = Counter(j for _, j in pairs)
+    above = Counter(chain.from_iterable(answer["better"]))
     sets = [(1 + above[row], len(board) - len(worse)) for row, worse in enumerate(answer["better"])]
-    return Ranks(column, sets, pairs)
+    return Ranks(column, sets, Pairs(answer["better"]))
 
 
 def _computed(board: Sequence[RunRecord], column: tuple[str, str]) -> suites.Answer:

@@ -23,6 +23,9 @@ def compare(
     b: Annotated[str, typer.Argument(help="The same for the challenger.")],
     suite: Annotated[str | None, typer.Option(help="Suite, where both were run on several.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Pair the trainings of both that differ only in their seed, by their cards.")
+    ] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Compare two records on the same samples: difference, interval, p (exact McNemar; DeLong for detectors).
@@ -33,6 +36,7 @@ def compare(
     """
     from harness import plugins
     from harness.report import boards, selection
+    from harness.report.ranks.seeds import compare as compare_trainings
     from harness.terminal import console
 
     if plugin or (suite and ":" in suite):
@@ -42,7 +46,7 @@ def compare(
     records = boards.find(results, console.leave_out)
     left, right = selection.select_two(a, b, records, suite)
     selection.check_pairable(left, right)
-    console.show(_compared(left, right, plugin))
+    console.show(compare_trainings(left, right, records) if seeds else _compared(left, right, plugin))
 
 
 def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:

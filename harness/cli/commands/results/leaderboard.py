@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 METRIC = "One metric under every condition: accuracy, certified_accuracy, auroc."
 WRITE = "Also write RESULTS/leaderboard.md, without local records."
-PLOT = "Folder for a figure (PNG and SVG) of each table shown."
+SEEDS = "One row for trainings that differ only in their seed, by their cards."
+PLOT = "Folder for figures (PNG and SVG, a paper's column wide) of each table shown."
 
 
 def leaderboard(
@@ -37,6 +39,7 @@ def leaderboard(
     write: Annotated[bool, typer.Option("--write", help=WRITE, rich_help_panel=WRITTEN)] = False,
     plot: Annotated[Path | None, typer.Option(help=PLOT, rich_help_panel=WRITTEN)] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
+    seeds: Annotated[bool, typer.Option("--seeds", help=SEEDS, rich_help_panel=SHOWN)] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table.
@@ -49,8 +52,8 @@ def leaderboard(
     `--format csv --out results.csv`, `--suite digits-c --format latex --out table.tex`
     """
     from harness import plugins
-    from harness.report.boards import find
     from harness.report.filters import RowFilter
+    from harness.report.formats.view import View
     from harness.report.published.paper_tables import paper_tables
     from harness.report.selection import is_of
     from harness.terminal import console
@@ -58,35 +61,42 @@ def leaderboard(
     if plugin or plot or (suite and ":" in suite):
         # Importing every plugin takes seconds, and all else is in the records.
         plugins.discover(*plugin)
-    if not results.is_dir() and not published:
-        raise HarnessError(
-            f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
-        )
-    everything = find(results, console.leave_out) if results.is_dir() else []
+    everything = _found(results, may_be_absent=published)
     records = [r for r in everything if is_of(r, suite)]
     rows = RowFilter(board_options.split(models), board_options.split(methods), tuple(where))
     patterns = board_options.split(columns)
     asked = suite or metric or write or plot or rows != RowFilter() or patterns
     if not records and (asked or not published):
         raise HarnessError(_none_of(suite, everything, results))
-    views = _views(records, rows, metric, patterns) if records else []
+    views = _views(records, rows, View([], [], metric, patterns, seeds)) if records else []
     _show(views, paper_tables(results, console.leave_out) if published else [], format, out)
     if write:
         _write(everything, results)
     if plot:
-        _plot(views, plot)
+        _plot(views, plot, sorted({entry.model.name for entry in everything}))
 
 
-def _views(records: Sequence[RunRecord], rows: RowFilter, metric: str | None, patterns: Sequence[str]) -> list[View]:
+def _found(results: Path, may_be_absent: bool) -> list[RunRecord]:
+    """The records in a results folder; HarnessError where there is no folder."""
+    from harness.report.boards import find
+    from harness.terminal import console
+
+    if results.is_dir() or may_be_absent:
+        return find(results, console.leave_out) if results.is_dir() else []
+    raise HarnessError(
+        f"No results folder at {results.absolute()}. Run something first (harness run), or give --results."
+    )
+
+
+def _views(records: Sequence[RunRecord], rows: RowFilter, asked: View) -> list[View]:
     """The boards with the rows and columns that are asked for; HarnessError where none are left."""
     from harness.report.boards import boards, having
     from harness.report.filters import check_columns
-    from harness.report.formats.view import View
 
     rows.check(records)
-    check_columns(records, patterns)
-    shown = having(records, metric) if metric else records
-    views = [View(board, rows.places(board), metric, patterns) for board in boards(shown).values()]
+    check_columns(records, asked.patterns)
+    shown = having(records, asked.metric) if asked.metric else records
+    views = [replace(asked, board=board, places=rows.places(board)) for board in boards(shown).values()]
     views = [view for view in views if not view.is_empty()]
     if not views:
         raise HarnessError(f"None of {len(shown)} rows meets every filter. Drop or widen one of them.")
@@ -123,13 +133,16 @@ def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, o
             console.warn(doubts)
 
 
-def _plot(views: Sequence[View], folder: Path) -> None:
-    """Write a figure of each board; last, since a figure may need a sample table that is not there."""
+def _plot(views: Sequence[View], folder: Path, models: Sequence[str]) -> None:
+    """Write the figures of each board; last, since a figure may need a sample table that is not there.
+
+    models: names of all classifiers in the results folder.
+    """
     from harness.report.figures import draw as figures
     from harness.terminal import console
 
     for view in views:
-        written = figures.write([view.board[place] for place in view.places], folder)
+        written = figures.write([view.board[place] for place in view.places], folder, models)
         console.out.print("Plotted: " + ", ".join(map(str, written)))
 
 

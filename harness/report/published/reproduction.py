@@ -1,0 +1,249 @@
+"""A paper's table beside measured numbers. Pure: records in, tables out; a subset or another protocol fills no cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.base.errors import HarnessError, suggest
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
+from harness.evaluation.records.rules import covered
+from harness.plugins.settings import bare
+from harness.report.names import plain
+from harness.report.published.mapping import Grid, Measurement
+from harness.report.published.paper_tables import Paper, PaperTable
+from harness.report.table import Table
+from harness.types import Metric
+
+DIGITS = "handwritten digits of this project, not the paper's data"
+"""How grids on the embedded data are labelled."""
+
+
+@dataclass(frozen=True)
+class PublishedBlock:
+    """A table of a paper, or a part of one. title: its heading. short: the paper's short reference."""
+
+    title: str
+    short: str
+    paper: PaperTable
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return self.paper.name or self.title
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A cell of a table. published: the paper's number, in percent; None on the project's own data.
+
+    source, metric: the record that measured it; None without such a record.
+    reasons: why records of this classifier and method on this suite do not count.
+    """
+
+    row: str
+    column: str
+    cell: Measurement
+    published: float | None
+    source: RunRecord | None = None
+    metric: Metric | None = None
+    reasons: Sequence[str] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published, in points."""
+        return None if self.metric is None or self.published is None else 100 * self.metric.value - self.published
+
+    def spelled(self) -> str:
+        """The published number, and after an arrow the measured one with the difference and its interval."""
+        texts = [] if self.published is None else [f"{self.published:.2f}"]
+        if self.metric:
+            low, high = (100 * end for end in self.metric.interval)
+            by = "" if self.difference is None else f" ({self.difference:+.2f})"
+            texts.append(f"{100 * self.metric.value:.2f}{by} [{low:.2f}, {high:.2f}]")
+        return " → ".join(texts)
+
+    def numbers(self) -> dict[str, Any]:
+        """The cell unrounded, with where it comes from."""
+        low, high = self.metric.interval if self.metric else (None, None)
+        value = self.metric.value if self.metric else None
+        measured = {"measured": value, "low": low, "high": high}
+        percent = {name: None if number is None else 100 * number for name, number in measured.items()}
+        where = {
+            name: getattr(self.cell, name) for name in ("suite", "version", "model", "method", "metric", "condition")
+        }
+        counted = {"n": self.metric.n if self.metric else None, "key": self.source.key if self.source else ""}
+        difference = {"published": self.published, **percent, "difference": self.difference}
+        return {
+            "row": self.row,
+            "column": self.column,
+            **difference,
+            **counted,
+            **where,
+            "reason": "; ".join(self.reasons),
+        }
+
+
+def blocks(papers: Sequence[Paper]) -> list[PublishedBlock]:
+    """Every table of some papers."""
+    return [PublishedBlock(title, paper.short, table) for paper in papers for title, table in paper.tables.items()]
+
+
+def select(name: str, papers: Sequence[Paper]) -> list[PublishedBlock]:
+    """The blocks of a table of the paper, or the one of that name; HarnessError where there is none."""
+    every = blocks(papers)
+    chosen = [block for block in every if name in (block.paper.table, block.name, block.title)]
+    if chosen:
+        return chosen
+    if any(name in paper.not_at_hand for paper in papers):
+        raise HarnessError(
+            f"The numbers of {name} are not at hand: no file in results/published has them. Add them there, with their "
+            "source; harness reproduce --list names the tables that are there."
+        )
+    raise suggest("table", name, sorted({text for block in every for text in (block.paper.table, block.name) if text}))
+
+
+def fill(grid: Grid, records: Sequence[RunRecord], paper: PaperTable | None = None) -> list[Filled]:
+    """The cells of a grid, row by row, each with the record that measures it.
+
+    paper: the table whose numbers stand beside; None on the project's own data.
+    """
+    filled = []
+    for row in grid.rows:
+        for place, column in enumerate(grid.columns):
+            cell = grid.at(row, column)
+            published = paper.rows[row][place] if paper else None
+            filled.append(_filled(row, column, cell, published, records))
+    return filled
+
+
+def _filled(row: str, column: str, cell: Measurement, published: float | None, records: Sequence[RunRecord]) -> Filled:
+    """A cell with the record that measures it: all in float32 if there is one, then the newest."""
+    alike = [r for r in records if _is_about(r, cell)]
+    found = {id(r): faults(r, cell) for r in alike}
+    fitting = [r for r in alike if not found[id(r)]]
+    if not fitting:
+        reasons = dict.fromkeys(f"{r.key}: {', '.join(found[id(r)])}" for r in sorted(alike, key=lambda r: r.key))
+        return Filled(row, column, cell, published, reasons=list(reasons))
+    best = max(fitting, key=lambda r: (bare(r.model.name) == cell.model, r.variant == r.method, r.created, r.key))
+    return Filled(row, column, cell, published, best, best.metric(cell.metric, cell.condition))
+
+
+def _is_about(entry: RunRecord, cell: Measurement) -> bool:
+    """True for records of the cell's suite under any settings, classifier and method."""
+    if plain(entry.suite) != plain(cell.suite) or entry.method != cell.method:
+        return False
+    model = bare(entry.model.name).removesuffix("/model.safetensors")
+    return model == cell.model or (bool(cell.recipe) and model.endswith(f"runs/{cell.recipe}"))
+
+
+def faults(entry: RunRecord, cell: Measurement) -> list[str]:
+    """Reasons why a record does not measure a cell: another protocol or version, a subset, foreign code."""
+    reasons = []
+    if record.benchmark(entry.suite) != cell.suite:
+        reasons.append(f"it is of {record.benchmark(entry.suite)}, not {cell.suite}")
+    if entry.suite_version != cell.version:
+        reasons.append(f"it is of version {entry.suite_version} of the suite, not {cell.version}")
+    if not _is_whole(entry, cell.every):
+        reasons.append(f"it covers {entry.coverage}" + (f", not every {cell.every}th" if cell.every > 1 else ""))
+    if entry.denoiser and cell.denoiser and entry.denoiser.name != cell.denoiser:
+        reasons.append(f"its diffusion model is {entry.denoiser.name}, not {cell.denoiser}")
+    if entry.plugins:
+        reasons.append(f"it was made with {', '.join(sorted(entry.plugins))} from outside of the package")
+    if entry.doubts:
+        reasons.append("it has no checksum")
+    if not reasons and entry.metric(cell.metric, cell.condition) is None:
+        reasons.append(f"it has no {cell.metric} under {cell.condition}")
+    return reasons
+
+
+def _is_whole(entry: RunRecord, every: int) -> bool:
+    """True where all images of the protocol are covered: every k-th one of the whole test set."""
+    images, total, _ = covered(entry.coverage)
+    if every == 1:
+        return entry.status == "complete"
+    return entry.spec.every == every and not entry.spec.limit and images == -(-total // every)
+
+
+def table(block: PublishedBlock, records: Sequence[RunRecord]) -> Table:
+    """The published table; beside each number the measured one with its difference and interval."""
+    paper = block.paper
+    if paper.measured_by is None:
+        rows = [[name, *(f"{v:.2f}" for v in cells)] for name, cells in paper.rows.items()]
+        reason = paper.not_measured or "How these numbers are measured is not stated."
+        caption = " ".join(map(_sentence, filter(None, [paper.note, reason])))
+        return Table(f"{block.title} (published: {block.short})", [paper.of, *paper.columns], rows, caption)
+    cells = fill(paper.measured_by, records, paper)
+    done = sum(cell.metric is not None for cell in cells)
+    caption = (
+        f"{done} of {len(cells)} numbers are measured. Published number → measured one, in brackets the difference in "
+        "points (measured minus published), then the 95 % interval of the measured one; the published one is taken as "
+        "exact."
+    )
+    notes = [caption, paper.note, paper.measured_by.note, *_left_out(cells)]
+    title = f"{block.title} (published: {block.short} → measured here)"
+    return _grid(block, title, [paper.of, *paper.columns], cells, notes, list(paper.rows))
+
+
+def table_on_digits(block: PublishedBlock, records: Sequence[RunRecord]) -> Table | None:
+    """The same shape on the project's own data, which no paper printed; None where there is no such grid."""
+    grid = block.paper.digits
+    if grid is None:
+        return None
+    cells = fill(grid, records)
+    done = sum(cell.metric is not None for cell in cells)
+    caption = f"{done} of {len(cells)} numbers are measured, with 95 % intervals; no number of a paper is among them."
+    suites = ", ".join(dict.fromkeys(cell.cell.suite for cell in cells))
+    title = f"{suites}: the shape of {block.title!r} on {DIGITS}"
+    names = [grid.at(row, next(iter(grid.columns))).model for row in grid.rows]
+    return _grid(block, title, [block.paper.of, *grid.columns], cells, [caption, grid.note, *_left_out(cells)], names)
+
+
+def _grid(
+    block: PublishedBlock,
+    title: str,
+    header: Sequence[str],
+    cells: Sequence[Filled],
+    notes: Sequence[str],
+    names: Sequence[str],
+) -> Table:
+    """The table of cells that come row by row. names: of the rows."""
+    data = "the paper's" if cells[0].published is not None else "digits"
+    width = len(header) - 1
+    rows = [[name, *(c.spelled() for c in cells[k * width : (k + 1) * width])] for k, name in enumerate(names)]
+    numbers = [{"table": block.paper.table, "block": block.name, "data": data, **cell.numbers()} for cell in cells]
+    return Table(title, header, rows, " ".join(map(_sentence, filter(None, notes))), data=numbers)
+
+
+def _sentence(text: str) -> str:
+    """A note as a sentence of a caption."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+
+
+def _left_out(cells: Sequence[Filled]) -> list[str]:
+    """A sentence on records that do not count, and why."""
+    reasons = list(dict.fromkeys(reason for cell in cells for reason in cell.reasons))
+    return [f"Records that do not count: {'; '.join(reasons)}."] if reasons else []
+
+
+def overview(papers: Sequence[Paper], records: Sequence[RunRecord]) -> Table:
+    """Every block, and how much of it the records cover."""
+    rows = []
+    for block in blocks(papers):
+        paper = block.paper
+        numbers = sum(map(len, paper.rows.values()))
+        covers = _share(fill(paper.measured_by, records)) if paper.measured_by else "not coverable yet"
+        digits = _share(fill(paper.digits, records)) if paper.digits else "none"
+        rows.append([paper.table or "none", block.name, str(numbers), covers, digits])
+    missing = [name for paper in papers for name in paper.not_at_hand]
+    rows += [[name, "not at hand", "", "", ""] for name in missing]
+    header = ["table", "block", "numbers", "measured", "on digits"]
+    caption = f"One of them: harness reproduce TABLE. On digits: the same shape on {DIGITS}."
+    data = [dict(zip(header, row, strict=True)) for row in rows]
+    return Table("Published tables", header, rows, caption, data=data)
+
+
+def _share(cells: Sequence[Filled]) -> str:
+    return f"{sum(cell.metric is not None for cell in cells)} of {len(cells)}"
