@@ -19,7 +19,7 @@ from harness.report.page.model_card import model_page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, slug
 from harness.report.page.published_tables import published_section, published_tables
 from harness.report.page.render import render
-from harness.report.published.paper_tables import paper_tables
+from harness.report.published.paper_tables import papers
 from harness.report.ranks.board_ranks import Ranks
 
 NAMED = 3
@@ -51,8 +51,8 @@ def page(
 
 def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progress: Progress) -> Page:
     groups = list(boards(records).values())
-    papers = paper_tables(root, leave_out)
-    published = published_tables(papers)
+    published = published_tables(papers(root, leave_out), records)
+    above: list[str] = []
     machines = provenance.environments(records)
     names = _board_names(groups)
     ids = _board_ids(names)
@@ -61,11 +61,13 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
     for board, name, id in zip(groups, names, ids, strict=True):
         progress(title(board[0]))
         # Once on the page, below the first board of that benchmark.
-        section, board_ranks = board_section(board, name, id, published.pop(benchmark_name(board), []), machines, looks)
+        benchmark = benchmark_name(board)
+        beside = [entry.shown for entry in published if entry.benchmark == benchmark and benchmark not in above]
+        above.append(benchmark)
+        section, board_ranks = board_section(board, name, id, beside, machines, looks)
         sections.append(section)
         ranks.append(board_ranks)
     progress("charts across leaderboards")
-    rest = [table for tables in published.values() for table in tables]
     return Page(
         "Robustness report",
         _lead(records, groups),
@@ -75,7 +77,7 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
             "Leaderboards": sections,
             "Across leaderboards": _across(records, looks),
             "Images": _gallery(root),
-            "Sources": [*published_section(rest, papers), provenance.provenance(records)],
+            "Sources": [*published_section(published, above), provenance.provenance(records)],
         },
     )
 

@@ -14,7 +14,10 @@ from harness.evaluation.records.record import RunRecord
 from harness.report.escape import printable
 from harness.report.page.build import page
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, cell
+from harness.report.page.published_tables import published_tables
 from harness.report.page.render import render, sortable
+from harness.report.published.mapping import Grid, Measurement
+from harness.report.published.paper_tables import Paper, PaperTable
 
 EMPTY = {"meta", "link", "br", "wbr", "img", "input", "path", "circle", "rect", "line", "use", "polyline", "polygon"}
 
@@ -130,6 +133,21 @@ def test_published_numbers_stand_apart_and_have_no_rank(html: str) -> None:
     assert "43.60" in block
     assert block.count('<tr class="published">') == block.count("<tr") - block.count("<thead>")
     assert "top" not in re.findall(r'<tr class="([^"]*)"', block)
+
+
+def test_measured_numbers_stand_beside_published_ones(records: list[RunRecord]) -> None:
+    grid = Grid(
+        Measurement(suite="digits-c", version=1, metric="mean_accuracy", condition="mean", method="default"),
+        {"small": Measurement(model="digits/resnet"), "large": Measurement(model="elsewhere")},
+        {"default": Measurement()},
+    )
+    paper = PaperTable("classifier", ["default"], {"small": [70.0], "large": [80.0]}, measured_by=grid)
+    (entry,) = published_tables([Paper("Someone", {"digits-c, accuracy (%)": paper})], records)
+    small, large = (row.cells[1] for row in entry.shown.rows)
+    assert entry.benchmark == "digits-c" and all(row.published and not row.top for row in entry.shown.rows)
+    assert small.text.startswith("70.00 → 74.4") and large.text == "80.00"
+    assert small.value == 70
+    assert list(entry.measured) == [("small", "default")]
 
 
 def test_cells_sort_by_their_numbers() -> None:
