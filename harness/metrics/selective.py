@@ -63,7 +63,9 @@ def summary(correct: Bools, confidence: Floats, condition: str) -> list[Metric]:
     augrc: area under the generalised risk-coverage curve, whose risk is the share of all images that are accepted and
         wrong (Traub et al., NeurIPS 2024, section 4): a wrong image's mean chance to be accepted at the confidence of
         another. Images of equal confidence are before and after one another with equal chance.
-    coverage_at_5_risk: largest coverage of a threshold with a selective risk of at most 5 %; 0 where none has.
+    coverage_at_5_risk: largest coverage of a threshold with a selective risk of at most 5 %; 0 where none has. It is
+        the best of many noisy thresholds: where the risk is near 5 % or above throughout, it is biased upwards and its
+        interval holds the truth far less often than in 95 % of samples (results/coverage.md).
     risk_at_80_coverage: selective risk of the highest threshold that accepts at least 80 %.
 
     confidence: of the predicted class. Raises `Undefined` for fewer than two images.
