@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from harness.report.table import Table
 
 
+Seeds = Annotated[
+    bool, typer.Option("--seeds", help="One row for trainings that differ only in their seed, by their cards.")
+]
+
+
 def leaderboard(
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records, searched through.")] = RESULTS,
@@ -27,9 +32,7 @@ def leaderboard(
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
-    seeds: Annotated[
-        bool, typer.Option("--seeds", help="One row for trainings that differ only in their seed, by their cards.")
-    ] = False,
+    seeds: Seeds = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Rank the records in a results folder; whole test sets and subsets never share a table.
@@ -38,7 +41,7 @@ def leaderboard(
     """
     from harness import plugins
     from harness.report.boards import boards, doubtful, find, having
-    from harness.report.leaderboard import by_condition, ranking
+    from harness.report.leaderboard import by_condition
     from harness.report.published.paper_tables import paper_tables
     from harness.report.selection import is_of
     from harness.terminal import console
@@ -56,8 +59,7 @@ def leaderboard(
         raise HarnessError(_none_of(suite, everything, results))
     groups = boards(having(records, metric) if metric else records).values()
     for entries in groups:
-        table = _over_trainings if seeds else ranking
-        console.show(by_condition(entries, metric) if metric else table(entries))
+        console.show(by_condition(entries, metric) if metric else _ranked(entries, seeds))
         if doubts := doubtful(entries):
             console.warn(doubts)
     for table in paper_tables(results, console.leave_out) if published else ():
@@ -72,10 +74,14 @@ def leaderboard(
             console.out.print("Plotted: " + ", ".join(map(str, figures.write(entries, plot))))
 
 
-def _over_trainings(entries: Sequence[RunRecord]) -> Table:
-    from harness.report.ranks import seeds  # with statsmodels, which leaderboards do without
+def _ranked(entries: Sequence[RunRecord], seeds: bool) -> Table:
+    from harness.report import leaderboard
 
-    return seeds.ranking(entries)
+    if not seeds:
+        return leaderboard.ranking(entries)
+    from harness.report.ranks.seeds import ranking  # with statsmodels, which leaderboards do without
+
+    return ranking(entries)
 
 
 def _none_of(suite: str | None, records: Sequence[RunRecord], results: Path) -> str:
