@@ -202,7 +202,10 @@ def _training(place: Path, card: Mapping[str, Any], depth: int = 0) -> str:
     spec = {key: value for key, value in card["spec"].items() if key != "seed"}
     for name in NETWORKS:
         text = spec.get(name)
-    XX = next(((p, v) for p in _beside(root / text) if (v := _read(p))), None)
+        if not isinstance(text, str) or not text or depth >= DEPTH:
+            continue
+        for root in (place.parent.parent, place.parent):
+            before = next(((p, v) for p in _beside(root / text) if (v := _read(p))), None)
             if before and _seed(before[1]) == _seed(card):
                 spec[name] = f"training {_training(*before, depth + 1)}"
                 break
