@@ -125,7 +125,7 @@ def board_ranks(board: Sequence[RunRecord], column: tuple[str, str] | None = Non
     return Ranks(column, sets, Pairs(answer["better"]))
 
 
-def _computed(board: Sequence[RunRecord], column: tuple[str, str]) -> suites.Answer:
+def _computed(board: Sequence[RunRecord], column: tuple[str, str]) -> suites.BoardAnswer:
     """For each row the places of the rows that it is significantly better than; or the reason why that is unknown.
 
     Raises HarnessError for what may be otherwise another time: a damaged file, a plugin that is not loaded.

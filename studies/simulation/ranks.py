@@ -1,6 +1,6 @@
 """Joint coverage of rank sets in simulation: how often all rows' true ranks lie in their sets.
 
-    python studies/ranks.py > results/ranks.md
+    python studies/simulation/ranks.py > results/ranks.md
 
 Ten minutes on one core. Boards of 3 to 12 rows with known truth, on 60 to 600 images, with rows that tie and rows that
 are right on almost the same images. "Here" is what leaderboards print (`harness.metrics.ranking`); beside it stand the
