@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from harness.evaluation.records import keys
@@ -25,8 +26,8 @@ def settings_note(entries: Sequence[RunRecord]) -> str:
 
 def short(names: set[str]) -> Mapping[str, str]:
     """By name, the name without its settings, if no other name has the same one; else the whole name."""
-    starts = [bare(name) for name in names]
-    return {name: bare(name) if starts.count(bare(name)) == 1 else name for name in names}
+    starts = Counter(map(bare, names))
+    return {name: bare(name) if starts[bare(name)] == 1 else name for name in names}
 
 
 def label(entry: RunRecord) -> str:
@@ -75,7 +76,7 @@ def variants(entries: Sequence[RunRecord]) -> list[str]:
     """The method of each row as tables name it; rows that would look the same also name the facts that differ."""
     names = [entry.variant for entry in entries]
     rows = [(entry.model.name, name) for entry, name in zip(entries, names, strict=True)]
-    for row in {r for r in rows if rows.count(r) > 1}:
+    for row in (row for row, count in Counter(rows).items() if count > 1):
         alike = [k for k, r in enumerate(rows) if r == row]
         facts = [_facts(entries[k]) for k in alike]
         different = [key for key in facts[0] if len({f[key] for f in facts}) > 1 and key != "record"] or ["record"]

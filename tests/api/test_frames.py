@@ -13,6 +13,7 @@ from helpers import harness as command
 import harness
 from harness.evaluation.records.record import RunRecord
 from harness.report.names import label
+from harness.report.ranks.board_ranks import TOP
 from harness.types import HarnessError
 
 
@@ -76,7 +77,9 @@ def test_a_leaderboard_is_that_of_the_command(
     assert code == 0 and len(frame) == len(records)
     for row in frame.to_dict("records"):
         cells = shown(*(row[f"mean_accuracy{end}"] for end in ("", " low", " high")))
-        assert f"{row['rank']} {row['model']} {row['method']} {cells}" in printed
+        # Four images separate no two rows.
+        assert (row["rank_best"], row["rank_worst"]) == (1, len(records)) and np.isnan(row["rank"])
+        assert f"1-{len(records)} {TOP} {row['model']} {row['method']} {cells}" in printed
     assert harness.leaderboard(folder, suite="digits-c").equals(frame)
 
 

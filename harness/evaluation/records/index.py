@@ -32,6 +32,9 @@ SETTLED = 2.0
 Stamp = list[int]
 """Size, time of content and time of state of a file, in nanoseconds."""
 
+READER = validation.Reader({})
+"""Reads what was checked before, ranges included: types alone."""
+
 Kind = tuple[str, str, str, bool]
 """Fields of a metric that many records share: name, condition, unit and direction."""
 
@@ -104,7 +107,7 @@ def _unpacked(root: Path, content: bytes, stamps: Mapping[Path, Stamp]) -> Itera
     for name, (stamp, values, numbers) in packed["records"].items():
         file = root / name
         if stamps.get(file) == stamp:
-            yield file, replace(record.READER(RunRecord, values), metrics=_metrics(kinds, numbers), path=file)
+            yield file, replace(READER(RunRecord, values), metrics=_metrics(kinds, numbers), path=file)
 
 
 def _metrics(kinds: Sequence[Kind], numbers: Sequence[Any]) -> tuple[Metric, ...]:

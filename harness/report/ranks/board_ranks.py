@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, cast
 
 from harness.base.errors import HarnessError
-from harness.evaluation.records import keys
+from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.report.names import label
 from harness.report.ranks import suites
@@ -113,7 +113,7 @@ def board_ranks(board: Sequence[RunRecord], column: tuple[str, str] | None = Non
         if not entry.path or not entry.path.with_name(entry.samples["file"]).is_file():
             return Ranks(column, reason=f"the sample table of {label(entry)} is not beside its record")
     tables = [entry.samples["sha256"] for entry in board]
-    suite = keys.benchmark(board[0].suite)
+    suite = record.benchmark(board[0].suite)
     try:
         answer = suites.remembered(suite, [suite, *column, *tables], lambda: _computed(board, column))
     except HarnessError as error:
@@ -125,7 +125,7 @@ def board_ranks(board: Sequence[RunRecord], column: tuple[str, str] | None = Non
     return Ranks(column, sets, Pairs(answer["better"]))
 
 
-def _computed(board: Sequence[RunRecord], column: tuple[str, str]) -> suites.RankAnswer:
+def _computed(board: Sequence[RunRecord], column: tuple[str, str]) -> suites.BoardAnswer:
     """For each row the places of the rows that it is significantly better than; or the reason why that is unknown.
 
     Raises HarnessError for what may be otherwise another time: a damaged file, a plugin that is not loaded.

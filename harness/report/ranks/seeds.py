@@ -116,7 +116,7 @@ def compare(a: RunRecord, b: RunRecord, records: Sequence[RunRecord]) -> Table:
     from harness.metrics.intervals import of_trainings, p_of_trainings
     from harness.metrics.paired import holm
 
-    data = []
+    data: list[dict[str, Any]] = []
     for column in (c for c in a.columns if b.metric(*c)):
         before, after = left.values(column), right.values(column)
         paired = [seed for seed in shared if seed in before and seed in after]
@@ -202,7 +202,9 @@ def _training(place: Path, card: Mapping[str, Any], depth: int = 0) -> str:
     spec = {key: value for key, value in card["spec"].items() if key != "seed"}
     for name in NETWORKS:
         text = spec.get(name)
-        for root in (place.parent.parent, place.parent) if isinstance(text, str) and text and depth < DEPTH else ():
+        if not isinstance(text, str) or not text or depth >= DEPTH:
+            continue
+        for root in (place.parent.parent, place.parent):
             before = next(((p, v) for p in _beside(root / text) if (v := _read(p))), None)
             if before and _seed(before[1]) == _seed(card):
                 spec[name] = f"training {_training(*before, depth + 1)}"

@@ -28,7 +28,7 @@ DECIDING = ("harness.metrics", "harness.report.ranks", "harness.suites")
 """Packages whose code decides an answer."""
 
 
-class RankAnswer(TypedDict):
+class BoardAnswer(TypedDict):
     """Significant differences of a board. better: for each row, the places of the rows that it is better than.
 
     reason: why they are not known; empty where they are.
@@ -38,7 +38,7 @@ class RankAnswer(TypedDict):
     reason: str
 
 
-def remembered(suite: str, inputs: Sequence[str], answer: Callable[[], RankAnswer]) -> RankAnswer:
+def remembered(suite: str, inputs: Sequence[str], answer: Callable[[], BoardAnswer]) -> BoardAnswer:
     """The answer, computed or from the user's cache folder: it holds until the code of metrics or suites changes.
 
     suite: those of plugin files are not remembered. inputs: texts on everything else that decides the answer.
@@ -48,7 +48,7 @@ def remembered(suite: str, inputs: Sequence[str], answer: Callable[[], RankAnswe
     mark = json.dumps([FORMAT, _code(), *inputs])
     content = stored.load("ranks", mark)
     if content is not None:
-        values: RankAnswer = json.loads(content)
+        values: BoardAnswer = json.loads(content)
         return values
     values = answer()
     stored.store("ranks", mark, json.dumps(values).encode())
