@@ -28,7 +28,7 @@ def leaderboard(
         str | None, typer.Option(help="One metric under every condition: accuracy, certified_accuracy, auroc.")
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, without local records.")
+        bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, of shipped records.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
