@@ -27,9 +27,7 @@ def leaderboard(
     metric: Annotated[
         str | None, typer.Option(help="One metric under every condition: accuracy, certified_accuracy, auroc.")
     ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, of shipped records.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Also write RESULTS/leaderboard.md, shipped ones.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a figure (PNG and SVG) of each table shown.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Also the numbers that papers printed.")] = False,
     seeds: Seeds = False,
