@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -18,15 +19,14 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
     records come from anyone: taking it away gives the name.
     """
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    writer = csv.writer(file, lineterminator="\n")  # which spells floats by `repr`, and None as nothing
+    writer.writerow(rows[0] if rows else [])
+    writer.writerows([_safe(value) if isinstance(value, str) else value for value in row.values()] for row in rows)
     return file.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        # Lone surrogates have no bytes in UTF-8.
-        value = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
-    return repr(value) if isinstance(value, float) else value
+@lru_cache(maxsize=2**16)  # a hundred thousand rows have few different texts
+def _safe(value: str) -> str:
+    # Lone surrogates have no bytes in UTF-8.
+    value = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
