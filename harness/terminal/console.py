@@ -191,6 +191,8 @@ def show(table: Table, least: bool = False) -> None:
     least: a pipe or a file gets it as wide as the narrowest usual terminal: for texts, which wrap.
     """
     table = escaped(table)
+    if out.options.ascii_only:
+        table = in_ascii(table)
     if blocks.is_of_numbers(table):
         _show_numbers(table)
         return
@@ -209,6 +211,16 @@ def show(table: Table, least: bool = False) -> None:
     out.print(rich, width=USUAL if least and out.width == BOUNDLESS else room())
 
 
+PLAIN = str.maketrans({"●": "*", "≤": "<=", "→": "->", "−": "-"})
+"""Signs of tables in letters that every terminal has."""
+
+
+def in_ascii(table: Table) -> Table:
+    """The table without the project's signs that a terminal without Unicode lacks; names stay as they are."""
+    rows = [[cell.translate(PLAIN) for cell in row] for row in table.rows]
+    return replace(table, rows=rows, caption=table.caption.translate(PLAIN))
+
+
 def _show_numbers(table: Table) -> None:
     """Print a table of numbers. Its lines are plain text: thousands of rows would take rich's tables seconds."""
     layout = blocks.layout(table, room())
@@ -220,7 +232,7 @@ def _show_numbers(table: Table) -> None:
             *(["\n"] if number else []),
             ("\n".join(block.heading), "bold"),
             "\n",
-            "─" * block.width,
+            ("-" if out.options.ascii_only else "─") * block.width,
         ]
         out.print(Text.assemble(*parts, *(f"\n{row}" for row in block.rows)), soft_wrap=True)
     if caption := " ".join(filter(None, [table.caption, layout.note])):

@@ -83,3 +83,4 @@ def test_names_that_the_locale_lacks_are_no_obstacle(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert len(list(folder.rglob("*.json"))) == 1, "and a suite that is named twice counts once"
         assert b"Records written or found" in done.stdout and done.stdout.count(b"digits/resnet") == 1
+        assert b"\\u" not in done.stdout.partition(b"Records")[0], "and tables are drawn in its letters"

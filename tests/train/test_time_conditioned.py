@@ -350,10 +350,10 @@ def test_what_the_leaderboard_and_the_figure_show(small: list[RunRecord]) -> Non
     assert mean and mean.value == pytest.approx(np.mean([m.value for m in per_time if m])), "without the random time"
     assert "accuracy uniform (%)" in leaderboard.ranking(small).header
     suite = plugins.suite.configure(SPEC.suite).plugin
-    (axes,) = suite.figure(small).axes
-    labels = {line.get_label(): line for line in axes.lines}
+    panels = suite.figure(small).axes
+    labels = {(axes.get_title(), line.get_label()): line for axes in panels for line in axes.lines}
     assert len(labels) == 4
-    assert labels["digits/resnet, default"].get_ydata() == pytest.approx([100 * m.value for m in per_time if m])
+    assert labels["default", "digits/resnet"].get_ydata() == pytest.approx([100 * m.value for m in per_time if m])
     rows = suite.compare(small[0], small[1]).rows
     assert [row[0] for row in rows] == ["uniform", "t=0", "t=600", "mean"]
 

@@ -66,10 +66,12 @@ plugins.discover(Path({plugin!r}))
 digits = plugins.dataset["digits"]
 plugins.dataset._entries["digits"] = replace(digits, build=lambda split: Subset(digits.build(split), tuple(range(100))))
 usual = TrainSpec("still", epochs=1, batch_size=32, lr=1e-3, augment="affine")
-run(replace(usual, diffaug=True, augmix=True), out / "mixed")
-terms = classifier.terms
-classifier.terms = lambda *arguments: [*terms(*arguments), FeatureMatching(), FastSign()]
-run(replace(usual, model="halves"), out / "terms")
+if "mixed" in sys.argv:
+    run(replace(usual, diffaug=True, augmix=True), out / "mixed")
+if "terms" in sys.argv:
+    terms = classifier.terms
+    classifier.terms = lambda *arguments: [*terms(*arguments), FeatureMatching(), FastSign()]
+    run(replace(usual, model="halves"), out / "terms")
 """
 
 
@@ -80,11 +82,14 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "architectures.py").write_text(ARCHITECTURES)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for processes, launcher in (("1", []), ("2", torchrun)):
+    # Processes form one group in their life: a second one may wait for ever for the first one's addresses.
+    launches = [("1", [], ["mixed", "terms"]), ("2", torchrun, ["mixed"]), ("2", torchrun, ["terms"])]
+    for processes, launcher, names in launches:
         script = folder / f"{processes}.py"
         places = {"tests": str(ROOT / "tests"), "plugin": str(folder / "architectures.py")}
         script.write_text(SCRIPT.format(**places, out=str(folder / processes)))
-        subprocess.run([sys.executable, *launcher, str(script)], check=True, env=environment, capture_output=True)
+        command = [sys.executable, *launcher, str(script), *names]
+        subprocess.run(command, check=True, env=environment, capture_output=True)
     return folder
 
 

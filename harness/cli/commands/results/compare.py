@@ -36,7 +36,6 @@ def compare(
     """
     from harness import plugins
     from harness.report import boards, selection
-    from harness.report.ranks.seeds import compare as compare_trainings
     from harness.terminal import console
 
     if plugin or (suite and ":" in suite):
@@ -46,7 +45,12 @@ def compare(
     records = boards.find(results, console.leave_out)
     left, right = selection.select_two(a, b, records, suite)
     selection.check_pairable(left, right)
-    console.show(compare_trainings(left, right, records) if seeds else _compared(left, right, plugin))
+    if seeds:
+        from harness.report.ranks.seeds import compare as compare_trainings  # with scipy, which remembered tables spare
+
+        console.show(compare_trainings(left, right, records))
+    else:
+        console.show(_compared(left, right, plugin))
 
 
 def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:
