@@ -1,10 +1,6 @@
 """Joint coverage of rank sets in simulation: how often all rows' true ranks lie in their sets.
 
-<<<<<<<< HEAD:studies/intervals/ranks.py
     python studies/intervals/ranks.py > results/ranks.md
-========
-    python studies/intervals/ranks.py > results/ranks.md
->>>>>>>> e:studies/intervals/ranks.py
 
 Ten minutes on one core. Boards of 3 to 12 rows with known truth, on 60 to 600 images, with rows that tie and rows that
 are right on almost the same images. "Here" is what leaderboards print (`harness.metrics.ranking`); beside it stand the
