@@ -14,9 +14,9 @@ from harness.evaluation.records import record as records
 from harness.evaluation.records import sample_table
 from harness.evaluation.records.journal import record_file
 from harness.evaluation.records.record import RunRecord
-from harness.exchange.folders import record_files
 from harness.exchange.subject import Examined
 from harness.exchange.verify import OK, Verification
+from harness.report.boards import record_files
 from harness.report.names import label
 
 COPIED, IDENTICAL, CONFLICT, REFUSED = OUTCOMES = "copied", "already there", "conflict", "left out"
