@@ -1,4 +1,4 @@
-"""Records with logits, and ensembles of them: what this project writes verifies, and what contradicts itself is named."""
+"""Records with logits, and ensembles of them: what a run leaves verifies, and what contradicts itself is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness import plugins
 from harness.evaluation.records.record import RunRecord
 from harness.exchange.folders import files_of
 from harness.exchange.inputs import DataAtHand
-from harness.exchange.merge import COPIED, merge
+from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, merge
 from harness.exchange.verify import DIFFERS, OK, examine, verify
 from harness.report.posthoc import ensemble
 from harness.types import HarnessError
@@ -103,3 +103,19 @@ def test_logits_that_contradict_the_other_columns_are_named(
     change(forgery)
     verdict = examine(forgery.write(tmp_path), inputs)
     assert verdict.outcome == DIFFERS and words in " ".join(map(str, verdict.differences)), verdict.differences
+
+
+def test_the_same_rows_with_and_without_logits_are_told_apart(
+    kept: list[RunRecord], inputs: DataAtHand, tmp_path: Path
+) -> None:
+    """What lies there stays: with logits nothing is lacking, without them the reason says how to take them."""
+    assert kept[0].path
+    (without,) = run_small(tmp_path / "without", {**KEPT, "models": (kept[0].model.name,), "keep_logits": False})
+    assert without.path and without.key == kept[0].key and kept[0].method == "default"
+    outcomes = {}
+    for name, first, second in (("with", kept[0].path, without.path), ("none", without.path, kept[0].path)):
+        into = tmp_path / name
+        merge(verify([first], inputs), into)
+        (outcomes[name],) = merge(verify([second], inputs), into)
+    assert outcomes["with"].outcome == IDENTICAL, outcomes["with"].reason
+    assert outcomes["none"].outcome == CONFLICT and "the same rows without logits. Remove it" in outcomes["none"].reason
