@@ -85,8 +85,8 @@ def images(subject: Examined) -> Iterator[str]:
     plan = subject.inputs.plan(record)
     gaps = has_skipped(record.notes)
     for name, data in plan.datasets.items():
-        taken = plan.samples(len(data.ids))
-        expected = {data.ids[index]: int(data.labels[index]) for index in taken}
+        classes = np.asarray(data.labels).tolist()
+        expected = {data.ids[index]: classes[index] for index in plan.samples(len(data.ids))}
         here = table["condition"] == name
         stated = dict(zip(table["id"][here].tolist(), table["label"][here].tolist(), strict=True))
         if foreign := sorted(stated.keys() - expected.keys()):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.base.noise import generator
 from harness.metrics.intervals import Floats, Undefined
 from harness.types import HarnessError
 
@@ -17,6 +20,10 @@ Names = Sequence[str] | NDArray[Any]
 
 EXTRA = 0.5
 """Images that each side has at the limit beside those seen, so that both sides together have one."""
+
+
+KEPT = 1_024
+"""Images up to which random weights are drawn once: they are the same for each record of a suite."""
 
 
 @dataclass(frozen=True)
@@ -158,3 +165,31 @@ def _weighed(values: Floats, limit: float, image: Ints | None = None) -> tuple[f
     mean = limit - share * (limit - values.mean())
     squares = float((((sums - rows * mean) / average) ** 2).sum() + EXTRA * (limit - mean) ** 2)
     return share, squares / ((n + EXTRA) * (n + EXTRA + 1))
+
+
+def weights(draws: Iterator[tuple[Floats, float]], replicates: int) -> tuple[Floats, Floats]:
+    """Random weights (replicates, images) and those of half an image more (replicates,), the next of `draws`."""
+    rows, extra = zip(*islice(draws, replicates), strict=True)
+    return np.stack(rows), np.array(extra)
+
+
+def weight_draws(purpose: str, name: str, images: int, replicates: int) -> Iterator[tuple[Floats, float]]:
+    """Weights of one replicate after the other, (images,), and of half an image more.
+
+    purpose, name: key of the draws.
+    """
+    draws = (
+        _kept_draws(purpose, name, images, replicates) if images <= KEPT else _drawn(purpose, name, images, replicates)
+    )
+    return iter(draws)
+
+
+@lru_cache(maxsize=16)
+def _kept_draws(purpose: str, name: str, images: int, replicates: int) -> tuple[tuple[Floats, float], ...]:
+    return tuple(_drawn(purpose, name, images, replicates))
+
+
+def _drawn(purpose: str, name: str, images: int, replicates: int) -> Iterator[tuple[Floats, float]]:
+    rng = generator(0, purpose, name)
+    for _ in range(replicates):
+        yield rng.standard_exponential(images), rng.standard_gamma(EXTRA)

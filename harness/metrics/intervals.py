@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from statsmodels.stats.proportion import proportion_confint
 
 from harness.types import HarnessError
@@ -53,18 +53,18 @@ class Undefined(HarnessError):
     """The data do not determine this metric; the message says why. A report leaves the metric out and quotes it."""
 
 
-def of_mean(values: Floats | Bools, low: float = 0.0, high: float = 1.0) -> Interval:
+def of_mean(values: Floats | Bools, low: float = 0.0, high: float = 1.0, tail: float = TAIL) -> Interval:
     """95 % interval of the mean of values in [low, high], one per source image.
 
-    values: (n,), n >= 1, within a rounding of [low, high]; low < high.
+    values: (n,), n >= 1, within a rounding of [low, high]; low < high. tail: chance that each end misses the mean.
     """
     share = _shares(values, low, high)
     n, right = len(share), share.sum()
     if right == np.count_nonzero(share):
-        bottom, top = proportion_confint(right, n, alpha=1 - LEVEL, method="beta")
+        bottom, top = proportion_confint(right, n, alpha=2 * tail, method="beta")
     else:
-        bottom = 1 - _upper(*_levels(1 - share))
-        top = _upper(*_levels(share))
+        bottom = 1 - _upper(*_levels(1 - share), tail)
+        top = _upper(*_levels(share), tail)
     return round(low + (high - low) * float(bottom), DIGITS), round(low + (high - low) * float(top), DIGITS)
 
 
@@ -139,19 +139,19 @@ def _above_zero(a: Floats, counts: Floats) -> float:
     return float(heights.real.sum() * STEPS[1] / np.pi)
 
 
-def _upper(levels: Floats, counts: Floats) -> float:
-    """The 97.5 % quantile of the mean with random weights."""
+def _upper(levels: Floats, counts: Floats, tail: float) -> float:
+    """The quantile of the mean with random weights that it exceeds with a chance of `tail`."""
     n = counts.sum()
     mean = float(counts @ levels / n)
     spread = float(np.sqrt(counts @ (levels - mean) ** 2 / n / (n + 1)))
     if not spread:
         return mean
-    limit, reach = float(levels.max()), 3.0
-    while (end := min(limit, mean + reach * spread)) < limit and exceeds(levels, counts, end) >= TAIL:
+    limit, reach, aim = float(levels.max()), 3.0, special.ndtri(tail)
+    while (end := min(limit, mean + reach * spread)) < limit and exceeds(levels, counts, end) >= tail:
         reach *= 1.5
 
     def excess(point: float) -> float:
-        return float(stats.norm.isf(np.clip(exceeds(levels, counts, point), 1e-300, 1 - 1e-15)) - stats.norm.isf(TAIL))
+        return float(aim - special.ndtri(np.clip(exceeds(levels, counts, point), 1e-300, 1 - 1e-15)))
 
     return float(optimize.brentq(excess, mean, end, xtol=TINY / 10))
 

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from harness.base.noise import generator
-from harness.metrics.delong import EXTRA, Components, Names, Ranked, rank, rank_all
+from harness.metrics.delong import Components, Names, Ranked, rank, rank_all, weight_draws, weights
 from harness.metrics.intervals import DIGITS, TAIL, TINY, Floats, Interval, Undefined
 from harness.types import HarnessError, Metric
 
@@ -227,28 +226,24 @@ def _bootstrap(ranked: Mapping[str, Ranked]) -> dict[str, Floats]:
     """
     first = next(iter(ranked.values()))
     n_id, rows = first.sizes[0], len(first.id) / first.sizes[0]
-    id_rng = generator(0, "detection/id", "")
-    ood_rngs = {name: generator(0, "detection/ood", name) for name in ranked}
+    id_draws = weight_draws("detection/id", "", n_id, 2 * REPLICATES)
+    ood_draws = {
+        name: weight_draws("detection/ood", name, data.sizes[1], 2 * REPLICATES) for name, data in ranked.items()
+    }
     replicates: dict[str, Floats] = {name: np.empty((2, REPLICATES, len(RATES))) for name in ranked}
     block = max(1, BLOCK // max(data.levels for data in ranked.values()))
     for best in (0, 1):
         for start in range(0, REPLICATES, block):
             count = min(block, REPLICATES - start)
-            id_weights, more = _weights(id_rng, count, n_id)
+            id_weights, more = weights(id_draws, count)
             for name, data in ranked.items():
-                ood_weights, extra = _weights(ood_rngs[name], count, data.sizes[1])
+                ood_weights, extra = weights(ood_draws[name], count)
                 sides = data.counts(id_weights, ood_weights)
                 none = np.zeros(count)
                 ends = ((none, rows * more), (extra, none)) if best else ((rows * more, none), (none, extra))
                 weighed = [_between(side, *pair) for side, pair in zip(sides, ends, strict=True)]
                 replicates[name][best, start : start + count] = rates(*weighed)
     return replicates
-
-
-def _weights(rng: np.random.Generator, replicates: int, images: int) -> tuple[Floats, Floats]:
-    """Random weights (replicates, images) and of half an image more (replicates,), drawn replicate by replicate."""
-    draws = [(rng.standard_exponential(images), rng.standard_gamma(EXTRA)) for _ in range(replicates)]
-    return np.stack([weights for weights, _ in draws]), np.array([extra for _, extra in draws])
 
 
 def _between(counts: Floats, below: Floats, above: Floats) -> Floats:
@@ -296,5 +291,8 @@ def _fpr95(positives: Floats, negatives: Floats, detected: Floats, flagged: Floa
 def _aupr(positives: Floats, detected: Floats, flagged: Floats) -> Floats:
     """Areas (B,). Arguments as of `_fpr95`."""
     precision = detected / (detected + flagged)
-    before = np.concatenate((np.ones((len(precision), 1)), precision[:, :-1]), axis=1)
-    return (positives * (precision + before)).sum(1) / (2 * detected[:, -1])
+    both = precision.copy()
+    both[:, 0] += 1.0
+    both[:, 1:] += precision[:, :-1]
+    both *= positives
+    return both.sum(1) / (2 * detected[:, -1])

@@ -6,7 +6,8 @@ among them the selective risk. Images of equal confidence share a threshold; the
 Arguments are (n_images, n_conditions), row by row the same source images; one condition is one column, and values over
 several are the unweighted mean of each one's. Intervals are a bootstrap over images as `harness.metrics.intervals`
 weighs them. Each replicate has one more image, as confident as one drawn at random: it decides against the end, that
-is, for the worse end it is wrong under every condition, for the better end right.
+is, for the worse end it is wrong under every condition, for the better end right. The largest coverage has tests in
+place of a bootstrap: see `harness.metrics.confidence.safe_coverage`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from harness.base.noise import generator
 from harness.metrics import intervals
 from harness.metrics.accuracy import as_bools
+from harness.metrics.confidence import safe_coverage
 from harness.metrics.intervals import TAIL, Bools, Floats, Interval, Undefined
 from harness.types import Metric
 
@@ -64,8 +66,7 @@ def summary(correct: Bools, confidence: Floats, condition: str) -> list[Metric]:
         wrong (Traub et al., NeurIPS 2024, section 4): a wrong image's mean chance to be accepted at the confidence of
         another. Images of equal confidence are before and after one another with equal chance.
     coverage_at_5_risk: largest coverage of a threshold with a selective risk of at most 5 %; 0 where none has. It is
-        the best of many noisy thresholds: where the risk is near 5 % or above throughout, it is biased upwards and its
-        interval holds the truth far less often than in 95 % of samples (results/coverage.md).
+        the best of many noisy thresholds, so that it is biased upwards where the risk is near 5 % throughout.
     risk_at_80_coverage: selective risk of the highest threshold that accepts at least 80 %.
 
     confidence: of the predicted class. Raises `Undefined` for fewer than two images.
@@ -74,12 +75,16 @@ def summary(correct: Bools, confidence: Floats, condition: str) -> list[Metric]:
     n = len(correct)
     if n < 2:
         raise Undefined("aurc: one image has no sampling variation; an interval needs at least two.")
-    rankings = [_Ranking.of(*columns) for columns in zip(correct.T, np.asarray(confidence).T, strict=True)]
-    values = np.mean([_values(*ranking.totals(np.ones((1, n)))) for ranking in rankings], axis=0)[0, 0]
+    confidence = np.asarray(confidence)
+    rankings = [_Ranking.of(*columns) for columns in zip(correct.T, confidence.T, strict=True)]
+    totals = [ranking.totals(np.ones((1, n))) for ranking in rankings]
+    aurc, augrc, at_coverage, within = np.mean([(*_values(*t)[0, 0], _coverage(*t)) for t in totals], axis=0)
+    areas = _intervals([r.coarse() for r in rankings], n)
+    ends = (*areas[:2], safe_coverage.interval(correct, confidence, RISK), areas[2])
     return [
         Metric(name, condition, float(value), (min(low, float(value)), max(high, float(value))), n, "fraction", higher)
         for (name, higher), value, (low, high) in zip(
-            METRICS.items(), values, _intervals([r.coarse() for r in rankings], n), strict=True
+            METRICS.items(), (aurc, augrc, within, at_coverage), ends, strict=True
         )
     ]
 
@@ -116,9 +121,8 @@ class _Ranking:
         weights: (B, n) of the rows, positive.
         """
         ranked = weights[:, self.order]
-        starts = np.append(0, self.ends[:-1] + 1)
-        accepted, wrong = (np.add.reduceat(values, starts, axis=1) for values in (ranked, ranked * self.wrong))
-        return accepted.cumsum(axis=1), wrong.cumsum(axis=1)
+        accepted, wrong = ranked.cumsum(axis=1), (ranked * self.wrong).cumsum(axis=1)
+        return accepted.take(self.ends, axis=1), wrong.take(self.ends, axis=1)
 
     def coarse(self) -> _Ranking:
         """The same with at most `GRID` thresholds."""
@@ -128,40 +132,53 @@ class _Ranking:
         return replace(self, ends=self.ends[kept], place=np.searchsorted(kept, self.place))
 
 
+def _coverage(accepted: Floats, wrong: Floats) -> float:
+    """Largest coverage within `RISK` of one condition. accepted, wrong: (1, n_thresholds)."""
+    coverage, risk = accepted / accepted[:, -1:], wrong / accepted
+    return float(np.where(risk <= RISK + intervals.TINY, coverage, 0.0).max())
+
+
 def _values(accepted: Floats, *wrongs: Floats) -> Floats:
-    """The four metrics, (W, B, 4), of accepted weights (B, n_thresholds) and W alternatives of the wrong ones."""
+    """AURC, AUGRC and the risk at `COVERAGE`, (W, B, 3), for W alternatives of the wrong weights.
+
+    accepted, each of wrongs: (B, n_thresholds).
+    """
     total = accepted[:, -1:]
     coverage = accepted / total
-    share = np.diff(coverage, axis=1, prepend=0.0)
+    share = _steps(coverage)
     first = (coverage >= COVERAGE - intervals.TINY).argmax(axis=1)
     sets = []
     for wrong in wrongs:
         risk = wrong / accepted
         # The wrong images of a threshold's own are before half of it and after the other half.
-        middle = (wrong - np.diff(wrong, axis=1, prepend=0.0) / 2) / total
-        within = np.where(risk <= RISK + intervals.TINY, coverage, 0.0).max(axis=1)
+        middle = (wrong - _steps(wrong) / 2) / total
         at_coverage = np.take_along_axis(risk, first[:, None], axis=1)[:, 0]
         areas = [np.einsum("bt,bt->b", share, heights) for heights in (risk, middle)]
-        sets.append(np.stack([*areas, within, at_coverage], axis=1))
+        sets.append(np.stack([*areas, at_coverage], axis=1))
     return np.stack(sets)
 
 
+def _steps(sums: Floats) -> Floats:
+    """Differences of running sums (B, n_thresholds), the first one from 0."""
+    steps = sums.copy()
+    steps[:, 1:] -= sums[:, :-1]
+    return steps
+
+
 def _intervals(rankings: Sequence[_Ranking], n: int) -> list[Interval]:
-    """The four intervals: quantiles over random weights of the images and of one that decides against the end."""
+    """Intervals of `_values`: quantiles over random weights of the images and of one that decides against the end."""
     replicates = int(np.clip(CELLS / (n * len(rankings)), FEWEST, REPLICATES))
     rng, chunk = generator(0, "selective", ""), max(1, 2**21 // n)
     sides = [_replicates(rankings, n, min(chunk, replicates - start), rng) for start in range(0, replicates, chunk)]
     right, wrong = np.concatenate(sides, axis=1)
-    return [
-        _ends(*((wrong, right) if higher else (right, wrong)), number) for number, higher in enumerate(METRICS.values())
-    ]
+    return [_ends(right[:, number], wrong[:, number]) for number in range(right.shape[1])]
 
 
 def _replicates(rankings: Sequence[_Ranking], n: int, count: int, rng: np.random.Generator) -> Floats:
-    """The four metrics with one more image that is right, and with one that is wrong, (2, count, 4)."""
+    """`_values` with one more image that is right, and with one that is wrong, (2, count, 3)."""
     weights, more = rng.standard_exponential((count, n)), rng.standard_exponential((count, 1))
     like = rng.integers(n, size=count)
-    sums = np.zeros((2, count, len(METRICS)))
+    sums = np.zeros((2, count, 3))
     block = max(1, BLOCK // n)
     for start, ranking in product(range(0, count, block), rankings):
         rows = slice(start, start + block)
@@ -172,8 +189,8 @@ def _replicates(rankings: Sequence[_Ranking], n: int, count: int, rng: np.random
     return sums / len(rankings)
 
 
-def _ends(lower: Floats, upper: Floats, number: int) -> Interval:
-    low = np.quantile(lower[:, number], TAIL, method="inverted_cdf")
-    high = np.quantile(upper[:, number], 1 - TAIL, method="inverted_cdf")
+def _ends(lower: Floats, upper: Floats) -> Interval:
+    low = np.quantile(lower, TAIL, method="inverted_cdf")
+    high = np.quantile(upper, 1 - TAIL, method="inverted_cdf")
     # Sums round differently on other processors; metrics should not.
     return float(low.round(intervals.DIGITS)), float(high.round(intervals.DIGITS))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from harness.metrics import selective
+from harness.metrics.confidence import safe_coverage
 from harness.metrics.intervals import Undefined
 
 Array = NDArray[Any]
@@ -86,3 +87,26 @@ def test_one_image_has_a_curve_and_no_interval() -> None:
         selective.summary(np.array([[True]]), np.array([[0.9]]), "clean")
     coverage, risk = selective.risk_coverage(np.array([False]), np.array([0.9]))
     assert coverage.tolist() == risk.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("error", [0.03, 0.05, 0.15])
+def test_the_interval_of_the_coverage_holds_the_truth_where_the_risk_is_near_the_limit(error: float) -> None:
+    """Two conditions of the same images: the risk is the same at any confidence, or 0 above one of a half."""
+    truth = (float(error <= 0.05) + min(1.0, 0.5 / (1 - 0.025 / error))) / 2
+    rng = np.random.default_rng(0)
+    held, widths = 0, []
+    for _ in range(40):
+        level, hard = rng.random((300, 2)), rng.random((300, 1))
+        correct = np.hstack([hard >= error, (hard >= 2 * error) | (level[:, 1:] > 0.5)])
+        low, high = safe_coverage.interval(correct, level, 0.05)
+        held += low <= truth <= high
+        widths.append(high - low)
+    assert held >= 37 and np.mean(widths) < 1
+
+
+def test_a_large_sample_settles_the_coverage_also_where_confidences_are_tied() -> None:
+    level = np.repeat([0.9, 0.6, 0.3], 4_000)[:, None]
+    right = np.tile(np.arange(4_000) % 100 >= 2, 3)
+    right[8_000:] = np.arange(4_000) % 2 == 0
+    low, high = safe_coverage.interval(right[:, None], level, 0.05)
+    assert 0.64 < low < 2 / 3 < high < 0.69

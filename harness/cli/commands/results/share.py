@@ -64,7 +64,7 @@ def checked(files: list[Path], data: list[str], plugin: list[Path]) -> list[Veri
     """The verdict on each file, under a progress bar."""
     from harness import plugins
     from harness.exchange.inputs import DataAtHand
-    from harness.exchange.verify import verify as verdicts_on
+    from harness.exchange.side_by_side import verify as verdicts_on
     from harness.terminal import console
 
     plugins.discover(*plugin)
@@ -72,7 +72,7 @@ def checked(files: list[Path], data: list[str], plugin: list[Path]) -> list[Veri
     verdicts = []
     with console.progress() as bar:
         task = bar.begin("records", total=len(files))
-        for count, verdict in enumerate(verdicts_on(files, inputs), 1):
+        for count, verdict in enumerate(verdicts_on(files, inputs, plugin), 1):
             verdicts.append(verdict)
             bar.update(task, completed=count, computed=count, unit="records")
     return verdicts
