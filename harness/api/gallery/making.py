@@ -196,7 +196,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the pictures that the gallery in a folder names, and no other file: the folder may hold pictures of a user."""
+    """Remove the pictures that the gallery in a folder names, and no other file: the folder may be a user's."""
     try:
         former = reading.read(folder / FILE)
     except HarnessError:

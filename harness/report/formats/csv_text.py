@@ -22,8 +22,7 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
     file = io.StringIO()
     columns = dict.fromkeys(key for row in rows for key in row)
     # Which spells floats by `repr`, and None as nothing.
-    writer = csv.DictWriter(file, [*columns], restval="", lineterminator="
-")
+    writer = csv.DictWriter(file, [*columns], restval="", lineterminator="\n")
     writer.writerow({name: _safe(name) for name in columns})
     writer.writerows({key: _safe(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows)
     return file.getvalue()
