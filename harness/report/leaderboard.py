@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.evaluation.records import keys
@@ -17,6 +17,12 @@ from harness.report.table import Table, markdown
 COVERS: Mapping[str, str] = {
     "ece": "ECE's interval is for the expected calibration error in these 15 bins over all such images, whose estimate "
     "here is biased upwards; it begins at 0 unless calibration is rejected at 2.5 %.",
+    "adaptive_ece": "The interval of ECE in bins of equal numbers is for that error over all such images, whose "
+    "estimate here is biased upwards; it begins at 0 unless calibration is rejected at 2.5 %.",
+    "smooth_ece": "The interval of smooth ECE is for that error at these images' bandwidth, over all such images; it "
+    "begins at 0 unless calibration is rejected at 2.5 %.",
+    "coverage_at_5_risk": "The interval of coverage at 5 % risk is for the largest coverage over all such images, "
+    "whose estimate here is biased upwards where the risk is near 5 % throughout; it is made of tests of thresholds.",
     "nll": "NLL's interval allows for unseen images with a loss of 10 nats, or of twice the worst one seen.",
 }
 """By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
@@ -54,13 +60,18 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     caption = " ".join(filter(None, [ranks.caption, caption]))
     metrics = {metric for metric, _ in shown}
-    sentences = [sentence for metric, sentence in COVERS.items() if metric in metrics]
+    sentences = covers(metrics)
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
     data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
     top = [row for row, place in enumerate(places) if ranks.is_top(place)]
     return Table(title(first), header, rows, " ".join([caption, *sentences, *notes]), data=data, names=3, top=top)
+
+
+def covers(metrics: Collection[str]) -> list[str]:
+    """The sentences of `COVERS` on these metrics."""
+    return [sentence for metric, sentence in COVERS.items() if metric in metrics]
 
 
 def _columns(board: Sequence[RunRecord], patterns: Sequence[str]) -> Sequence[tuple[str, str]]:
@@ -130,7 +141,7 @@ def by_condition(
     wanted = columns(board, patterns or [f"{name}@*"])
     conditions = [condition for column, condition in wanted if column == name]
     metric_heading = heading(first, name, next(iter(conditions), ""), bare=True)
-    sentences = ["95 % intervals.", *([COVERS[name]] if name in COVERS else [])]
+    sentences = ["95 % intervals.", *covers([name])]
     models, methods = model_names(board), variants(board)
     cells = [[spell(m) if (m := board[place].metric(name, c)) else "" for c in conditions] for place in places]
     table_title = f"{title(first)}: {metric_heading}"

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.evaluation.records.frames import metric_rows
 from harness.evaluation.records.record import RunRecord
+from harness.report.leaderboard import covers
 from harness.report.names import heading, label, spell, title
 from harness.report.table import Table
 from harness.types import Weights
@@ -46,8 +48,8 @@ def metrics(entry: RunRecord) -> Table:
         )
         rows.append([condition, images, *(spell(of_row[name]) if name in of_row else "" for name in names)])
     notes = " ".join(entry.notes)
-    caption = " ".join(filter(None, ["95 % intervals over source images; n: source images.", notes]))
-    return Table(f"{label(entry)} on {title(entry)}", header, rows, caption)
+    caption = " ".join(filter(None, ["95 % intervals over source images; n: source images.", *covers(names), notes]))
+    return Table(f"{label(entry)} on {title(entry)}", header, rows, caption, data=metric_rows(entry))
 
 
 def line_of_python(entry: RunRecord) -> str:

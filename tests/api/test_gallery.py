@@ -153,7 +153,11 @@ def test_other_images_replace_those_of_before(job: Job, tmp_path: Path) -> None:
     plain = prepare(replace(SPEC, methods=("default",), denoiser=None), tmp_path)
     making.make(plain, wanted, tmp_path, [], "harness gallery")
     before = set(tmp_path.glob("*.webp"))
+    own = tmp_path / "holiday-2024-001.webp"
+    own.write_bytes(b"of the user")
     made, _ = making.make(plain, replace(wanted, ids=("digits-1301",)), tmp_path, [], "harness gallery")
+    assert own.read_bytes() == b"of the user"
+    own.unlink()
     assert {file.name for file in tmp_path.glob("*.webp")} == {file_of(shot.pixels) for shot in made.shots()}
     assert not before & set(tmp_path.glob("*.webp"))
 

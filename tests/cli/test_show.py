@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,23 @@ def test_a_leaderboard_goes_to_a_file_in_the_format_of_its_name(
     assert code == 2 and "meets every filter" in errors
     code, printed, errors = outputs(monkeypatch, capsys, *arguments, "--columns", "certified_accuracy@sigma=0.5*")
     assert code == 0 and "sigma=0.5" in printed and "average" not in printed
+
+
+def test_other_tables_are_data_too(
+    entry: record.RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "show.csv"
+    code, printed, errors = outputs(monkeypatch, capsys, "show", str(entry.path), "--out", str(file))
+    assert code == 0 and not printed and "show.csv" in errors
+    rows = list(csv.DictReader(io.StringIO(file.read_text(), newline="")))
+    values = [(m.name, m.condition, m.value) for m in entry.metrics]
+    assert [(r["metric"], r["condition"], float(r["value"])) for r in rows[: len(values)]] == values
+    assert ["Classifier", "SHA-256", entry.model.sha256] in [[r["table"], r["row"], r["value"]] for r in rows]
+    arguments = ["effective", "digits", "digits-c", "--format"]
+    code, printed, errors = outputs(monkeypatch, capsys, *arguments, "json")
+    assert code == 0 and {"clean", "shifted", "effective_robustness", "low", "high"} <= json.loads(printed)[0].keys()
+    code, _, errors = outputs(monkeypatch, capsys, *arguments, "macros")
+    assert code == 2 and "Only leaderboards have macros" in errors
 
 
 def test_one_bad_file_is_left_out_with_a_warning(

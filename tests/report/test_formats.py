@@ -18,11 +18,12 @@ from helpers import ROOT
 from harness.base.errors import HarnessError
 from harness.evaluation.records import record
 from harness.report import leaderboard
-from harness.report.formats import latex, macros, view
+from harness.report.formats import csv_text, latex, macros, view
 from harness.report.formats.render import render
 from harness.report.formats.view import View
 from harness.report.names import spell
 from harness.report.ranks.board_ranks import Ranks
+from harness.report.record_page import metrics
 from harness.report.table import Table
 
 HOSTILE = "=cmd|'/c calc'!A1<script>alert(1)</script>\n\x1b[31m\\input{/etc/passwd}% _#$^~{}&\u4e2d"
@@ -116,11 +117,36 @@ def test_latex_puts_numbers_in_columns_and_the_top_group_in_bold(shown: View) ->
     assert best in rows[1] and rows[2].count(" & ") == 2 + 3 * 3
 
 
-def test_published_tables_are_for_formats_to_read(shown: View) -> None:
+def test_published_tables_are_in_every_format_but_macros(shown: View) -> None:
     paper = Table("a paper", ["model", "mCE"], [["x", "51.2"]])
     assert "51.2" in render("markdown", [shown], [paper]) and "51.2" in render("latex", [], [paper])
-    with pytest.raises(HarnessError, match="not csv"):
-        render("csv", [shown], [paper])
+    *measured, printed = csv.DictReader(io.StringIO(render("csv", [shown], [paper]), newline=""))
+    assert len(measured) == sum(len(entry.metrics) for entry in shown.board) and measured[0]["table"] == ""
+    assert {k: v for k, v in printed.items() if v} == {"table": "a paper", "row": "x", "column": "mCE", "value": "51.2"}
+    assert json.loads(render("json", [], [paper])) == [{"table": "a paper", "row": "x", "column": "mCE", "value": 51.2}]
+    with pytest.raises(HarnessError, match="--published has no macros"):
+        render("macros", [shown], [paper])
+
+
+def test_rows_of_trainings_are_data_too(shown: View) -> None:
+    rows = json.loads(render("json", [replace(shown, seeds=True)]))
+    assert {row["mean_accuracy"] for row in rows} == {e.metric("mean_accuracy").value for e in shown.board}
+    assert {row["mean_accuracy low"] for row in rows} == {None}  # NaN, which JSON lacks: single trainings
+
+
+def test_csv_keeps_columns_apart_where_rows_differ() -> None:
+    rows = [{"a": 1, "b": 2.5}, {"b": "=x", "=c": None}]
+    assert list(csv.reader(io.StringIO(csv_text.text(rows)))) == [["a", "b", "'=c"], ["1", "2.5", ""], ["", "'=x", ""]]
+
+
+def test_captions_say_what_unusual_intervals_cover(entries: list[record.RunRecord]) -> None:
+    for name in ("adaptive_ece", "smooth_ece", "coverage_at_5_risk", "ece", "nll"):
+        [sentence] = leaderboard.covers([name])
+        metric = replace(entries[0].metrics[0], name=name, condition="clean")
+        board = [replace(entries[0], metrics=(metric,))]
+        assert sentence in leaderboard.by_condition(board, name).caption
+        assert sentence in metrics(board[0]).caption
+    assert leaderboard.covers(["accuracy"]) == []
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex, with booktabs and siunitx")

@@ -90,11 +90,12 @@ def make(
             f"A gallery of {len(places)} images, each under each condition, is too large for a page; {MOST} is the "
             "most. Take fewer --images, or name some with --corruption."
         )
+    if not before:
+        _clear(folder)  # before the new list replaces the one that names them
     gallery = replace(empty, specimens=before.specimens) if before else empty
     gallery = _with_specimens(job, gallery, places, wanted.times, folder, report)
     gallery = replace(gallery, complete=True, hardest=hardest(job, usable, wanted.hardest, folder))
     _write(gallery, folder)
-    _tidy(gallery, folder)
     return gallery, True
 
 
@@ -194,9 +195,11 @@ def _text(name: str, value: Any) -> str:
     return "[\n" + ",\n".join(map(compact, value)) + "\n]" if name == "specimens" and value else compact(value)
 
 
-def _tidy(gallery: Gallery, folder: Path) -> None:
-    """Remove pictures that earlier contents left in the folder."""
-    files = {file_of(shot.pixels) for shot in gallery.shots()}
-    for file in folder.glob("*.webp"):
-        if file.name not in files and len(file.stem) == len(next(iter(files))) - len(".webp"):
-            file.unlink()
+def _clear(folder: Path) -> None:
+    """Remove the pictures that the gallery in a folder names, and no other file: the folder may be a user's."""
+    try:
+        former = reading.read(folder / FILE)
+    except HarnessError:
+        return
+    for name in {file_of(shot.pixels) for shot in former.shots()}:
+        (folder / name).unlink(missing_ok=True)

@@ -15,13 +15,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def text(rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV with a heading; numbers as Python's ``repr``, so that reading gives the same float64; None is empty.
 
-    A text that starts like a formula, after apostrophes or without, gets one more apostrophe in front, since names in
-    records come from anyone: taking it away gives the name.
+    The columns are the keys of all rows, in the order of their first use; a key that a row lacks is empty. A text that
+    starts like a formula, after apostrophes or without, gets one more apostrophe in front, since names in records come
+    from anyone: taking it away gives the name.
     """
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")  # which spells floats by `repr`, and None as nothing
-    writer.writerow(rows[0] if rows else [])
-    writer.writerows([_safe(value) if isinstance(value, str) else value for value in row.values()] for row in rows)
+    columns = dict.fromkeys(key for row in rows for key in row)
+    # Which spells floats by `repr`, and None as nothing.
+    writer = csv.DictWriter(file, [*columns], restval="", lineterminator="\n")
+    writer.writerow({name: _safe(name) for name in columns})
+    writer.writerows({key: _safe(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows)
     return file.getvalue()
 
 

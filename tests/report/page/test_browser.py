@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -10,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900")
 BOARD = "digits-c-table"
@@ -178,6 +182,26 @@ def test_dark_follows_the_system_and_the_button(view: View) -> None:
     assert background() == light
 
 
+def picture(view: View, file: Path) -> np.ndarray:
+    """The screen, saved as a PNG for the reader of a failure, as grey levels (height, width)."""
+    assert view.driver.save_screenshot(str(file))
+    with Image.open(file) as opened:
+        return np.asarray(opened.convert("L"), dtype=np.float64)
+
+
+def test_the_screen_is_drawn_light_dark_and_on_a_phone(view: View, tmp_path: Path) -> None:
+    view.open("#digits-c&theme=light")
+    light = picture(view, tmp_path / "light.png")
+    view.open("#digits-c&theme=dark")
+    dark = picture(view, tmp_path / "dark.png")
+    view.cdp("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True)
+    view.open("#digits-c&theme=light")
+    phone = picture(view, tmp_path / "phone.png")
+    assert phone.shape == (1688, 780)
+    assert all(screen.std() > 10 for screen in (light, dark, phone))  # text and marks, not one colour
+    assert np.median(dark) < 80 < 200 < min(np.median(light), np.median(phone))
+
+
 @pytest.mark.parametrize("page", ["file", "hostile_file"])
 def test_a_phone_scrolls_downwards_alone(view: View, page: str, request: pytest.FixtureRequest) -> None:
     view.cdp("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True)
@@ -223,6 +247,16 @@ def test_tables_and_charts_are_copied_as_csv(view: View) -> None:
     assert 1 < low < high < 100  # in the unit of the header
     view.js("document.querySelector('.data').open = true; document.querySelector('.data .act').click()")
     assert len(view.js("return window.copied").splitlines()) >= 3
+
+
+def test_copies_hold_no_formula(view: View) -> None:
+    view.js("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
+    formula = '=HYPERLINK("http://a.example","b")'
+    view.js(f"document.querySelectorAll('#{BOARD} tbody th').forEach(c => c.textContent = arguments[0])", formula)
+    view.js(f"document.querySelectorAll('#{BOARD} tbody td').forEach(c => c.textContent = '-1.5')")
+    view.js(f"document.querySelector('#{BOARD} .act').click()")
+    rows = list(csv.reader(io.StringIO(view.js("return window.copied"), newline="")))
+    assert rows[1][0] == f"'{formula}" and "-1.5" in rows[1] and "'-1.5" not in rows[1]
 
 
 def test_the_page_is_readable_without_javascript(view: View) -> None:

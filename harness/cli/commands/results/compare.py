@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.base.errors import HarnessError
+from harness.cli.board_options import As, Out
 from harness.cli.commands.list import catalogue
 from harness.cli.options import RESULTS, Plugin
+from harness.cli.shown_tables import show_tables
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
@@ -26,6 +28,8 @@ def compare(
     seeds: Annotated[
         bool, typer.Option("--seeds", help="Pair the trainings of both that differ only in their seed, by their cards.")
     ] = False,
+    format: As = None,
+    out: Out = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Compare two records on the same samples: difference, interval, p (exact McNemar; DeLong for detectors).
@@ -48,9 +52,9 @@ def compare(
     if seeds:
         from harness.report.ranks.seeds import compare as compare_trainings  # with scipy, which remembered tables spare
 
-        console.show(compare_trainings(left, right, records))
+        show_tables([compare_trainings(left, right, records)], format, out)
     else:
-        console.show(_compared(left, right, plugin))
+        show_tables([_compared(left, right, plugin)], format, out)
 
 
 def _compared(a: RunRecord, b: RunRecord, plugin: list[Path]) -> Table:

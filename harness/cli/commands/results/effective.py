@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.board_options import As, Out
 from harness.cli.options import RESULTS, Plugin
+from harness.cli.shown_tables import show_tables
 
 
 def effective(
@@ -19,6 +21,8 @@ def effective(
         str, typer.Option(help="Rows that the line is fitted to: those under this test-time method, or all.")
     ] = "default",
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
+    format: As = None,
+    out: Out = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Effective robustness: accuracy under shift beyond what the clean accuracy predicts, by a line over the rows.
@@ -41,4 +45,4 @@ def effective(
             raise HarnessError(
                 f"No records of suite {suite!r} in {results.absolute()}. Run: harness run --suite {suite}"
             )
-    console.show(table(scatter(sides[0], sides[1], baseline), baseline))
+    show_tables([table(scatter(sides[0], sides[1], baseline), baseline)], format, out)

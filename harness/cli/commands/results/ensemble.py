@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.board_options import As, Format
 from harness.cli.options import RESULTS, Plugin
+from harness.cli.shown_tables import show_tables
 
 
 def ensemble(
@@ -15,6 +17,8 @@ def ensemble(
     suite: Annotated[str | None, typer.Option(help="Suite, where they were run on several.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
     out: Annotated[Path, typer.Option(help="Folder for the ensemble's record.")] = RESULTS / "local",
+    format: As = None,
+    table: Annotated[Path | None, typer.Option(help="File for the table of differences.")] = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Average the probabilities of records of one board, made with `--keep-logits`; without a network.
@@ -25,12 +29,14 @@ def ensemble(
     """
     from harness import plugins
     from harness.report import boards, selection
-    from harness.report.posthoc.ensemble import table, write
+    from harness.report.posthoc.ensemble import table as differences
+    from harness.report.posthoc.ensemble import write
     from harness.terminal import console
 
     plugins.discover(*plugin)
     records = boards.every(results, console.leave_out) if results.is_dir() else []
     entries = [selection.with_logits(text, records, suite) for text in members]
     written = write(entries, out)
-    console.show(table(written, entries))
-    console.out.print(f"Wrote {written.path}")
+    show_tables([differences(written, entries)], format, table)
+    to_read = format in (None, Format.table)  # data in a pipe take no further line
+    (console.out if to_read else console.err).print(f"Wrote {written.path}")

@@ -13,6 +13,7 @@ from harness.base.errors import HarnessError
 from harness.cli import board_options
 from harness.cli.board_options import SHOWN, WRITTEN, As, Columns, Format, Methods, Models, Out, Where
 from harness.cli.options import RESULTS, Plugin
+from harness.cli.shown_tables import kind_of, put, show_tables
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
@@ -105,29 +106,17 @@ def _views(records: Sequence[RunRecord], rows: RowFilter, asked: View) -> list[V
 
 def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, out: Path | None) -> None:
     """Print boards and other tables, or write them to a file."""
-    from harness.base.files import writing
     from harness.report.boards import doubtful
-    from harness.report.formats.render import SUFFIXES, render
+    from harness.report.formats.render import render
     from harness.report.table import share
     from harness.terminal import console
 
-    kind = str(format or SUFFIXES.get(out.suffix.lower() if out else "", Format.table))
+    kind = kind_of(format, out)
     if kind == Format.table:
         tables, shared = share([view.table() for view in views])
-        tables += more
-        closing = f"All tables: {shared}\n" if shared else ""
-    if out:
-        text = "".join([*map(console.text, tables), closing]) if kind == Format.table else render(kind, views, more)
-        with writing(out) as file:
-            file.write_text(text, encoding="utf-8", newline="")
-        console.note(f"Wrote {out} as {kind}.")
-    elif kind == Format.table:
-        for table in tables:
-            console.show(table)
-        if closing:
-            console.out.print(closing.rstrip())
+        show_tables([*tables, *more], Format.table, out, f"All tables: {shared}" if shared else "")
     else:
-        console.write(render(kind, views, more))
+        put(render(kind, views, more), kind, out)
     for view in views:
         if doubts := doubtful([view.board[place] for place in view.places]):
             console.warn(doubts)

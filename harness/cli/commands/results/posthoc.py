@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.board_options import As, Out
 from harness.cli.options import RESULTS, Plugin
+from harness.cli.shown_tables import show_tables
 
 
 def posthoc(
     members: Annotated[list[str], typer.Argument(help="MODEL:METHOD, or a record's .json file; one or more.")],
     suite: Annotated[str | None, typer.Option(help="Suite, where they were run on several.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
+    format: As = None,
+    out: Out = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Temperature scaling and conformal prediction sets of records made with `--keep-logits`; without a network.
@@ -29,8 +33,9 @@ def posthoc(
 
     plugins.discover(*plugin)
     records = boards.every(results, console.leave_out) if results.is_dir() else []
+    tables = []
     for text in members:
         entry = selection.with_logits(text, records, suite)
         split = halves(entry)
-        console.show(temperature_table(entry, split))
-        console.show(conformal_table(entry, split))
+        tables += [temperature_table(entry, split), conformal_table(entry, split)]
+    show_tables(tables, format, out)

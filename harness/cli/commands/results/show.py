@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.base.errors import HarnessError
+from harness.cli.board_options import As, Format, Out
 from harness.cli.options import RESULTS, Plugin
+from harness.cli.shown_tables import kind_of, show_tables
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
@@ -20,6 +22,8 @@ def show(
     record: Annotated[str, typer.Argument(help="MODEL:METHOD, a record's .json file, or the start of its key.")],
     suite: Annotated[str | None, typer.Option(help="Suite, where it was run on several.")] = None,
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
+    format: As = None,
+    out: Out = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Show one record in full: metrics, weights, settings, cost, files, and the line of Python that opens its samples.
@@ -41,6 +45,9 @@ def show(
     records = [] if is_file else boards.find(results, console.leave_out)
     matches = _of_key(record, records) or resolve(record, records, suite)
     entry = _only(record, matches)
+    if out or kind_of(format, out) != Format.table:
+        show_tables(record_tables(entry), format, out)
+        return
     for table in record_tables(entry):
         console.show(table)
         console.out.print()

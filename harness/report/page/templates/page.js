@@ -49,6 +49,8 @@
   // Tables
   const words = (cell) => cell.textContent.trim();
   const numbers = (cell) => (cell.dataset.v || "").split(" ").filter(Boolean);
+  // A name that a spreadsheet would run as a formula gets an apostrophe, as in `--format csv`
+  const safe = (text) => (/^'*[=+\-@\t\r]/.test(text) && isNaN(Number(text)) ? `'${text}` : text);
   const quote = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const csv = (table) => {
     const rows = all("tbody tr:not([hidden])", table).map((row) => [...row.cells]);
@@ -61,7 +63,7 @@
         lines[k + 1].push(...ends.map((_, place) => values[place] ?? ""));
       });
     });
-    return lines.map((line) => line.map(quote).join(",")).join("\n") + "\n";
+    return lines.map((line) => line.map(safe).map(quote).join(",")).join("\n") + "\n";
   };
   const copy = async (text) => {
     try { await navigator.clipboard.writeText(text); } catch {
