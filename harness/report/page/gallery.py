@@ -7,15 +7,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.base.errors import HarnessError
-from harness.report.gallery.contents import CLEAN, Gallery, Hard, Says, Shot, Specimen
+from harness.report.gallery.contents import CLEAN, ORIGINAL, Gallery, Hard, Says, Shot, Specimen
 from harness.report.gallery.reading import ShownGallery, galleries
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Picture, Section, Strip, slug
 
 TITLE = "What classifiers see"
 INTRO = (
-    "A few test images as they are, under corruptions, denoised in one step from diffusion time t, and adapted, with "
-    "the noise of the evaluation; under each picture the classes that classifiers give it, with their mean probability."
+    "A few test images, clean, corrupted, denoised in one step from diffusion time t, and adapted, with the noise of "
+    "the evaluation. Under each picture the classes that it is given:"
 )
+MANY = "7: 8 of 10, 97 % means: 8 of 10 classifiers say class 7, with a mean probability of 97 %; ✗ is a wrong class."
+ONE = "7: 97 % means class 7 with a probability of 97 %; ✗ is a wrong class."
+CORRUPTED = "corrupted"
+"""The view of an image under a corruption without any method, in the page's words."""
+
 WORDS = "In each cell the class and its probability; ✗ marks a wrong one. Probabilities are rounded."
 
 
@@ -41,7 +46,7 @@ def gallery_section(root: Path, model: str | None = None) -> Section | None:
         notes += [] if entry.gallery.complete else [f"{entry.name}: its making was stopped. Go on: harness gallery."]
     if not strips and not notes:
         return None
-    return Section("gallery", TITLE, INTRO, images=strips, notes=notes, folded=tables)
+    return Section("gallery", TITLE, f"{INTRO} {ONE if model else MANY}", images=strips, notes=notes, folded=tables)
 
 
 def _sources(shown: ShownGallery) -> BoardTable:
@@ -108,8 +113,9 @@ class _Spoken:
         methods = [
             f"{method}: {self._spell(specimen.methods[method], specimen.label)}" for method in self._gallery.methods
         ]
+        line = f"Classifiers after each method: {'; '.join(methods)}." if methods else ""
         title = f"{self._shown.name}: {specimen.id}, class {name}, {specimen.condition}"
-        return Strip(title, [picture for picture in shown if picture], [". ".join(methods)])
+        return Strip(title, [picture for picture in shown if picture], [line] if line else [])
 
     def _spell(self, says: Sequence[Says], label: int) -> str:
         """Classes with their numbers of classifiers, in one line."""
@@ -121,6 +127,7 @@ class _Spoken:
         content = self._shown.pictures.get(shot.pixels)
         if content is None:
             return None
+        view = CORRUPTED if view == ORIGINAL and image.condition != CLEAN else view
         lines = [view, *more, *self._classes([shot.says[k] for k in models], image.label)]
         name = self._gallery.class_name(image.label)
         alt = f"{image.id}, class {name}, under {image.condition}, {view}"

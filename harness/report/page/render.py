@@ -27,6 +27,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 FOLDED_CAPTION = 420
 """Characters beyond which the notes below a table are folded."""
 
+LONGEST_TABLE = 45
+"""Rows beyond which a table scrolls within the page."""
+
 SIGNIFICANT = 7
 """Digits of numbers in charts' data and in copies as CSV: more than the intervals of any benchmark can tell apart."""
 
@@ -87,7 +90,7 @@ def _environment() -> Environment:
         "breakable": breakable,
         "column_classes": column_classes,
     }
-    environment.globals["folded_caption"] = FOLDED_CAPTION
+    environment.globals |= {"folded_caption": FOLDED_CAPTION, "longest_table": LONGEST_TABLE}
     return environment
 
 

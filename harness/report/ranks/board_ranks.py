@@ -53,12 +53,24 @@ class Ranks:
     sets: (best, worst) rank of each row, from 1, in the order of the board's records; empty without rank sets.
     better: pairs (i, j) of rows, by their place, of which i is significantly better than j.
     reason: why there are no rank sets, in words; empty where there are.
+    total: rows of the whole board, where `sets` has some of its rows; None for all.
     """
 
     column: tuple[str, str]
     sets: Sequence[tuple[int, int]] = ()
     better: Set[tuple[int, int]] = frozenset()
     reason: str = ""
+    total: int | None = None
+
+    @property
+    def lowest(self) -> int:
+        """The lowest rank on the whole board: its number of rows."""
+        return len(self.sets) if self.total is None else self.total
+
+    @property
+    def undecided(self) -> bool:
+        """True where each row may have every rank of the board."""
+        return bool(self.sets) and all(ends == (1, self.lowest) for ends in self.sets)
 
     def spell(self, row: int) -> str:
         """A row's set as tables print it: ``1-6``, or ``3`` where it has one rank; empty without rank sets."""

@@ -12,6 +12,7 @@ from harness.report.colours import Style
 from harness.report.names import heading, model_names, title, variants
 from harness.report.page.board_section import metric_cell, rank_cell
 from harness.report.page.charts.boards import charts_of_board
+from harness.report.page.charts.curves import TIME
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
 from harness.report.ranks.board_ranks import SEEDS, Ranks, board_ranks
@@ -64,7 +65,7 @@ class OwnRows:
         row_of = {place: row for row, place in enumerate(self.places)}
         better = [(row_of[i], row_of[j]) for i, j in self.ranks.better if i in row_of and j in row_of]
         sets = [self.ranks.sets[place] for place in self.places] if self.ranks.sets else ()
-        return Ranks(self.ranks.column, sets, frozenset(better), self.ranks.reason)
+        return Ranks(self.ranks.column, sets, frozenset(better), self.ranks.reason, len(self.board))
 
 
 def result_section(own: OwnRows, id: str, environments: Sequence[str], looks: Mapping[str, Style]) -> Section:
@@ -161,7 +162,7 @@ def weakness_section(boards: Sequence[OwnRows]) -> Section | None:
     table = BoardTable("weakness-table", "Weakest conditions", header, rows, caption, names=2)
     intro = (
         f"On each leaderboard with several conditions, the {WORST} where this classifier by itself is furthest behind "
-        "the best classifier by itself."
+        "the best classifier by itself; accuracies by diffusion time are left out."
     )
     return Section("weaknesses", "Weaknesses", intro, [table])
 
@@ -173,7 +174,8 @@ def _weakest(own: OwnRows) -> list[BoardRow]:
     others = [entry for entry in own.board if entry.variant == PLAIN]
     lines = []
     for metric in plain.metrics:
-        if metric.name == "accuracy" and metric.condition != "mean":
+        # Pure noise at a late diffusion time is no weakness of a classifier.
+        if metric.name == "accuracy" and metric.condition != "mean" and not TIME.fullmatch(metric.condition):
             best, name = _best([(entry.model.name, entry) for entry in others], metric.condition)
             lines.append((best.value - metric.value, metric, best, name))
     if len(lines) < 2:

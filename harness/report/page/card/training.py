@@ -63,7 +63,7 @@ def facts(weights: Weights, card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("training seed", spec.get("seed")),
         ("training time", f"{card['seconds']:,.0f} s" if isinstance(card.get("seconds"), int | float) else None),
         ("made with", ", ".join(f"{k} {v}" for k, v in sorted(_mapping(card, "made_with").items())) or None),
-        ("clean accuracy on the card", _clean(_mapping(card, "clean_accuracy"))),
+        ("clean accuracy by the training's own card", _clean(_mapping(card, "clean_accuracy"))),
         ("licence", details.get("licence") or details.get("license") or card.get("licence")),
         ("origin", details.get("origin")),
         ("as published", details.get("as_published")),
@@ -102,12 +102,9 @@ def _training_data(data: Mapping[str, Any]) -> str | None:
 
 
 def _clean(accuracy: Mapping[str, Any]) -> str | None:
-    interval = accuracy.get("interval")
-    numbers = [accuracy.get("value"), *(interval if isinstance(interval, list) else [])]
-    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
-        return None
-    value, low, high = (100 * float(number) for number in numbers)
-    return f"{value:.1f} % [{low:.1f}, {high:.1f}], n = {accuracy.get('n', 'unknown')}"
+    value = accuracy.get("value")
+    # Without the card's interval, which another method may have made than those of the leaderboards.
+    return f"{100 * value:.1f} %, n = {accuracy.get('n', 'unknown')}" if isinstance(value, int | float) else None
 
 
 def _text(value: Any) -> str:

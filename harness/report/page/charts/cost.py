@@ -16,6 +16,9 @@ from harness.report.table import Table
 
 LABEL = "denoiser calls per image"
 
+SPACE = 7.0
+"""Pixels between marks that would hide each other."""
+
 
 def front(points: Sequence[tuple[float, float]], higher_is_better: bool = True) -> list[int]:
     """The places of the Pareto front, by rising cost: (cost, value) that no cheaper or equally dear point reaches."""
@@ -26,6 +29,16 @@ def front(points: Sequence[tuple[float, float]], higher_is_better: bool = True) 
             best = sign * points[k][1]
             places.append(k)
     return places
+
+
+def apart(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Pixels of marks, each moved to the right past those before it that it would hide."""
+    placed: list[tuple[float, float]] = []
+    for x, y in spots:
+        while any(abs(x - a) < SPACE - 0.01 and abs(y - b) < SPACE / 2 for a, b in placed):
+            x += SPACE
+        placed.append((x, y))
+    return placed
 
 
 def cost(board: Board) -> Chart | None:
@@ -42,12 +55,13 @@ def cost(board: Board) -> Chart | None:
     heading = names.heading(first, *column)
     frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=440, height=340)
     tipped = set(range(len(rows))) if len(rows) <= MOST_ROWS else set(places)
+    spots = apart([frame.at(*point) for point in points])
     marks = joined(
         group(
-            mark(*frame.at(*point), board.look(k)),
+            mark(*spot, board.look(k)),
             tip=f"{board.labels[k]}: {value[0]:.1f}, {point[0]:.0f} calls per image" if place in tipped else "",
         )
-        for place, ((k, value), point) in enumerate(zip(rows, points, strict=True))
+        for place, ((k, value), point, spot) in enumerate(zip(rows, points, spots, strict=True))
     )
     corners = [frame.at(*points[place]) for place in places]
     tail = (frame.across.end, corners[-1][1])
@@ -59,7 +73,10 @@ def cost(board: Board) -> Chart | None:
     )
     labels = "; ".join(f"{board.labels[rows[p][0]]} ({points[p][0]:.0f}): {points[p][1]:.1f}" for p in places)
     most = " Calls are upper limits." if any(entry.cost.at_most for entry in board.entries) else ""
-    caption = f"Line: the best for a cost (Pareto front): {labels}.{most}"
+    caption = (
+        f"Line: the Pareto front, at each cost the best {heading} of all rows that cost no more: {labels}. "
+        f"Marks that would hide each other stand side by side, to the right of their cost.{most}"
+    )
     on_front = {rows[place][0] for place in places}
     data = [
         [board.labels[k], f"{calls:.0f}", digits(value), "yes" if k in on_front else "no"]

@@ -13,7 +13,7 @@ from harness.report.page.parts import Chart
 from harness.report.page.svg.marks import interval, line, mark
 from harness.report.page.svg.rows import Row, across, row_chart
 from harness.report.page.svg.scales import Scale, fit
-from harness.report.ranks.board_ranks import SEEDS
+from harness.report.ranks.board_ranks import SEEDS, Ranks
 from harness.report.table import Table
 
 MOST_ROWS, MOST_RANKS = 60, 40
@@ -34,12 +34,22 @@ def ranking(board: Board) -> Chart | None:
         if value is not None:
             rank = f", rank {board.ranks.spell(k)}" if board.ranks.sets else ""
             tip = f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}{rank}"
-            rows.append(Row(board.labels[k], tip, partial(_dot, scale, value, board.look(k)), board.ranks.is_top(k)))
+            strong = board.ranks.is_top(k) and not board.ranks.undecided
+            rows.append(Row(board.labels[k], tip, partial(_dot, scale, value, board.look(k)), strong))
     title = f"Ranking by {heading}"
     svg = board.method_legend() + row_chart(board.id("ranking"), title, names.title(first), rows, scale, heading)
     data = [[board.labels[k], *map(digits, v)] for k, v in enumerate(values) if v]
-    caption = f"{INTERVALS} A colour per classifier.{' Bold: may be the best.' if board.ranks.sets else ''}"
+    caption = f"{INTERVALS} A colour per classifier.{_ranked(board.ranks)}"
     return Chart(board.id("ranking"), title, svg, caption, Table(title, ["row", heading, "low", "high"], data))
+
+
+def _ranked(ranks: Ranks) -> str:
+    """A sentence on the ranks of the rows; empty without rank sets."""
+    if not ranks.sets:
+        return ""
+    if ranks.undecided:
+        return f" Each row may have any rank from 1 to {ranks.lowest}, at 95 %: there is no chart of ranks."
+    return " Bold: may be the best."
 
 
 def _dot(scale: Scale, value: tuple[float, float, float], style: Style, y: float) -> Markup:
@@ -49,15 +59,15 @@ def _dot(scale: Scale, value: tuple[float, float, float], style: Style, y: float
 
 
 def rank_diagram(board: Board) -> Chart | None:
-    """The set of ranks of each row as a bar; None without rank sets."""
+    """The set of ranks of each row as a bar, over all ranks of the board; None without sets, or where all are full."""
     sets = board.ranks.sets
-    if not sets:
+    if not sets or board.ranks.undecided:
         return None
-    count = len(sets)
-    scale = across(Scale(0.5, count + 0.5))
+    count, total = len(sets), board.ranks.lowest
+    scale = across(Scale(0.5, total + 0.5))
     rows = []
     for k, (best, worst) in enumerate(sets[:MOST_RANKS]):
-        tip = f"{board.labels[k]}: rank {board.ranks.spell(k)} of {count}"
+        tip = f"{board.labels[k]}: rank {board.ranks.spell(k)} of {total}"
         ends = (scale(best - 0.35), scale(worst + 0.35))
         rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
     title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"

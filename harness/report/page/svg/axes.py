@@ -26,9 +26,9 @@ class Frame:
 
     x: Scale
     y: Scale
-    width: float = 360.0
+    width: float = 320.0
     height: float = 250.0
-    left: float = 44.0
+    left: float = 52.0
     bottom: float = 38.0
     top: float = 22.0
     ticks: tuple[int, int] = (7, 6)
@@ -71,7 +71,7 @@ class Frame:
             [
                 element("path", d=grid, stroke="var(--line)", fill="none") if grid else "",
                 group(
-                    *(text(t, across(v), bottom + 13, anchor="middle") for v, t in zip(x, tick_text(x), strict=True)),
+                    *(text(t, across(v), bottom + 16, anchor="middle") for v, t in zip(x, tick_text(x), strict=True)),
                     *(text(t, self.left - 5, up(v) + 4, anchor="end") for v, t in zip(y, tick_text(y), strict=True)),
                     fill="var(--muted)",
                 ),

@@ -85,7 +85,7 @@ def drawing(
     """A drawing that scales with the page.
 
     id: unique on the page. title, description: read by screen readers. size: (width, height) in units of a pixel; the
-    drawing is at most a quarter larger. above: units at the top that are left out.
+    drawing is never larger, so that texts of all drawings have one size. above: units at the top that are left out.
     """
     width, height = size
     return element(
@@ -96,13 +96,13 @@ def drawing(
         viewBox=f"0 {number(above)} {number(width)} {number(height - above)}",
         role="img",
         aria_labelledby=f"{id}-t {id}-d",
-        style=f"display:block;width:100%;min-width:0;max-width:{number(1.25 * width)}px;height:auto;overflow:visible",
+        style=f"display:block;width:100%;min-width:0;max-width:{number(width)}px;height:auto;overflow:visible",
     )
 
 
-def side_by_side(parts: Iterable[object], width: int = 360) -> Markup:
+def side_by_side(parts: Iterable[object], width: int = 310) -> Markup:
     """Drawings beside one another, as many as the page is wide enough for."""
     cells = (
         element("div", part, style=f"flex:1 1 {width}px;min-width:0;max-width:{1.25 * width:.0f}px") for part in parts
     )
-    return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:12px 28px", class_="panels")
+    return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:12px 24px", class_="panels")

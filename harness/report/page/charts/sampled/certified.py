@@ -80,5 +80,5 @@ def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> C
     caption = "Percent of the images that are right and certified to at least that radius; intervals are in the table."
     if missing:
         caption += f" Rows without a readable sample table: {missing}."
-    svg = side_by_side(drawings) + board.legend(sorted({row for lines in curves.values() for row in lines}))
+    svg = board.legend(sorted({row for lines in curves.values() for row in lines})) + side_by_side(drawings)
     return Chart(id, title, svg, caption, Table(title, ["row", "noise", *(f"r = {radius:g}" for radius in GRID)], data))

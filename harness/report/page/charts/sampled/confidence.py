@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,11 @@ from numpy.typing import NDArray
 from harness.base.errors import HarnessError
 from harness.metrics.calibration import BINS, Bin, reliability
 from harness.metrics.selective import risk_coverage
-from harness.report.page.charts.common import MOST_PANELS, Board, digits, thinned
+from harness.report.page.charts.common import MOST_PANELS, Board, digits
 from harness.report.page.charts.curves import TIME
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import Frame
-from harness.report.page.svg.elements import group, joined, side_by_side
+from harness.report.page.svg.elements import group, joined, side_by_side, text
 from harness.report.page.svg.marks import line, reference
 from harness.report.page.svg.scales import Scale, fit
 from harness.report.table import Table
@@ -71,14 +73,17 @@ def _reliability(board: Board, answers: Mapping[int, Answers], note: str) -> Cha
     bins = {k: [b for b in reliability(*values) if b.answers >= FEWEST] for k, values in answers.items()}
     curves = {k: ([100 * b.confidence for b in found], [100 * b.accuracy for b in found]) for k, found in bins.items()}
     data = [[board.models[k], board.methods[k], *_by_bin(found)] for k, found in bins.items()]
-    frame = Frame(Scale(0, 100), Scale(0, 100), height=330)
-    diagonal = reference(frame.at(0, 0), frame.at(100, 100))
+    low = min((v for curve in curves.values() for values in curve for v in values), default=0.0)
+    low = 10 * math.floor(min(low, 90.0) / 10)
+    frame = Frame(Scale(low, 100), Scale(low, 100), height=300)
+    diagonal = reference(frame.at(low, low), frame.at(100, 100))
     caption = (
         f"Dashed: confidence that equals accuracy; below it a classifier is overconfident. Answers of all conditions "
-        f"together, in {BINS} bins; those with fewer than {FEWEST} are left out.{note}"
+        f"together, a point per bin of {BINS}; bins of fewer than {FEWEST} answers are left out.{note}"
     )
     header = ["classifier", "method", *(f"accuracy (%) at confidence {k}/{BINS}" for k in range(1, BINS + 1))]
-    svg = _panels(board, "reliability", title, ("confidence (%)", "accuracy (%)"), frame, curves, diagonal)
+    axes = Axes("confidence (%)", "accuracy (%)", frame, "too few uncertain answers for a curve")
+    svg = _panels(board, "reliability", title, axes, curves, diagonal)
     return Chart(board.id("reliability"), title, svg, caption, Table(title, header, data))
 
 
@@ -95,24 +100,43 @@ def _risk(board: Board, answers: Mapping[int, Answers], note: str) -> Chart:
         coverage, risk = risk_coverage(*values)
         kept = coverage >= min(LEAST, coverage[-1])
         coverage, risk = 100 * coverage[kept], 100 * risk[kept]
-        places = thinned(len(coverage), POINTS)
-        curves[k] = (coverage[places].tolist(), risk[places].tolist())
+        places = _evenly(left := 100 - coverage)
+        curves[k] = (left[places].tolist(), risk[places].tolist())
         at = [float(risk[min(np.searchsorted(coverage, share - 1e-9), len(risk) - 1)]) for share in COVERAGES]
         data.append([board.models[k], board.methods[k], *(digits(round(value, 2)) for value in at)])
     worst = fit([0.0, *(v for _, risks in curves.values() for v in risks)], least=0.0, most=100.0)
-    caption = f"Errors among the most confident answers, by the share of answers that are kept.{note}"
+    caption = (
+        "Errors among the answers that are kept when the least confident ones are withheld: coverage is 100 % less the "
+        f"share on the horizontal axis, which is logarithmic.{note}"
+    )
     header = ["classifier", "method", *(f"risk (%) at {share} %" for share in COVERAGES)]
-    frame = Frame(Scale(0, 100), worst, height=280)
-    svg = _panels(board, "risk", title, ("coverage (%)", "risk (%)"), frame, curves)
+    frame = Frame(Scale(0, 100, kind="log"), worst, height=280)
+    svg = _panels(board, "risk", title, Axes("answers withheld (%)", "risk (%)", frame), curves)
     return Chart(board.id("risk"), title, svg, caption, Table(title, header, data))
+
+
+def _evenly(left: NDArray[np.float64]) -> list[int]:
+    """At most `POINTS` places of a falling list of percents, evenly in the logarithm of 1 + percent, with both ends."""
+    marks = np.geomspace(1 + left[-1], 1 + left[0], POINTS) - 1
+    places = np.searchsorted(-left, -marks, side="left")
+    return sorted({0, len(left) - 1, *np.minimum(places, len(left) - 1).tolist()})
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Axes of each panel. x, y: labels. empty: words where no curve has two points; with them points have dots."""
+
+    x: str
+    y: str
+    frame: Frame
+    empty: str = ""
 
 
 def _panels(
     board: Board,
     kind: str,
     title: str,
-    labels: tuple[str, str],
-    frame: Frame,
+    axes: Axes,
     curves: Mapping[int, Curve],
     *behind: object,
 ) -> Any:
@@ -120,11 +144,14 @@ def _panels(
     drawings = []
     for number, (method, rows) in enumerate(list(board.by_method.items())[:MOST_PANELS]):
         lines = [
-            group(line(frame.points(*curves[k]), board.line(k)), tip=board.labels[k])
+            group(line(axes.frame.points(*curves[k]), board.line(k), dots=bool(axes.empty)), tip=board.labels[k])
             for k in rows
             if k in curves and curves[k][0]
         ]
         heading = method if len(board.by_method) > 1 else ""
         id = f"{board.id(kind)}--{number}"
-        drawings.append(frame.draw(id, heading, f"{title}, {method}", *labels, *behind, joined(lines)))
-    return side_by_side(drawings) + board.legend(sorted(curves))
+        drawn = [*behind, *lines]
+        if axes.empty and all(len(curves[k][0]) < 2 for k in rows if k in curves):
+            drawn.append(text(axes.empty, axes.frame.width / 2 + 20, 60, anchor="middle", fill="var(--muted)"))
+        drawings.append(axes.frame.draw(id, heading, f"{title}, {method}", axes.x, axes.y, joined(drawn)))
+    return board.legend(sorted(curves)) + side_by_side(drawings)
