@@ -51,9 +51,7 @@ def page(
     return render(_report(records, root, local, leave_out, progress))
 
 
-def _report(
-    records: Sequence[RunRecord], root: Path, local: bool, leave_out: LeaveOut, progress: Progress
-) -> Page:
+def _report(records: Sequence[RunRecord], root: Path, local: bool, leave_out: LeaveOut, progress: Progress) -> Page:
     groups = list(boards(records).values())
     published = published_tables(papers(root, leave_out), records)
     above: list[str] = []

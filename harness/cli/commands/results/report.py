@@ -82,7 +82,12 @@ def report(
 
 
 def _text(
-    format: Form, records: list[RunRecord], results: Path, model: str | None, local: bool, progress: Callable[[str], None]
+    format: Form,
+    records: list[RunRecord],
+    results: Path,
+    model: str | None,
+    local: bool,
+    progress: Callable[[str], None],
 ) -> str:
     """The text of the file in the form that was asked for."""
     from harness.report.page.build import page
