@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from harness.base.errors import HarnessError
+
 
 class Format(StrEnum):
     """Formats of leaderboards."""
@@ -66,6 +68,16 @@ As = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Write to this file, not to the terminal.", rich_help_panel=WRITTEN)]
+
+
+def check_out(format: str | None, out: Path | None) -> None:
+    """Raise HarnessError for a file whose suffix means no format, unless one is given, and for an absent folder."""
+    from harness.report.formats.render import SUFFIXES
+
+    if out and not format and out.suffix.lower() not in SUFFIXES:
+        raise HarnessError(f"--out {out}: the suffix must be one of {', '.join(SUFFIXES)}; or give --format.")
+    if out and not out.parent.is_dir():
+        raise HarnessError(f"--out {out}: there is no folder {out.parent.absolute()}. Make it, or choose another.")
 
 
 def split(texts: Sequence[str]) -> tuple[str, ...]:

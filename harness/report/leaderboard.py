@@ -12,7 +12,7 @@ from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
 from harness.report.names import heading, model_names, settings_note, spell, title, variants
 from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
-from harness.report.table import Table, markdown
+from harness.report.table import RANK, Table, markdown
 
 COVERS: Mapping[str, str] = {
     "ece": "ECE's interval is for the expected calibration error in these 15 bins over all such images, whose estimate "
@@ -42,7 +42,8 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     costs = [spell_calls(entry.cost) for entry in entries]
     calls = CALLS in patterns or (not patterns and (len(set(costs)) > 1 or len(costs) == 1))
     marks, notes = marked_notes(entries)
-    header = ["", "model", "method", *(heading(first, *column) for column in shown)]
+    named = shown if patterns else ()
+    header = [RANK if ranks.sets else "", "model", "method", *(heading(first, *c, beside=named) for c in shown)]
     header += [*(["note"] if marks else []), *(["denoiser calls"] if calls else [])]
     models, methods = model_names(board), variants(board)
     rows = [
@@ -151,7 +152,8 @@ def by_condition(
         top = [row for row, place in enumerate(places) if ranks.is_top(place)]
         names = [[ranks.cell(place), models[place], methods[place]] for place in places]
         rows = [[*name, *values] for name, values in zip(names, cells, strict=True)]
-        return Table(table_title, ["", "model", "method", *conditions], rows, " ".join(sentences), names=3, top=top)
+        header = [RANK if ranks.sets else "", "model", "method", *conditions]
+        return Table(table_title, header, rows, " ".join(sentences), names=3, top=top)
     header = ["", *(f"{models[place]}, {methods[place]}" for place in places)]
     rows = [[c, *(values[k] for values in cells)] for k, c in enumerate(conditions)]
     return Table(table_title, header, rows, " ".join(sentences))

@@ -46,16 +46,20 @@ def title(entry: RunRecord) -> str:
     return f"{keys.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
 
 
-def heading(entry: RunRecord, name: str, condition: str, *, bare: bool = False) -> str:
+def heading(
+    entry: RunRecord, name: str, condition: str, *, bare: bool = False, beside: Sequence[tuple[str, str]] = ()
+) -> str:
     """A metric's name with its unit, for a column or an axis.
 
     The condition is named, too, if the board has several and this one is not the mean. bare: never name it.
+    beside: the columns of a table that are not the board's: also the mean is named beside others of its metric.
     """
     metric = entry.metric(name, condition)
     unit = {"fraction": "%", "ratio": "% of reference"}.get(metric.unit, metric.unit) if metric else ""
-    several = len({c for _, c in entry.columns}) > 1
+    several = len({c for _, c in [*entry.columns, *beside]}) > 1
+    of_metric = [c for other, c in beside if other == name]
     words = [name.replace("_", " ")]
-    if several and condition != "mean" and not bare:
+    if ((several and condition != "mean") or len(of_metric) > 1) and not bare:
         words.append(condition)
     if unit:
         words.append(f"({unit})")

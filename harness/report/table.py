@@ -9,6 +9,9 @@ from typing import Any
 
 from harness.report import escape
 
+RANK = "rank"
+"""Heading of the column with rank sets."""
+
 
 @dataclass(frozen=True)
 class Table:

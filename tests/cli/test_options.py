@@ -148,3 +148,12 @@ def test_a_run_builds_its_suite_and_each_method_once(
     code, printed = harness(monkeypatch, capsys, "run", *arguments, *methods, "--dry-run")
     assert code == 0, printed
     assert BUILT == ["suite", "method 1", "method 2", "method 2"]
+
+
+def test_out_must_have_a_known_suffix_and_a_folder_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"suffix must be one of \.md, \.csv"):
+        check_out(None, tmp_path / "x.xlsx")
+    with pytest.raises(HarnessError, match="there is no folder .*absent. Make it"):
+        check_out("csv", tmp_path / "absent" / "x.csv")
+    check_out("csv", tmp_path / "x.dat")
+    check_out(None, tmp_path / "x.CSV")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from harness.base.errors import HarnessError
+from harness.base.errors import HarnessError, Notice
 from harness.evaluation.records import record
 from harness.report import leaderboard
 from harness.report.formats import csv_text, latex, macros, view
@@ -109,12 +109,42 @@ def test_macros_have_names_of_letters_and_no_name_twice(shown: View) -> None:
 
 
 def test_latex_puts_numbers_in_columns_and_the_top_group_in_bold(shown: View) -> None:
-    text = render("latex", [shown])
-    assert "S[table-format=2.1]@{ [}S[table-format=2.1]@{, }S[table-format=2.1]@{]\\quad}" in text
+    text = render("latex", [replace(shown, patterns=["mce", "mean_accuracy"])])
+    assert "S[table-format=2.1]@{ }r" in text and r"\label{tab:digits-c}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")][1:]
-    assert [row.startswith(r"\bfseries ") for row in rows] == [True, True, False] and r"\input{" not in text
-    best = " & ".join(rf"\bfseries {number}" for number in re.findall(r"[\d.]+", spell(shown.board[1].metric("mce"))))
-    assert best in rows[1] and rows[2].count(" & ") == 2 + 3 * 3
+    assert [row.startswith(r"\bfseries 1--2 ") for row in rows] == [True, True, False] and r"\input{" not in text
+    value, low, high = re.findall(r"[\d.]+", spell(shown.board[1].metric("mce")))
+    assert rf"\bfseries {value} & \bfseries {{[}}{low}, {high}{{]}}" in rows[1] and rows[2].count(" & ") == 2 + 2 * 2
+
+
+def test_latex_captions_have_no_hashes_and_a_subset_has_its_own_label(shown: View) -> None:
+    table = replace(shown, patterns=["mce"]).table()
+    text = latex.text(table)
+    hash = shown.board[0].data_sha256[:12]
+    assert f"% Data {hash}, seed 0." in text and hash not in text.partition(r"\caption")[2]
+    subset = latex.text(replace(table, title="digits-c v1, 100 of 600 images (subset)"))
+    assert r"\label{tab:digits-c-100-of-600-images}" in subset
+
+
+def test_latex_says_where_a_table_is_larger_than_a_page() -> None:
+    narrow = Table("t", ["model", "mCE"], [["x", "51.2"]])
+    assert r"\small" not in latex.text(narrow)
+    with pytest.warns(Notice, match="about .* pt wide .* 60 rows long .* Choose --columns"):
+        text = latex.text(replace(narrow, rows=[["x" * 90, "51.2"]] * 60))
+    assert r"\small" in text and "% t: the table is about" in text
+
+
+def test_headings_name_the_conditions_where_a_metric_has_several_columns(shown: View) -> None:
+    several = replace(shown, patterns=["accuracy@fog/5", "accuracy@frost/5", "mce"]).table()
+    assert several.header == [
+        "rank",
+        "model",
+        "method",
+        "accuracy fog/5 (%)",
+        "accuracy frost/5 (%)",
+        "mce (% of reference)",
+    ]
+    assert shown.table().header[3] == "mean accuracy (%)"
 
 
 def test_published_tables_are_in_every_format_but_macros(shown: View) -> None:

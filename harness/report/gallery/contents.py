@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 FOLDER, FILE = "gallery", "gallery.json"
-"""Folder of all galleries within a results folder, and the file that describes one of them."""
+"""Folder of the shipped galleries within a results folder, and the file that describes one of them."""
+
+LOCAL = f"local/{FOLDER}"
+"""Folder of the user's own galleries within a results folder: no shipped one is replaced."""
 
 CLEAN = "clean"
 """Name of the images before any corruption."""

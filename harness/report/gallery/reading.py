@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -14,7 +14,7 @@ from harness.base.errors import HarnessError
 from harness.base.files import read_limited
 from harness.base.parsing import parse_json
 from harness.base.validation import Reader, Rule, at_least, shown, written
-from harness.report.gallery.contents import FILE, FOLDER, SCHEMA, Gallery, Shot, file_of, pixels_sha256
+from harness.report.gallery.contents import FILE, FOLDER, LOCAL, SCHEMA, Gallery, Shot, file_of, pixels_sha256
 
 LARGEST, LARGEST_PICTURE, WIDEST = 2**22, 2**17, 512
 """Bytes of a gallery's JSON and of one picture, and its pixels a side, at most."""
@@ -52,11 +52,16 @@ class ShownGallery:
     left_out: tuple[str, ...] = ()
 
 
-def galleries(root: Path) -> Iterator[ShownGallery | HarnessError]:
-    """The galleries of a results folder by name; for each that cannot be read, the reason."""
-    for file in sorted((root / FOLDER).glob(f"*/{FILE}")):
+def galleries(root: Path, local: bool = True) -> Iterator[ShownGallery | HarnessError]:
+    """The galleries of a results folder by name; for each that cannot be read, the reason.
+
+    local: the user's own, below ``local/``, come first, with names such as ``local/digits-c``; otherwise none of them.
+    """
+    own = sorted((root / LOCAL).glob(f"*/{FILE}")) if local else []
+    for file in [*own, *sorted((root / FOLDER).glob(f"*/{FILE}"))]:
         try:
-            yield shown_gallery(file.parent)
+            shown = shown_gallery(file.parent)
+            yield replace(shown, name=f"local/{shown.name}") if file in own else shown
         except HarnessError as reason:
             yield reason
 

@@ -34,22 +34,24 @@ def page(
     root: Path,
     model: str | None = None,
     *,
+    local: bool = True,
     leave_out: LeaveOut = raise_error,
     progress: Progress = lambda step: None,
 ) -> str:
     """The report as HTML: all leaderboards of the records, or with `model` everything on one classifier.
 
-    root: the results folder, for tables of papers and the gallery. leave_out: called for each file that cannot be read.
+    root: the results folder, for tables of papers and galleries. local: also the user's own galleries.
+    leave_out: called for each file that cannot be read.
     Raises HarnessError where there are no records, or none of that model.
     """
     if not records:
         raise HarnessError(f"No records in {root.absolute()}. Run something first: harness run")
     if model is not None:
-        return render(model_page(records, root, model))
-    return render(_report(records, root, leave_out, progress))
+        return render(model_page(records, root, model, local))
+    return render(_report(records, root, local, leave_out, progress))
 
 
-def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progress: Progress) -> Page:
+def _report(records: Sequence[RunRecord], root: Path, local: bool, leave_out: LeaveOut, progress: Progress) -> Page:
     groups = list(boards(records).values())
     published = published_tables(papers(root, leave_out), records)
     above: list[str] = []
@@ -76,7 +78,7 @@ def _report(records: Sequence[RunRecord], root: Path, leave_out: LeaveOut, progr
             "Overview": [_overview(groups, ranks, ids)],
             "Leaderboards": sections,
             "Across leaderboards": _across(records, looks),
-            "Images": _gallery(root),
+            "Images": _gallery(root, local),
             "Sources": [*published_section(published, above), provenance.provenance(records)],
         },
     )
@@ -99,8 +101,8 @@ def _across(records: Sequence[RunRecord], looks: Mapping[str, Style]) -> list[Se
     return [Section("across", "Side by side", "Several leaderboards together.", charts=charts)] if charts else []
 
 
-def _gallery(root: Path) -> list[Section]:
-    section = gallery_section(root)
+def _gallery(root: Path, local: bool) -> list[Section]:
+    section = gallery_section(root, local=local)
     return [section] if section else []
 
 

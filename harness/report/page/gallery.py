@@ -24,16 +24,16 @@ CORRUPTED = "corrupted"
 WORDS = "In each cell the class and its probability; ✗ marks a wrong one. Probabilities are rounded."
 
 
-def gallery_section(root: Path, model: str | None = None) -> Section | None:
+def gallery_section(root: Path, model: str | None = None, local: bool = True) -> Section | None:
     """The galleries of a results folder as one section; None where there is none.
 
     Galleries and pictures that are not what they should be are left out, with the reason as a note.
-    model: only what this classifier says, of galleries that have it.
+    model: only what this classifier says, of galleries that have it. local: also the user's own galleries.
     """
     strips: list[Strip] = []
     tables: list[BoardTable] = []
     notes: list[str] = []
-    for entry in galleries(root):
+    for entry in galleries(root, local):
         if isinstance(entry, HarnessError):
             notes.append(f"A gallery is left out: {entry}")
             continue

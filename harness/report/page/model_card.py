@@ -20,7 +20,7 @@ from harness.report.page.gallery import gallery_section
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Page, Section, slug
 
 
-def model_page(records: Sequence[RunRecord], root: Path, name: str) -> Page:
+def model_page(records: Sequence[RunRecord], root: Path, name: str, local: bool = True) -> Page:
     """The card of a classifier, from all records of a results folder: rank sets are among all their rows.
 
     name: of the classifier in the records, with or without its settings. Raises HarnessError where no record is of it.
@@ -35,7 +35,7 @@ def model_page(records: Sequence[RunRecord], root: Path, name: str) -> Page:
     results = [result_section(rows, id, machines, looks) for rows, id in zip(own, ids, strict=True)]
     others = sorted({entry.model.name for rows in own for entry in rows.board})
     compared = [partner_section(name, partner, own) for partner in partners(name, others)]
-    gallery = gallery_section(root, name)
+    gallery = gallery_section(root, name, local)
     return Page(
         name,
         [_lead(name, entries, card)],

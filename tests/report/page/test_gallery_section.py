@@ -205,3 +205,11 @@ def test_a_stopped_gallery_says_so(tmp_path: Path) -> None:
     written(tmp_path, _set("complete", False))
     section = gallery_section(tmp_path)
     assert section and "its making was stopped" in section.notes[0]
+
+
+def test_the_users_own_gallery_is_shown_before_the_shipped_one_of_its_name(tmp_path: Path) -> None:
+    written(tmp_path)
+    written(tmp_path / "local")
+    assert html(tmp_path).index("local/small: i1") < html(tmp_path).index(">small: i1")
+    section = gallery_section(tmp_path, local=False)
+    assert section and [strip.title.partition(":")[0] for strip in section.images] == ["small", "small"]

@@ -15,6 +15,7 @@ from harness.cli.options import RESULTS, Device, Files, Plugin, Seed
 if TYPE_CHECKING:
     from harness.evaluation.job import Job
     from harness.evaluation.records.record import RunRecord
+    from harness.report.gallery.contents import Gallery
 
 METHODS = ("default", "de", "dda")
 """Methods of a gallery unless some are named: by themselves, and with denoised and with adapted images."""
@@ -48,7 +49,7 @@ def gallery(
     device: Device = "auto",
     weights: Files = [],  # noqa: B006
     results: Annotated[Path, typer.Option(help="Folder with records, of which the hardest images are.")] = RESULTS,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RESULTS/gallery/SUITE]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RESULTS/local/gallery/SUITE]")] = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Show a few test images as classifiers see them, and what each classifier says: for `harness report`.
@@ -60,14 +61,15 @@ def gallery(
     """
     from harness import plugins
     from harness.api.gallery.making import GalleryRequest
+    from harness.report.gallery.contents import LOCAL
 
     plugins.discover(*plugin)
     wanted = GalleryRequest(tuple(corruption), tuple(ids), images, _times(times), hardest)
     shorthands = {"data": data, "severity": severity}
     settings = {"suite": [suite], "models": model, "denoiser": denoiser, "seed": seed, "device": device}
     job = _job(settings, shorthands, tta, weights, results)
-    folder = out or results / "gallery" / _name(suite, severity)
-    _make(job, wanted, folder, _records(results) if hardest else [])
+    folder = out or results / LOCAL / _name(suite, severity)
+    _make(job, wanted, folder, results, _records(results) if hardest else [])
 
 
 def _times(text: str) -> tuple[int, ...]:
@@ -111,7 +113,7 @@ def _records(results: Path) -> list[RunRecord]:
     return find(results, console.leave_out) if results.is_dir() else []
 
 
-def _make(job: Job, wanted: Any, folder: Path, records: list[RunRecord]) -> None:
+def _make(job: Job, wanted: Any, folder: Path, results: Path, records: list[RunRecord]) -> None:
     """Make the gallery under a progress bar, and say what was written."""
     from harness.api.gallery.making import make
     from harness.report.gallery.contents import FILE
@@ -127,6 +129,23 @@ def _make(job: Job, wanted: Any, folder: Path, records: list[RunRecord]) -> None
             bar.update(lines[0], completed=p.done, computed=p.computed, info=p.step)
 
         made, computed = make(job, wanted, folder, records, command, report)
+    state = _contents(made) if computed else "up to date"
+    console.out.print(f"{folder / FILE}: {state}. {_embedding(folder, results)}", soft_wrap=True)
+
+
+def _contents(made: Gallery) -> str:
+    """Numbers of pictures and images: ``28 pictures of 4 chosen images and the 12 hardest``."""
     pictures = len({shot.pixels for shot in made.shots()})
-    state = f"{pictures} pictures of {len(made.specimens)} images" if computed else "up to date"
-    console.out.print(f"{folder / FILE}: {state}. Embed it: harness report {folder.parent.parent}", soft_wrap=True)
+    chosen = len({entry.id for entry in made.specimens})
+    hardest = len(made.hardest.images) if made.hardest else 0
+    parts = [f"{chosen} chosen image{'s' * (chosen != 1)}", *([f"the {hardest} hardest"] if hardest else [])]
+    return f"{pictures} pictures of {' and '.join(parts)}"
+
+
+def _embedding(folder: Path, results: Path) -> str:
+    """The command that embeds a gallery, or the folders in which `harness report` looks."""
+    from harness.report.gallery.contents import FOLDER, LOCAL
+
+    if folder.absolute().parent in ((results / name).absolute() for name in (LOCAL, FOLDER)):
+        return "Embed it: " + shlex.join(["harness", "report", *([str(results)] if results != RESULTS else [])])
+    return f"harness report embeds galleries in {results / LOCAL}/ and {results / FOLDER}/ alone: move it there."

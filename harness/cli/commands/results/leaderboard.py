@@ -59,6 +59,7 @@ def leaderboard(
     from harness.report.selection import is_of
     from harness.terminal import console
 
+    board_options.check_out(format, out)
     if plugin or plot or (suite and ":" in suite):
         # Importing every plugin takes seconds, and all else is in the records.
         plugins.discover(*plugin)

@@ -72,7 +72,7 @@ def report(
     if format is Form.markdown and out == Path(NAME):
         out = Path(CARD)
     with console.err.status("Reading records") as status:
-        text = _text(format, chosen, results, model, status.update)
+        text = _text(format, chosen, results, model, not write, status.update)
     content = text.encode()
     with writing(out) as file:
         file.write_bytes(content)
@@ -82,7 +82,12 @@ def report(
 
 
 def _text(
-    format: Form, records: list[RunRecord], results: Path, model: str | None, progress: Callable[[str], None]
+    format: Form,
+    records: list[RunRecord],
+    results: Path,
+    model: str | None,
+    local: bool,
+    progress: Callable[[str], None],
 ) -> str:
     """The text of the file in the form that was asked for."""
     from harness.report.page.build import page
@@ -91,7 +96,7 @@ def _text(
     from harness.terminal import console
 
     if format is Form.html:
-        return page(records, results, model, leave_out=console.leave_out, progress=progress)
+        return page(records, results, model, local=local, leave_out=console.leave_out, progress=progress)
     if not model:
         raise HarnessError("--format markdown writes the card of a classifier: give --model NAME.")
-    return as_markdown(model_page(records, results, model))
+    return as_markdown(model_page(records, results, model, local))
