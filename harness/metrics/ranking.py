@@ -34,7 +34,7 @@ from scipy import stats
 
 from harness.base.noise import generator
 from harness.metrics import intervals
-from harness.metrics.intervals import DIGITS, LEVEL, Floats, Undefined
+from harness.metrics.intervals import DIGITS, LEVEL, Floats
 
 REPLICATES = 2_000
 """Random weights of the images."""
@@ -72,21 +72,31 @@ class Sample:
     span: float = np.inf
 
 
-def stacked(rows: Sequence[Sequence[Sample]]) -> list[Sample]:
-    """The samples of a whole board, with a column per row. rows: the samples of each row, in any order of the images.
+def stacked(rows: Sequence[Sequence[Sample]]) -> tuple[list[int], list[Sample]]:
+    """The places of the rows on the same images, and their samples with a column per row.
 
-    Raises `Undefined` where two rows are of different images.
+    Rows on other images than most are left out; of two sets of as many rows, the first one stays.
+
+    rows: the samples of each row, in any order of the images; at least one row.
     """
     ordered = [[_by_name(sample) for sample in samples] for samples in rows]
-    first, *others = ordered
-    for samples in others:
-        images = [(a.images, b.images) for a, b in zip(first, samples, strict=True)]
-        if not all(np.array_equal(mine, yours) for mine, yours in images):
-            raise Undefined("its rows are of different images")
-    return [
+    groups: list[list[int]] = []
+    for place, samples in enumerate(ordered):
+        group = next((g for g in groups if _same_images(ordered[g[0]], samples)), None)
+        if group is None:
+            groups.append([place])
+        else:
+            group.append(place)
+    places = max(groups, key=len)
+    return places, [
         Sample(column[0].images, np.stack([s.values for s in column], axis=1), max(s.span for s in column))
-        for column in zip(*ordered, strict=True)
+        for column in zip(*(ordered[place] for place in places), strict=True)
     ]
+
+
+def _same_images(one: Sequence[Sample], other: Sequence[Sample]) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(np.array_equal(a.images, b.images) for a, b in pairs)
 
 
 def _by_name(sample: Sample) -> Sample:

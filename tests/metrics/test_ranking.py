@@ -7,7 +7,6 @@ import pytest
 
 from harness.base.noise import generator
 from harness.metrics import ranking
-from harness.metrics.intervals import Undefined
 from harness.metrics.paired import compare_condition
 from harness.metrics.ranking import Sample
 
@@ -55,7 +54,7 @@ def test_exact_tests_separate_pairs_with_few_images_in_effect_on_boards_of_any_s
 
 
 def test_exact_tests_are_adjusted_over_all_pairs_of_the_board() -> None:
-    """p = 8e-5 is below 1 % times 1 / 120, of sixteen rows, and not 1 / 190, of twenty."""
+    """A p of 8e-5 is below 1 % times 1 / 120, of sixteen rows, and not 1 / 190, of twenty."""
     winner = np.zeros(600)
     winner[:9], winner[9:69] = 1.0, 1 / 15
     separated = [ranking.separable(board(winner, *[np.zeros(600)] * (rows - 1))).any() for rows in (16, 20)]
@@ -107,17 +106,19 @@ def test_sets_do_not_depend_on_the_order_of_rows_or_images() -> None:
     shuffled = rng.permutation(300)
     rows = [[Sample(names, answers[:, k], 1.0)] for k in range(10)]
     rows[3] = [Sample(names[shuffled], answers[shuffled, 3], 1.0)]
-    stacked = ranking.stacked(rows)
+    places, stacked = ranking.stacked(rows)
+    assert places == list(range(10))
     assert np.array_equal(stacked[0].values, answers)
     turned = rng.permutation(10)
     again = ranking.separable([Sample(s.images, s.values[:, turned], s.span) for s in stacked])
     assert (again == better[np.ix_(turned, turned)]).all()
 
 
-def test_rows_on_other_images_are_no_board() -> None:
-    one, other = ([Sample(np.array(names), np.ones(2), 1.0)] for names in (["a", "b"], ["a", "c"]))
-    with pytest.raises(Undefined, match="different images"):
-        ranking.stacked([one, other])
+def test_rows_on_other_images_than_most_are_left_out() -> None:
+    one, other = ([Sample(np.array(names), np.arange(2.0), 1.0)] for names in (["a", "b"], ["a", "c"]))
+    places, (sample,) = ranking.stacked([one, other, other, [*other, *other]])
+    assert places == [1, 2] and sample.images.tolist() == ["a", "c"] and sample.values.shape == (2, 2)
+    assert ranking.stacked([one, other])[0] == [0]
 
 
 def test_several_independent_samples_add_up() -> None:
