@@ -13,10 +13,12 @@ of the images' contributions to these means.
 
 Few images call for care, as a difference has no more information than the images on which two rows disagree. With k
 of them, in effect, t has the tail of Student's distribution with k - 1 degrees of freedom. Below `FEW` a pair goes by
-the exact test of `harness.metrics.paired`, adjusted over the board by Holm's method. In boards of more than `SMALL`
-rows that never rejects (nine images to none have p = 2^-8, times 15 pairs and more), so that it costs nothing there
-and such a pair is not separable. Boards of `SMALL` rows or fewer go by exact tests throughout: two rows are separable
-exactly where ``harness compare`` has p < 5 %. results/ranks.md has the joint coverage in simulation.
+the exact test of `harness.metrics.intervals`, McNemar's for one condition, adjusted by Holm's method over all pairs of
+the board. The exact tests take `EXACT` of the error rate of 5 %, and the bootstrap the rest, so that the sum holds for
+both together. A pair whose estimates have no largest difference in one image, such as AUROCs, has no exact test and is
+not separable below `FEW`. Boards of `SMALL` rows or fewer with one sample of images go by exact tests throughout, at
+the whole error rate: the two rows of a board of two are separable exactly where ``harness compare`` has p < 5 %, and
+those of three to five where p is, after Holm's method. results/ranks.md has the joint coverage in simulation.
 """
 
 from __future__ import annotations
@@ -32,8 +34,7 @@ from scipy import stats
 
 from harness.base.noise import generator
 from harness.metrics import intervals
-from harness.metrics.intervals import DIGITS, LEVEL, Floats, Undefined
-from harness.metrics.paired import holm
+from harness.metrics.intervals import DIGITS, LEVEL, Floats
 
 REPLICATES = 2_000
 """Random weights of the images."""
@@ -43,6 +44,9 @@ FEW = 10
 
 SMALL = 5
 """Rows of the largest board that goes by exact tests alone."""
+
+EXACT = 0.01
+"""Error rate of the exact tests of a board whose other pairs go by the bootstrap, which has the rest of 5 %."""
 
 CHUNK = 2**22
 """Numbers that are held at once."""
@@ -68,21 +72,31 @@ class Sample:
     span: float = np.inf
 
 
-def stacked(rows: Sequence[Sequence[Sample]]) -> list[Sample]:
-    """The samples of a whole board, with a column per row. rows: the samples of each row, in any order of the images.
+def stacked(rows: Sequence[Sequence[Sample]]) -> tuple[list[int], list[Sample]]:
+    """The places of the rows on the same images, and their samples with a column per row.
 
-    Raises `Undefined` where two rows are of different images.
+    Rows on other images than most are left out; of two sets of as many rows, the first one stays.
+
+    rows: the samples of each row, in any order of the images; at least one row.
     """
     ordered = [[_by_name(sample) for sample in samples] for samples in rows]
-    first, *others = ordered
-    for samples in others:
-        images = [(a.images, b.images) for a, b in zip(first, samples, strict=True)]
-        if not all(np.array_equal(mine, yours) for mine, yours in images):
-            raise Undefined("its rows are of different images")
-    return [
+    groups: list[list[int]] = []
+    for place, samples in enumerate(ordered):
+        group = next((g for g in groups if _same_images(ordered[g[0]], samples)), None)
+        if group is None:
+            groups.append([place])
+        else:
+            group.append(place)
+    places = max(groups, key=len)
+    return places, [
         Sample(column[0].images, np.stack([s.values for s in column], axis=1), max(s.span for s in column))
-        for column in zip(*ordered, strict=True)
+        for column in zip(*(ordered[place] for place in places), strict=True)
     ]
+
+
+def _same_images(one: Sequence[Sample], other: Sequence[Sample]) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(np.array_equal(a.images, b.images) for a, b in pairs)
 
 
 def _by_name(sample: Sample) -> Sample:
@@ -99,14 +113,24 @@ def separable(samples: Sequence[Sample], higher_is_better: bool = True) -> Pairs
     sign = 1.0 if higher_is_better else -1.0
     # Differences are all that counts: centred, they are exact where rows are almost alike.
     centred = [sign * (s.values - s.values.mean(axis=1, keepdims=True)) for s in samples]
-    if centred[0].shape[1] <= SMALL and len(samples) == 1 and np.isfinite(samples[0].span):
-        return _by_exact_tests(centred[0], samples[0].span)
-    # Copies of a row change no maximum.
+    span = samples[0].span if len(samples) == 1 else np.inf
+    rows = centred[0].shape[1]
+    if rows <= SMALL and np.isfinite(span):
+        return _by_exact_tests(centred[0], span, *np.triu_indices(rows, 1), rows * (rows - 1), 1 - LEVEL)
+    # Copies of a row change no maximum; they do count as hypotheses of the exact tests.
     whole = np.concatenate([sample.values for sample in samples]).T
     first: dict[bytes, int] = {}
     place = np.array([first.setdefault(row.tobytes(), len(first)) for row in whole])
     kept = np.unique(place, return_index=True)[1]
-    return _by_stepdown([values[:, kept] for values in centred])[np.ix_(place, place)]
+    different = [values[:, kept] for values in centred]
+    one, other = np.triu_indices(len(kept), 1)
+    variance, images = _spread(different, one, other)
+    many = images >= FEW
+    better = _by_stepdown(different, one[many], other[many], variance[many], images[many])
+    few = ~many & (images > 0)
+    if np.isfinite(span) and few.any():
+        better |= _by_exact_tests(different[0], span, one[few], other[few], rows * (rows - 1), EXACT)
+    return better[np.ix_(place, place)]
 
 
 def sets(better: Pairs) -> list[tuple[int, int]]:
@@ -115,29 +139,38 @@ def sets(better: Pairs) -> list[tuple[int, int]]:
     return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
-def _by_exact_tests(values: Floats, span: float) -> Pairs:
-    """One sample: exact tests of all pairs, each ordered pair a one-sided hypothesis, adjusted by Holm's method."""
-    rows = values.shape[1]
-    better = np.zeros((rows, rows), dtype=bool)
-    pairs = [(i, j) for i in range(rows) for j in range(i + 1, rows)]
-    differences = [values[:, i] - values[:, j] for i, j in pairs]
-    one_sided = [intervals.p_value(d, -span, span) / 2 for d in differences]
-    adjusted = holm([*one_sided, *(1.0 for _ in pairs)])
-    for (i, j), difference, p in zip(pairs, differences, adjusted, strict=False):
-        if p < 1 - LEVEL:
-            better[(i, j) if difference.mean() > 0 else (j, i)] = True
+def _by_exact_tests(values: Floats, span: float, first: Any, second: Any, hypotheses: int, rate: float) -> Pairs:
+    """Exact tests of some pairs of rows, each ordered pair a one-sided hypothesis, adjusted by Holm's method.
+
+    first, second: (m,) rows of the pairs. hypotheses: those of the whole board, of which all others count as not
+    rejected. rate: the error rate of all together.
+    """
+    better = np.zeros((values.shape[1], values.shape[1]), dtype=bool)
+    # With gains c_i in units of the span and one image that was not seen, p is at least prod 1 / (1 + c_i), the chance
+    # that this image outweighs all gains, and so at least exp(-sum c_i): most pairs need no test.
+    least = np.log((hypotheses - len(first) + 1) / rate)
+    pairs, p = [], []
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        difference = values[:, i] - values[:, j]
+        total = difference.sum()
+        if (np.abs(difference).sum() + abs(total)) / (2 * span) > least:
+            pairs.append((i, j) if total > 0 else (j, i))
+            p.append(intervals.p_value(difference, -span, span) / 2)
+    # Holm's method by hand: his number of hypotheses is the board's, and a million of these are never listed.
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(np.array(p)[order] * (hypotheses - np.arange(len(p))))
+    for k in order[adjusted < rate]:
+        better[pairs[k]] = True
     return better
 
 
-def _by_stepdown(values: Sequence[Floats]) -> Pairs:
-    """Max-t over all ordered pairs with enough images, again over those that are left until none is rejected."""
+def _by_stepdown(values: Sequence[Floats], first: Any, second: Any, variance: Floats, images: Floats) -> Pairs:
+    """Max-t over the ordered pairs of some rows, again over those that are left until none is rejected.
+
+    first, second: (m,) rows of the pairs. variance, images: as of `_spread`.
+    """
     rows = values[0].shape[1]
-    first, second = np.triu_indices(rows, 1)
-    variance, images = _spread(values, first, second)
-    usable = images >= FEW
-    first, second = first[usable], second[usable]
-    error = np.sqrt(variance[usable])
-    freedom = images[usable] - 1
+    error, freedom = np.sqrt(variance), images - 1
     better = np.zeros((rows, rows), dtype=bool)
     if not len(error):
         return better
@@ -203,7 +236,7 @@ def _weights(number: int, n: int) -> Floats:
 
 
 def _quantile(deviations: Floats, first: Any, second: Any, error: Floats, left: Pairs) -> float:
-    """The 95 % quantile of the largest studentised deviation among the ordered pairs that are left.
+    """The quantile of the largest studentised deviation among the ordered pairs that are left, at 95 % plus `EXACT`.
 
     deviations: (p, REPLICATES). left: (2, m), the pairs as they are and turned round.
     """
@@ -219,5 +252,5 @@ def _quantile(deviations: Floats, first: Any, second: Any, error: Floats, left: 
             t = deviations[a[part]] - deviations[b[part]]
             t /= error[part, None]
             np.maximum(most, (np.abs(t, out=t) if magnitude else t).max(axis=0), out=most)
-    rank = int(np.ceil(LEVEL * (len(most) + 1)))
+    rank = int(np.ceil((LEVEL + EXACT) * (len(most) + 1)))
     return float(np.sort(most)[rank - 1].round(DIGITS))

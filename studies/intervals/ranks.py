@@ -31,6 +31,9 @@ SIZES = (60, 100, 600)
 DRAWS = 300
 """Boards per row of the table."""
 
+MORE, CLOSE = 1_000, 0.96
+"""Boards per row where fewer than this share of the first ones were covered."""
+
 RESAMPLES = 200
 """Bootstrap samples of the images for the percentiles of ranks."""
 
@@ -162,19 +165,26 @@ def table(worlds: Sequence[World] = WORLDS, sizes: Sequence[int] = SIZES, draws:
     rows = []
     for world in worlds:
         for n in sizes:
-            values = measured(world, n, draws)
+            values, count = measured(world, n, draws), draws
+            if values["here"] < CLOSE and draws < MORE:
+                values, count = measured(world, n, MORE), MORE
             ties = len(set(world.truth)) == 1
             shares = [f"{100 * values[name]:.1f}" for name in ("here", "resampled")]
-            rows.append([world.name, str(n), *shares, "" if ties else f"{100 * values['apart']:.0f}"])
+            rows.append([world.name, str(n), str(count), *shares, "" if ties else f"{100 * values['apart']:.0f}"])
     caption = (
-        f"{draws} boards per row: a share of 95 % has a standard error of {100 * np.sqrt(0.95 * 0.05 / draws):.1f} "
-        "points. Here: all rows' sets hold all ranks that their ties allow. Resampled ranks: all rows' percentiles "
+        f"A share of 95 % has a standard error of {_error(draws):.1f} points with {draws} boards, and of "
+        f"{_error(MORE):.1f} with {MORE:,}, which are drawn where fewer than {CLOSE:.0%} of {draws} are covered. Here: all rows' sets hold all ranks that their ties allow. Resampled ranks: all rows' percentiles "
         "hold one rank, one plus the number of better rows, which asks less. Neighbours, three at a time, are wrong on "
         "almost the same images, except where rows are independent. Rare images: half of the errors are on images "
         "wrong under all conditions."
     )
-    header = ["board", "images", "here (%)", "resampled ranks (%)", "different pairs told apart (%)"]
+    header = ["board", "images", "boards", "here (%)", "resampled ranks (%)", "different pairs told apart (%)"]
     return Table("Rank sets: joint coverage, 95 % promised", header, rows, caption)
+
+
+def _error(draws: int) -> float:
+    """Standard error of a share of 95 %, in points."""
+    return float(100 * np.sqrt(0.95 * 0.05 / draws))
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
+from harness.evaluation.records import index, sample_table
 from harness.evaluation.records.record import RunRecord
 from harness.report import boards, leaderboard
+from harness.report.page.board_section import rank_cell, rank_sentence
 from harness.report.ranks import suites
 from harness.report.ranks.board_ranks import SEEDS, TOP, Ranks, board_ranks
 
@@ -44,7 +47,9 @@ def test_sets_hold_the_places_and_follow_from_who_is_better(board: list[RunRecor
 
 
 def test_a_second_call_reads_no_sample_table(board: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "SETTLED", 0.0)
     first = board_ranks(board)
+    monkeypatch.delattr(sample_table, "content")
     monkeypatch.delattr(RunRecord, "rows")
     monkeypatch.delattr(suites, "loaded")
     assert board_ranks(board) == first
@@ -52,24 +57,56 @@ def test_a_second_call_reads_no_sample_table(board: list[RunRecord], monkeypatch
         board_ranks(board, ("mce", "mean"))
 
 
-def test_a_missing_or_damaged_table_leaves_the_board_without_sets(board: list[RunRecord]) -> None:
+def test_a_missing_or_damaged_table_leaves_its_row_without_a_set_and_the_others_with_theirs(
+    board: list[RunRecord],
+) -> None:
     path = board[3].path
     assert path
     table = path.with_name(board[3].samples["file"])
     content = table.read_bytes()
+    others = board_ranks([*board[:3], *board[4:]])
     table.write_bytes(content[:-1] + b"?")
     ranks = board_ranks(board)
-    assert not ranks.sets and f"the sample table of {board[3].model.name}:{board[3].method} is damaged" in ranks.reason
+    assert ranks.sets[3] is None and [*ranks.sets[:3], *ranks.sets[4:]] == others.sets
+    name = f"{board[3].model.name}:{board[3].method}"
+    assert ranks.reason == f"the sample table of {name} is damaged, or another record's"
+    assert (ranks.spell(3), ranks.cell(3), ranks.is_top(3)) == ("", "", False)
+    assert all(math.isnan(value) for value in ranks.numbers(3).values())
     table.unlink()
-    assert "is not beside its record" in board_ranks(board).reason
+    assert board_ranks(board).reason == f"the sample table of {name} is not beside its record"
     shown = leaderboard.ranking(board)
-    assert "No ranks: the sample table of" in shown.caption and {row[0] for row in shown.rows} == {""}
+    assert f"1 of 8 rows have no rank: the sample table of {name} is not beside its record." in shown.caption
+    assert [not row[0] for row in shown.rows] == [k == 3 for k in range(8)]
+    assert "6 neighbours can be told apart" in shown.caption
+    assert rank_cell(board_ranks(board), 3).text == "–" and "1 of 8 rows" in rank_sentence(board, board_ranks(board))
+    for entry in board:
+        assert entry.path
+        entry.path.with_name(entry.samples["file"]).unlink(missing_ok=True)
+    ranks = board_ranks(board)
+    assert not ranks.sets and ranks.reason.endswith("; and so on for 5 more")
+    assert leaderboard.ranking(board).caption.startswith("No ranks: the sample table of")
+
+
+def test_a_table_that_is_damaged_after_its_ranks_were_remembered_is_noticed(
+    board: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "SETTLED", 0.0)
+    first, path = board_ranks(board), board[0].path
+    assert path and all(first.sets)
+    table = path.with_name(board[0].samples["file"])
+    content = table.read_bytes()
+    table.write_bytes(content[:-1] + b"?")
+    assert board_ranks(board).sets[0] is None
     table.write_bytes(content)
-    assert board_ranks(board).sets
+    assert board_ranks(board) == first
+    monkeypatch.delattr(sample_table, "content")
+    assert board_ranks(board) == first
 
 
-def test_rows_on_other_images_have_no_sets(board: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
-    original = RunRecord.rows
+def test_rows_on_other_images_have_no_sets_and_the_others_do(
+    board: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, others = RunRecord.rows, board_ranks(board[1:])
 
     def rows(entry: RunRecord, *needed: str) -> dict[str, object]:
         table = original(entry, *needed)
@@ -78,7 +115,11 @@ def test_rows_on_other_images_have_no_sets(board: list[RunRecord], monkeypatch: 
         return table
 
     monkeypatch.setattr(RunRecord, "rows", rows)
-    assert board_ranks(board).reason == "its rows are of different images"
+    ranks = board_ranks(board)
+    assert ranks.sets == [None, *others.sets]
+    assert ranks.reason == f"{board[0].model.name}:{board[0].method} is on other images than 7 other rows"
+    assert sorted(ranks.better) == [(i + 1, j + 1) for i, j in sorted(others.better)]
+    assert not board_ranks(board[:2]).sets and board_ranks(board[:2]).reason
 
 
 def test_metrics_and_suites_without_contributions_have_no_sets_and_say_why(board: list[RunRecord]) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import types
-from harness.base import cache, parsing, validation
-from harness.evaluation.records import record, rules
+from harness.base import cache, parsing, provenance, validation
+from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.types import Metric
 
@@ -70,7 +70,7 @@ class Index:
 
 def of(root: Path, files: Sequence[Path]) -> Index:
     """The index of a folder for these files in it; without records where there are few files or no valid index."""
-    stamps = {file: stamp for file in files if (stamp := _stamp(file))}
+    stamps = {file: found for file in files if (found := stamp(file))}
     content = cache.load("records", _mark(root), _name(root)) if len(files) >= FEWEST else None
     records: dict[Path, RunRecord] = {}
     if content is not None:
@@ -79,7 +79,8 @@ def of(root: Path, files: Sequence[Path]) -> Index:
     return Index(root, stamps, records)
 
 
-def _stamp(file: Path) -> Stamp | None:
+def stamp(file: Path) -> Stamp | None:
+    """Size and times of a file; None where there is none."""
     with contextlib.suppress(OSError):
         status = file.stat()
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
@@ -137,7 +138,7 @@ def _name(root: Path) -> str:
 
 def _mark(root: Path) -> str:
     """Everything but the records that decides an index: the folder, and the code that reads and checks."""
-    own = [Path(module.__file__ or "") for module in (record, rules, validation, parsing)]
-    code = [*own, Path(__file__), *sorted(Path(types.__file__).parent.glob("*.py"))]
+    own = [Path(module.__file__ or "") for module in (validation, parsing, provenance)]
+    code = [*own, *sorted(Path(__file__).parent.glob("*.py")), *sorted(Path(types.__file__).parent.glob("*.py"))]
     hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in code]
     return "\n".join([str(root.resolve()), *hashes])

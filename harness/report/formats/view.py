@@ -61,7 +61,7 @@ class View:
         chosen = set(self.shown()) if self.metric or self.patterns else None
         rows = []
         for place in self.places:
-            best, worst = ranks.sets[place] if ranks.sets else (None, None)
+            best, worst = ranks.set_of(place) or (None, None)
             for row in metric_rows(self.board[place]):
                 column = row["metric"], row["condition"]
                 ends = (best, worst) if column == tuple(ranks.column) else (None, None)

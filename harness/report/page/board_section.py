@@ -69,11 +69,12 @@ def rank_sentence(board: Sequence[RunRecord], ranks: Ranks) -> str:
     metric = heading(board[0], *ranks.column)
     if not ranks.sets:
         return f"Rows are in the order of {metric}, without ranks: {ranks.reason.rstrip('.')}."
-    top = len(top_rows(ranks))
-    if top == len(board) > 1:
-        return f"The data do not tell the {top} rows apart by {metric}: any may be the best, at 95 %. {SEEDS}"
+    top, ranked = len(top_rows(ranks)), len(ranks.ranked)
+    if top == ranked > 1:
+        beginning = f"The data do not tell the {top} rows apart by {metric}: any may be the best, at 95 %."
+        return f"{beginning} {SEEDS} {ranks.without}".rstrip()
     may = "One row is the best" if top == 1 else f"{top} rows may be the best"
-    return f"{may} by {metric}, at 95 % jointly for all {len(board)} rows: marked ●. {SEEDS}"
+    return f"{may} by {metric}, at 95 % jointly for all {ranked} rows: marked ●. {SEEDS} {ranks.without}".rstrip()
 
 
 def top_rows(ranks: Ranks) -> list[int]:
@@ -124,9 +125,10 @@ def metric_cell(metric: Metric | None) -> Cell:
 
 def rank_cell(ranks: Ranks, place: int) -> Cell:
     """A row's rank set, sorted by its best rank, then by its worst."""
-    if not ranks.sets:
+    ends = ranks.set_of(place)
+    if not ends:
         return Cell("–")
-    best, worst = ranks.sets[place]
+    best, worst = ends
     return Cell(ranks.spell(place).replace("-", "–"), best + worst / 1e6)
 
 

@@ -20,7 +20,7 @@ from harness.base.files import read_limited
 from harness.evaluation.records.record import RunRecord
 from harness.report.names import label, plain
 
-FORMAT = 1
+FORMAT = 2
 """Version of the answers' form; raise it when they take another one."""
 
 
@@ -31,10 +31,12 @@ DECIDING = ("harness.metrics", "harness.report.ranks", "harness.suites")
 class BoardAnswer(TypedDict):
     """Significant differences of a board. better: for each row, the places of the rows that it is better than.
 
-    reason: why they are not known; empty where they are.
+    unranked: by place, as text, the reason of a row that is not compared with the others.
+    reason: why no differences are known; empty where they are.
     """
 
     better: list[list[int]]
+    unranked: dict[str, str]
     reason: str
 
 

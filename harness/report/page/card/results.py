@@ -75,7 +75,7 @@ def result_section(own: OwnRows, id: str, environments: Sequence[str], looks: Ma
     """
     charts, notes = _charts(own, looks)
     rows = f"{len(own.board)} rows, {len(set(model_names(own.board)))} classifiers"
-    ranked = SEEDS if own.ranks.sets else f"No rank sets: {own.ranks.reason.rstrip('.')}."
+    ranked = f"{SEEDS if own.ranks.sets else ''} {own.ranks.without}".strip()
     intro = f"Ranks are among all rows of the leaderboard ({rows}). {ranked}"
     tables = [_table(own, f"{id}-table")]
     folded = [_every_metric(own, f"{id}-metrics"), rows_of_board(own.entries, f"{id}-provenance", environments)]

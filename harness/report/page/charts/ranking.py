@@ -32,7 +32,7 @@ def ranking(board: Board) -> Chart | None:
     rows = []
     for k, value in enumerate(values):
         if value is not None:
-            rank = f", rank {board.ranks.spell(k)}" if board.ranks.sets else ""
+            rank = f", rank {board.ranks.spell(k)}" if board.ranks.set_of(k) else ""
             tip = f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}{rank}"
             strong = board.ranks.is_top(k) and not board.ranks.undecided
             rows.append(Row(board.labels[k], tip, partial(_dot, scale, value, board.look(k)), strong))
@@ -60,21 +60,21 @@ def _dot(scale: Scale, value: tuple[float, float, float], style: Style, y: float
 
 def rank_diagram(board: Board) -> Chart | None:
     """The set of ranks of each row as a bar, over all ranks of the board; None without sets, or where all are full."""
-    sets = board.ranks.sets
+    sets = [(k, ends) for k, ends in enumerate(board.ranks.sets) if ends]
     if not sets or board.ranks.undecided:
         return None
     count, total = len(sets), board.ranks.lowest
     scale = across(Scale(0.5, total + 0.5))
     rows = []
-    for k, (best, worst) in enumerate(sets[:MOST_RANKS]):
+    for k, (best, worst) in sets[:MOST_RANKS]:
         tip = f"{board.labels[k]}: rank {board.ranks.spell(k)} of {total}"
         ends = (scale(best - 0.35), scale(worst + 0.35))
         rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
     title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"
     left = f" The first {MOST_RANKS} of {count} rows." if count > MOST_RANKS else ""
-    caption = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left}"
+    caption = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left} {board.ranks.without}".rstrip()
     svg = row_chart(board.id("ranks"), title, names.title(board.entries[0]), rows, scale, "rank")
-    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in enumerate(sets[:MOST_RANKS])]
+    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in sets[:MOST_RANKS]]
     return Chart(board.id("ranks"), title, svg, caption, Table(title, ["row", "best rank", "worst rank"], data))
 
 
