@@ -6,21 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.base.errors import HarnessError
-
-NOT_RECORDS = ("published", "gallery", "figures", ".parts")
-"""Folders of a results folder whose JSON files are no records."""
+from harness.report.boards import record_files
 
 REMEDY = "Give a results folder or a record's .json file."
-
-
-def record_files(root: Path) -> list[Path]:
-    """The files below a results folder that should be records, sorted; hidden files and folders are passed over."""
-    files = []
-    for file in sorted(root.rglob("*.json")):
-        parts = file.relative_to(root).parts
-        if not set(parts) & set(NOT_RECORDS) and not any(part.startswith(".") for part in parts):
-            files.append(file)
-    return files
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:

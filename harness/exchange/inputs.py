@@ -17,6 +17,7 @@ from harness.evaluation.preflight.checks import open_condition
 from harness.evaluation.records.record import RunRecord
 from harness.models.tiles import Tiles
 from harness.plugins.settings import moved, split
+from harness.report.posthoc.ensemble import SOURCE, digest, method_of
 from harness.types import Calls, Dataset, RunSpec
 
 FOLDERS = ("data", "clean", "near", "far", "held_out")
@@ -72,11 +73,17 @@ class DataAtHand:
 
     def calls(self, record: RunRecord) -> Calls:
         """Network calls of the record's method per image; raises NotAtHand for a method that is not here."""
-        key = (record.suite, record.method)
+        counted = [self._calls_of(record, method) for method in methods(record)]
+        most = any(calls.at_most for calls in counted)
+        return Calls(denoised=sum(calls.denoiser for calls in counted), at_most=most)
+
+    def _calls_of(self, record: RunRecord, text: str) -> Calls:
+        """Network calls of one method of a record."""
+        key = (record.suite, text)
         if key not in self._calls:
             suite, side = self.suite(record.suite), record.geometry.crop
             try:
-                method = plugins.AXES[suite.axis].configure(record.method).plugin
+                method = plugins.AXES[suite.axis].configure(text).plugin
                 self._calls[key] = suite.tally([method], torch.zeros(1, 3, side, side), record.num_classes or 2)
             except HarnessError as error:
                 raise NotAtHand(f"its method is not at hand ({error})") from error
@@ -93,6 +100,26 @@ class DataAtHand:
             remedy = "give their folder: --data DIR" if reads == ["data"] else "it reads several folders"
             raise NotAtHand(f"its data are not at hand: {remedy}")
         return moved(text, folder)
+
+
+def methods(record: RunRecord) -> list[str]:
+    """The methods that a record's rows were made with: its own, or those of an ensemble's members.
+
+    Raises HarnessError for members that `harness.report.posthoc.ensemble` does not write.
+    """
+    if record.model.source != SOURCE:
+        return [record.method]
+    members = record.model.details.get("members")
+    if not isinstance(members, list) or len(members) < 2:
+        raise HarnessError("it is an ensemble, and names no members")
+    texts = [member.get("method") if isinstance(member, dict) else None for member in members]
+    if not all(isinstance(text, str) for text in texts):
+        raise HarnessError("it is an ensemble, and its members name no methods")
+    if record.method != (common := method_of(texts)):
+        raise HarnessError(f"its method is {record.method!r}, that of its members {common!r}")
+    if record.model.sha256 != digest(members):
+        raise HarnessError("its model has another SHA-256 than its members give")
+    return texts
 
 
 def planned(spec: RunSpec, suite: Any, datasets: Mapping[str, Dataset]) -> Job:

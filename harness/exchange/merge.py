@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from harness.base.errors import HarnessError
 from harness.base.files import file_sha256, locked, writing
@@ -14,10 +16,12 @@ from harness.evaluation.records import record as records
 from harness.evaluation.records import sample_table
 from harness.evaluation.records.journal import record_file
 from harness.evaluation.records.record import RunRecord
-from harness.exchange.folders import record_files
 from harness.exchange.subject import Examined
+from harness.exchange.table_checks import differences
 from harness.exchange.verify import OK, Verification
+from harness.report.boards import record_files
 from harness.report.names import label
+from harness.types import Metric
 
 COPIED, IDENTICAL, CONFLICT, REFUSED = OUTCOMES = "copied", "already there", "conflict", "left out"
 
@@ -58,9 +62,45 @@ def keys_in(folder: Path) -> dict[str, Path]:
     return {file.stem.rpartition("--")[2]: file for file in record_files(folder)} if folder.is_dir() else {}
 
 
-def same_results(a: RunRecord, b: RunRecord) -> bool:
-    """True for two records of the same rows and metrics; their costs and times may differ."""
-    return (a.key, a.samples["sha256"], tuple(a.metrics)) == (b.key, b.samples["sha256"], tuple(b.metrics))
+def against(subject: Examined, theirs: RunRecord, read: Callable[[], bytes], place: str) -> tuple[str, str]:
+    """The outcome for a record whose place is taken, and the reason of a conflict. Costs and times may differ.
+
+    theirs: the record that lies there. read: gives the bytes of its sample table. place: where it lies.
+
+    Metrics are the same up to the tolerance of `harness.exchange.verify`: the last bits depend on the processor. Rows
+    are the same in whatever file; logits are rows that only one of the two may have.
+    """
+    ours = subject.record
+    if theirs.key != ours.key:
+        return CONFLICT, f"{place} is the record with the key {theirs.key}"
+    has, had = ours.spec.keep_logits, theirs.spec.keep_logits
+    if theirs.samples["sha256"] != ours.samples["sha256"]:
+        try:
+            other = sample_table.opened(read(), Path(place).with_suffix(".parquet"))
+        except HarnessError as error:
+            return CONFLICT, f"{error}"
+        same = _without_logits(subject.table).equals(_without_logits(other))
+        same = same and (has != had or subject.table.equals(other))
+        subject.release()
+        if not same:
+            return CONFLICT, f"{place} has the same key and other rows. Repeat one: harness rerun."
+    if not _same_metrics(ours.metrics, theirs.metrics, exactly=has == had):
+        return CONFLICT, f"{place} has the same key and other metrics. Repeat one: harness rerun."
+    if has and not had:
+        return CONFLICT, f"{place} has the same rows without logits. Remove it and its table to take the one with them."
+    return IDENTICAL, ""
+
+
+def _without_logits(table: pa.Table) -> pa.Table:
+    return table.select([name for name in table.column_names if name != "logits"])
+
+
+def _same_metrics(a: Iterable[Metric], b: Iterable[Metric], exactly: bool) -> bool:
+    """True where metrics agree within tolerance. exactly: neither has one that the other lacks, as logits give."""
+    left, right = ({(metric.name, metric.condition): metric for metric in metrics} for metrics in (a, b))
+    if exactly and left.keys() != right.keys():
+        return False
+    return not any(next(differences("", left[key], right[key]), None) for key in left.keys() & right.keys())
 
 
 def serialised(subject: Examined) -> str:
@@ -99,12 +139,8 @@ def _of_one_key(subject: Examined, name: str, other: Path) -> Merged:
         theirs = records.load(other)
     except HarnessError as error:
         return Merged(subject.file, name, CONFLICT, f"{error}")
-    if same_results(subject.record, theirs):
-        return Merged(subject.file, name, IDENTICAL)
-    what = "rows" if theirs.samples["sha256"] != subject.record.samples["sha256"] else "metrics"
-    return Merged(
-        subject.file, name, CONFLICT, f"{other} has the same key and other {what}. Repeat one: harness rerun."
-    )
+    table = other.with_name(theirs.samples["file"])
+    return Merged(subject.file, name, *against(subject, theirs, lambda: sample_table.content(table), str(other)))
 
 
 def lines(merged: list[Merged]) -> list[str]:

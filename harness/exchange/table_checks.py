@@ -15,10 +15,14 @@ from harness.evaluation.records import rules, sample_table
 from harness.evaluation.records.coverage import has_skipped
 from harness.evaluation.records.sample_table import SLACK
 from harness.exchange.subject import Examined
+from harness.metrics.confidence.logits import softmax
 from harness.types import Metric
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 """Differences up to which a recomputed number counts as equal: the last bits depend on the processor."""
+
+ROUNDED = 0.02
+"""Relative difference of probabilities up to which logits, in float16 and with sums within `SLACK` of 1, fit them."""
 
 NAMED = 3
 """Images that a sentence names."""
@@ -113,6 +117,30 @@ def probabilities(subject: Examined) -> Iterator[str]:
         yield f"two classes of {_some(table['id'][wrong])} have more than probability 1 together"
 
 
+def logits(subject: Examined) -> Iterator[str]:
+    """Logits are there where the run kept them, and give the prediction, its confidence and the true class's share."""
+    table, classes, kept = subject.rows, subject.record.num_classes, subject.record.spec.keep_logits
+    if ("logits" in table) != kept:
+        yield "it has logits, and its run kept none" if not kept else "it has no logits, and its run kept them"
+    if "logits" not in table:
+        return
+    values = np.asarray(table["logits"])
+    if values.dtype.kind != "f" or values.ndim != 2 or values.shape[1] != (classes or values.shape[1]):
+        yield f"its logits are of shape {values.shape[1:]} and type {values.dtype}; there are {classes} classes"
+        return
+    shares = softmax(values)
+    for name, column in (("confidence", "prediction"), ("probability", "label")):
+        if not {name, column} <= table.keys():
+            continue
+        indices = np.asarray(table[column])
+        some = (indices >= 0) & (indices < values.shape[1])
+        own = shares[np.arange(len(indices)), np.where(some, indices, 0)]
+        if column == "prediction" and (wrong := some & (own < shares.max(axis=1) * (1 - ROUNDED))).any():
+            yield f"{_some(table['id'][wrong])} have another prediction than their logits give"
+        if (wrong := some & ~np.isclose(own, table[name], rtol=ROUNDED, atol=1e-4)).any():
+            yield f"{_some(table['id'][wrong])} have another {name} than their logits give"
+
+
 def own_columns(subject: Examined) -> Iterator[str]:
     """Columns that follow from others do: see `harness.suites.bases.suite.SuiteBase.row_faults`."""
     faults = getattr(subject.suite, "row_faults", None)
@@ -129,13 +157,14 @@ def metrics(subject: Examined) -> Iterator[str]:
         if key not in stated:
             yield f"the record lacks {where}, which is {metric.value:.6g} by the table"
         else:
-            yield from _differences(where, stated[key], metric)
+            yield from differences(where, stated[key], metric)
     for key in stated.keys() - computed.keys():
         yield f"the record has {' of '.join(key)}, which the suite does not compute from the table"
     yield from _missing_notes(subject, notes)
 
 
-def _differences(where: str, stated: Metric, computed: Metric) -> Iterator[str]:
+def differences(where: str, stated: Metric, computed: Metric) -> Iterator[str]:
+    """Sentences on where a stated metric is not the computed one, up to `RELATIVE` and `ABSOLUTE`."""
     pairs = {
         "": (stated.value, computed.value),
         "the lower end of the interval of ": (stated.interval[0], computed.interval[0]),

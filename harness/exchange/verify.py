@@ -43,6 +43,7 @@ TABLE_CHECKS: Sequence[tuple[str, Check]] = (
     ("rows", table_checks.rows),
     ("label", table_checks.labels),
     ("confidence", table_checks.probabilities),
+    ("logits", table_checks.logits),
     ("condition", table_checks.conditions),
     ("id", table_checks.images),
     ("columns", table_checks.own_columns),

@@ -16,6 +16,10 @@ LeaveOut = Callable[[HarnessError], None]
 """Called with the reason why a file is left out; raises it, or returns to go on without the file."""
 
 
+NOT_RECORDS = ("published", contents.FOLDER, "figures")
+"""Folders of a results folder whose JSON files are no records."""
+
+
 def raise_error(reason: HarnessError) -> None:
     """The strict `LeaveOut`: no file may be left out."""
     raise reason
@@ -32,13 +36,26 @@ def readable(
             leave_out(reason)
 
 
-def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
-    """All records below a results folder; of several with one key the shipped one, or the newest with a checksum.
+def record_files(root: Path) -> list[Path]:
+    """The files below a results folder that should be records, sorted; hidden files and folders are passed over.
+
+    Tables, checks and exchange all read these, and no others: what one of them shows, the others have looked at.
+    """
+    files = []
+    for file in sorted(root.rglob("*.json")):
+        parts = file.relative_to(root).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if not hidden and not set(parts[:-1]) & set(NOT_RECORDS) and file.name != contents.FILE:
+            files.append(file)
+    return files
+
+
+def every(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
+    """All records below a results folder, also several with one key; the last of these is the one that ranks.
 
     Records that are unchanged since an earlier call come from an index: see `harness.evaluation.records.index`.
     """
-    files = sorted(p for p in root.rglob("*.json") if not {"published", ".parts"} & set(p.relative_to(root).parts))
-    files = [file for file in files if file.name != contents.FILE]
+    files = record_files(root)
 
     def precedence(entry: RunRecord) -> tuple[bool, bool, str]:
         return bool(entry.path and not is_local(entry.path, root)), bool(entry.sha256), entry.created
@@ -46,7 +63,12 @@ def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
     checked = index.of(root, files)
     entries = list(readable(files, leave_out, checked.records))
     checked.store(entries)
-    return list({entry.key: entry for entry in sorted(entries, key=precedence)}.values())
+    return sorted(entries, key=precedence)
+
+
+def find(root: Path, leave_out: LeaveOut = raise_error) -> list[RunRecord]:
+    """The records below a results folder; of several with one key the shipped one, or the newest with a checksum."""
+    return list({entry.key: entry for entry in every(root, leave_out)}.values())
 
 
 def doubtful(entries: Sequence[RunRecord]) -> str:

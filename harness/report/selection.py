@@ -55,9 +55,11 @@ def resolve(text: str, records: Sequence[RunRecord], suite: str | None = None) -
 def with_logits(text: str, records: Sequence[RunRecord], suite: str | None = None) -> RunRecord:
     """The one record with logits that a text means; see `resolve`. Raises HarnessError where several or none have them.
 
-    Of records of whole test sets and of subsets the former are meant.
+    records: all files, see `boards.every`: logits change no key, so the record that ranks may have none while another
+    of the same key has them. Of records of whole test sets and of subsets the former are meant.
     """
-    matches = [entry for entry in resolve(text, records, suite) if entry.spec.keep_logits]
+    by_key = {entry.key: entry for entry in resolve(text, records, suite) if entry.spec.keep_logits}
+    matches = list(by_key.values())
     complete = [entry for entry in matches if entry.status == "complete"] or matches
     if len(complete) == 1:
         return complete[0]

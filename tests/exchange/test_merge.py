@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from exchange.forging import Forgery, shipped
 from helpers import harness
@@ -68,6 +70,21 @@ def test_a_record_of_the_same_key_and_other_metrics_is_a_conflict_that_names_bot
     (outcome,) = (m for m in merged(theirs, into, inputs) if m.file.name == kept.name)
     assert outcome.outcome == CONFLICT and str(kept) in outcome.reason and "other metrics" in outcome.reason
     assert kept.read_bytes() == before
+
+
+def test_a_rerun_on_another_processor_is_the_same(theirs: Path, inputs: DataAtHand, tmp_path: Path) -> None:
+    """Last bits of metrics, and another writer of the same rows: neither is a conflict."""
+    into = tmp_path / "ours"
+    other = Forgery.of(shipped("digits", "digits.vit--default"))
+    for metric in other.values["metrics"]:
+        metric["value"] *= 1 + 1e-12
+    kept = other.write(into)
+    pq.write_table(other.table, kept.with_suffix(".parquet"), compression="gzip")
+    other.values["samples"]["sha256"] = hashlib.sha256(kept.with_suffix(".parquet").read_bytes()).hexdigest()
+    other.values["sha256"] = record.sha256_of(other.values)
+    kept.write_text(json.dumps(other.values))
+    (outcome,) = (m for m in merged(theirs, into, inputs) if m.file.name == kept.name)
+    assert outcome.outcome == IDENTICAL, outcome.reason
 
 
 def test_a_copy_that_is_cut_short_leaves_no_record_without_its_table(

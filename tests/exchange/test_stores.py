@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import huggingface_hub
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from exchange.forging import Forgery, shipped
@@ -19,7 +22,7 @@ from harness.exchange.inputs import DataAtHand
 from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, Merged
 from harness.exchange.push import MARK, push
 from harness.exchange.stores import HUB, Store, fetched
-from harness.exchange.verify import OK, verify
+from harness.exchange.verify import OK, examine, verify
 from harness.types import HarnessError
 
 
@@ -61,24 +64,90 @@ def test_pushed_records_come_back_and_are_verified(memory: str, ours: Path, inpu
     assert not folder.exists()
 
 
-def test_the_readme_names_a_glob_of_tables_per_suite_and_the_metrics(
-    memory: str, ours: Path, inputs: DataAtHand
-) -> None:
-    pushed(ours, memory, inputs)
-    store = Store.of(memory)
+def loadable(store: Store) -> dict[str, list[Any]]:
+    """The schemas of the files of each configuration, by its name."""
     metadata = huggingface_hub.DatasetCard(store.readme()).data
-    assert [config["config_name"] for config in metadata["configs"]] == ["metrics", "digits", "digits-c"]
-    rows = 0
+    schemas: dict[str, list[Any]] = {}
     for config in metadata["configs"]:
-        files = store.system.glob(f"{store.root}/{config['data_files']}")
-        assert len(files) == (2 if config["config_name"] == "metrics" else 1)
-        with store.system.open(files[0]) as file:
-            rows += pq.read_table(file).num_rows
-    assert rows > 600
+        named = config["data_files"]
+        patterns = named if isinstance(named, list) else [named]
+        files = [file for pattern in patterns for file in store.system.glob(f"{store.root}/{pattern}")]
+        schemas[config["config_name"]] = []
+        for file in files:
+            with store.system.open(file) as opened:
+                schemas[config["config_name"]].append(pq.read_schema(opened))
+    return schemas
+
+
+def test_the_readme_has_a_configuration_per_suite_and_schema(memory: str, ours: Path, inputs: DataAtHand) -> None:
+    store = Store.of(memory)
+    pushed(ours, memory, inputs)
+    assert {name: len(files) for name, files in loadable(store).items()} == {"metrics": 2, "digits": 1, "digits-c": 1}
+    older = Forgery.of(shipped("digits", "digits.vit--de"))
+    columns = [name for name in older.table.column_names if name != "probability"]
+    other = columns if len(columns) < older.table.num_columns else None
+    older.table = older.table.select(other) if other else with_probability(older.table)
+    rebuilt(older, inputs, ours)
+    assert COPIED in {m.outcome for m in pushed(ours, memory, inputs)}
+    Forgery.of(shipped("digits", "digits.vit--dda")).write(ours)
+    pushed(ours, memory, inputs)
+    schemas = loadable(store)
+    assert schemas.keys() == {"metrics", "digits", "digits-2", "digits-c"}
+    assert len(schemas["digits"]) + len(schemas["digits-2"]) == 3
+    assert all(len(set(map(str, files))) == 1 for name, files in schemas.items() if name != "metrics")
+
+
+def with_probability(table: Any) -> Any:
+    """A sample table as newer versions write it."""
+    confidence = table["confidence"].to_numpy()
+    right = table["prediction"].to_numpy() == table["label"].to_numpy()
+    probability = np.where(right, confidence, np.minimum(confidence, 1 - confidence) / 2)
+    return table.append_column("probability", pa.array(probability.astype(np.float32)))
+
+
+def test_a_readme_of_somebody_else_stays(memory: str, ours: Path, inputs: DataAtHand) -> None:
+    store = Store.of(memory)
     store.system.pipe_file(f"{store.root}/README.md", b"my own words")
-    Forgery.of(shipped("digits", "digits.vit--de")).write(ours)
     pushed(ours, memory, inputs)
     assert store.readme() == "my own words" and MARK not in store.readme()
+
+
+def rebuilt(forgery: Forgery, inputs: DataAtHand, folder: Path) -> Path:
+    """The record with the metrics of its table, so that it verifies."""
+    verdict = examine(forgery.write(folder), inputs)
+    assert verdict.subject
+    again, _ = verdict.subject.suite.summarise(verdict.subject.rows)
+    forgery.values["metrics"] = [json.loads(json.dumps(vars(metric))) for metric in again]
+    return forgery.write(folder)
+
+
+def test_two_records_of_one_key_in_one_push_are_a_conflict(
+    memory: str, ours: Path, inputs: DataAtHand, tmp_path: Path
+) -> None:
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    right = forgery.table["prediction"].to_numpy() == forgery.table["label"].to_numpy()
+    row = int(right.argmin())
+    forgery.set_cell("prediction", row, forgery.table["label"][row].as_py())
+    if "probability" in forgery.table.column_names:
+        forgery.set_cell("probability", row, forgery.table["confidence"][row].as_py())
+    rebuilt(forgery, inputs, tmp_path / "ours" / "local")
+    outcomes = pushed(ours / "digits", memory, inputs) + pushed(ours / "local", memory, inputs)
+    assert [m.outcome for m in outcomes] == [COPIED, CONFLICT]
+    Store.of(memory).system.store.clear()
+    outcomes = pushed(ours, memory, inputs)
+    assert sorted(m.outcome for m in outcomes) == [CONFLICT, COPIED, COPIED]
+    (conflict,) = (m for m in outcomes if m.outcome == CONFLICT)
+    assert "local" in str(conflict.file) and "other rows" in conflict.reason and str(ours / "digits") in conflict.reason
+
+
+def test_a_table_without_a_record_is_not_overwritten(memory: str, ours: Path, inputs: DataAtHand) -> None:
+    store = Store.of(memory)
+    (file,) = (ours / "digits").glob("*.parquet")
+    store.system.pipe_file(f"{store.root}/digits/{file.name}", b"theirs")
+    outcomes = pushed(ours, memory, inputs)
+    assert [m.outcome for m in outcomes] == [CONFLICT, COPIED]
+    assert "another table, without a record" in outcomes[0].reason
+    assert store.read(f"digits/{file.name}") == b"theirs"
 
 
 def test_other_results_under_the_same_key_stay(memory: str, ours: Path, inputs: DataAtHand) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -38,11 +38,25 @@ MIXED = "mixed"
 """The method of an ensemble whose members have different ones."""
 
 
+SOURCE = "ensemble"
+"""Source of the weights of an ensemble; its members stand in their details."""
+
+
+def method_of(methods: Sequence[str]) -> str:
+    """The method of an ensemble of records under these methods."""
+    return methods[0] if len(set(methods)) == 1 else MIXED
+
+
+def digest(provenance: Sequence[Mapping[str, Any]]) -> str:
+    """The hash that stands for an ensemble's weights. provenance: keys, weights, methods and tables of its members."""
+    return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
+
+
 def write(members: Sequence[RunRecord], out: Path) -> RunRecord:
     """Write the record of an ensemble below the folder `out`, and return it.
 
-    Raises HarnessError for fewer than two members, for one that is there twice or kept no logits, for members of
-    different boards or images, and for suites with predictions of another kind.
+    Raises HarnessError for fewer than two members, for one that is there twice, kept no logits or is itself an
+    ensemble, for members of different boards or images, and for suites with predictions of another kind.
     """
     members = sorted(members, key=lambda entry: (label(entry), entry.key))
     _check(members)
@@ -85,6 +99,8 @@ def _check(members: Sequence[RunRecord]) -> None:
         raise HarnessError("An ensemble needs two or more different records.")
     first = members[0]
     for entry in members:
+        if entry.model.source == SOURCE:
+            raise HarnessError(f"{label(entry)} is itself an ensemble. Give the records of its members instead.")
         if not entry.spec.keep_logits:
             raise HarnessError(f"{label(entry)} on {entry.suite} kept no logits: run it again with --keep-logits.")
         if entry.board != first.board:
@@ -122,13 +138,12 @@ def _averaged(members: Sequence[RunRecord]) -> Rows:
 def _without_metrics(members: Sequence[RunRecord]) -> RunRecord:
     """The record but for metrics and sample table. Its time is the newest member's, so that its bytes are the same."""
     first = members[0]
-    methods = list(dict.fromkeys(entry.method for entry in members))
-    method = methods[0] if len(methods) == 1 else MIXED
-    names = [bare(entry.model.name) + ("" if len(methods) == 1 else f"@{entry.method}") for entry in members]
+    method = method_of([entry.method for entry in members])
+    names = [bare(entry.model.name) + (f"@{entry.method}" if method == MIXED else "") for entry in members]
     denoised = next((entry for entry in members if entry.denoiser), first)
     provenance = [_provenance(entry) for entry in members]
-    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
-    weights = Weights(f"ensemble({','.join(names)})", digest, "ensemble", {"members": provenance})
+    sha256 = digest(provenance)
+    weights = Weights(f"ensemble({','.join(names)})", sha256, SOURCE, {"members": provenance})
     spec = replace(
         first.spec,
         models=(weights.name,),
@@ -136,7 +151,7 @@ def _without_metrics(members: Sequence[RunRecord]) -> RunRecord:
         denoiser=denoised.spec.denoiser,
         denoiser_dtype=denoised.spec.denoiser_dtype,
     )
-    hashes = ("", ""), digest, denoised.denoiser.sha256 if denoised.denoiser else ""
+    hashes = ("", ""), sha256, denoised.denoiser.sha256 if denoised.denoiser else ""
     deciding = identity(spec, first.suite_version, first.facts, *hashes)
     note = f"Mean of the probabilities of {', '.join(label(m) for m in members)}: harness ensemble makes it from these "
     return replace(

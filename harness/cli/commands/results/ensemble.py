@@ -29,7 +29,7 @@ def ensemble(
     from harness.terminal import console
 
     plugins.discover(*plugin)
-    records = boards.find(results, console.leave_out) if results.is_dir() else []
+    records = boards.every(results, console.leave_out) if results.is_dir() else []
     entries = [selection.with_logits(text, records, suite) for text in members]
     written = write(entries, out)
     console.show(table(written, entries))

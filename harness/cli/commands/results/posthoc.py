@@ -28,7 +28,7 @@ def posthoc(
     from harness.terminal import console
 
     plugins.discover(*plugin)
-    records = boards.find(results, console.leave_out) if results.is_dir() else []
+    records = boards.every(results, console.leave_out) if results.is_dir() else []
     for text in members:
         entry = selection.with_logits(text, records, suite)
         split = halves(entry)
