@@ -119,7 +119,7 @@ def _show(views: Sequence[View], more: Sequence[Table], format: Format | None, o
     if out:
         text = "".join([*map(console.text, tables), closing]) if kind == Format.table else render(kind, views, more)
         with writing(out) as file:
-            file.write_text(text, encoding="utf-8", newline="")
+            file.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         console.note(f"Wrote {out} as {kind}.")
     elif kind == Format.table:
         for table in tables:
@@ -167,5 +167,5 @@ def _write(records: list[RunRecord], results: Path) -> None:
 
     shipped = [r for r in records if r.path and not is_local(r.path, results)]
     with writing(results / "leaderboard.md") as file:
-        file.write_text(page(shipped), encoding="utf-8")
+        file.write_text(page(shipped), encoding="utf-8", errors="backslashreplace")
     console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")
