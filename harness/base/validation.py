@@ -35,6 +35,11 @@ def at_least(least: float) -> Rule:
     return Rule(f"at least {least:g}", lambda value: value is None or value >= least)
 
 
+def between(least: float, most: float) -> Rule:
+    """Numbers from `least` to `most`; None passes, too."""
+    return Rule(f"from {least:g} to {most:g}", lambda value: value is None or least <= value <= most)
+
+
 def among(*values: str) -> Rule:
     """One of these texts."""
     return Rule(f"one of {', '.join(values)}", lambda value: value in values)

@@ -28,7 +28,7 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    steering = (c for c in text if c not in keep and unicodedata.category(c) in STEERING)
+    steering = (c for c in set(text) if c not in keep and unicodedata.category(c) in STEERING)
     return text.translate({ord(c): c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in steering})
 
 

@@ -138,8 +138,9 @@ class RunRecord:
     @property
     def num_classes(self) -> int | None:
         """Number of classes, if the data or the classifier's file names it; otherwise None."""
-        count = len(self.classes) or self.model.details.get("arguments", {}).get("num_classes")
-        return count if isinstance(count, int) else None
+        arguments = self.model.details.get("arguments")
+        count = len(self.classes) or (arguments.get("num_classes") if isinstance(arguments, Mapping) else None)
+        return count if type(count) is int and 1 <= count <= rules.MOST_CLASSES else None
 
     @property
     def doubts(self) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import plugins
-from harness.base.validation import Rule, among, at_least, written
+from harness.base.validation import Rule, among, at_least, between, written
 from harness.types import HarnessError
 
 SHA256 = written("[0-9a-f]{64}", "a SHA-256 (64 hexadecimal digits)")
@@ -21,6 +21,12 @@ DTYPE = among("float32", "bfloat16", "float16")
 
 UNITS = {"fraction": (0.0, 1.0), "ratio": (0.0, float("inf")), "nats": (0.0, float("inf")), "l2": (0.0, float("inf"))}
 """Least and largest value by unit; suites from plugin files may have others. Older intervals reach beyond."""
+
+MOST_CLASSES = 100_000
+"""Classes at most that a record may speak of: arrays of that size are made for it."""
+
+LARGEST_SIDE = 4096
+"""Pixels at most of a side of the images: an image of that size is made to count a method's network calls."""
 
 ROUNDING = 1e-9
 """Tolerance of a value beyond its interval or range, relative to its size."""
@@ -60,8 +66,8 @@ FIELDS = {
     "RunSpec.dtype": DTYPE,
     "RunSpec.denoiser_dtype": DTYPE,
     "RunSpec.device": NAME,
-    "Geometry.resize": at_least(1),
-    "Geometry.crop": at_least(1),
+    "Geometry.resize": between(1, LARGEST_SIDE),
+    "Geometry.crop": between(1, LARGEST_SIDE),
     "Geometry.interpolation": NAME,
     "Metric.name": NAME,
     "Metric.condition": NAME,

@@ -42,7 +42,8 @@ def render(page: Page) -> str:
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"style-src '{_source(style)}'; style-src-attr 'unsafe-inline'; script-src '{_source(script)}'"
     )
-    return _environment().get_template("page.html").render(page=page, style=style, script=script, policy=policy)
+    text = _environment().get_template("page.html").render(page=page, style=style, script=script, policy=policy)
+    return printable(text, keep="\n")  # markup has no such characters; names in drawings and summaries may
 
 
 COLUMNS = 16

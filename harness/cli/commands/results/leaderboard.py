@@ -157,5 +157,5 @@ def _write(records: list[RunRecord], results: Path) -> None:
 
     shipped = [r for r in records if r.path and not is_local(r.path, results)]
     with writing(results / "leaderboard.md") as file:
-        file.write_text(page(shipped), encoding="utf-8")
+        file.write_text(page(shipped), encoding="utf-8", errors="backslashreplace")
     console.out.print(f"Wrote {results / 'leaderboard.md'} from {len(shipped)} records.")

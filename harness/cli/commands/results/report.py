@@ -73,7 +73,7 @@ def report(
         out = Path(CARD)
     with console.err.status("Reading records") as status:
         text = _text(format, chosen, results, model, not write, status.update)
-    content = text.encode()
+    content = text.encode(errors="backslashreplace")
     with writing(out) as file:
         file.write_bytes(content)
     console.out.print(f"Wrote {out} ({len(content) / 1e6:.2f} MB) from {len(chosen)} records.")
