@@ -48,5 +48,5 @@ def put(text: str, kind: str, out: Path | None) -> None:
         console.write(text)
         return
     with writing(out) as file:
-        file.write_text(text, encoding="utf-8", newline="")
+        file.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     console.note(f"Wrote {out} as {kind}.")
