@@ -164,7 +164,11 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
         for place, (e, name) in enumerate(zip(entries, names, strict=True))
     }
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]
-    caption = f"{TOP} marks cells that may be the best, as the test images say. {SEEDS} {ranks.without}".rstrip() if ranks.sets else ""
+    caption = (
+        f"{TOP} marks cells that may be the best, as the test images say. {SEEDS} {ranks.without}".rstrip()
+        if ranks.sets
+        else ""
+    )
     return Table(f"{title(first)}: {heading(first, *first.columns[0])}", ["model", *methods], rows, caption)
 
 

@@ -106,7 +106,9 @@ class Ranks:
         if not self.reason:
             return ""
         count = len(self.sets) - len(self.ranked)
-        return f"{count} of {len(self.sets)} rows have no rank: {self.reason}." if count else f"No ranks: {self.reason}."
+        return (
+            f"{count} of {len(self.sets)} rows have no rank: {self.reason}." if count else f"No ranks: {self.reason}."
+        )
 
     @property
     def caption(self) -> str:
