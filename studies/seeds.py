@@ -29,7 +29,7 @@ from harness import plugins
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
-from harness.metrics.intervals import of_trainings
+from harness.metrics.intervals import TINY, of_trainings
 from harness.report.table import Table, markdown
 from harness.terminal import console
 from harness.types import HarnessError, RunSpec
@@ -232,7 +232,7 @@ def _paired(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -
 
 def _spell(values: np.ndarray, sign: str, bounds: tuple[float, float]) -> str:
     mean, n = values.mean(), len(values)
-    if n < 2:
+    if n < 2 or np.ptp(values) < TINY:
         return f"{mean:{sign}.1f}"
     low, high = of_trainings(values, *bounds)
     return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"

@@ -80,18 +80,25 @@ def p_value(values: Floats, low: float, high: float, mean: float = 0.0) -> float
 
 
 def of_trainings(values: Floats, low: float = -np.inf, high: float = np.inf) -> Interval:
-    """95 % t interval of the mean over trainings, cut at low and high. values: (n,), n >= 2, one per training."""
+    """95 % t interval of the mean over trainings, cut at low and high; NaN for equal values, whose spread is unknown.
+
+    values: (n,), n >= 2, one per training.
+    """
+    if np.ptp(values) < TINY:
+        return float("nan"), float("nan")
     half = stats.t.ppf(1 - TAIL, len(values) - 1) * stats.sem(values)
     bottom, top = np.clip([values.mean() - half, values.mean() + half], low, high)
     return float(bottom), float(top)
 
 
 def p_of_trainings(values: Floats) -> float:
-    """Two-sided p-value of a mean of 0 over trainings, by Student's t. values: (n,) differences, n >= 2."""
-    error = stats.sem(values)
-    if error < TINY:
-        return 0.0 if abs(values.mean()) > TINY else 1.0
-    return float(2 * stats.t.sf(abs(values.mean()) / error, len(values) - 1))
+    """Two-sided p-value of a mean of 0 over trainings, by Student's t; NaN for equal differences.
+
+    values: (n,) differences, n >= 2.
+    """
+    if np.ptp(values) < TINY:
+        return float("nan")
+    return float(2 * stats.t.sf(abs(values.mean()) / stats.sem(values), len(values) - 1))
 
 
 def exceeds(levels: Floats, counts: Floats, point: float) -> float:

@@ -31,7 +31,7 @@ SIZES = (60, 100, 600)
 DRAWS = 300
 """Boards per row of the table."""
 
-MORE, CLOSE = 1_000, 0.96
+MORE, CLOSE = 1_000, 0.965
 """Boards per row where fewer than this share of the first ones were covered."""
 
 RESAMPLES = 200
@@ -173,11 +173,11 @@ def table(worlds: Sequence[World] = WORLDS, sizes: Sequence[int] = SIZES, draws:
             rows.append([world.name, str(n), str(count), *shares, "" if ties else f"{100 * values['apart']:.0f}"])
     caption = (
         f"A share of 95 % has a standard error of {_error(draws):.1f} points with {draws} boards, and of "
-        f"{_error(MORE):.1f} with {MORE:,}, which are drawn where fewer than {CLOSE:.0%} of {draws} are covered. "
-        "Here: all rows' sets hold all ranks that their ties allow. Resampled ranks: all rows' percentiles "
-        "hold one rank, one plus the number of better rows, which asks less. Neighbours, three at a time, are wrong on "
-        "almost the same images, except where rows are independent. Rare images: half of the errors are on images "
-        "wrong under all conditions."
+        f"{_error(MORE):.1f} with {MORE:,}, which are drawn where fewer than {100 * CLOSE:g} % of {draws} are covered. "
+        "Here: all rows' sets hold all ranks that their ties allow. Resampled ranks: all rows' percentiles hold one "
+        "rank, one plus the number of better rows, which asks less. Neighbours, three at a time, are wrong on almost the "
+        "same images, except where rows are independent. Rare images: half of the errors are on images wrong under "
+        "all conditions."
     )
     header = ["board", "images", "boards", "here (%)", "resampled ranks (%)", "different pairs told apart (%)"]
     return Table("Rank sets: joint coverage, 95 % promised", header, rows, caption)

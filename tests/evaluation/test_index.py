@@ -116,3 +116,10 @@ def test_fresh_files_few_files_and_a_cache_that_cannot_be_written_leave_no_index
     cache_folder.write_text("a file in the way")
     assert found(folder)[1] == found(folder)[1] == 6
     assert not [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".json"]
+
+
+@pytest.mark.parametrize("module", ["keys", "coverage", "rules", "provenance"])
+def test_an_index_is_of_the_code_that_decides_a_check(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = index._mark(Path()), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read(file) + (b"#" if file.stem == module else b""))
+    assert index._mark(Path()) != before

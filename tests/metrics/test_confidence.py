@@ -122,3 +122,15 @@ def test_prediction_sets_cover_as_promised(name: str) -> None:
 def test_sets_hold_every_class_where_there_are_too_few_images_to_calibrate() -> None:
     assert conformal.threshold(np.arange(8.0)) == math.inf
     assert conformal.threshold(np.arange(9.0)) == 8.0
+
+
+def test_sets_cover_as_promised_where_an_image_has_fifteen_rows_that_are_alike() -> None:
+    """Eleven images: counted as 165 rows they would give the second largest score, which covers 10 of 12."""
+    rng, covered = np.random.default_rng(6), []
+    for _ in range(500):
+        scores = rng.random(11)
+        covered.append(conformal.threshold(np.repeat(scores, 15), 11))
+        assert covered[-1] == conformal.threshold(scores) == scores.max()
+    assert np.mean(covered) == pytest.approx(11 / 12, abs=0.01), "the chance that a uniform score lies below"
+    assert conformal.threshold(np.zeros(8 * 15), 8) == math.inf
+    assert conformal.threshold(np.arange(300.0), 20) == 284, "19 / 20 of 300 scores"

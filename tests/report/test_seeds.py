@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,16 @@ def test_bundled_classifiers_have_cards() -> None:
     (file,) = (ROOT / "results" / "digits").glob(SHIPPED)
     place, card = seeds.card_of(record.load(file)) or (Path(), {})
     assert place.name == "digits-resnet.json" and card["spec"]["seed"] == 0
+
+
+def test_equal_gains_in_all_trainings_have_no_interval_and_no_p_and_say_why(trained: dict[str, RunRecord]) -> None:
+    for name, entry in trained.items():
+        if name.startswith("more"):
+            value = trained[name.replace("more", "plain")].metrics[0].value + 0.01
+            trained[name] = replace(entry, metrics=[replace(entry.metrics[0], value=value), *entry.metrics[1:]])
+    table = seeds.compare(trained["plain-0"], trained["more-0"], list(trained.values()))
+    (row,), (numbers,) = table.rows, table.data
+    assert row[1:] == ["+1.00", "3", "-"] and all(math.isnan(numbers[name]) for name in ("low", "high", "p"))
+    assert seeds.EQUAL in table.caption
+    ranked = seeds.ranking(list(trained.values()))
+    assert seeds.EQUAL in ranked.caption and "which no test supports" in ranked.caption

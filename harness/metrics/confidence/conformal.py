@@ -3,6 +3,10 @@
 A score is computed for every class; the threshold is the k-th smallest score of the true classes of n calibration
 images, k = ceil((n + 1) * level). On images exchangeable with these, the set of classes that score no higher holds the
 true one with a probability of at least `level`, whatever the classifier (Vovk et al. 2005; Papadopoulos et al. 2002).
+
+Images are exchangeable, and an image's rows under several conditions are not: they may all be right or wrong together.
+With several rows per image the threshold is the k / n quantile of all rows' scores, where n counts images. Where the
+rows of an image are alike it is the threshold of the images; where they are independent, sets are a little too large.
 """
 
 from __future__ import annotations
@@ -49,21 +53,30 @@ SCORES: dict[str, Callable[[Floats, Floats], Floats]] = {"LAC": lac, "APS": aps}
 """By name, scores of all classes; a lower one is a likelier class."""
 
 
-def threshold(scores: Floats, level: float = LEVEL) -> float:
-    """The conformal quantile of the true classes' scores (n,); infinite where n is too small for the level."""
-    rank = math.ceil((len(scores) + 1) * level - intervals.TINY)
-    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+def threshold(scores: Floats, images: int | None = None, level: float = LEVEL) -> float:
+    """The conformal quantile of the true classes' scores; infinite where there are too few images for the level.
+
+    scores: (n,), of all rows. images: source images of these rows; by default each row is one.
+    """
+    n = len(scores) if images is None else images
+    rank = math.ceil((n + 1) * level - intervals.TINY)
+    if rank > n:
+        return math.inf
+    return float(np.sort(scores)[math.ceil(rank / n * len(scores) - intervals.TINY) - 1])
 
 
-def sets(name: str, calibration: tuple[Floats, Labels, Floats], test: tuple[Floats, Floats]) -> Bools:
+def sets(
+    name: str, calibration: tuple[Floats, Labels, Floats], test: tuple[Floats, Floats], images: int | None = None
+) -> Bools:
     """Prediction sets of test images, (n_test, K) bool.
 
     name: of the score, a key of `SCORES`.
     calibration: probabilities (n, K), labels (n,) and uniform draws (n,). test: probabilities (n_test, K) and draws.
+    images: source images of the calibration; by default each row is one.
     """
     probabilities, labels, uniform = calibration
     scores = SCORES[name](probabilities, uniform)
-    limit = threshold(np.take_along_axis(scores, np.asarray(labels)[:, None], axis=1)[:, 0])
+    limit = threshold(np.take_along_axis(scores, np.asarray(labels)[:, None], axis=1)[:, 0], images)
     return np.asarray(SCORES[name](*test) <= limit + intervals.TINY)
 
 

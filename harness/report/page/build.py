@@ -97,8 +97,10 @@ def _board_ids(names: Sequence[str]) -> list[str]:
 
 
 def _across(records: Sequence[RunRecord], looks: Mapping[str, Style]) -> list[Section]:
-    charts = charts_across(records, looks)
-    return [Section("across", "Side by side", "Several leaderboards together.", charts=charts)] if charts else []
+    charts, notes = charts_across(records, looks)
+    if not charts and not notes:
+        return []
+    return [Section("across", "Side by side", "Several leaderboards together.", charts=charts, notes=notes)]
 
 
 def _gallery(root: Path, local: bool) -> list[Section]:

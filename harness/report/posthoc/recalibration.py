@@ -107,7 +107,8 @@ def conformal_table(entry: RunRecord, split: Halves) -> Table:
     rows, data = [], []
     for name in conformal.SCORES:
         calibration = probabilities[fitting], labels[fitting], uniform[fitting]
-        members = conformal.sets(name, calibration, (probabilities[test.ravel()], uniform[test.ravel()]))
+        judged = probabilities[test.ravel()], uniform[test.ravel()]
+        members = conformal.sets(name, calibration, judged, int(split.fitting.sum()))
         metrics = conformal.judge(members.reshape(*test.shape, -1), labels[test], split.condition)
         rows.append([name, *map(spell, metrics)])
         data += [{"score": name, **_numbers(m)} for m in metrics]

@@ -35,6 +35,10 @@ DEPTH = 5
 """Trainings that start from one another which are followed."""
 
 
+EQUAL = "Trainings with equal values have no interval and no p: their spread says nothing about that of others."
+"""The sentence on a zero spread over trainings."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Records of trainings that differ only in their seed, under one method of one board.
@@ -95,7 +99,8 @@ def ranking(board: Sequence[RunRecord]) -> Table:
     rows.sort(key=lambda row: (row[0], row[1]))
     caption = (
         "Means over trainings that differ only in their seed, with a 95 % t interval over trainings, on one and the "
-        "same test images. A single training has no interval."
+        f"same test images. A single training has no interval. {EQUAL} Rows are in the order of the first column, "
+        "which no test supports."
     )
     header = ["model", "method", *(heading(board[0], *column) for column in shown), "trainings"]
     return Table(f"{title(board[0])}: trainings", header, [r[1] for r in rows], caption, data=[r[2] for r in rows])
@@ -126,12 +131,21 @@ def compare(a: RunRecord, b: RunRecord, records: Sequence[RunRecord]) -> Table:
             low, high = of_trainings(gains)
             numbers = {"difference": float(gains.mean()), "low": low, "high": high, "n": len(gains)}
             data.append({"metric": " ".join(column), **numbers, "p": p_of_trainings(gains)})
-    for row, p in zip(data, holm([row["p"] for row in data]), strict=True):
+    tested = [row for row in data if not math.isnan(row["p"])]
+    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p"] = p
-    rows = [[r["metric"], spell_difference(r, 2), str(r["n"]), spell_p(r["p"])] for r in data]
-    caption = "Paired by seed. Positive: B is better. Intervals and p: Student's t over trainings" + several(len(rows))
+    rows = [_compared(row) for row in data]
+    caption = "Paired by seed. Positive: B is better. Intervals and p: Student's t over trainings"
+    caption += several(len(tested)) + (f" {EQUAL}" if len(tested) < len(data) else "")
     header = ["metric", "difference (x 100)", "trainings", "p"]
     return Table(f"B = {right.label} against A = {left.label} on {a.suite}", header, rows, caption, data=data)
+
+
+def _compared(row: Mapping[str, Any]) -> list[str]:
+    difference, p = spell_difference(row, 2), spell_p(row["p"])
+    if math.isnan(row["p"]):
+        difference, p = difference.partition(" [")[0], "-"
+    return [row["metric"], difference, str(row["n"]), p]
 
 
 def _family_of(entry: RunRecord, records: Sequence[RunRecord]) -> Family:

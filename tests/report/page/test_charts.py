@@ -21,6 +21,7 @@ from harness.report.page.charts.published import published
 from harness.report.page.charts.sampled.certified import at, survival
 from harness.report.page.charts.sampled.detection import roc
 from harness.report.page.parts import Chart
+from harness.report.posthoc import effective
 from harness.report.published.paper_tables import paper_tables
 from harness.report.ranks.board_ranks import Ranks
 from harness.report.table import Table
@@ -173,9 +174,15 @@ def test_tables_of_papers_are_marked_and_in_no_classifiers_colour() -> None:
 
 def test_effective_robustness_is_drawn_for_a_clean_and_a_shifted_board_of_one_data_set() -> None:
     records = [*shipped("digits"), *shipped("digits-c")]
-    (chart,) = charts_across(records)
+    (chart,), notes = charts_across(records)
     assert chart.title.startswith("Effective robustness: digits-c")
-    assert len(chart.data.rows) == 12
+    assert len(chart.data.rows) == 12 and not notes
+    points = effective.scatter(shipped("digits"), shipped("digits-c"))
+    assert (
+        "the line is too flat" in effective.caution(points.result) and effective.caution(points.result) in chart.caption
+    )
+    residuals = [float(row[3]) for row in chart.data.rows]
+    assert residuals == pytest.approx(100 * points.result.residuals, abs=1e-3)
     beyond = {row[0]: [float(cell) for cell in row[3:]] for row in chart.data.rows}
     assert all(low <= value <= high for value, low, high in beyond.values())
     # The classifier that is worst under shift for its clean accuracy lies furthest below the line.
@@ -185,7 +192,10 @@ def test_effective_robustness_is_drawn_for_a_clean_and_a_shifted_board_of_one_da
 def test_effective_robustness_needs_both_boards_and_their_sample_tables(tmp_path: Path) -> None:
     clean, shifted = shipped("digits"), shipped("digits-c")
     moved = [replace(entry, path=tmp_path / "gone.json") for entry in shifted]
-    assert charts_across(clean) == charts_across(shifted) == charts_across([*clean, *moved]) == []
+    assert charts_across(clean) == charts_across(shifted) == ([], [])
+    charts, (note,) = charts_across([*clean, *moved])
+    assert not charts and note.startswith("No chart of effective robustness of digits-c")
+    assert "is not beside its record" in note and str(tmp_path) not in note
 
 
 def test_measured_numbers_stand_beside_published_ones_in_colour_and_with_intervals() -> None:
@@ -211,7 +221,14 @@ def test_certified_accuracy_falls_from_radius_to_radius_and_counts_wrong_images_
 def test_a_roc_curve_rises_from_none_to_all_flagged_and_its_area_is_the_auroc() -> None:
     rng = np.random.default_rng(0)
     inside, outside = np.round(rng.normal(1, 1, 400), 1), np.round(rng.normal(0, 1, 300), 1)
-    x, y = roc(inside, outside)
+    x, y = roc(inside, [outside])
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 100, 100)
     assert len(x) <= 30 and (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
     assert np.trapezoid(y, x) / 1e4 == pytest.approx(auroc(inside, outside), abs=0.005)
+
+
+def test_a_roc_curve_of_several_sets_is_their_mean_whatever_their_sizes() -> None:
+    rng = np.random.default_rng(1)
+    inside, easy, hard = rng.normal(size=400), rng.normal(-4, size=50), rng.normal(size=5_000)
+    x, y = roc(inside, [easy, hard], 10_000)
+    assert np.trapezoid(y, x) / 1e4 == pytest.approx((auroc(inside, easy) + auroc(inside, hard)) / 2, abs=1e-3)

@@ -88,6 +88,7 @@ def test_effective_robustness_pairs_rows_of_both_suites_by_image() -> None:
     place = points.names.index(f"{sides[1][0].model.name}:default")
     assert accuracy and points.result.shifted[place] == pytest.approx((accuracy.value * 600 + 0.5) / 601)
     table = effective.table(points)
+    assert [row["row"] for row in table.data] == sorted(points.names)
     assert "the 8 rows under 'default'" in table.caption and len(table.data) == 8
     with pytest.raises(HarnessError, match="share no classifier"):
         effective.scatter(sides[0], [])

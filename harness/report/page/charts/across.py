@@ -10,6 +10,11 @@ from harness.report.page.charts.robustness import robustness
 from harness.report.page.parts import Chart
 
 
-def charts_across(records: Sequence[RunRecord], looks: Mapping[str, Style] | None = None) -> list[Chart]:
-    """Effective robustness over the line-up. looks: by classifier, its style in the whole page."""
+def charts_across(
+    records: Sequence[RunRecord], looks: Mapping[str, Style] | None = None
+) -> tuple[list[Chart], list[str]]:
+    """Effective robustness over the line-up, and sentences on the pairs of boards without a chart.
+
+    looks: by classifier, its style in the whole page.
+    """
     return robustness(records, looks)

@@ -8,12 +8,12 @@ from statistics import fmean
 
 from harness.report import names
 from harness.report.page.charts.common import INTERVALS, MOST_PANELS, Board, digits, headed, scaled, thinned
-from harness.report.page.charts.heat import GRADED
 from harness.report.page.parts import Chart
 from harness.report.page.svg.axes import Frame
 from harness.report.page.svg.elements import group, joined, side_by_side
 from harness.report.page.svg.marks import band, line
 from harness.report.page.svg.scales import fit
+from harness.report.posthoc.effective import GRADED
 from harness.report.table import Table
 
 TIME = re.compile(r"t=(\d+)")

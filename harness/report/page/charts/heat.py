@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -13,10 +12,8 @@ from harness.report.page.parts import Chart
 from harness.report.page.svg.elements import side_by_side
 from harness.report.page.svg.rows import HeatRow, heat_map
 from harness.report.page.svg.scales import Scale
+from harness.report.posthoc.effective import GRADED
 from harness.report.table import Table
-
-GRADED = re.compile(r"(.+)/(\d+)")
-"""A condition with a severity: ``gaussian_noise/3``."""
 
 FEWEST, MOST_COLUMNS, MOST_ROWS = 3, 24, 40
 """Columns from which on a heat map says more than a table, and most columns and rows that can be read."""

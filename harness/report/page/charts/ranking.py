@@ -72,8 +72,8 @@ def rank_diagram(board: Board) -> Chart | None:
         rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
     title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"
     left = f" The first {MOST_RANKS} of {count} rows." if count > MOST_RANKS else ""
-    caption = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left}"
-    caption = f"{caption} {board.ranks.without}".rstrip()
+    sentences = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left}"
+    caption = f"{sentences} {board.ranks.without}".rstrip()
     svg = row_chart(board.id("ranks"), title, names.title(board.entries[0]), rows, scale, "rank")
     data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in sets[:MOST_RANKS]]
     return Chart(board.id("ranks"), title, svg, caption, Table(title, ["row", "best rank", "worst rank"], data))

@@ -46,25 +46,36 @@ RATE = Frame(Scale(0, 100, kind="log"), Scale(0, 100), height=300)
 CHANCE = (0, 0.5, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 80, 100)
 """Points of the diagonal, which is no straight line on that scale."""
 
+SETS = (
+    "A curve of several sets is the mean of their curves, as their AUROC is the mean; scores are those of all images."
+)
+"""The sentence on sets of one group."""
+
 X, Y = "inside, flagged (%)", "outside, flagged (%)"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a row: in distribution, and by group outside. Higher looks more in-distribution."""
+    """Scores of a row: in distribution, and by group outside, of each set. Higher looks more in-distribution."""
 
     inside: Floats
-    outside: Mapping[str, Floats]
+    outside: Mapping[str, Sequence[Floats]]
+
+    @property
+    def pooled(self) -> dict[str, Floats]:
+        """By group outside, the scores of all its images."""
+        return {name: np.concatenate(sets) for name, sets in self.outside.items()}
 
 
-def roc(inside: Floats, outside: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
+def roc(inside: Floats, outside: Sequence[Floats], points: int = POINTS) -> tuple[Floats, Floats]:
     """The ROC curve, outside positive, in percent: flagged inside and flagged outside, both rising from 0 to 100.
 
-    At most `points` thresholds, evenly along the curve; a tie is a straight line.
+    At most `points` thresholds, evenly along the curve; a tie is a straight line. Several sets outside count equally,
+    whatever their sizes: the curve is the mean of theirs at each rate inside, and its area the mean AUROC.
     """
-    thresholds = np.unique(np.r_[inside, outside])
+    thresholds = np.unique(np.r_[inside, *outside])
     flagged = np.searchsorted(np.sort(inside), thresholds, side="right") / len(inside)
-    detected = np.searchsorted(np.sort(outside), thresholds, side="right") / len(outside)
+    detected = np.mean([np.searchsorted(np.sort(s), thresholds, side="right") / len(s) for s in outside], axis=0)
     x, y = np.r_[0.0, flagged], np.r_[0.0, detected]
     length = x + y
     places = np.unique(np.searchsorted(length, np.linspace(0, length[-1], points)))
@@ -106,12 +117,17 @@ def _chosen(board: Board) -> dict[str, list[int]]:
 def _scores(board: Board, row: int) -> Scores:
     rows = board.rows_of(row, "score")
     values = np.asarray(rows["score"], dtype=np.float64)
-    groups = np.array([condition.partition("/")[0] for condition in rows["condition"].tolist()])
-    outside = {name: values[groups == name] for name in dict.fromkeys(groups.tolist()) if name not in INSIDE}
-    inside = values[np.isin(groups, INSIDE)]
-    if values.ndim != 1 or not len(inside) or not outside:
+    conditions = rows["condition"].astype(str)
+    inside, outside = np.zeros(len(conditions), dtype=bool), dict[str, list[Floats]]()
+    for name in np.unique(conditions).tolist():
+        chosen = conditions == name
+        if (kind := name.partition("/")[0]) in INSIDE:
+            inside |= chosen
+        else:
+            outside.setdefault(kind, []).append(values[chosen])
+    if values.ndim != 1 or not inside.any() or not outside:
         raise HarnessError(f"the sample table of {board.labels[row]} has no scores inside and outside")
-    return Scores(inside, dict(sorted(outside.items(), reverse=True)))
+    return Scores(values[inside], dict(sorted(outside.items(), reverse=True)))
 
 
 def _best(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, list[int]], note: str) -> Chart:
@@ -127,7 +143,9 @@ def _best(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, list[in
         drawings.append(RATE.draw(f"{id}--{number}", name, described, X, Y, _chance(RATE), joined(lines)))
         data += [[board.models[k], board.methods[k], name, *_at_rates(curve)] for k, curve in curves.items()]
     key = [(board.labels[k], board.line(k)) for k in best]
-    caption = f"An image is flagged when its score is low. Dashed: chance. The horizontal scale is logarithmic.{note}"
+    caption = (
+        f"An image is flagged when its score is low. Dashed: chance. The horizontal scale is logarithmic. {SETS}{note}"
+    )
     header = ["classifier", "method", "outside", *(f"{Y} at {rate} %" for rate in RATES)]
     return Chart(id, title, side_by_side(drawings) + legend(key), caption, Table(title, header, data))
 
@@ -148,15 +166,15 @@ def _by_model(board: Board, scores: Mapping[int, Scores], rows: Mapping[str, lis
             groups |= dict.fromkeys(scores[k].outside)
             edges, shares = _histogram(scores[k])
             panels.append(_pair(board, k, f"{id}--{k}", scores[k], (edges, shares)))
-            for name, values in {"in distribution": scores[k].inside, **scores[k].outside}.items():
+            for name, values in {"in distribution": scores[k].inside, **scores[k].pooled}.items():
                 data.append([model, board.methods[k], name, *map(digits, np.quantile(values, QUANTILES).tolist())])
         if panels:
             summary = element("summary", f"{model}: {', '.join(board.methods[k] for k in chosen)}")
             folds.append(element("details", summary, side_by_side(panels, 340), open="" if not folds else None))
     key = legend([("in distribution", Style(0)), *((name, Style(*LOOKS[k % 3])) for k, name in enumerate(groups))])
     caption = (
-        f"Left: percent of the images by score, in {BINS} bins; right: ROC curves. Per classifier, its best method by "
-        f"the first column beside {BASELINE}. Open two to compare.{note}"
+        f"Left: percent of the images by score, in {BINS} bins; right: ROC curves. {SETS} Per classifier, its best "
+        f"method by the first column beside {BASELINE}. Open two to compare.{note}"
     )
     header = ["classifier", "method", "images", *(f"score at quantile {share:g}" for share in QUANTILES)]
     return Chart(id, title, key + joined(folds), caption, Table(title, header, data))
@@ -168,10 +186,10 @@ LOOKS = ((1, 0), (2, 1), (3, 2))
 
 def _histogram(scores: Scores) -> tuple[list[float], dict[str, list[float]]]:
     """Edges of the bins, and per group the percent of its images in each; the outer bins hold what lies beyond."""
-    everything = np.r_[scores.inside, *scores.outside.values()]
+    everything = np.r_[scores.inside, *scores.pooled.values()]
     low, high = np.quantile(everything, [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
-    kinds = {"in distribution": scores.inside, **scores.outside}
+    kinds = {"in distribution": scores.inside, **scores.pooled}
     counts = {name: np.histogram(np.clip(values, low, edges[-1]), edges)[0] for name, values in kinds.items()}
     return edges.tolist(), {name: (100 * c / max(c.sum(), 1)).tolist() for name, c in counts.items()}
 
