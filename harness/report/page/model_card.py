@@ -13,7 +13,7 @@ from harness.report.boards import boards
 from harness.report.colours import styles
 from harness.report.page import provenance
 from harness.report.page.card import training
-from harness.report.page.card.partners import partner_section, partners
+from harness.report.page.card.partners import partner_sections, partners
 from harness.report.page.card.reproduce import reproduce_section
 from harness.report.page.card.results import OwnRows, calibration_section, result_section, weakness_section
 from harness.report.page.gallery import gallery_section
@@ -28,13 +28,13 @@ def model_page(records: Sequence[RunRecord], root: Path, name: str, local: bool 
     name = _canonical(name, records)
     own = [OwnRows.of(board, name) for board in boards(records).values() if any(e.model.name == name for e in board)]
     entries = [entry for rows in own for entry in rows.entries]
-    card = training.training_card(name, entries[0].model)
+    card = training.training_card(entries[0])
     machines = provenance.environments(entries)
     ids = _ids(own)
     looks = styles(entry.model.name for entry in records)
     results = [result_section(rows, id, machines, looks) for rows, id in zip(own, ids, strict=True)]
     others = sorted({entry.model.name for rows in own for entry in rows.board})
-    compared = [partner_section(name, partner, own) for partner in partners(name, others)]
+    compared = partner_sections(name, partners(name, others), own)
     gallery = gallery_section(root, name, local)
     return Page(
         name,
@@ -42,7 +42,7 @@ def model_page(records: Sequence[RunRecord], root: Path, name: str, local: bool 
         _facts(entries, card, own),
         {
             "Model": [_about(entries[0], card), *filter(None, [calibration_section(own), weakness_section(own)])],
-            "Against its partner": [section for section in compared if section],
+            "Against its partner": compared,
             "Results": results,
             "Images": [gallery] if gallery else [],
             "Sources": [reproduce_section(name, entries, root, card), provenance.provenance(entries)],

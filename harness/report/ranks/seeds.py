@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.base.errors import HarnessError
-from harness.base.files import read_limited
-from harness.base.parsing import parse_json
 from harness.evaluation.records.record import RunRecord
-from harness.plugins.settings import bare
+from harness.report.cards import beside, card_of, read
 from harness.report.comparison import several, spell_difference, spell_p
 from harness.report.names import heading, spell, title
 from harness.report.table import Table
@@ -171,41 +167,6 @@ def _spelt(metric: Metric | None) -> str:
     return spell(metric) if metric is None or not math.isnan(metric.interval[0]) else spell(metric).partition(" [")[0]
 
 
-def card_of(entry: RunRecord) -> tuple[Path, Mapping[str, Any]] | None:
-    """The path and values of the card of a record's weights, by their hash; None where there is no such card."""
-    name = bare(entry.model.name)
-    for place in _places(name, entry):
-        values = _read(place)
-        if values is not None and values.get("sha256") == entry.model.sha256:
-            return place, values
-    return None
-
-
-def _places(name: str, entry: RunRecord) -> Iterator[Path]:
-    """Paths where a card may lie: in the folder of a training, beside a file, or with the bundled checkpoints."""
-    roots = [Path(), *(list(entry.path.absolute().parents)[:4] if entry.path else [])]
-    for root in roots:
-        yield from _beside(root / name)
-    spec = find_spec("harness.registry")
-    for folder in spec.submodule_search_locations or () if spec else ():
-        yield Path(folder) / "checkpoints" / f"{name.replace('/', '-')}.json"
-
-
-def _beside(weights: Path) -> Iterator[Path]:
-    yield weights / "card.json"
-    yield weights.with_suffix(".json")
-    yield weights.with_name("card.json")
-
-
-def _read(place: Path) -> Mapping[str, Any] | None:
-    """The values of a card; None for anything else, since its path comes from a record."""
-    with suppress(OSError, ValueError, HarnessError):
-        values = parse_json(read_limited(place)) if place.is_file() else None
-        if isinstance(values, dict) and isinstance(values.get("spec"), dict):
-            return values
-    return None
-
-
 def _seed(card: Mapping[str, Any]) -> int:
     seed = card["spec"].get("seed", 0)
     return seed if isinstance(seed, int) else 0
@@ -219,7 +180,7 @@ def _training(place: Path, card: Mapping[str, Any], depth: int = 0) -> str:
         if not isinstance(text, str) or not text or depth >= DEPTH:
             continue
         for root in (place.parent.parent, place.parent):
-            before = next(((p, v) for p in _beside(root / text) if (v := _read(p))), None)
+            before = next(((p, v) for p in beside(root / text) if (v := read(p))), None)
             if before and _seed(before[1]) == _seed(card):
                 spec[name] = f"training {_training(*before, depth + 1)}"
                 break

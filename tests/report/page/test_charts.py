@@ -13,9 +13,11 @@ import pytest
 
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.metrics.accuracy import mean_accuracy
 from harness.metrics.ood import auroc
 from harness.report import boards
 from harness.report.page.charts import charts_across, charts_of_board
+from harness.report.page.charts.common import Board
 from harness.report.page.charts.cost import front
 from harness.report.page.charts.published import published
 from harness.report.page.charts.sampled.certified import at, survival
@@ -110,6 +112,23 @@ def test_severity_curves_are_means_over_the_corruptions() -> None:
     chart = charts(entries)["severity"]
     assert chart.data.header[-3:] == ["severity = 1", "severity = 3", "severity = 5"]
     assert [row[-3:] for row in chart.data.rows] == [["80", "60", "40"]] * len(entries)
+
+
+def test_severity_curves_have_intervals_of_the_means_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = [(f"{n:03}", f"{name}/{s}", s) for n in range(50) for name in ("fog", "snow", "frost") for s in (1, 3)]
+    ids, conditions, severities = map(np.array, zip(*grid, strict=True))
+    wrong = (np.char.add(ids, conditions.astype(str)) > "040") & (severities == 3)
+    rows = {"id": ids, "condition": conditions, "label": np.zeros(len(ids)), "prediction": wrong.astype(float)}
+    monkeypatch.setattr(Board, "rows_of", lambda board, row, *needed: rows)
+    entry = graded(shipped("digits")[0], (1, 3))
+    chart = charts([entry])["severity"]
+    low, high = (row[-1] for row in chart.data.rows[1:3])
+    images = mean_accuracy(~wrong.reshape(50, 3, 2)[:, :, 1])
+    assert (float(low), float(high)) == tuple(float(f"{100 * end:.5g}") for end in images.interval)
+    assert "Bands: intervals" in chart.caption
+    monkeypatch.undo()
+    chart = charts([entry])["severity"]  # its sample table has no such conditions
+    assert "without a band: 1" in chart.caption and len(chart.data.rows) == 1
 
 
 def test_one_severity_makes_no_curve() -> None:

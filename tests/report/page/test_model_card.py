@@ -13,7 +13,9 @@ from harness.metrics.paired import holm
 from harness.report import comparison
 from harness.report.boards import boards, readable
 from harness.report.names import spell
+from harness.report.page.card import partners as partners_module
 from harness.report.page.card.partners import partners
+from harness.report.page.card.results import OwnRows
 from harness.report.page.card.training import training_card
 from harness.report.page.markdown import as_markdown
 from harness.report.page.model_card import model_page
@@ -47,16 +49,16 @@ def texts(table: BoardTable) -> list[list[str]]:
 
 def test_the_facts_are_those_of_the_record_and_of_the_training(page: Page) -> None:
     facts = dict(texts(sections(page)["about"].tables[0]))
-    card = training_card(NAME, page_weights())
+    card = training_card(own_record())
     assert facts["training seed"] == "0"
     assert facts["parameters"] == f"{card['parameters']:,}"
     assert facts["SHA-256 of the weights"] == card["sha256"]
     assert card["command"] in page.lead[0]
 
 
-def page_weights():  # type: ignore[no-untyped-def]
+def own_record() -> RunRecord:
     (entry,) = readable(sorted((RESULTS / "digits").glob("digits.vit+diffaug--default--*.json")))
-    return entry.model
+    return entry
 
 
 def test_every_result_has_its_interval_and_its_rank_among_all_rows(page: Page, records: list[RunRecord]) -> None:
@@ -83,6 +85,17 @@ def test_the_partner_is_compared_on_the_same_images(page: Page, records: list[Ru
     assert [row[4] for row in rows] == [comparison.spell_p(p) for p in adjusted]
 
 
+def test_p_values_are_adjusted_over_all_partners(records: list[RunRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"condition": "mean", "difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01}
+    monkeypatch.setattr(partners_module, "_differences", lambda a, b: [row])
+    rows = [OwnRows.of(board, NAME) for board in boards(records).values()]
+    found = partners_module.partner_sections(NAME, ["digits/vit", "digits/resnet"], rows)
+    shown = [row.cells[4].value for section in found for row in section.tables[0].rows]
+    tests = len(shown)
+    assert tests == 8 and shown == holm([0.01] * tests) and shown != holm([0.01] * 4) * 2
+    assert all(f"the {tests} tests" in section.tables[0].caption for section in found)
+
+
 def test_partners_differ_by_diffaug_alone() -> None:
     names = ["a", "a+diffaug", "a+augmix", "a+augmix+diffaug", "b+diffaug"]
     assert partners("a", names) == ["a+diffaug"]
@@ -91,8 +104,9 @@ def test_partners_differ_by_diffaug_alone() -> None:
 
 
 def test_a_card_of_other_weights_is_not_shown(page: Page) -> None:
-    assert training_card(NAME, replace(page_weights(), sha256="0" * 64)) == {}
-    assert training_card("/", page_weights()) == {}
+    entry = own_record()
+    assert training_card(replace(entry, model=replace(entry.model, sha256="0" * 64))) == {}
+    assert training_card(replace(entry, model=replace(entry.model, name="/"))) == {}
 
 
 def test_a_classifier_without_a_card_says_what_is_unknown(records: list[RunRecord]) -> None:

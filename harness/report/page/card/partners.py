@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from harness import plugins
@@ -28,9 +29,30 @@ def partners(name: str, names: Sequence[str]) -> list[str]:
     return sorted({other for other in names if other != name and other in (bare, f"{bare}{TRAINED}")})
 
 
-def partner_section(name: str, partner: str, boards: Sequence[OwnRows]) -> Section | None:
-    """Paired differences of a classifier to its partner, on every leaderboard that has both under one method."""
-    lines: list[tuple[str, str, Mapping[str, Any]]] = []
+Line = tuple[str, str, Mapping[str, Any]]
+"""Suite, method, and the numbers of a difference."""
+
+
+def partner_sections(name: str, others: Sequence[str], boards: Sequence[OwnRows]) -> list[Section]:
+    """Paired differences of a classifier to each partner, on every leaderboard that has both under one method.
+
+    others: the partners. p-values are adjusted for the tests of all sections together.
+    """
+    found = {partner: _lines(partner, boards) for partner in others}
+    adjusted = iter(holm([row["p"] for lines, _ in found.values() for _, _, row in lines]))
+    tests = sum(len(lines) for lines, _ in found.values())
+    sections = []
+    for partner, (lines, notes) in found.items():
+        id, title = slug("against", partner), f"Against {partner}"
+        table = _table(f"{id}-table", title, name, lines, list(islice(adjusted, len(lines))), tests)
+        if lines or notes:
+            sections.append(Section(id, title, "", [table] if lines else [], notes=notes))
+    return sections
+
+
+def _lines(partner: str, boards: Sequence[OwnRows]) -> tuple[list[Line], list[str]]:
+    """The differences to a partner, and sentences on those that cannot be computed."""
+    lines: list[Line] = []
     notes: list[str] = []
     for own in boards:
         for method, other, entry in _pairs(own, partner):
@@ -38,9 +60,10 @@ def partner_section(name: str, partner: str, boards: Sequence[OwnRows]) -> Secti
                 lines += [(benchmark(entry.suite), method, row) for row in _differences(other, entry)]
             except HarnessError as reason:
                 notes.append(f"{benchmark(entry.suite)}, {method}: {reason}")
-    if not lines and not notes:
-        return None
-    adjusted = holm([row["p"] for _, _, row in lines])
+    return lines, notes
+
+
+def _table(id: str, title: str, name: str, lines: Sequence[Line], adjusted: Sequence[float], tests: int) -> BoardTable:
     rows = []
     for (suite, method, row), p in zip(lines, adjusted, strict=True):
         difference = Cell(spell_difference(row, 2), row["difference"], (row["low"], row["high"]))
@@ -48,12 +71,10 @@ def partner_section(name: str, partner: str, boards: Sequence[OwnRows]) -> Secti
     header = ["suite", "method", "over", "difference (points)", "p"]
     caption = (
         f"Positive: {name} is better. Same images on both sides; each interval is 95 % on its own, p adjusted for the "
-        f"{len(rows)} tests of this table (Holm). Both are single trainings: what another seed would give is in no "
-        "interval here."
+        f"{tests} tests against partners on this page (Holm). Both are single trainings: what another seed would give "
+        "is in no interval here."
     )
-    id = slug("against", partner)
-    table = BoardTable(f"{id}-table", f"Against {partner}", header, rows, caption, names=3)
-    return Section(id, f"Against {partner}", "", [table] if rows else [], notes=notes)
+    return BoardTable(id, title, header, rows, caption, names=3)
 
 
 def _pairs(own: OwnRows, partner: str) -> Iterator[tuple[str, RunRecord, RunRecord]]:

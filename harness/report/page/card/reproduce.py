@@ -18,9 +18,6 @@ CITATION = (
     "denoiser: Carlini et al., ICLR 2023. OpenOOD: Yang et al., NeurIPS 2022, and Zhang et al., 2023."
 )
 
-OPTIONS = {"detector": "--detector", "smoother": "--smooth", "attack": "--attack"}
-"""Options of `harness run` beside --tta, by the axis of a suite."""
-
 
 def reproduce_section(name: str, entries: Sequence[RunRecord], root: Path, card: Mapping[str, Any]) -> Section:
     """The commands that repeat each record and the training."""

@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from importlib import resources
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from harness.base.errors import HarnessError
-from harness.base.files import read_limited
-from harness.base.parsing import parse_json
+from harness.evaluation.records.record import RunRecord
+from harness.report.cards import card_of
 from harness.types import Weights
 
-LARGEST = 2**20
-"""Bytes of a card at most."""
 
-BUNDLED = "harness.registry.checkpoints"
-"""Package of the cards that the project ships."""
-
-
-def training_card(name: str, weights: Weights) -> Mapping[str, Any]:
-    """The card of a classifier's training; empty where none is at hand, or where it is of other weights.
-
-    name: as the user gives it: of a bundled classifier, a checkpoint, or the folder of a training.
-    """
-    for content in _contents(name):
-        try:
-            values = parse_json(content)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and values.get("sha256") == weights.sha256:
-            return values
-    return {}
-
-
-def _contents(name: str) -> Iterator[bytes]:
-    """The contents of files that may be the card."""
-    bundled = resources.files(BUNDLED) / f"{name.replace('/', '-')}.json"
-    if bundled.is_file():
-        yield bundled.read_bytes()
-    path = Path(name)
-    for file in (path / "card.json", path.with_suffix(".json"), path.with_name("card.json")) if path.name else ():
-        try:
-            if file.is_file():
-                yield read_limited(file, LARGEST)
-        except (OSError, HarnessError):
-            continue
+def training_card(entry: RunRecord) -> Mapping[str, Any]:
+    """The card of a record's classifier; empty where none is at hand, or where it is of other weights."""
+    place_and_card = card_of(entry)
+    return place_and_card[1] if place_and_card else {}
 
 
 def facts(weights: Weights, card: Mapping[str, Any]) -> list[tuple[str, str]]:

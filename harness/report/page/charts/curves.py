@@ -6,6 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+import numpy as np
+
+from harness.base.errors import HarnessError
+from harness.metrics.accuracy import matrix, mean_accuracy
 from harness.report import names
 from harness.report.page.charts.common import INTERVALS, MOST_PANELS, Board, digits, headed, scaled, thinned
 from harness.report.page.parts import Chart
@@ -52,21 +56,39 @@ def _by_time(board: Board, row: int, metric: str) -> Curve:
 
 def over_severity(board: Board) -> Chart | None:
     """Accuracy against severity, the mean over corruptions; None where no corruption has several severities."""
-    curves = {}
-    for k, entry in enumerate(board.entries):
-        values: dict[int, list[float]] = {}
-        for m in entry.metrics:
-            graded, value = GRADED.fullmatch(m.condition), scaled(m)
-            if m.name == "accuracy" and graded and value:
-                values.setdefault(int(graded[2]), []).append(value[0])
-        means = {severity: fmean(numbers) for severity, numbers in sorted(values.items())}
-        curves[k] = [(float(severity), mean, mean, mean) for severity, mean in means.items()]
+    curves = {k: _by_severity(board, k) for k in range(len(board.entries))}
     if max(map(len, curves.values())) < 2:
         return None
-    return _chart(board, "severity", "accuracy (%) against severity", "severity", "mean accuracy (%)", curves)
+    bare = sum(low == high for curve in curves.values() for _, _, low, high in curve[:1])
+    note = "Means over the corruptions."
+    note += f" Rows without a readable sample table, and so without a band: {bare}." if bare else ""
+    title = "accuracy (%) against severity"
+    return _chart(board, "severity", title, "severity", "mean accuracy (%)", curves, note)
 
 
-def _chart(board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves: Mapping[int, Curve]) -> Chart | None:
+def _by_severity(board: Board, row: int) -> Curve:
+    """Means over the corruptions, with intervals of the per-image means where the sample table can be read."""
+    values: dict[int, dict[str, float]] = {}
+    for m in board.entries[row].metrics:
+        graded, value = GRADED.fullmatch(m.condition), scaled(m)
+        if m.name == "accuracy" and graded and value:
+            values.setdefault(int(graded[2]), {})[m.condition] = value[0]
+    if len(values) < 2:
+        return [(float(severity), *[fmean(means.values())] * 3) for severity, means in values.items()]
+    try:
+        rows = board.rows_of(row, "prediction")
+        correct = np.asarray(rows["label"]) == np.asarray(rows["prediction"])
+        tables = {s: matrix(rows["id"], rows["condition"], correct, list(names)) for s, names in values.items()}
+        ends = {s: [100 * end for end in mean_accuracy(table).interval] for s, table in tables.items()}
+    except HarnessError:
+        ends = {}
+    means = {severity: fmean(numbers.values()) for severity, numbers in sorted(values.items())}
+    return [(float(s), mean, *ends.get(s, [mean, mean])) for s, mean in means.items()]
+
+
+def _chart(
+    board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves: Mapping[int, Curve], note: str = ""
+) -> Chart | None:
     """Panels by method, with one scale."""
     points = [point for curve in curves.values() for point in curve]
     if not points:
@@ -86,13 +108,18 @@ def _chart(board: Board, kind: str, title: str, xlabel: str, ylabel: str, curves
         for row in rows:
             by_x = {place: ends for place, *ends in curves[row]}
             for place, end in enumerate(("value", "low", "high") if intervals else ("value",)):
-                numbers = (digits(by_x[v][place]) if v in by_x else "" for v in shown)
+                numbers = (_spelled(by_x.get(v, ()), place) for v in shown)
                 data.append([board.models[row], name, end, *numbers])
     more = f" Not drawn: {', '.join(name for name, _ in panels[MOST_PANELS:])}." if panels[MOST_PANELS:] else ""
-    caption = (f"Bands: {INTERVALS.lower()}" if intervals else "Means over the corruptions.") + more
+    caption = " ".join(filter(None, [note, f"Bands: {INTERVALS.lower()}" if intervals else ""])) + more
     svg = side_by_side(drawings) + board.legend([row for _, rows in panels for row in rows])
     header = ["classifier", "method", ylabel, *(f"{xlabel.split()[-1]} = {v:g}" for v in shown)]
     return Chart(board.id(kind), headed(title), svg, caption, Table(headed(title), header, data))
+
+
+def _spelled(ends: Sequence[float], place: int) -> str:
+    """The value, or an end of its interval; empty where there is none."""
+    return "" if not ends or (place and ends[1] == ends[2]) else digits(ends[place])
 
 
 def _line(board: Board, frame: Frame, row: int, curve: Curve) -> object:

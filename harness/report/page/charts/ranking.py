@@ -16,8 +16,8 @@ from harness.report.page.svg.scales import Scale, fit
 from harness.report.ranks.board_ranks import SEEDS, Ranks
 from harness.report.table import Table
 
-MOST_ROWS, MOST_RANKS = 60, 40
-"""Rows of a chart with a row per record: without it there is `methods`; and rows of a rank diagram, the first ones."""
+MOST_ROWS, MOST_DRAWN = 60, 24
+"""Rows of a board up to which a chart has one per record: of more there is `methods`; and rows that a chart draws."""
 
 
 def ranking(board: Board) -> Chart | None:
@@ -30,7 +30,7 @@ def ranking(board: Board) -> Chart | None:
     heading = names.heading(first, *column)
     scale = across(fit(v for value in values if value for v in value))
     rows = []
-    for k, value in enumerate(values):
+    for k, value in enumerate(values[:MOST_DRAWN]):
         if value is not None:
             rank = f", rank {board.ranks.spell(k)}" if board.ranks.set_of(k) else ""
             tip = f"{board.labels[k]}: {names.spell(board.entries[k].metric(*column))}{rank}"
@@ -39,7 +39,7 @@ def ranking(board: Board) -> Chart | None:
     title = f"Ranking by {heading}"
     svg = board.method_legend() + row_chart(board.id("ranking"), title, names.title(first), rows, scale, heading)
     data = [[board.labels[k], *map(digits, v)] for k, v in enumerate(values) if v]
-    caption = f"{INTERVALS} A colour per classifier.{_ranked(board.ranks)}"
+    caption = f"{INTERVALS} A colour per classifier.{_ranked(board.ranks)}{_left(len(values))}"
     return Chart(board.id("ranking"), title, svg, caption, Table(title, ["row", heading, "low", "high"], data))
 
 
@@ -66,17 +66,21 @@ def rank_diagram(board: Board) -> Chart | None:
     count, total = len(sets), board.ranks.lowest
     scale = across(Scale(0.5, total + 0.5))
     rows = []
-    for k, (best, worst) in sets[:MOST_RANKS]:
+    for k, (best, worst) in sets[:MOST_DRAWN]:
         tip = f"{board.labels[k]}: rank {board.ranks.spell(k)} of {total}"
         ends = (scale(best - 0.35), scale(worst + 0.35))
         rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
     title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"
-    left = f" The first {MOST_RANKS} of {count} rows." if count > MOST_RANKS else ""
-    sentences = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}{left}"
-    caption = f"{sentences} {board.ranks.without}".rstrip()
+    sentences = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}"
+    caption = f"{sentences}{_left(count)} {board.ranks.without}".rstrip()
     svg = row_chart(board.id("ranks"), title, names.title(board.entries[0]), rows, scale, "rank")
-    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in sets[:MOST_RANKS]]
+    data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in sets]
     return Chart(board.id("ranks"), title, svg, caption, Table(title, ["row", "best rank", "worst rank"], data))
+
+
+def _left(count: int) -> str:
+    """A sentence where not all rows are drawn."""
+    return f" The first {MOST_DRAWN} of {count} rows; the data below have all." if count > MOST_DRAWN else ""
 
 
 def _bar(ends: tuple[float, float], style: Style, y: float) -> Markup:
