@@ -175,9 +175,9 @@ def table(worlds: Sequence[World] = WORLDS, sizes: Sequence[int] = SIZES, draws:
         f"A share of 95 % has a standard error of {_error(draws):.1f} points with {draws} boards, and of "
         f"{_error(MORE):.1f} with {MORE:,}, which are drawn where fewer than {100 * CLOSE:g} % of {draws} are covered. "
         "Here: all rows' sets hold all ranks that their ties allow. Resampled ranks: all rows' percentiles hold one "
-        "rank, one plus the number of better rows, which asks less. Neighbours, three at a time, are wrong on almost the "
-        "same images, except where rows are independent. Rare images: half of the errors are on images wrong under "
-        "all conditions."
+        "rank, one plus the number of better rows, which asks less. Neighbours, three at a time, are wrong on almost "
+        "the same images, except where rows are independent. Rare images: half of the errors are on images wrong "
+        "under all conditions."
     )
     header = ["board", "images", "boards", "here (%)", "resampled ranks (%)", "different pairs told apart (%)"]
     return Table("Rank sets: joint coverage, 95 % promised", header, rows, caption)

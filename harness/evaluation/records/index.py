@@ -70,7 +70,7 @@ class Index:
 
 def of(root: Path, files: Sequence[Path]) -> Index:
     """The index of a folder for these files in it; without records where there are few files or no valid index."""
-    stamps = {file: found for file in files if (found := stamp(file))}
+    stamps = {file: state for file in files if (state := stamp(file))}
     content = cache.load("records", _mark(root), _name(root)) if len(files) >= FEWEST else None
     records: dict[Path, RunRecord] = {}
     if content is not None:

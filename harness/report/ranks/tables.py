@@ -30,11 +30,11 @@ def faults(board: Sequence[RunRecord]) -> list[str]:
     if content is not None:
         remembered: list[str] = json.loads(content)
         return remembered
-    found = [_fault(entry, bool(stamp)) for entry, stamp in zip(board, stamps, strict=True)]
+    answers = [_fault(entry, bool(stamp)) for entry, stamp in zip(board, stamps, strict=True)]
     latest = max((moment for stamp in stamps if stamp for moment in stamp[1:]), default=0)
     if latest < time.time_ns() - int(index.SETTLED * 1e9):
-        cache.store("tables", mark, json.dumps(found).encode())
-    return found
+        cache.store("tables", mark, json.dumps(answers).encode())
+    return answers
 
 
 def _fault(entry: RunRecord, present: bool) -> str:
