@@ -156,6 +156,7 @@ class _Spoken:
     def _table(self) -> BoardTable:
         gallery = self._gallery
         views = list(dict.fromkeys(shot.view for specimen in gallery.specimens for shot in specimen.shots))
+        shown = ["clean or corrupted" if view == ORIGINAL else view for view in views]
         rows = []
         for specimen in gallery.specimens:
             by_view = {shot.view: shot.says for shot in specimen.shots}
@@ -164,7 +165,7 @@ class _Spoken:
             for k, model in self.models.items():
                 cells = [self._cell(says[k], specimen.label) if says else Cell("") for says in answers]
                 rows.append(BoardRow([*map(Cell, first), Cell(model), *cells]))
-        header = ["image", "class", "condition", "classifier", *views, *(f"by {name}" for name in gallery.methods)]
+        header = ["image", "class", "condition", "classifier", *shown, *(f"by {name}" for name in gallery.methods)]
         id = slug("gallery", self._shown.name, "words")
         return BoardTable(id, f"{self._shown.name}: what each classifier says", header, rows, WORDS, names=len(header))
 

@@ -18,9 +18,10 @@ from harness.metrics.ood import auroc
 from harness.report import boards
 from harness.report.page.charts import charts_across, charts_of_board
 from harness.report.page.charts.common import Board
-from harness.report.page.charts.cost import front
+from harness.report.page.charts.cost import apart, front
 from harness.report.page.charts.published import published
 from harness.report.page.charts.sampled.certified import at, survival
+from harness.report.page.charts.sampled.confidence import POINTS, _evenly
 from harness.report.page.charts.sampled.detection import roc
 from harness.report.page.parts import Chart
 from harness.report.posthoc import effective
@@ -59,7 +60,7 @@ def graded(entry: RunRecord, severities: Sequence[int]) -> RunRecord:
 
 def test_a_board_of_corruptions_has_its_kinds_of_charts() -> None:
     entries = shipped("digits-c")
-    drawn = charts(entries, [(1, len(entries))] * len(entries))
+    drawn = charts(entries, [(1, 1), *[(2, len(entries))] * (len(entries) - 1)])
     assert list(drawn) == ["ranking", "ranks", "corruptions", "cost", "reliability", "risk"]
     assert len(drawn["ranking"].data.rows) == len(entries) == 12
 
@@ -99,6 +100,45 @@ def test_the_diagram_of_ranks_is_as_wide_as_the_sets_and_marks_the_top() -> None
     widths = [float(width) for width in re.findall(r'd="M[\d.]+ [\d.]+l([\d.]+) 0"', chart.svg)]
     assert widths[0] == pytest.approx(widths[1], abs=0.2) == pytest.approx(widths[2], abs=0.2)
     assert widths[3] < widths[0]
+
+
+def test_a_card_draws_ranks_on_the_axis_of_the_whole_board() -> None:
+    entries = shipped("digits-c")[:1]
+    ranks = Ranks(entries[0].columns[0], [(17, 33)], total=40)
+    chart = next(chart for chart in charts_of_board(entries, ranks) if chart.id.endswith("-ranks"))
+    assert "rank 17-33 of 40" in chart.svg
+    assert re.search(r">40</text>", chart.svg)
+    [width] = [float(width) for width in re.findall(r'd="M[\d.]+ [\d.]+l([\d.]+) 0"', chart.svg)]
+    assert width == pytest.approx(422 * 16.7 / 40, abs=0.2)
+
+
+@pytest.mark.parametrize(("rows", "total"), [(12, None), (12, 40), (1, 10)])
+def test_rows_that_may_have_any_rank_get_a_sentence_and_no_chart_of_ranks(rows: int, total: int | None) -> None:
+    entries = shipped("digits-c")[:rows]
+    ranks = Ranks(entries[0].columns[0], [(1, total or rows)] * rows, total=total)
+    drawn = charts_of_board(entries, ranks)
+    assert not any(chart.id.endswith("-ranks") for chart in drawn)
+    assert f"any rank from 1 to {total or rows}" in drawn[0].caption
+    assert 'font-weight="700"' not in drawn[0].svg
+
+
+def test_confident_classifiers_have_dots_or_a_sentence_that_nothing_is_to_draw() -> None:
+    svg = charts(shipped("digits"))["reliability"].svg
+    assert 'stroke-linecap="round"' in svg
+    assert "too few uncertain answers" in svg
+
+
+def test_risk_is_drawn_by_the_answers_withheld_with_points_close_to_none() -> None:
+    left = np.linspace(98, 0, 600)
+    places = _evenly(left)
+    assert (places[0], places[-1]) == (0, 599)
+    assert len(places) <= POINTS
+    assert sum(left[places] < 10) > len(places) / 3
+    assert _evenly(np.array([0.0])) == [0]
+
+
+def test_marks_of_equal_rows_stand_beside_one_another() -> None:
+    assert apart([(0, 5), (0, 5), (3, 6), (40, 5), (0, 50)]) == [(0, 5), (7, 5), (17, 6), (40, 5), (0, 50)]
 
 
 def test_without_rank_sets_there_is_no_diagram_and_nothing_bold() -> None:

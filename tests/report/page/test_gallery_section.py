@@ -40,8 +40,8 @@ def written(root: Path, change: Callable[[Values], None] = lambda values: None, 
         (folder / file_of(pixels)).write_bytes(content)
     red, green, blue = (pixels for pixels, _ in pictures)
     cat, hard = {"id": "i1", "label": 0}, {"id": "i2", "label": 1, "condition": "snow/5"}
-    clean = {**cat, "condition": "clean", "shots": [shot("as it is", red, (0, 0.9), (0, 0.7))]}
-    foggy = {**cat, "condition": "fog/5", "shots": [shot("as it is", green, (1, 0.6), (0, 0.8))]}
+    clean = {**cat, "condition": "clean", "shots": [shot("clean or corrupted", red, (0, 0.9), (0, 0.7))]}
+    foggy = {**cat, "condition": "fog/5", "shots": [shot("clean or corrupted", green, (1, 0.6), (0, 0.8))]}
     values = {
         "schema": 1, "complete": True, "key": "0" * 12, "command": "harness gallery", "suite": "pets-c",
         "suite_version": 1, "dataset": "pets", "facts": {}, "data_sha256": "d" * 64, "classes": ["cat", "dog"],
@@ -53,7 +53,7 @@ def written(root: Path, change: Callable[[Values], None] = lambda values: None, 
         ],
         "hardest": {
             "method": "default", "models": ["one", "two"], "records": ["a" * 12, "b" * 12],
-            "images": [{**hard, "confidence": 0.95, "wrong": 2, "shot": shot("as it is", blue, (0, 1.0), (0, 0.9))}],
+            "images": [{**hard, "confidence": 0.95, "wrong": 2, "shot": shot("clean or corrupted", blue, (0, 1.0), (0, 0.9))}],
         },
     }  # fmt: skip
     change(values)
@@ -74,8 +74,8 @@ def test_a_strip_shows_the_clean_image_then_the_corrupted_one_with_what_is_said(
     assert foggy.title == "small: i1, class cat, fog/5"
     clean, corrupted = foggy.pictures
     assert clean.lines == ["clean", "cat: 2 of 2, 80 %"]
-    assert corrupted.lines == ["as it is", "cat: 1 of 2, 80 %", "✗ dog: 1 of 2, 60 %"]
-    assert corrupted.alt == "i1, class cat, under fog/5, as it is"
+    assert corrupted.lines == ["corrupted", "cat: 1 of 2, 80 %", "✗ dog: 1 of 2, 60 %"]
+    assert corrupted.alt == "i1, class cat, under fog/5, corrupted"
     content = (folder / file_of(webp("green")[0])).read_bytes()
     assert base64.b64decode(corrupted.data_uri.removeprefix("data:image/webp;base64,")) == content
     assert hardest.pictures[0].lines == ["i2, snow/5", "class dog, 2 of 2 wrong", "✗ cat: 2 of 2, 95 %"]
@@ -91,7 +91,7 @@ def test_tables_hold_every_answer(tmp_path: Path) -> None:
     assert section
     words, hardest, _ = section.folded
     rows = [[cell.text for cell in row.cells] for row in words.rows]
-    assert words.header == ["image", "class", "condition", "classifier", "as it is", "by default"]
+    assert words.header == ["image", "class", "condition", "classifier", "clean or corrupted", "by default"]
     assert rows[2:] == [
         ["i1", "cat", "fog/5", "one", "✗ dog 60 %", "✗ dog 60 %"],
         ["i1", "cat", "fog/5", "two", "cat 80 %", "cat 80 %"],
@@ -110,7 +110,7 @@ def test_a_card_shows_what_its_classifier_says(tmp_path: Path) -> None:
     written(tmp_path)
     section = gallery_section(tmp_path, "two")
     assert section
-    assert section.images[0].pictures[1].lines == ["as it is", "cat: 80 %"]
+    assert section.images[0].pictures[1].lines == ["corrupted", "cat: 80 %"]
     assert section.folded[1].header[4:] == ["two"]
     assert gallery_section(tmp_path, "three") is None
 

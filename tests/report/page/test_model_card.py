@@ -15,14 +15,14 @@ from harness.report.boards import boards, readable
 from harness.report.names import spell
 from harness.report.page.card import partners as partners_module
 from harness.report.page.card.partners import partners
-from harness.report.page.card.results import OwnRows
+from harness.report.page.card.results import OwnRows, weakness_section
 from harness.report.page.card.training import training_card
 from harness.report.page.markdown import as_markdown
 from harness.report.page.model_card import model_page
 from harness.report.page.parts import BoardTable, Page, Section
 from harness.report.page.render import render
-from harness.report.ranks.board_ranks import board_ranks
-from harness.types import HarnessError
+from harness.report.ranks.board_ranks import Ranks, board_ranks
+from harness.types import HarnessError, Metric
 
 NAME = "digits/vit+diffaug"
 RESULTS = ROOT / "results"
@@ -54,6 +54,10 @@ def test_the_facts_are_those_of_the_record_and_of_the_training(page: Page) -> No
     assert facts["parameters"] == f"{card['parameters']:,}"
     assert facts["SHA-256 of the weights"] == card["sha256"]
     assert card["command"] in page.lead[0]
+    # Its interval may be made by another method than those of the leaderboards.
+    assert (
+        facts["clean accuracy by the training's own card"] == f"{100 * card['clean_accuracy']['value']:.1f} %, n = 600"
+    )
 
 
 def own_record() -> RunRecord:
@@ -71,6 +75,25 @@ def test_every_result_has_its_interval_and_its_rank_among_all_rows(page: Page, r
         for place, entry in own
     ]
     assert [row[:3] for row in texts(table)] == expected
+
+
+def test_ranks_of_a_card_are_over_the_whole_board(records: list[RunRecord]) -> None:
+    (board,) = boards(records).values()
+    own = OwnRows(board, [0, 2], Ranks(board[0].columns[0], [(1, len(board))] * len(board)))
+    assert own.own_ranks.lowest == len(board) > 2
+    assert own.own_ranks.undecided
+
+
+def test_noise_at_diffusion_times_is_no_weakness(records: list[RunRecord]) -> None:
+    plain = next(entry for entry in records if entry.method == "default")
+
+    def listed(*conditions: str) -> bool:
+        metrics = [Metric("accuracy", name, 0.1, (0.0, 0.2), 600, "fraction", True) for name in conditions]
+        entry = replace(plain, metrics=metrics)
+        return weakness_section([OwnRows([entry], [0], Ranks(entry.columns[0]))]) is not None
+
+    assert listed("fog/5", "snow/5")
+    assert not listed("t=0", "t=700")
 
 
 def test_the_partner_is_compared_on_the_same_images(page: Page, records: list[RunRecord]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.report import names
 from harness.report.page.charts.common import Board, digits, scaled
@@ -41,6 +42,18 @@ def apart(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return placed
 
 
+def _placed(points: Sequence[tuple[float, float]]) -> tuple[Frame, list[tuple[float, float]]]:
+    """A frame with room for the marks of the highest cost beside one another, and the pixels of all marks."""
+    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=440, height=340)
+    spots = apart([frame.at(*point) for point in points])
+    most = max(calls for calls, _ in points)
+    room = max(x for x, _ in spots) - frame.across(most) + SPACE
+    share = min(room / (frame.across.end - frame.across.start), 0.6)
+    if max(x for x, _ in spots) > frame.across.end:
+        frame = replace(frame, x=replace(frame.x, high=(1 + most) ** (1 / (1 - share)) - 1))
+    return frame, apart([frame.at(*point) for point in points])
+
+
 def cost(board: Board) -> Chart | None:
     """Rows by cost and value; None where all cost the same, or so many rows share two costs that they hide another."""
     first = board.entries[0]
@@ -53,9 +66,8 @@ def cost(board: Board) -> Chart | None:
     best = first.metric(*column)
     places = front(points, best is None or best.higher_is_better)
     heading = names.heading(first, *column)
-    frame = Frame(fit((calls for calls, _ in points), kind="log"), fit(v for _, v in points), width=440, height=340)
+    frame, spots = _placed(points)
     tipped = set(range(len(rows))) if len(rows) <= MOST_ROWS else set(places)
-    spots = apart([frame.at(*point) for point in points])
     marks = joined(
         group(
             mark(*spot, board.look(k)),

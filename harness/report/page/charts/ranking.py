@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from markupsafe import Markup
@@ -49,7 +50,12 @@ def _ranked(ranks: Ranks) -> str:
         return ""
     if ranks.undecided:
         return f" Each row may have any rank from 1 to {ranks.lowest}, at 95 %: there is no chart of ranks."
-    return " Bold: may be the best."
+    return _bold(ranks, range(len(ranks.sets)))
+
+
+def _bold(ranks: Ranks, rows: Iterable[int]) -> str:
+    """The meaning of bold names, where one of the rows has one."""
+    return " Bold: may be the best." if any(map(ranks.is_top, rows)) else ""
 
 
 def _dot(scale: Scale, value: tuple[float, float, float], style: Style, y: float) -> Markup:
@@ -71,7 +77,8 @@ def rank_diagram(board: Board) -> Chart | None:
         ends = (scale(best - 0.35), scale(worst + 0.35))
         rows.append(Row(board.labels[k], tip, partial(_bar, ends, board.line(k)), board.ranks.is_top(k)))
     title = f"Ranks by {names.heading(board.entries[0], *board.ranks.column)}"
-    sentences = f"All true ranks lie in these sets at once with 95 % confidence. Bold: may be the best. {SEEDS}"
+    bold = _bold(board.ranks, [k for k, _ in sets[:MOST_DRAWN]])
+    sentences = f"All true ranks lie in these sets at once with 95 % confidence.{bold} {SEEDS}"
     caption = f"{sentences}{_left(count)} {board.ranks.without}".rstrip()
     svg = row_chart(board.id("ranks"), title, names.title(board.entries[0]), rows, scale, "rank")
     data = [[board.labels[k], str(best), str(worst)] for k, (best, worst) in sets]

@@ -102,7 +102,8 @@ def drawing(
 
 def side_by_side(parts: Iterable[object], width: int = 310) -> Markup:
     """Drawings beside one another, as many as the page is wide enough for."""
-    cells = (
+    cells = [
         element("div", part, style=f"flex:1 1 {width}px;min-width:0;max-width:{1.25 * width:.0f}px") for part in parts
-    )
-    return element("div", *cells, style="display:flex;flex-wrap:wrap;gap:12px 24px", class_="panels")
+    ]
+    pairs = f";max-width:{2.5 * width + 24:.0f}px" if len(cells) == 4 else ""  # two by two, not three and one
+    return element("div", *cells, style=f"display:flex;flex-wrap:wrap;gap:12px 24px{pairs}", class_="panels")

@@ -65,10 +65,14 @@ def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> C
     drawings = []
     data = []
     for k, (condition, lines) in enumerate(curves.items()):
-        frame = Frame(fit([0.0, *(v for radii, _ in lines.values() for v in radii)], least=0.0), Scale(0, 100))
+        lowest = min(
+            10 * (share // 10) for _, shares in lines.values() for share in shares if share > 0 or not any(shares)
+        )
+        radii = fit([0.0, *(v for radii, _ in lines.values() for v in radii)], least=0.0)
+        frame = Frame(radii, Scale(min(lowest, 90.0), 100), height=300)
         drawn = joined(
             group(
-                line(frame.points(*curve), board.line(row), steps=True),
+                line(frame.points(*curve), board.line(row), steps=True, width=1.4),
                 tip=f"{board.labels[row]}: {curve[1][0]:.1f} % at radius 0, {at(curve, 0.5):.1f} % at 0.5",
             )
             for row, curve in lines.items()
@@ -77,7 +81,10 @@ def _chart(board: Board, curves: dict[str, dict[int, Curve]], missing: int) -> C
         drawings.append(frame.draw(f"{id}--{k}", condition, text, "l2 radius", "certified accuracy (%)", drawn))
         for row, curve in lines.items():
             data.append([board.labels[row], condition, *(f"{at(curve, radius):.1f}" for radius in GRID)])
-    caption = "Percent of the images that are right and certified to at least that radius; intervals are in the table."
+    caption = (
+        "Percent of the images that are right and certified to at least that radius, each axis from the lowest "
+        "share above 0; intervals are in the table."
+    )
     if missing:
         caption += f" Rows without a readable sample table: {missing}."
     svg = board.legend(sorted({row for lines in curves.values() for row in lines})) + side_by_side(drawings)

@@ -152,6 +152,7 @@ def _panels(
         id = f"{board.id(kind)}--{number}"
         drawn = [*behind, *lines]
         if axes.empty and all(len(curves[k][0]) < 2 for k in rows if k in curves):
-            drawn.append(text(axes.empty, axes.frame.width / 2 + 20, 60, anchor="middle", fill="var(--muted)"))
+            low, right = axes.frame.height - axes.frame.bottom - 10, axes.frame.width - 18
+            drawn.append(text(axes.empty, right, low, anchor="end", fill="var(--muted)"))
         drawings.append(axes.frame.draw(id, heading, f"{title}, {method}", axes.x, axes.y, joined(drawn)))
     return board.legend(sorted(curves)) + side_by_side(drawings)
