@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -11,7 +12,9 @@ from helpers import harness
 from typer.testing import CliRunner
 
 from harness import plugins
+from harness.base.errors import HarnessError
 from harness.cli.app import app
+from harness.cli.board_options import check_out
 from harness.cli.settings import Settings, with_settings
 from harness.types import Classifier, RunSpec, Views
 from harness.types.spec import as_option
@@ -153,7 +156,7 @@ def test_a_run_builds_its_suite_and_each_method_once(
 def test_out_must_have_a_known_suffix_and_a_folder_that_is_there(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"suffix must be one of \.md, \.csv"):
         check_out(None, tmp_path / "x.xlsx")
-    with pytest.raises(HarnessError, match="there is no folder .*absent. Make it"):
+    with pytest.raises(HarnessError, match=r"there is no folder .*absent. Make it"):
         check_out("csv", tmp_path / "absent" / "x.csv")
     check_out("csv", tmp_path / "x.dat")
     check_out(None, tmp_path / "x.CSV")
