@@ -23,10 +23,11 @@ _PUBLIC: dict[str, str] = {
     "evaluate": "harness.api.evaluate",
     "leaderboard": "harness.api.frames",
     "load": "harness.api.load",
+    "load_record": "harness.api.load",
 }
 """Modules of the public functions, by name; imported at first use, since torch takes seconds."""
 
-__all__ = ["Model", "__version__", "compare", "evaluate", "leaderboard", "load"]
+__all__ = ["Model", "__version__", "compare", "evaluate", "leaderboard", "load", "load_record"]
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Trained classifiers for use outside of the harness."""
+"""Trained classifiers and records for use outside of the harness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from torch import nn
+
+from harness.base.errors import HarnessError
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
 
 
 def load(path: str | PathLike[str], *, plugins: str | PathLike[str] | Sequence[str | PathLike[str]] = ()) -> nn.Module:
@@ -26,6 +30,8 @@ def load(path: str | PathLike[str], *, plugins: str | PathLike[str] | Sequence[s
     from harness.models.matching import model_classes
     from harness.models.published.locate import WeightFiles
 
+    if Path(path).suffix == ".json" and Path(path).is_file():
+        raise HarnessError(f"{path} is no classifier. If it is a record: harness.load_record({fspath(path)!r})")
     files = [plugins] if isinstance(plugins, str | PathLike) else plugins
     registries.discover(*map(Path, files))
     name, weight_files = fspath(path), WeightFiles()
@@ -33,3 +39,11 @@ def load(path: str | PathLike[str], *, plugins: str | PathLike[str] | Sequence[s
     network, info = find_classifier(name, weight_files)
     network.classes = tuple(model_classes(name, info))  # type: ignore[assignment]
     return network.eval()
+
+
+def load_record(path: str | PathLike[str]) -> RunRecord:
+    """The record in a ``.json`` file, every field checked; its `frame` has the metrics, its `table` the samples.
+
+    Raises HarnessError for a file that is absent or no record.
+    """
+    return record.load(Path(path))

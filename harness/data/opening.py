@@ -110,6 +110,8 @@ def open_copy(
 
 def _source(root: Path, split: str) -> EncodedImages:
     candidates = list(_candidates(root, SPELLINGS.get(split, (split,))))
+    if not candidates and not root.exists():
+        raise missing(root, f"There is no folder {root}. Check the path in --data.")
     if not candidates:
         raise missing(
             root,

@@ -143,8 +143,12 @@ def _of_one_key(subject: Examined, name: str, other: Path) -> Merged:
     return Merged(subject.file, name, *against(subject, theirs, lambda: sample_table.content(table), str(other)))
 
 
-def lines(merged: list[Merged]) -> list[str]:
-    """What became of the records, a line each for those that were refused, and their numbers."""
+def lines(merged: list[Merged], dry_run: bool = False) -> list[str]:
+    """What became of the records, a line each for those that were refused, and their numbers.
+
+    dry_run: none was copied yet.
+    """
+    words = {outcome: f"would be {outcome}" if dry_run and outcome == COPIED else outcome for outcome in OUTCOMES}
     refused = [f"{m.file} ({m.name}) {m.outcome}: {m.reason}" for m in merged if not m.fine]
-    counts = [f"{sum(m.outcome == outcome for m in merged)} {outcome}" for outcome in OUTCOMES]
+    counts = [f"{sum(m.outcome == outcome for m in merged)} {words[outcome]}" for outcome in OUTCOMES]
     return [*refused, f"{len(merged)} records: {', '.join(counts)}."]

@@ -152,7 +152,7 @@ def table(verdicts: Sequence[Verification]) -> Table:
     rows = [[suite, *(str(by_outcome[o]) for o in OUTCOMES)] for suite, by_outcome in sorted(counts.items())]
     remarks = Counter(remark for verdict in verdicts for remark in verdict.remarks)
     caption = " ".join(f"{count} records: {remark}." for remark, count in sorted(remarks.items()))
-    return Table(f"{len(verdicts)} records checked", ["suite", *OUTCOMES], rows, caption)
+    return Table(f"{len(verdicts)} records checked", ["suite", OK, DIFFERS, "unchecked"], rows, caption)
 
 
 def lines(verdict: Verification, shown: int) -> list[str]:

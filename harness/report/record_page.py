@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.evaluation.records.frames import metric_rows
-from harness.evaluation.records.record import RunRecord
-from harness.report.leaderboard import covers
+from harness.evaluation.records.record import Cost, RunRecord
+from harness.report.leaderboard import covers, spell_calls
 from harness.report.names import heading, label, spell, title
 from harness.report.table import Table
 from harness.types import Weights
@@ -26,30 +26,56 @@ def record_tables(entry: RunRecord) -> list[Table]:
         facts.append(Table("Denoiser", ["", ""], list(_weights(entry.denoiser))))
     groups: dict[str, Mapping[str, Any]] = {
         "Settings": asdict(entry.spec),
-        "Cost": asdict(entry.cost),
         "Environment": entry.environment,
         "Plugin files": entry.plugins,
     }
     facts += [Table(name, ["", ""], _lines(values)) for name, values in groups.items() if values]
+    facts.append(Table("Cost", ["", ""], list(_cost(entry.cost))))
     files = Table("Files", ["", ""], list(_files(entry)))
-    return [metrics(entry), *facts, files]
+    overall = means(entry)
+    return [metrics(entry), *([overall] if overall else []), *facts, files]
 
 
 def metrics(entry: RunRecord) -> Table:
     """A record's metrics: a row per condition, a column per metric, and the images behind each row."""
-    names = list(dict.fromkeys(metric.name for metric in entry.metrics))
-    conditions = list(dict.fromkeys(metric.condition for metric in entry.metrics))
+    apart = _apart(entry)
+    names = [name for name in dict.fromkeys(metric.name for metric in entry.metrics) if name not in apart]
+    conditions = list(dict.fromkeys(metric.condition for metric in entry.metrics if metric.name not in apart))
     header = ["condition", "n", *(heading(entry, name, _first(entry, name), bare=True) for name in names)]
     rows = []
     for condition in conditions:
-        of_row = {metric.name: metric for metric in entry.metrics if metric.condition == condition}
+        of_row = {m.name: m for m in entry.metrics if m.condition == condition and m.name in names}
         images = "-".join(
             str(n) for n in sorted({min(m.n for m in of_row.values()), max(m.n for m in of_row.values())})
         )
         rows.append([condition, images, *(spell(of_row[name]) if name in of_row else "" for name in names)])
     notes = " ".join(entry.notes)
     caption = " ".join(filter(None, ["95 % intervals over source images; n: source images.", *covers(names), notes]))
-    return Table(f"{label(entry)} on {title(entry)}", header, rows, caption, data=metric_rows(entry))
+    return Table(f"{label(entry)} on {title(entry)}", header, rows, caption, data=_rows_of(entry, apart=False))
+
+
+def means(entry: RunRecord) -> Table | None:
+    """The metrics over all conditions, a row each; None where they are in the table of `metrics`."""
+    apart = _apart(entry)
+    shown = [metric for metric in entry.metrics if metric.name in apart]
+    rows = [[heading(entry, m.name, m.condition, bare=True), str(m.n), spell(m)] for m in shown]
+    data = _rows_of(entry, apart=True)
+    return Table("Over all conditions", ["metric", "n", "value"], rows, names=2, data=data) if rows else None
+
+
+def _rows_of(entry: RunRecord, apart: bool) -> list[dict[str, Any]]:
+    """The unrounded rows of `means`, or of `metrics`."""
+    names = _apart(entry)
+    return [row for row in metric_rows(entry) if (row["metric"] in names) == apart]
+
+
+def _apart(entry: RunRecord) -> set[str]:
+    """Names of metrics that have the condition "mean" alone, where others have several conditions."""
+    conditions: dict[str, set[str]] = {}
+    for metric in entry.metrics:
+        conditions.setdefault(metric.name, set()).add(metric.condition)
+    apart = {name for name, those in conditions.items() if those == {"mean"}}
+    return apart if len(apart) < len(conditions) else set()
 
 
 def line_of_python(entry: RunRecord) -> str:
@@ -79,6 +105,16 @@ def _measured(entry: RunRecord) -> Iterator[list[str]]:
     yield from ([name, value] for name, value in sorted(entry.facts.items()))
     yield ["method", entry.variant]
     yield ["record", f"{entry.key}, of {entry.created}"]
+
+
+def _cost(cost: Cost) -> Iterator[list[str]]:
+    shared = f", shared by {cost.pairs} pairs of classifier and method of that run" if cost.pairs > 1 else ""
+    yield ["images", f"{cost.images}, one per sample and condition"]
+    yield ["seconds", f"{cost.seconds:.0f}{shared}"]
+    yield ["denoiser calls", f"{cost.denoiser_calls}{shared}"]
+    yield ["of the method alone", spell_calls(cost)]
+    if cost.tile_halvings:
+        yield ["tile halvings", f"{cost.tile_halvings}, forced by memory: rows agree with other runs to rounding only"]
 
 
 def _weights(weights: Weights) -> Iterator[list[str]]:

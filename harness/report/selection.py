@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -65,9 +66,23 @@ def with_logits(text: str, records: Sequence[RunRecord], suite: str | None = Non
         return complete[0]
     if not complete:
         on = f" on {suite}" if suite else ""
-        raise HarnessError(f"No record of {text!r}{on} kept its logits. Run it again with: harness run --keep-logits")
+        raise HarnessError(f"No record of {text!r}{on} kept its logits. Run it again: {_keeping(text, records, suite)}")
     files = "\n  ".join(f"{entry.path}  ({title(entry)})" for entry in complete)
     raise HarnessError(f"{text!r} means {len(complete)} records. Give --suite, or the file of one:\n  {files}")
+
+
+def _keeping(text: str, records: Sequence[RunRecord], suite: str | None) -> str:
+    """The command that makes a record again with its logits."""
+    entry = resolve(text, records, suite)[0]
+    part = [f"--{name}={value}" for name, value, usual in _part(entry) if value != usual]
+    words = ["--suite", keys.benchmark(entry.suite), "--model", entry.model.name, "--tta", entry.method]
+    return shlex.join(["harness", "run", *words, *part, "--keep-logits"])
+
+
+def _part(entry: RunRecord) -> list[tuple[str, int, int]]:
+    """Settings that choose a part of the test set and its noise, with their usual values."""
+    spec = entry.spec
+    return [("every", spec.every, 1), ("limit", spec.limit, 0), ("seed", spec.seed, 0)]
 
 
 def _parts(text: str, models: Sequence[str]) -> tuple[str, str]:

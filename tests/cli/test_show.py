@@ -45,15 +45,27 @@ def test_the_line_of_python_opens_the_samples(entry: record.RunRecord) -> None:
 
 def test_every_metric_of_a_record_stands_in_its_tables(entry: record.RunRecord) -> None:
     table = record_tables(entry)[0]
+    assert table.title.startswith("digits/vit:denoise")
     shown = [cell for row in table.rows for cell in row[2:] if cell]
     assert len(shown) == len(entry.metrics) and len(table.rows) == len({m.condition for m in entry.metrics})
+
+
+def test_metrics_over_all_conditions_stand_apart_and_shared_costs_say_so() -> None:
+    entry = record.load(next((ROOT / "results" / "digits-c").glob("digits.resnet--dda--*.json")))
+    tables = {table.title: table for table in record_tables(entry)}
+    measured, overall, cost = record_tables(entry)[0], tables["Over all conditions"], tables["Cost"]
+    assert measured.header == ["condition", "n", "accuracy (%)"] and len(measured.rows) == 15
+    assert {row[0] for row in overall.rows} >= {"mean accuracy (%)", "mce (% of reference)"}
+    assert len(measured.rows) + len(overall.rows) == len(entry.metrics)
+    assert ["denoiser calls", "531000, shared by 16 pairs of classifier and method of that run"] in cost.rows
+    assert not [row for row in cost.rows if "halvings" in row[0]]
 
 
 def test_several_records_of_one_name_are_listed_with_their_keys(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, errors = outputs(monkeypatch, capsys, "show", "digits/vit:denoise", "--results", str(FOLDER))
-    assert code == 2 and "means 2 records" in errors and "3d73df3b67de" in errors
+    assert code == 2 and "means 2 records" in errors and "harness show " in errors and "3d73df3b67de" in errors
     code, _, errors = outputs(monkeypatch, capsys, "show", "digits/vti:denoise", "--results", str(FOLDER))
     assert code == 2 and "Did you mean digits/vit:denoise" in errors
 

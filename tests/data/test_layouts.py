@@ -220,7 +220,7 @@ NAMELESS = [replace(f, name=f.name[10:]) for f in FILES]
 PAGE = b"<!DOCTYPE html><html>Sign in</html>"
 MISTAKES: list[tuple[Callable[..., Path], Callable[[Path], object], str]] = [
     (as_folder, lambda r: shutil.rmtree(r / "val"), r"must hold val/CLASS/\*\.jpg.*Found there: nothing"),
-    (as_folder, lambda r: shutil.rmtree(r), r"must hold val/CLASS.*No such file"),
+    (as_folder, lambda r: shutil.rmtree(r), r"There is no folder .*--data"),
     (as_folder, lambda r: (r / "val").rename(r / "dev"), r"Found there: dev"),
     (lambda r: as_folder(r) / "val", lambda r: 0, r"Found there: n0.*give the folder above it, .*data\."),
     (as_folder, lambda r: flatten(r / "val"), r"val holds no class folders: .*Sort the images into a folder per class"),

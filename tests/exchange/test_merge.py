@@ -16,7 +16,7 @@ from harness.evaluation.records import record
 from harness.exchange import merge as merging
 from harness.exchange.folders import files_of
 from harness.exchange.inputs import DataAtHand
-from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, REFUSED, Merged, merge
+from harness.exchange.merge import CONFLICT, COPIED, IDENTICAL, REFUSED, Merged, lines, merge
 from harness.exchange.verify import verify
 
 
@@ -114,3 +114,9 @@ def test_the_command_sums_up_and_exits_with_1_where_something_is_left_out(
     arguments = ("results", "merge", str(theirs), "--into", str(tmp_path / "ours"))
     code, printed = harness(monkeypatch, capsys, *arguments)
     assert code == 1 and "3 records: 2 copied, 0 already there, 0 conflict, 1 left out." in printed
+
+
+def test_a_dry_run_says_what_would_be_copied() -> None:
+    merged = [Merged(Path("a.json"), "a", COPIED)]
+    assert lines(merged, dry_run=True)[-1].startswith("1 records: 1 would be copied, ")
+    assert lines(merged)[-1].startswith("1 records: 1 copied, ")

@@ -90,6 +90,8 @@ def check(
     from harness.terminal import console
 
     plugins.discover(*plugin)
+    if data and not data.exists():
+        raise HarnessError(f"There is no folder {data}. Check the path in --data.")
     splits = _parts(name, str(data or ""))
     if unknown := [part for part in split if part not in splits]:
         raise plugins.suggest("split", unknown[0], list(splits), f" of {name!r}")

@@ -120,7 +120,7 @@ def merge(
     from harness.exchange.folders import files_of
     from harness.exchange.merge import merge as merged
 
-    _finish(merged(checked(files_of([source]), data, plugin), into, dry_run))
+    _finish(merged(checked(files_of([source]), data, plugin), into, dry_run), dry_run)
 
 
 @app.command()
@@ -140,7 +140,7 @@ def push(
     from harness.exchange.stores import Store
 
     target = Store.of(store)
-    _finish(pushed(checked(files_of(paths or [RESULTS]), data, plugin), target, dry_run))
+    _finish(pushed(checked(files_of(paths or [RESULTS]), data, plugin), target, dry_run), dry_run)
 
 
 @app.command()
@@ -160,7 +160,7 @@ def pull(
     from harness.exchange.stores import Store, fetched
 
     with fetched(Store.of(store)) as folder:
-        _finish(merged(checked(files_of([folder]), data, plugin), into, dry_run))
+        _finish(merged(checked(files_of([folder]), data, plugin), into, dry_run), dry_run)
 
 
 @app.command()
@@ -197,11 +197,11 @@ def export(
         console.out.print(f"Wrote {path}", soft_wrap=True)
 
 
-def _finish(outcomes: list[Merged]) -> None:
+def _finish(outcomes: list[Merged], dry_run: bool) -> None:
     """Print what became of the records, and end with 1 where some were refused."""
     from harness.exchange.merge import lines
     from harness.terminal import console
 
-    for line in lines(outcomes):
+    for line in lines(outcomes, dry_run):
         console.out.print(line, soft_wrap=True)
     raise typer.Exit(0 if all(outcome.fine for outcome in outcomes) else 1)

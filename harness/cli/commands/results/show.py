@@ -68,6 +68,7 @@ def _only(text: str, matches: Sequence[RunRecord]) -> RunRecord:
     if len(whole) > 1:
         lines = "\n  ".join(f"{entry.key}  {title(entry)}  {entry.variant}  {entry.path}" for entry in whole)
         raise HarnessError(
-            f"{text!r} means {len(whole)} records. Give --suite, or the key of the one you mean:\n  {lines}"
+            f"{text!r} means {len(whole)} records. Give --suite, or the key of one, as in harness show "
+            f"{whole[0].key}:\n  {lines}"
         )
     return whole[0]
