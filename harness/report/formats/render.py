@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from harness.base.errors import HarnessError
 from harness.report.formats import csv_text, html, json_text, latex, macros
 from harness.report.formats.view import View
-from harness.report.table import Table, markdown
+from harness.report.table import Table, markdown, shortened
 
 OF_TABLES: Mapping[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex.text, "html": html.text}
 """Formats to read: one table after the other, numbers rounded."""
@@ -23,7 +23,7 @@ def render(format: str, views: Sequence[View], more: Sequence[Table] = ()) -> st
         LaTeX macro per number.
     """
     if format in OF_TABLES:
-        return "\n".join(map(OF_TABLES[format], [*(view.table() for view in views), *more]))
+        return "\n".join(map(OF_TABLES[format], map(shortened, [*(view.table() for view in views), *more])))
     if more or any(view.seeds for view in views):
         option = "--published" if more else "--seeds"
         raise HarnessError(
