@@ -53,6 +53,7 @@ class ByDiffusionTime(CovariateShift):
     """Base of the suites with a condition per diffusion time. A subclass gives the setting `times`."""
 
     diffuses: ClassVar[bool] = True
+    row_columns: ClassVar[Sequence[str]] = (*CovariateShift.row_columns, "entropy", "time")
     times: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

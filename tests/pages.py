@@ -22,6 +22,7 @@ MARKUP = (
     "{{ 7 * 7 }}{% raw %}&lt;b&gt;",
     "javascript:window.hit=1",
     "a\u202eb\x00c\u2028",
+    "\ud800lone",
 )
 """Texts that do harm, or look like others, where they are not shown as text."""
 

@@ -22,6 +22,12 @@ TERMINATED = 143
 GO_ON = "Everything finished is kept: the same command, without --fresh, goes on."
 """Advice to the user after an interruption."""
 
+REPEAT = "Nothing is half-written: give the same command again."
+"""Advice where a command has no option --fresh."""
+
+READERS = {"results", "report", "leaderboard", "compare", "show", "gallery", "effective", "ensemble", "posthoc"}
+"""Commands that work on results."""
+
 unfinished: set[str] = set()
 """Paths of files that are being written, which an interruption removes."""
 
@@ -30,7 +36,8 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 def sentence(code: int) -> str:
     """The sentence that the user reads. code: the exit code."""
-    return f"{'Terminated' if code == TERMINATED else 'Interrupted'}. {GO_ON}"
+    advice = REPEAT if READERS & set(sys.argv[1:2]) else GO_ON
+    return f"{'Terminated' if code == TERMINATED else 'Interrupted'}. {advice}"
 
 
 def handle() -> None:

@@ -109,12 +109,12 @@ def _merged(path: Path, text: str) -> str:
     try:
         there, new = ModelCard(path.read_text(encoding="utf-8")), ModelCard(text)
         data = {**there.data.to_dict(), "model-index": new.data.to_dict()["model-index"]}
-        stated = there.data.eval_results or []
+        stated: list[Any] = getattr(there.data, "eval_results", None) or []
     except Exception as error:  # each part of the hub's library has its own kinds
         raise HarnessError(
             f"{path} is there, and its metadata cannot be read ({type(error).__name__}). Give another --out."
         ) from error
-    ours = new.data.eval_results or []
+    ours: list[Any] = getattr(new.data, "eval_results", None) or []
     own = {_place(result) for result in ours}
     kept = [result for result in stated if _place(result) not in own]
     data.pop("model-index")

@@ -18,7 +18,7 @@ from harness.evaluation.records.record import RunRecord
 from harness.models.tiles import Tiles
 from harness.plugins.settings import moved, split
 from harness.report.posthoc.ensemble import SOURCE, digest, method_of
-from harness.types import Calls, Dataset, RunSpec
+from harness.types import Absent, Calls, Dataset, RunSpec
 
 FOLDERS = ("data", "clean", "near", "far", "held_out")
 """Settings of suites that name folders of a user's machine."""
@@ -72,7 +72,10 @@ class DataAtHand:
         return self._facts[text]
 
     def calls(self, record: RunRecord) -> Calls:
-        """Network calls of the record's method per image; raises NotAtHand for a method that is not here."""
+        """Network calls of the record's method per image; raises NotAtHand for a method that is not here.
+
+        Raises HarnessError for settings that a method which is here refuses.
+        """
         counted = [self._calls_of(record, method) for method in methods(record)]
         most = any(calls.at_most for calls in counted)
         return Calls(denoised=sum(calls.denoiser for calls in counted), at_most=most)
@@ -82,8 +85,16 @@ class DataAtHand:
         key = (record.suite, text)
         if key not in self._calls:
             suite, side = self.suite(record.suite), record.geometry.crop
+            axis = plugins.AXES[suite.axis]
             try:
-                method = plugins.AXES[suite.axis].configure(text).plugin
+                axis.parts(text) if isinstance(axis, plugins.Combined) else axis.of(text)
+            except HarnessError as error:
+                raise NotAtHand(f"its method is not at hand ({error})") from error
+            try:
+                method = axis.configure(text).plugin  # a project's method that refuses its settings: a difference
+            except Absent as error:
+                raise NotAtHand(f"its method is not at hand ({error})") from error
+            try:
                 self._calls[key] = suite.tally([method], torch.zeros(1, 3, side, side), record.num_classes or 2)
             except HarnessError as error:
                 raise NotAtHand(f"its method is not at hand ({error})") from error
@@ -112,8 +123,9 @@ def methods(record: RunRecord) -> list[str]:
     members = record.model.details.get("members")
     if not isinstance(members, list) or len(members) < 2:
         raise HarnessError("it is an ensemble, and names no members")
-    texts = [member.get("method") if isinstance(member, dict) else None for member in members]
-    if not all(isinstance(text, str) for text in texts):
+    stated = [member.get("method") if isinstance(member, dict) else None for member in members]
+    texts = [text for text in stated if isinstance(text, str)]
+    if len(texts) < len(members):
         raise HarnessError("it is an ensemble, and its members name no methods")
     if record.method != (common := method_of(texts)):
         raise HarnessError(f"its method is {record.method!r}, that of its members {common!r}")

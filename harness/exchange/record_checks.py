@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from harness import plugins
+from harness.base.provenance import key_of
+from harness.base.validation import shown
+from harness.evaluation.job import OUTSIDE
 from harness.evaluation.records import record as records
 from harness.evaluation.records import rules
 from harness.evaluation.records.journal import record_file
+from harness.evaluation.records.keys import identity
 from harness.exchange.inputs import NotAtHand
-from harness.exchange.subject import Examined
+from harness.exchange.subject import Examined, Unverifiable
+from harness.models.checkpoint import read_checkpoint
 from harness.models.lookup import bundled
 from harness.models.matching import data_classes
+from harness.types import Weights
+
+KINDS = (
+    plugins.suite, plugins.method, plugins.smoother, plugins.detector, plugins.attack, plugins.model, plugins.denoiser,
+    plugins.dataset, plugins.corruption, plugins.architecture,
+)  # fmt: skip
+"""Plugins that rows may depend on."""
+
+PLUGIN = re.compile(r"([^\n]+) ([0-9a-f]{64}|\1)")
+"""A file and its hash, or twice a package with its version."""
 
 
 def checksum(subject: Examined) -> Iterator[str]:
@@ -33,10 +53,38 @@ def names(subject: Examined) -> Iterator[str]:
 
 
 def key(subject: Examined) -> Iterator[str]:
-    """The key is the hash of the settings, weights and data that the record names."""
+    """The key is the hash of the settings, weights, code and data that the record names.
+
+    Raises Unverifiable where a plugin file that entered it is not here.
+    """
     record = subject.record
-    if not records.has_its_key(record) and rules.sources(record) == ("", ""):
-        yield f"its key {record.key} is that of other settings, weights or data"
+    wrong = f"its key {record.key} is that of other settings, weights or data"
+    if not record.plugins:
+        if not records.has_its_key(record) and rules.sources(record) == ("", ""):
+            yield wrong
+        return
+    code: dict[str, str] = {}
+    here = {kind.kind: {entry.source for entry in kind.entries()} for kind in KINDS}
+    for kind, text in sorted(record.plugins.items()):
+        first = next((name for name in here if kind == name or kind.startswith(f"{name} ")), None)
+        origin = PLUGIN.fullmatch(text)
+        if first is None or not origin:
+            yield f"its plugins name {text[:80]!r} as a {kind[:40]!r}, which no run writes"
+            return
+        code[kind] = origin[2]
+        if origin[2] not in here[first]:
+            file = origin[1]
+            raise Unverifiable(
+                f"its {kind} is code of {file}, without which its key cannot be checked: --plugin {file}"
+            )
+    sources = rules.sources(record)
+    if sources is None:
+        raise Unverifiable("its suite or method is not here, without which its key cannot be checked")
+    denoiser = record.denoiser.sha256 if record.denoiser else ""
+    others = {kind: sha256 for kind, sha256 in code.items() if kind.startswith(OUTSIDE)}
+    deciding = identity(record.spec, record.suite_version, record.facts, sources, record.model.sha256, denoiser, others)
+    if record.key != key_of({**deciding, "data": record.data_sha256}):
+        yield wrong
 
 
 def file_name(subject: Examined) -> Iterator[str]:
@@ -67,14 +115,51 @@ def suite(subject: Examined) -> Iterator[str]:
 
 
 def weights(subject: Examined) -> Iterator[str]:
-    """Weights under the name of a bundled checkpoint are that checkpoint."""
+    """Weights under the name of a bundled checkpoint are that checkpoint; no other name has its hash."""
     record = subject.record
     for kind, stated in (("model", record.model), ("denoiser", record.denoiser)):
-        stem = stated.name.replace("/", "-") if stated else ""
-        if stated and (resources.files("harness.registry.checkpoints") / f"{stem}.json").is_file():
+        if stated:
+            yield from _as_bundled(kind, stated)
+    own = {stem: sha256 for sha256, stem in checkpoints().items()}
+    chosen, used = record.spec.denoiser, record.denoiser
+    if chosen and used and Path(chosen).stem != used.name:
+        # A bundled denoiser is called after the data set, and its file after both that and its architecture.
+        named = {sha256 for stem, sha256 in own.items() if stem.partition("-")[0] == chosen}
+        stem = checkpoints().get(used.sha256)
+        if (stem and stem.partition("-")[0] != chosen) or (named and used.sha256 not in named):
+            yield f"its denoiser is {used.name!r}, and its run was asked for {chosen!r}"
+    arguments = record.model.details.get("arguments")
+    stated_classes = arguments.get("num_classes") if isinstance(arguments, Mapping) else None
+    if stated_classes is not None and not record.classes and record.num_classes is None:
+        yield f"its classifier has {shown(stated_classes)} classes, not 1 to {rules.MOST_CLASSES:,}"
+
+
+def _as_bundled(kind: str, stated: Weights) -> Iterator[str]:
+    """Sentences on where weights are not what their name, or their hash, says of the checkpoints that are bundled."""
+    stem = stated.name.replace("/", "-")
+    actual = checkpoints().get(stated.sha256)
+    if actual is None:
+        if stem in checkpoints().values():
             sha256 = bundled(stem)[1]
-            if stated.sha256 != sha256:
-                yield f"its {kind} {stated.name!r} has SHA-256 {stated.sha256[:12]}, the bundled one {sha256[:12]}"
+            yield f"its {kind} {stated.name!r} has SHA-256 {stated.sha256[:12]}, the bundled one {sha256[:12]}"
+        return
+    if actual not in (stem, Path(stated.name).stem):
+        own = f"SHA-256 {stated.sha256[:12]}, that of the bundled {actual}"
+        yield f"its {kind} has {own}, and is called {stated.name!r}"
+        return
+    expected = read_checkpoint(*bundled(actual)).weights
+    if ":" not in stated.name and dict(stated.details) != dict(expected.details):
+        yield f"the details of its {kind} {stated.name!r} are not those of the bundled checkpoint"
+    if stem == actual and stated.source != expected.source:
+        yield f"the source of its {kind} is {stated.source!r}, that of the bundled checkpoint {expected.source!r}"
+
+
+@cache
+def checkpoints() -> Mapping[str, str]:
+    """The names of the bundled checkpoints by SHA-256."""
+    files = resources.files("harness.registry.checkpoints").iterdir()
+    stems = sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
+    return {bundled(stem)[1]: stem for stem in stems}
 
 
 def data(subject: Examined) -> Iterator[str]:
@@ -106,11 +191,15 @@ def cost(subject: Examined) -> Iterator[str]:
             f"its method makes {most}{stated.method_calls_per_image} denoiser calls per image by the record, "
             f"{'at most ' if calls.at_most else ''}{calls.denoiser} by its settings"
         )
+    # Conditions of a suite that diffuses may need no call.
+    least = 0 if calls.at_most else min(calls.denoiser, 1) if subject.suite.diffuses else calls.denoiser * stated.images
+    if stated.denoiser_calls < least:
+        yield f"its cost is {stated.denoiser_calls} denoiser calls; its own {stated.images} images need {least}"
 
 
-def plugin_files(subject: Examined) -> Iterator[str]:
-    """Code from outside of the project is named, and cannot be looked at here."""
-    for kind, text in sorted(subject.record.plugins.items()):
-        if kind != "suite":
-            raise NotAtHand(f"its {kind} is code of {text.rpartition(' ')[0]}, which is not looked at")
-    yield from ()
+def time(subject: Examined) -> Iterator[str]:
+    """The time at which it was made has passed, in whatever time zone."""
+    made = datetime.fromisoformat(subject.record.created)
+    made = made if made.tzinfo else made.replace(tzinfo=UTC)
+    if made > datetime.now(UTC) + timedelta(days=1):
+        yield f"it was created in the future: {subject.record.created}"

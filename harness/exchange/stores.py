@@ -28,6 +28,10 @@ NAME = re.compile(r"[^/\\\x00-\x1f]+/[^/\\\x00-\x1f]+\.(json|parquet)")
 """Place of a record or a sample table in a store: the suite's folder, and the file."""
 
 
+class TooLarge(HarnessError):
+    """A file of more bytes than a record or a sample table may have."""
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of an fsspec file system. address: as the user writes it. root: the folder's path in `system`."""
@@ -74,7 +78,7 @@ class Store:
         with self.reporting("read"), self.system.open(f"{self.root}/{name}", "rb") as file:
             content: bytes = file.read(limit + 1)
         if len(content) > limit:
-            raise HarnessError(f"{self.address}/{name} has more than {limit:,} bytes. Nothing was copied.")
+            raise TooLarge(f"{self.address}/{name} has more than {limit:,} bytes, the most that is read.")
         return content
 
     def readme(self) -> str:
@@ -126,17 +130,30 @@ def _commit(repository: str, files: Mapping[str, bytes | Path]) -> None:
 
 
 @contextmanager
-def fetched(store: Store) -> Iterator[Path]:
-    """A temporary folder with the records of a store and their tables, to be verified before anything of it is kept."""
+def fetched(store: Store) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """A temporary folder with the records of a store and their tables, to be verified before anything of it is kept.
+
+    Beside it, by place, the reasons why records were left out: one that is too large takes no other one down.
+    """
     names = store.names()
     if not names:
         raise HarnessError(f"No records at {store.address}. Give the address that `harness results push` was given.")
     folder = Path(tempfile.mkdtemp(prefix="harness-pull-"))
     try:
+        left_out: dict[str, str] = {}
+        there = set(names)
         for name in names:
-            if Path(name).with_suffix(".json").as_posix() in names:
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(store.read(name))
-        yield folder
+            record = Path(name).with_suffix(".json").as_posix()
+            if record not in there or record in left_out:
+                continue
+            try:
+                content = store.read(name)
+            except TooLarge as error:
+                left_out[record] = str(error)
+                (folder / record).unlink(missing_ok=True)
+                continue
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        yield folder, left_out
     finally:
         shutil.rmtree(folder, ignore_errors=True)

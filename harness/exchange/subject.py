@@ -31,6 +31,7 @@ class Examined:
     """A record under examination.
 
     file: of the record. values: its JSON. record: the same, each field of its type. inputs: data at hand.
+    shuffled: rows were seen to be in another order than a run writes them.
     """
 
     file: Path
@@ -38,6 +39,7 @@ class Examined:
     record: RunRecord
     inputs: DataAtHand
     table_file: Path = field(init=False)
+    shuffled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.table_file = self.file.with_name(self.record.samples["file"])

@@ -13,6 +13,7 @@ import pandas as pd
 from harness.evaluation import suspicion
 from harness.evaluation.records import rules, sample_table
 from harness.evaluation.records.coverage import has_skipped
+from harness.evaluation.records.rows import KEYS, Rows
 from harness.evaluation.records.sample_table import SLACK
 from harness.exchange.subject import Examined
 from harness.metrics.confidence.logits import softmax
@@ -39,6 +40,15 @@ def rows(subject: Examined) -> Iterator[str]:
     images, *_ = rules.covered(subject.record.coverage)
     yield from sample_table.key_faults(subject.table, subject.record.samples["rows"], images)
     yield from sample_table.value_faults(subject.rows, subject.record.num_classes)
+
+
+def columns(subject: Examined) -> Iterator[str]:
+    """The columns are those that the project's suites write; a suite of a plugin file may have others."""
+    known = getattr(subject.suite, "row_columns", ())
+    if not known or subject.record.plugins.get("suite"):
+        return
+    if foreign := [name for name in subject.table.column_names if name not in (*KEYS, "prediction", *known)]:
+        yield f"its sample table has the columns {_some(foreign)}, which {subject.record.suite} does not write"
 
 
 def conditions(subject: Examined) -> Iterator[str]:
@@ -87,7 +97,12 @@ def images(subject: Examined) -> Iterator[str]:
     for name, data in plan.datasets.items():
         classes = np.asarray(data.labels).tolist()
         expected = {data.ids[index]: classes[index] for index in plan.samples(len(data.ids))}
+        places = {image: place for place, image in enumerate(expected)}
         here = table["condition"] == name
+        order = [places[i] for i in table["id"][here].tolist() if i in places]
+        if order != sorted(order):
+            subject.shuffled = True
+            yield f"its rows under {name!r} are in another order than a run writes them"
         stated = dict(zip(table["id"][here].tolist(), table["label"][here].tolist(), strict=True))
         if foreign := sorted(stated.keys() - expected.keys()):
             yield f"{_some(foreign)} under {name!r} are not among the {len(expected)} images that the run takes"
@@ -125,7 +140,7 @@ def logits(subject: Examined) -> Iterator[str]:
     if "logits" not in table:
         return
     values = np.asarray(table["logits"])
-    if values.dtype.kind != "f" or values.ndim != 2 or values.shape[1] != (classes or values.shape[1]):
+    if not _are_logits(values, classes):
         yield f"its logits are of shape {values.shape[1:]} and type {values.dtype}; there are {classes} classes"
         return
     shares = softmax(values)
@@ -141,6 +156,10 @@ def logits(subject: Examined) -> Iterator[str]:
             yield f"{_some(table['id'][wrong])} have another {name} than their logits give"
 
 
+def _are_logits(values: Any, classes: int | None) -> bool:
+    return values.dtype.kind == "f" and values.ndim == 2 and values.shape[1] == (classes or values.shape[1])
+
+
 def own_columns(subject: Examined) -> Iterator[str]:
     """Columns that follow from others do: see `harness.suites.bases.suite.SuiteBase.row_faults`."""
     faults = getattr(subject.suite, "row_faults", None)
@@ -149,7 +168,7 @@ def own_columns(subject: Examined) -> Iterator[str]:
 
 def metrics(subject: Examined) -> Iterator[str]:
     """Every metric is the one that the suite computes from the table, and there are no others."""
-    again, notes = subject.suite.summarise(subject.rows)
+    again, notes = subject.suite.summarise(_summarised(subject))
     stated = {(metric.name, metric.condition): metric for metric in subject.record.metrics}
     computed = {(metric.name, metric.condition): metric for metric in again}
     for key, metric in computed.items():
@@ -161,6 +180,29 @@ def metrics(subject: Examined) -> Iterator[str]:
     for key in stated.keys() - computed.keys():
         yield f"the record has {' of '.join(key)}, which the suite does not compute from the table"
     yield from _missing_notes(subject, notes)
+
+
+def _summarised(subject: Examined) -> Rows:
+    """The rows in the order of a run, on which the draws of some intervals depend, without logits that are none.
+
+    `images` and `logits` name such faults.
+    """
+    rows, classes = dict(subject.rows), subject.record.num_classes
+    if "logits" in rows and not _are_logits(np.asarray(rows["logits"]), classes):
+        del rows["logits"]
+    if not subject.shuffled:
+        return rows
+    plan = subject.inputs.plan(subject.record)
+    place = {
+        (name, data.ids[index]): place
+        for name, data in plan.datasets.items()
+        for place, index in enumerate(plan.samples(len(data.ids)))
+    }
+    keys = zip(rows["condition"].tolist(), rows["id"].tolist(), strict=True)
+    within = np.array([place.get(key, len(place)) for key in keys])
+    blocks = pd.factorize(rows["condition"])[0]  # conditions one after another, as they come
+    order = np.lexsort((within, blocks))
+    return {name: values[order] for name, values in rows.items()}
 
 
 def differences(where: str, stated: Metric, computed: Metric) -> Iterator[str]:

@@ -34,13 +34,14 @@ RECORD_CHECKS: Sequence[tuple[str, Check]] = (
     ("suite", record_checks.suite),
     ("cost", record_checks.cost),
     ("data", record_checks.data),
-    ("plugins", record_checks.plugin_files),
+    ("created", record_checks.time),
 )
 """By the field that they look at."""
 
 TABLE_CHECKS: Sequence[tuple[str, Check]] = (
     ("sha256", table_checks.checksum),
     ("rows", table_checks.rows),
+    ("columns", table_checks.columns),
     ("label", table_checks.labels),
     ("confidence", table_checks.probabilities),
     ("logits", table_checks.logits),

@@ -45,6 +45,23 @@ def share(tables: Sequence[Table]) -> tuple[list[Table], str]:
     return [replace(table, caption=text) for table, text in zip(tables, own, strict=True)], " ".join(shared)
 
 
+LONGEST = 200
+"""Characters of a cell in tables to read: no name needs more, and TeX can measure a line of these."""
+LONGEST_CAPTION = 2500
+"""Characters of a caption there."""
+
+
+def cut(text: str, most: int = LONGEST) -> str:
+    """The text, with "..." for what is beyond `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def shortened(table: Table) -> Table:
+    """The table with texts that fit on a page."""
+    header, *rows = ([cut(cell) for cell in row] for row in (table.header, *table.rows))
+    return replace(table, title=cut(table.title), header=header, rows=rows, caption=cut(table.caption, LONGEST_CAPTION))
+
+
 def markdown(table: Table) -> str:
     """A table as GitHub markdown; its cells are shown as text, never as markup."""
     header, *rows = ([escape.markdown(cell) for cell in row] for row in (table.header, *table.rows))

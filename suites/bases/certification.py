@@ -42,6 +42,7 @@ class Certification(SuiteBase):
     """
 
     axis: ClassVar[str] = "smoother"
+    row_columns: ClassVar[Sequence[str]] = ("radius", "selection", "estimation")
     part: ClassVar[int] = 4
     sigma: tuple[float, ...] = (0.25, 0.5, 1.0)
     n: int = 10_000

@@ -38,6 +38,7 @@ class CovariateShift(SuiteBase):
 
     shown: ClassVar[Sequence[tuple[str, str]]] = (("mean_accuracy", MEAN),)
     keeps_logits: ClassVar[bool] = True
+    row_columns: ClassVar[Sequence[str]] = ("confidence", "probability", "logits")
     same_images: ClassVar[bool] = True
     reading: ClassVar[str] = "accuracy"
 

@@ -56,6 +56,7 @@ class Detection(SuiteBase):
     """
 
     axis: ClassVar[str] = "detector"
+    row_columns: ClassVar[Sequence[str]] = ("confidence", "score", "signed")
     methods: ClassVar[Sequence[str]] = ("msp", "react", "ash-b", "scale")
     shown: ClassVar[Sequence[tuple[str, str]]] = (
         ("auroc", NEAR), ("auroc", FAR), ("fpr95_ood_pos", NEAR), ("fpr95_ood_pos", FAR), ("accuracy", ID),

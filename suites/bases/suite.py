@@ -25,6 +25,7 @@ class SuiteBase:
     split: split of `dataset` that `test_images` opens.
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
     keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
+    row_columns: columns that its rows can have beside id, condition, label and prediction; empty: not stated.
     """
 
     name: ClassVar[str]
@@ -41,6 +42,7 @@ class SuiteBase:
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""
     keeps_logits: ClassVar[bool] = False
+    row_columns: ClassVar[Sequence[str]] = ()
 
     @classmethod
     def recognise(cls, place: Place) -> Sequence[Recognised]:

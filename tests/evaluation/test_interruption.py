@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, harness
 
+from harness.base import interruption
 from harness.evaluation import loop
 
 RUN = ["run", "--suite", "digits-c", "--tta", "default", "--limit", "20", "--tile", "4", "--model", "digits/resnet"]
@@ -41,6 +42,12 @@ def test_a_signal_during_imports(number: int, code: int, times: int, word: str, 
     command = [sys.executable, "-c", INSIDE, str(int(number)), str(times), module, *RUN, "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (code, f"{word}. {ADVICE}")
+
+
+def test_the_advice_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command, advice in (("run", "without --fresh, goes on"), ("results", "give the same command again")):
+        monkeypatch.setattr(sys, "argv", ["harness", command])
+        assert advice in interruption.sentence(143)
 
 
 def test_ctrl_c_at_work_keeps_parts_and_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ def pushed(folder: Path, address: str, inputs: DataAtHand) -> list[Merged]:
 def test_pushed_records_come_back_and_are_verified(memory: str, ours: Path, inputs: DataAtHand) -> None:
     assert [m.outcome for m in pushed(ours, memory, inputs)] == [COPIED, COPIED]
     assert [m.outcome for m in pushed(ours, memory, inputs)] == [IDENTICAL, IDENTICAL]
-    with fetched(Store.of(memory)) as folder:
+    with fetched(Store.of(memory)) as (folder, left_out):
+        assert not left_out
         assert {v.outcome for v in verify(files_of([folder]), inputs)} == {OK}
         for file in ours.rglob("*.*"):
             assert (folder / file.relative_to(ours)).read_bytes() == file.read_bytes()
@@ -173,15 +174,21 @@ def test_names_that_lead_out_are_refused(name: str) -> None:
         Store("evil://", Hostile(), "/root").names()
 
 
-def test_a_file_larger_than_any_record_is_refused(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", ["json", "parquet"])
+def test_a_file_larger_than_any_record_is_left_out_alone(
+    large: str, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from harness.exchange import stores
 
     monkeypatch.setattr(stores, "LIMITS", {".json": 10, ".parquet": 10})
     store = Store.of(memory)
-    for suffix in ("json", "parquet"):
-        store.system.pipe_file(f"{store.root}/digits/x.{suffix}", b"x" * 11)
-    with pytest.raises(HarnessError, match="more than 10 bytes"), fetched(store):
-        pass
+    for name in ("x", "y"):
+        for suffix in ("json", "parquet"):
+            length = 11 if (name, suffix) == ("x", large) else 10
+            store.system.pipe_file(f"{store.root}/digits/{name}.{suffix}", b"x" * length)
+    with fetched(store) as (folder, left_out):
+        assert [*left_out] == ["digits/x.json"] and "more than 10 bytes" in left_out["digits/x.json"]
+        assert sorted(file.name for file in folder.rglob("*.*")) == ["y.json", "y.parquet"]
 
 
 def test_errors_of_stores_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

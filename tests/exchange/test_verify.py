@@ -100,6 +100,38 @@ def half_of_the_images(forgery: Forgery) -> None:
     forgery.values["coverage"] = "300 of 300 images"
 
 
+def shuffled_rows(forgery: Forgery) -> None:
+    forgery.table = forgery.table.take(pa.array(np.random.default_rng(0).permutation(forgery.table.num_rows)))
+
+
+def another_name(name: str) -> Change:
+    def change(forgery: Forgery) -> None:
+        forgery.values["model"]["name"] = name
+        forgery.values["spec"]["models"] = [name]
+
+    return change
+
+
+def another_method(name: str) -> Change:
+    def change(forgery: Forgery) -> None:
+        forgery.values["method"] = name
+        forgery.values["spec"]["methods"] = [name]
+
+    return change
+
+
+def column(name: str, kind: pa.DataType, cell: Any) -> Change:
+    """A further column of the table, the same in every row."""
+
+    def change(forgery: Forgery) -> None:
+        forgery.table = forgery.table.append_column(name, pa.array([cell] * forgery.table.num_rows, kind))
+        forgery.values["spec"]["keep_logits"] = name == "logits"
+
+    return change
+
+
+PLUGIN = "mine.py " + "0" * 64
+
 FORGERIES: dict[str, tuple[Change, str]] = {
     "a flipped prediction": (cell("prediction", 0, 9), "accuracy of clean is"),
     "another value": (value("metrics", 0, "value", to=0.97), "accuracy of clean is 0.97 in the record"),
@@ -111,7 +143,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "a missing row": (missing_row, "it lacks 'digits-"),
     "a doubled row": (doubled_row, "under 'clean' more than once"),
     "half of the images called all": (half_of_the_images, "there are 600 images"),
-    "a renamed model": (renamed_model, "its model 'digits/resnet' has SHA-256"),
+    "a renamed model": (renamed_model, "that of the bundled digits-vit, and is called"),
     "a model renamed in one place": (value("model", "name", to="digits/resnet"), "it was run with the model"),
     "a renamed method": (renamed_method, "denoiser calls per image"),
     "a table of another suite": (foreign_table, "which digits does not have"),
@@ -129,6 +161,21 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "a confidence below chance": (cell("confidence", 0, 0.01), "is below 1/10"),
     "a confidence unlike the probability": (probability_of_the_true_class, "with another confidence than the true"),
     "another cost": (value("cost", "method_calls_per_image", to=9), "9 denoiser calls per image by the record"),
+    "weights of the project under another name": (another_name("sota/net"), "that of the bundled digits-vit, and is"),
+    "other details": (value("model", "details", to={"architecture": "vit-22B"}), "the details of its model"),
+    "arguments that are a list": (value("model", "details", "arguments", to=[1]), "the details of its model"),
+    "billions of classes": (value("model", "details", "arguments", "num_classes", to=5 * 10**9), "5000000000 classes"),
+    "another source": (value("model", "source", to="http://x/y.bin"), "the source of its model is"),
+    "images of a billion pixels": (value("geometry", "crop", to=50_000), "geometry.crop is 50000, not from 1 to 4096"),
+    "settings that the method refuses": (another_method("dda:foo=bar"), "Unknown setting 'foo'"),
+    "a plugin without a name": (value("plugins", to={"": ""}), "its plugins name '' as a ''"),
+    "a plugin of no kind": (value("plugins", to={"magic": PLUGIN}), "as a 'magic', which no run writes"),
+    "a method's plugin that is not here": (value("plugins", to={"test-time method": PLUGIN}), "--plugin mine.py"),
+    "logits that were not kept": (value("spec", "keep_logits", to=True), "it has no logits, and its run kept them"),
+    "logits of other classes": (column("logits", pa.list_(pa.float32(), 3), [0.0] * 3), "its logits are of shape (3,)"),
+    "a column of no suite": (column("<script>", pa.string(), "=1+1"), "the columns '<script>', which digits does not"),
+    "a time to come": (value("created", to="9999-12-31"), "created in the future"),
+    "shuffled rows": (shuffled_rows, "in another order than a run writes them"),
     "a suite that nobody has": (value("suite", to="mine"), "its suite|cannot be recomputed without --plugin|run with"),
 }
 """By name, the change, and words of a difference that names it."""
@@ -165,6 +212,30 @@ def test_an_edit_without_new_hashes_is_caught_by_the_hash(name: str, inputs: Dat
     verdict = examine(forgery.write(tmp_path, hashed=False), inputs)
     assert verdict.outcome == DIFFERS and "SHA-256" in sentences(verdict), sentences(verdict)
     beside_a_good_one(tmp_path)
+
+
+DENOISED: dict[str, tuple[Change, str]] = {
+    "a renamed denoiser": (value("denoiser", "name", to="my-unet"), "of the bundled digits-unet, and is called"),
+    "another denoiser asked for": (value("spec", "denoiser", to="adm:file=x.pt"), "asked for 'adm:file=x.pt'"),
+    "another denoiser's weights": (value("denoiser", "sha256", to="2" * 64), "has SHA-256 222222222222"),
+    "no calls of the denoiser": (value("cost", "denoiser_calls", to=0), "its own 600 images need 5400"),
+}
+
+
+@pytest.mark.parametrize("name", DENOISED)
+def test_an_edit_of_the_denoiser_is_caught_and_named(name: str, inputs: DataAtHand, tmp_path: Path) -> None:
+    change, words = DENOISED[name]
+    forgery = Forgery.of(shipped("digits", "digits.vit--de"))
+    change(forgery)
+    verdict = examine(forgery.write(tmp_path), inputs)
+    assert verdict.outcome == DIFFERS and words in sentences(verdict), sentences(verdict)
+
+
+def test_another_order_of_rows_is_no_other_interval(inputs: DataAtHand, tmp_path: Path) -> None:
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    shuffled_rows(forgery)
+    differences = examine(forgery.write(tmp_path), inputs).differences
+    assert [difference.field for difference in differences] == ["id"]
 
 
 def test_one_pass_names_every_difference(inputs: DataAtHand, tmp_path: Path) -> None:

@@ -179,6 +179,15 @@ def test_captions_say_what_unusual_intervals_cover(entries: list[record.RunRecor
     assert leaderboard.covers(["accuracy"]) == []
 
 
+def test_long_names_are_cut_in_formats_to_read_alone(shown: View) -> None:
+    long = replace(shown.board[0], model=replace(shown.board[0].model, name="n" * 10_000))
+    view = replace(shown, board=[long, *shown.board[1:]])
+    for name in ("markdown", "latex", "html"):
+        text = render(name, [view])
+        assert "n" * 190 + "..." in text and "n" * 201 not in text
+    assert all("n" * 10_000 in render(name, [view]) for name in ("csv", "json"))
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex, with booktabs and siunitx")
 def test_latex_compiles(shown: View, tmp_path: Path) -> None:
     macro = r"\harnessDigitsCDigitsVitDefaultMeanAccuracyLow"

@@ -9,7 +9,7 @@ from typing import Any
 from harness.base.errors import HarnessError
 from harness.report.formats import csv_text, html, json_text, latex, macros
 from harness.report.formats.view import View
-from harness.report.table import Table, markdown
+from harness.report.table import Table, markdown, shortened
 
 OF_TABLES: Mapping[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex.text, "html": html.text}
 """Formats to read: one table after the other, numbers rounded."""
@@ -41,7 +41,7 @@ def render(format: str, views: Sequence[View], more: Sequence[Table] = ()) -> st
 def render_tables(format: str, tables: Sequence[Table]) -> str:
     """Tables as text: one after the other, or their `numbers`; HarnessError for macros, which boards alone have."""
     if format in OF_TABLES:
-        return "\n".join(map(OF_TABLES[format], tables))
+        return "\n".join(map(OF_TABLES[format], map(shortened, tables)))
     if format == "macros":
         raise HarnessError(f"Only leaderboards have macros: --format must be one of {', '.join(FORMATS)}.")
     return _of_rows(format, [row for table in tables for row in numbers(table)])

@@ -204,6 +204,12 @@ def test_a_hostile_classifier_is_text_everywhere() -> None:
         assert any(name in cell for row in chart.data.rows for cell in row)
 
 
+def test_arguments_of_a_classifier_that_are_no_mapping_cost_no_chart() -> None:
+    odd = {"arguments": [1]}
+    entries = [replace(e, model=replace(e.model, details=odd)) for e in shipped("digits", ("resnet--",))]
+    assert entries[0].num_classes is None and charts(entries)
+
+
 def test_sample_tables_that_cannot_be_read_cost_only_their_rows(tmp_path: Path) -> None:
     entries = shipped("digits")
     moved = [replace(entries[0], path=tmp_path / "gone.json"), *entries[1:]]

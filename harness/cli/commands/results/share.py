@@ -156,11 +156,14 @@ def pull(
     Example: `harness results pull hf://datasets/ORG/NAME --into results/local`
     """
     from harness.exchange.folders import files_of
+    from harness.exchange.merge import REFUSED, Merged
     from harness.exchange.merge import merge as merged
     from harness.exchange.stores import Store, fetched
 
-    with fetched(Store.of(store)) as folder:
-        _finish(merged(checked(files_of([folder]), data, plugin), into, dry_run), dry_run)
+    with fetched(Store.of(store)) as (folder, reasons):
+        refused = [Merged(Path(place), place, REFUSED, reason) for place, reason in reasons.items()]
+        files = files_of([folder]) if any(folder.iterdir()) else []
+        _finish([*merged(checked(files, data, plugin), into, dry_run), *refused], dry_run)
 
 
 @app.command()

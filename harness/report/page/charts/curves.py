@@ -74,16 +74,22 @@ def _by_severity(board: Board, row: int) -> Curve:
         if m.name == "accuracy" and graded and value:
             values.setdefault(int(graded[2]), {})[m.condition] = value[0]
     if len(values) < 2:
-        return [(float(severity), *[fmean(means.values())] * 3) for severity, means in values.items()]
+        return [(float(severity), *_point(fmean(means.values()))) for severity, means in values.items()]
     try:
         rows = board.rows_of(row, "prediction")
         correct = np.asarray(rows["label"]) == np.asarray(rows["prediction"])
         tables = {s: matrix(rows["id"], rows["condition"], correct, list(names)) for s, names in values.items()}
-        ends = {s: [100 * end for end in mean_accuracy(table).interval] for s, table in tables.items()}
+        intervals = {s: mean_accuracy(table).interval for s, table in tables.items()}
     except HarnessError:
-        ends = {}
+        intervals = {}
     means = {severity: fmean(numbers.values()) for severity, numbers in sorted(values.items())}
-    return [(float(s), mean, *ends.get(s, [mean, mean])) for s, mean in means.items()]
+    return [(float(s), *_point(mean, intervals.get(s))) for s, mean in means.items()]
+
+
+def _point(mean: float, interval: tuple[float, float] | None = None) -> tuple[float, float, float]:
+    """A mean in percent with the ends of its interval, a fraction, in percent; with itself for both without one."""
+    low, high = interval or (mean / 100, mean / 100)
+    return mean, 100 * low, 100 * high
 
 
 def _chart(
