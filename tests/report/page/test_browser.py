@@ -259,6 +259,19 @@ def test_copies_hold_no_formula(view: View) -> None:
     assert rows[1][0] == f"'{formula}" and "-1.5" in rows[1] and "'-1.5" not in rows[1]
 
 
+def test_two_chosen_score_panels_stand_beside_each_other(view: View) -> None:
+    named = "[...document.querySelectorAll('.pair svg')].map(drawing => drawing.getAttribute('aria-label'))"
+    first, second = view.js(f"return {named}")
+    assert first != second
+    chosen = "document.querySelector('.pair select')"
+    view.js(f"{chosen}.selectedIndex = 2; {chosen}.dispatchEvent(new Event('change'))")
+    third = view.js(f"return {named}")
+    assert third[1] == second and third[0] not in (first, second) and "vit" in third[0]
+    tops = view.js("return [...document.querySelectorAll('.pair svg')].map(d => d.getBoundingClientRect().top)")
+    assert tops[0] == tops[1]
+    assert view.js("return document.querySelectorAll('.pair [id]').length") == 0
+
+
 def test_the_page_is_readable_without_javascript(view: View) -> None:
     view.cdp("Emulation.setScriptExecutionDisabled", value=True)
     view.open()

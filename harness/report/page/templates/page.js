@@ -188,6 +188,30 @@
   addEventListener("scroll", hide, { capture: true, passive: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 
+  // Folded panels: any two beside each other
+  all(".plot").forEach((plot) => {
+    const panels = all("details .panels svg", plot);
+    if (panels.length < 2) return;
+    const names = panels.map((panel) => words(all("title", panel)[0]).replace(/^[^,]*, /, ""));
+    const sides = ["First row to compare", "Second row to compare"].map((label, start) => {
+      const pick = make("select", {}, ...names.map((name) => new Option(name)));
+      const place = make("div", {});
+      const draw = () => {
+        const copied = panels[pick.selectedIndex].cloneNode(true);
+        all("[id]", copied).forEach((part) => part.removeAttribute("id"));
+        copied.removeAttribute("aria-labelledby");
+        copied.setAttribute("aria-label", names[pick.selectedIndex]);
+        place.replaceChildren(copied);
+      };
+      pick.setAttribute("aria-label", label);
+      pick.selectedIndex = start;
+      pick.onchange = draw;
+      draw();
+      return make("div", {}, pick, place);
+    });
+    all("details", plot)[0].before(make("div", { className: "pair" }, ...sides));
+  });
+
   // Charts: Tab reaches the first mark of each, arrows the others
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
   all(".plot").forEach((plot) => {
