@@ -40,8 +40,8 @@ def written(root: Path, change: Callable[[Values], None] = lambda values: None, 
         (folder / file_of(pixels)).write_bytes(content)
     red, green, blue = (pixels for pixels, _ in pictures)
     cat, hard = {"id": "i1", "label": 0}, {"id": "i2", "label": 1, "condition": "snow/5"}
-    clean = {**cat, "condition": "clean", "shots": [shot("clean or corrupted", red, (0, 0.9), (0, 0.7))]}
-    foggy = {**cat, "condition": "fog/5", "shots": [shot("clean or corrupted", green, (1, 0.6), (0, 0.8))]}
+    clean = {**cat, "condition": "clean", "shots": [shot("as it is", red, (0, 0.9), (0, 0.7))]}
+    foggy = {**cat, "condition": "fog/5", "shots": [shot("as it is", green, (1, 0.6), (0, 0.8))]}
     values = {
         "schema": 1, "complete": True, "key": "0" * 12, "command": "harness gallery", "suite": "pets-c",
         "suite_version": 1, "dataset": "pets", "facts": {}, "data_sha256": "d" * 64, "classes": ["cat", "dog"],
@@ -53,7 +53,7 @@ def written(root: Path, change: Callable[[Values], None] = lambda values: None, 
         ],
         "hardest": {
             "method": "default", "models": ["one", "two"], "records": ["a" * 12, "b" * 12],
-            "images": [{**hard, "confidence": 0.95, "wrong": 2, "shot": shot("clean or corrupted", blue, (0, 1.0), (0, 0.9))}],
+            "images": [{**hard, "confidence": 0.95, "wrong": 2, "shot": shot("as it is", blue, (0, 1.0), (0, 0.9))}],
         },
     }  # fmt: skip
     change(values)
