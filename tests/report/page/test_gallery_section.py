@@ -40,8 +40,8 @@ def written(root: Path, change: Callable[[Values], None] = lambda values: None, 
         (folder / file_of(pixels)).write_bytes(content)
     red, green, blue = (pixels for pixels, _ in pictures)
     cat, hard = {"id": "i1", "label": 0}, {"id": "i2", "label": 1, "condition": "snow/5"}
-    clean = {**cat, "condition": "clean", "shots": [shot("clean or corrupted", red, (0, 0.9), (0, 0.7))]}
-    foggy = {**cat, "condition": "fog/5", "shots": [shot("clean or corrupted", green, (1, 0.6), (0, 0.8))]}
+    clean = {**cat, "condition": "clean", "shots": [shot("as it is", red, (0, 0.9), (0, 0.7))]}
+    foggy = {**cat, "condition": "fog/5", "shots": [shot("as it is", green, (1, 0.6), (0, 0.8))]}
     values = {
         "schema": 1, "complete": True, "key": "0" * 12, "command": "harness gallery", "suite": "pets-c",
         "suite_version": 1, "dataset": "pets", "facts": {}, "data_sha256": "d" * 64, "classes": ["cat", "dog"],
