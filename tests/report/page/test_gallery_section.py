@@ -53,9 +53,7 @@ def written(root: Path, change: Callable[[Values], None] = lambda values: None, 
         ],
         "hardest": {
             "method": "default", "models": ["one", "two"], "records": ["a" * 12, "b" * 12],
-            "images": [
-                {**hard, "confidence": 0.95, "wrong": 2, "shot": shot("clean or corrupted", blue, (0, 1.0), (0, 0.9))}
-            ],
+            "images": [{**hard, "confidence": 0.95, "wrong": 2, "shot": shot("as it is", blue, (0, 1.0), (0, 0.9))}],
         },
     }  # fmt: skip
     change(values)
