@@ -61,7 +61,7 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
     data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
     top = [row for row, place in enumerate(places) if ranks.is_top(place)]
-    spare = () if patterns else _spare(shown, header)
+    spare = [] if patterns else _spare(shown, header)
     return Table(
         title(first), header, rows, " ".join([caption, *sentences, *notes]), data=data, names=3, top=top, spare=spare
     )
