@@ -67,7 +67,17 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
     data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
     top = [row for row, place in enumerate(places) if ranks.is_top(place)]
-    return Table(title(first), header, rows, " ".join([caption, *sentences, *notes]), data=data, names=3, top=top)
+    spare = [] if patterns else _spare(shown, header)
+    return Table(
+        title(first), header, rows, " ".join([caption, *sentences, *notes]), data=data, names=3, top=top, spare=spare
+    )
+
+
+def _spare(shown: Sequence[tuple[str, str]], header: Sequence[str]) -> list[int]:
+    """Places of the columns to do without first: the mean error, one minus the mean accuracy, and the cost."""
+    twice = {("mean_accuracy", "mean"), ("mean_error", "mean")} <= set(shown)
+    places = [3 + shown.index(("mean_error", "mean"))] if twice else []
+    return [*places, *([len(header) - 1] if header[-1] == "denoiser calls" else [])]
 
 
 def covers(metrics: Collection[str]) -> list[str]:

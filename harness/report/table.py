@@ -23,6 +23,7 @@ class Table:
     data: the rows as unrounded numbers, by column of a data frame; empty for a table that is only text.
     names: number of first columns that name a row, and are repeated where a table is shown in blocks.
     top: places of the rows that tie with the best.
+    spare: places of the columns that a narrow terminal leaves out first.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Table:
     data: Sequence[Mapping[str, Any]] = ()
     names: int = 1
     top: Sequence[int] = ()
+    spare: Sequence[int] = ()
 
 
 def share(tables: Sequence[Table]) -> tuple[list[Table], str]:

@@ -51,14 +51,27 @@ def is_of_numbers(table: Table) -> bool:
 
 
 def layout(table: Table, room: int) -> Layout:
-    """A table laid out in `room` characters: whole if it fits, then in blocks, then in blocks without intervals."""
+    """A table laid out in `room` characters: whole if it fits, then without its spare columns, then in blocks.
+
+    Intervals are left out where they would take more than three blocks.
+    """
     whole = _layout(table, room)
+    if len(whole.blocks) > 1 and table.spare:
+        rest = layout(_without(table, table.spare), room)
+        names = ", ".join(table.header[k] for k in table.spare)
+        note = f"Left out, since the terminal is narrow: {names}; a wider one or --columns shows them."
+        return replace(rest, note=" ".join(filter(None, [note, rest.note])))
     if len(whole.blocks) <= MOST_BLOCKS or not any(INTERVAL.search(cell) for row in table.rows for cell in row):
         return whole
     narrow = _layout(replace(table, rows=[[INTERVAL.sub("", cell) for cell in row] for row in table.rows]), room)
     enough = next(k for k in range(room, WIDEST) if k == WIDEST - 1 or len(_layout(table, k).blocks) <= MOST_BLOCKS)
     note = f"Left out, since the terminal is narrow: intervals; a width of {enough} columns shows them."
     return replace(narrow, note=note)
+
+
+def _without(table: Table, columns: Sequence[int]) -> Table:
+    header, *rows = ([cell for k, cell in enumerate(row) if k not in columns] for row in (table.header, *table.rows))
+    return replace(table, header=header, rows=rows, spare=())
 
 
 def _layout(table: Table, room: int) -> Layout:

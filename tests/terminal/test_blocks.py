@@ -75,3 +75,11 @@ def test_sentences_of_all_captions_stand_once() -> None:
     (first, second), shared = share([one, other])
     assert shared == "95 % intervals." and first.caption == "Data 1, seed 0. ECE is biased."
     assert second.caption == "Data 2, seed 0." and share([one]) == ([one], "") and share([]) == ([], "")
+
+
+def test_spare_columns_go_before_intervals_do_and_a_sentence_names_them() -> None:
+    table = Table("t", ["model", "accuracy", "error"], [["a" * 30, "90.0 [89.0, 91.0]", "10.0 [9.0, 11.0]"]], spare=[2])
+    narrow, wide = blocks.layout(table, 55), blocks.layout(table, 80)
+    assert narrow.table.header == ["model", "accuracy"] and narrow.table.rows[0][1] == "90.0 [89.0, 91.0]"
+    assert len(narrow.blocks) == 1 and narrow.note.startswith("Left out, since the terminal is narrow: error;")
+    assert wide.table == table and not wide.note
