@@ -37,15 +37,16 @@ def readable(
 
 
 def record_files(root: Path) -> list[Path]:
-    """The files below a results folder that should be records, sorted; hidden files and folders are passed over.
+    """The files below a results folder that should be records, sorted; hidden folders are passed over.
 
     Tables, checks and exchange all read these, and no others: what one of them shows, the others have looked at.
+    Names of files may begin with a dot: those of classifiers that are named by an absolute path do.
     """
     files = []
     for file in sorted(root.rglob("*.json")):
-        parts = file.relative_to(root).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if not hidden and not set(parts[:-1]) & set(NOT_RECORDS) and file.name != contents.FILE:
+        folders = file.relative_to(root).parts[:-1]
+        hidden = any(folder.startswith(".") for folder in folders)
+        if not hidden and not set(folders) & set(NOT_RECORDS) and file.name != contents.FILE:
             files.append(file)
     return files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -46,3 +47,38 @@ def test_the_command_writes_the_files_of_one_classifier(
     assert code == 0 and "README.md" in printed and "digits v1" in (tmp_path / "card" / "README.md").read_text()
     code, printed = harness(monkeypatch, capsys, "results", "export", "--model", "digits/vat", *arguments)
     assert code == 2 and "Did you mean" in printed
+
+
+def test_a_model_card_that_is_there_keeps_its_words_and_metadata(tmp_path: Path) -> None:
+    """A second export replaces its own results, and leaves those of others."""
+    card = tmp_path / "README.md"
+    other = "- task: {type: x}\n    dataset: {type: y, name: z}\n    metrics: [{type: accuracy, value: 0.5}]"
+    card.write_text(
+        f"---\nlicense: mit\ntags:\n- mine\nmodel-index:\n- name: me\n  results:\n  {other}\n---\n\n# My words\n"
+    )
+    entries = [record.load(shipped("digits-c", f"digits.vit--{method}")) for method in ("default", "de")]
+    columns = sum(len(entry.columns) for entry in entries)
+    for _ in range(2):
+        export("model-index", entries, tmp_path, "", "digits/vit")
+        loaded = huggingface_hub.ModelCard.load(card)
+        assert "# My words" in loaded.text and loaded.data.license == "mit" and loaded.data.tags == ["mine"]
+        results = loaded.data.eval_results
+        assert results and len(results) == columns + 1 and results[0].metric_value == 0.5
+        assert yaml.safe_load(card.read_text().split("---")[1])["model-index"][0]["name"] == "me"
+    card.write_text("---\n[: no yaml\n---\nwords")
+    with pytest.raises(HarnessError, match="its metadata cannot be read"):
+        export("model-index", entries, tmp_path, "", "digits/vit")
+    assert card.read_text().endswith("words")
+    card.write_text("# Words without metadata\n")
+    export("model-index", entries, tmp_path, "", "digits/vit")
+    assert "# Words without metadata" in card.read_text()
+
+
+@pytest.mark.parametrize("form", ["model-index", "hf-eval-results"])
+def test_a_part_of_the_test_set_is_not_exported_as_the_benchmark(form: str, tmp_path: Path) -> None:
+    entry = record.load(shipped("digits", "digits.vit--de"))
+    part = replace(entry, status="partial", coverage="100 of 600 images (every 6th)")
+    with pytest.raises(HarnessError, match=r"digits/vit:de on digits: 100 of 600 images.*--allow-partial"):
+        export(form, [entry, part], tmp_path, "org/benchmark", "digits/vit")
+    assert not list(tmp_path.rglob("*.*"))
+    assert export(form, [part], tmp_path, "org/benchmark", "digits/vit", partial_too=True)

@@ -29,6 +29,17 @@ def test_tables_and_verify_read_the_same_files_wherever_else_they_lie(tmp_path: 
     assert {entry.path for entry in boards.find(tmp_path)} == set(files_of([tmp_path])) == written
 
 
+def test_records_of_weights_with_an_absolute_path_are_read_by_all(tmp_path: Path) -> None:
+    """Their file names begin with a dot."""
+    forgery = Forgery.of(shipped("digits", "digits.vit--default"))
+    name = "/home/you/mine.safetensors"
+    forgery.values["model"] |= {"name": name, "sha256": "ab" * 32, "source": "mine.safetensors"}
+    forgery.values["spec"]["models"] = [name]
+    file = forgery.write(tmp_path)
+    assert file.name.startswith(".home")
+    assert [entry.path for entry in boards.find(tmp_path)] == files_of([tmp_path]) == [file]
+
+
 def test_logits_are_found_beside_a_record_of_the_same_key_that_ranks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

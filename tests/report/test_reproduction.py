@@ -159,6 +159,40 @@ def test_a_retrained_classifier_fills_the_cell_of_its_recipe(fabricated: RunReco
     assert (cell.row, cell.column) == ("rn50+synth+diffaug/de", "imagenet-c_severity5")
 
 
+def test_other_weights_in_a_folder_of_a_similar_name_fill_nothing(fabricated: RunRecord) -> None:
+    block = BLOCKS["synthetic_data_top1"]
+    assert block.paper.measured_by
+    for name in ("/me/badruns/resnet50+synth+diffaug", "runs/old-resnet50+synth+diffaug", "resnet50+synth+diffaug"):
+        entry = replace(fabricated, model=replace(fabricated.model, name=f"{name}/model.safetensors"))
+        assert not [
+            c for c in reproduction.fill(block.paper.measured_by, [entry], block.paper) if c.metric or c.reasons
+        ]
+
+
+def test_the_card_of_a_training_decides_that_it_is_of_the_recipe(fabricated: RunRecord, tmp_path: Path) -> None:
+    block = BLOCKS["synthetic_data_top1"]
+    assert block.paper.measured_by
+    folder = tmp_path / "runs" / "resnet50+synth+diffaug"
+    folder.mkdir(parents=True)
+    entry = replace(fabricated, model=replace(fabricated.model, name=str(folder / "model.safetensors")), path=None)
+    caption = reproduction.table(block, [entry]).caption
+    assert f"No card confirms the training of {entry.key}" in caption and "1 of 24 numbers" in caption
+    settings = dict(recipes.load(folder.name).settings)
+    for changes, count, words in (({}, 1, ""), ({"lr": 0.1}, 0, "its card is of another training than")):
+        card = {"sha256": entry.model.sha256, "spec": {**settings, "seed": 3, **changes}}
+        (folder / "card.json").write_text(json.dumps(card))
+        caption = reproduction.table(block, [entry]).caption
+        assert f"{count} of 24 numbers" in caption and words in caption and "No card confirms" not in caption
+
+
+def test_published_numbers_that_nothing_measures_are_rows_without_a_value() -> None:
+    block = next(block for block in BLOCKS.values() if block.paper.measured_by is None)
+    table = reproduction.table(block, [])
+    numbers = [number for values in block.paper.rows.values() for number in values]
+    assert [row["published"] for row in table.data] == numbers and len(numbers) == 10
+    assert {row["measured"] for row in table.data} == {None} and all(row["reason"] for row in table.data)
+
+
 def test_shipped_records_fill_the_shape_of_the_tables_on_digits() -> None:
     from harness.report import boards
 

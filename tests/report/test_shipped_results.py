@@ -38,6 +38,11 @@ def shipped() -> list[RunRecord]:
     return [r for r in boards.find(RESULTS) if r.path and not boards.is_local(r.path, RESULTS)]
 
 
+def recomputable(entry: RunRecord) -> bool:
+    """True for records of this project's weights and code alone; rows of others may need files that are not here."""
+    return entry.model.name in BUNDLED and not entry.plugins
+
+
 @pytest.mark.parametrize("file", CARDS, ids=lambda p: p.stem)
 def test_cards_tell_the_truth(file: Path) -> None:
     card = json.loads(file.read_text())
@@ -73,7 +78,7 @@ def test_the_table_is_whole() -> None:
     for suite in ("digits-c", "digits"):
         entries = [r for r in shipped() if r.suite == suite and r.status == "complete"]
         pairs = {(r.model.name, r.method.partition(":")[0]) for r in entries}
-        assert pairs == {(m, t) for m in BUNDLED for t in ("default", "dda", "dda-se", "de")}
+        assert pairs >= {(m, t) for m in BUNDLED for t in ("default", "dda", "dda-se", "de")}
         assert all(m.n == 600 for r in entries for m in r.metrics)
 
 
@@ -90,7 +95,7 @@ def test_shipped_records_are_verified() -> None:
 
 def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> None:
     """Their keys cover weights, data, settings and the suites' versions."""
-    entries = {r.key: r for r in shipped()}
+    entries = {r.key: r for r in shipped() if recomputable(r)}
     keys = set()
     for suite, every, limit in {(r.spec.suite, r.spec.every, r.spec.limit) for r in entries.values()}:
         alike = [r for r in entries.values() if (r.spec.suite, r.spec.every, r.spec.limit) == (suite, every, limit)]
@@ -204,7 +209,7 @@ def test_one_metric_in_full() -> None:
     entries = next(e for e in boards.boards(shipped()).values() if e[0].suite == "digits-c")
     table = leaderboard.by_condition(entries, "accuracy")
     assert table.header[3:] == [m.condition for m in entries[0].metrics if m.name == "accuracy"]
-    assert len(table.rows) == 40 and table.title.endswith(": accuracy (%)")
+    assert len(table.rows) == len(entries) >= 4 * len(BUNDLED) and table.title.endswith(": accuracy (%)")
     for entry, (*name, first, _) in zip(entries, (row[:5] for row in table.rows), strict=True):
         assert name[1:] == [entry.model.name, entry.method]
         assert first == names.spell(entry.metric("accuracy", table.header[3]))
@@ -212,7 +217,7 @@ def test_one_metric_in_full() -> None:
     assert few.header[1:] == [f"{e.model.name}, {e.method}" for e in (entries[0], entries[39])] and len(few.rows) == 15
     assert [row[2] for row in few.rows] == table.rows[39][3:], "the longer side goes down"
     assert leaderboard.by_condition(entries, "mean accuracy").rows[0][3] == leaderboard.ranking(entries).rows[0][3]
-    assert {entry.suite for entry in boards.having(shipped(), "mean accuracy")} == {"digits-c", "noisy-accuracy"}
+    assert {entry.suite for entry in boards.having(shipped(), "mean accuracy")} >= {"digits-c", "noisy-accuracy"}
     with pytest.raises(record.HarnessError, match=r"Unknown metric 'acuracy'.*accuracy"):
         boards.having(entries, "acuracy")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from harness.base.errors import HarnessError, suggest
@@ -14,7 +15,9 @@ from harness.plugins.settings import bare
 from harness.report.names import plain
 from harness.report.published.mapping import Grid, Measurement
 from harness.report.published.paper_tables import Paper, PaperTable
+from harness.report.ranks.seeds import card_of
 from harness.report.table import Table
+from harness.train import recipes
 from harness.types import Metric
 
 DIGITS = "handwritten digits of this project, not the paper's data"
@@ -52,6 +55,13 @@ class Filled:
     reasons: Sequence[str] = ()
 
     @property
+    def note(self) -> str:
+        """A sentence on a retrained classifier whose training only the name of its folder states; "" for others."""
+        if self.source is None or not _is_retrained(self.source, self.cell) or card_of(self.source):
+            return ""
+        return f"{self.source.key}: only the folder's name says that it was trained by {self.cell.recipe}"
+
+    @property
     def difference(self) -> float | None:
         """Measured minus published, in points."""
         return None if self.metric is None or self.published is None else 100 * self.metric.value - self.published
@@ -83,6 +93,7 @@ class Filled:
             **counted,
             **where,
             "reason": "; ".join(self.reasons),
+            "note": self.note,
         }
 
 
@@ -135,8 +146,23 @@ def _is_about(entry: RunRecord, cell: Measurement) -> bool:
     """True for records of the cell's suite under any settings, classifier and method."""
     if plain(entry.suite) != plain(cell.suite) or entry.method != cell.method:
         return False
-    model = bare(entry.model.name).removesuffix("/model.safetensors")
-    return model == cell.model or (bool(cell.recipe) and model.endswith(f"runs/{cell.recipe}"))
+    return bare(entry.model.name) == cell.model or _is_retrained(entry, cell)
+
+
+def _is_retrained(entry: RunRecord, cell: Measurement) -> bool:
+    """True for weights in a folder ``runs/RECIPE``, wherever that lies."""
+    folder = PurePosixPath(bare(entry.model.name).replace("\\", "/").removesuffix("/model.safetensors"))
+    return bool(cell.recipe) and folder.parts[-2:] == ("runs", cell.recipe)
+
+
+def _other_training(entry: RunRecord, recipe: str) -> list[str]:
+    """A reason where the card beside the weights states other settings than the recipe; [] without a card."""
+    card = card_of(entry)
+    if card is None:
+        return []
+    settings, stated = recipes.load(recipe).settings, card[1]["spec"]
+    other = [f"{name}={stated.get(name)}" for name in settings if name != "init" and stated.get(name) != settings[name]]
+    return [f"its card is of another training than {recipe}: {', '.join(other)[:120]}"] if other else []
 
 
 def faults(entry: RunRecord, cell: Measurement) -> list[str]:
@@ -154,6 +180,8 @@ def faults(entry: RunRecord, cell: Measurement) -> list[str]:
         reasons.append(f"it was made with {', '.join(sorted(entry.plugins))} from outside of the package")
     if entry.doubts:
         reasons.append("it has no checksum")
+    if _is_retrained(entry, cell):
+        reasons += _other_training(entry, cell.recipe)
     if not reasons and entry.metric(cell.metric, cell.condition) is None:
         reasons.append(f"it has no {cell.metric} under {cell.condition}")
     return reasons
@@ -174,7 +202,13 @@ def table(block: PublishedBlock, records: Sequence[RunRecord]) -> Table:
         rows = [[name, *(f"{v:.2f}" for v in cells)] for name, cells in paper.rows.items()]
         reason = paper.not_measured or "How these numbers are measured is not stated."
         caption = " ".join(map(_sentence, filter(None, [paper.note, reason])))
-        return Table(f"{block.title} (published: {block.short})", [paper.of, *paper.columns], rows, caption)
+        unmeasured = [
+            Filled(row, column, Measurement(), value, reasons=[reason])
+            for row, values in paper.rows.items()
+            for column, value in zip(paper.columns, values, strict=True)
+        ]
+        data = _numbers(block, unmeasured)
+        return Table(f"{block.title} (published: {block.short})", [paper.of, *paper.columns], rows, caption, data=data)
     cells = fill(paper.measured_by, records, paper)
     done = sum(cell.metric is not None for cell in cells)
     caption = (
@@ -210,11 +244,15 @@ def _grid(
     names: Sequence[str],
 ) -> Table:
     """The table of cells that come row by row. names: of the rows."""
-    data = "the paper's" if cells[0].published is not None else "digits"
     width = len(header) - 1
     rows = [[name, *(c.spelled() for c in cells[k * width : (k + 1) * width])] for k, name in enumerate(names)]
-    numbers = [{"table": block.paper.table, "block": block.name, "data": data, **cell.numbers()} for cell in cells]
-    return Table(title, header, rows, " ".join(map(_sentence, filter(None, notes))), data=numbers)
+    return Table(title, header, rows, " ".join(map(_sentence, filter(None, notes))), data=_numbers(block, cells))
+
+
+def _numbers(block: PublishedBlock, cells: Sequence[Filled]) -> list[dict[str, Any]]:
+    """The cells as rows for other programs, each with its table."""
+    data = "the paper's" if cells[0].published is not None else "digits"
+    return [{"table": block.paper.table, "block": block.name, "data": data, **cell.numbers()} for cell in cells]
 
 
 def _sentence(text: str) -> str:
@@ -223,9 +261,13 @@ def _sentence(text: str) -> str:
 
 
 def _left_out(cells: Sequence[Filled]) -> list[str]:
-    """A sentence on records that do not count, and why."""
+    """Sentences on records that do not count, and on those whose training nothing confirms."""
     reasons = list(dict.fromkeys(reason for cell in cells for reason in cell.reasons))
-    return [f"Records that do not count: {'; '.join(reasons)}."] if reasons else []
+    notes = list(dict.fromkeys(cell.note for cell in cells if cell.note))
+    return [
+        *([f"Records that do not count: {'; '.join(reasons)}."] if reasons else []),
+        *([f"No card confirms the training of {'; '.join(notes)}."] if notes else []),
+    ]
 
 
 def overview(papers: Sequence[Paper], records: Sequence[RunRecord]) -> Table:

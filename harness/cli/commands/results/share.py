@@ -174,8 +174,13 @@ def export(
     results: Annotated[Path, typer.Option(help="Folder with records.")] = RESULTS,
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     dataset: Annotated[str, typer.Option(help="Id of the benchmark on the Hugging Face hub: ORG/NAME.")] = "",
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Take records of a part of the test set, too.")
+    ] = False,
 ) -> None:
     """Write the results of one classifier as metadata of its model card on the Hugging Face hub.
+
+    A README.md that is there keeps its text and other metadata. Records of a part of the test set are refused.
 
     Example: `harness results export --to model-index --model digits/vit --suite digits-c --out card`
     """
@@ -191,7 +196,7 @@ def export(
     entries = [record for record in records if record.model.name == model]
     if not entries:
         raise suggest("model", model, sorted({record.model.name for record in records}))
-    for path in exported(to, entries, out, dataset, model):
+    for path in exported(to, entries, out, dataset, model, allow_partial):
         console.out.print(f"Wrote {path}", soft_wrap=True)
 
 
