@@ -28,7 +28,7 @@ NAME = re.compile(r"[^/\\\x00-\x1f]+/[^/\\\x00-\x1f]+\.(json|parquet)")
 """Place of a record or a sample table in a store: the suite's folder, and the file."""
 
 
-class TooLarge(HarnessError):
+class Oversized(HarnessError):
     """A file of more bytes than a record or a sample table may have."""
 
 
@@ -78,7 +78,7 @@ class Store:
         with self.reporting("read"), self.system.open(f"{self.root}/{name}", "rb") as file:
             content: bytes = file.read(limit + 1)
         if len(content) > limit:
-            raise TooLarge(f"{self.address}/{name} has more than {limit:,} bytes, the most that is read.")
+            raise Oversized(f"{self.address}/{name} has more than {limit:,} bytes, the most that is read.")
         return content
 
     def readme(self) -> str:
@@ -148,7 +148,7 @@ def fetched(store: Store) -> Iterator[tuple[Path, Mapping[str, str]]]:
                 continue
             try:
                 content = store.read(name)
-            except TooLarge as error:
+            except Oversized as error:
                 left_out[record] = str(error)
                 (folder / record).unlink(missing_ok=True)
                 continue
