@@ -120,13 +120,12 @@ def weights(subject: Examined) -> Iterator[str]:
     for kind, stated in (("model", record.model), ("denoiser", record.denoiser)):
         if stated:
             yield from _as_bundled(kind, stated)
-    own = {stem: sha256 for sha256, stem in checkpoints().items()}
     chosen, used = record.spec.denoiser, record.denoiser
     if chosen and used and Path(chosen).stem != used.name:
         # A bundled denoiser is called after the data set, and its file after both that and its architecture.
-        named = {sha256 for stem, sha256 in own.items() if stem.partition("-")[0] == chosen}
-        stem = checkpoints().get(used.sha256)
-        if (stem and stem.partition("-")[0] != chosen) or (named and used.sha256 not in named):
+        file = f"{chosen}-unet"
+        stems = checkpoints()
+        if stems.get(used.sha256, file) != file or (file in stems.values() and used.sha256 not in stems):
             yield f"its denoiser is {used.name!r}, and its run was asked for {chosen!r}"
     arguments = record.model.details.get("arguments")
     stated_classes = arguments.get("num_classes") if isinstance(arguments, Mapping) else None

@@ -22,9 +22,10 @@
   const decode = (text) => {
     try { return decodeURIComponent(text); } catch { return text; }
   };
+  const encode = encodeURIComponent;
   const write = () => {
-    const pairs = [...state].map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`);
-    history.replaceState(null, "", "#" + [encodeURIComponent(anchor), ...pairs].filter(Boolean).join("&"));
+    const pairs = [...state].map((pair) => pair.map(encode).join("="));
+    history.replaceState(null, "", "#" + [encode(anchor), ...pairs].filter(Boolean).join("&"));
   };
   const keep = (key, value) => {
     if ((state.get(key) || "") === value) return;
@@ -36,7 +37,7 @@
   const themes = ["", "dark", "light"];
   const theme = make("button", { type: "button", className: "act" });
   const paint = () => {
-    const name = themes.includes(state.get("theme")) ? state.get("theme") : "";
+    const name = themes.find((one) => one === state.get("theme")) || "";
     if (name) root.dataset.theme = name; else delete root.dataset.theme;
     theme.textContent = `Theme: ${name || "as the system"}`;
   };
