@@ -35,7 +35,7 @@
 
   // Theme
   const themes = ["", "dark", "light"];
-  const theme = make("button", { type: "button", className: "act" });
+  const theme = make("button", { className: "act" });
   const paint = () => {
     const name = themes.find((one) => one === state.get("theme")) || "";
     if (name) root.dataset.theme = name; else delete root.dataset.theme;
@@ -76,7 +76,7 @@
     }
   };
   const copier = (table) => {
-    const button = make("button", { type: "button", className: "act", textContent: "Copy as CSV" });
+    const button = make("button", { className: "act", textContent: "Copy as CSV" });
     button.onclick = async () => {
       await copy(csv(table));
       button.textContent = "Copied";
