@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from harness.base import cache
 from harness.base.errors import HarnessError
-from harness.evaluation.records import index, sample_table
+from harness.evaluation.records import index
 from harness.evaluation.records.record import RunRecord
 from harness.report.names import label
 
@@ -40,6 +40,8 @@ def faults(board: Sequence[RunRecord]) -> list[str]:
 def _fault(entry: RunRecord, present: bool) -> str:
     if not present or not entry.path:
         return MISSING
+    from harness.evaluation.records import sample_table  # pyarrow, which leaderboards do without
+
     try:
         content = sample_table.content(entry.path.with_name(entry.samples["file"]))
     except HarnessError:
