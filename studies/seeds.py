@@ -60,7 +60,7 @@ class Study:
     """Ways of training, and the comparisons between them.
 
     chains: names and options of `harness train`; each training of a chain starts from the one before, NAME-{seed}.
-    pairs: (before, after) to compare. equal: by name, pairs whose mean difference is a row of its own.
+    pairs: (before, after) to compare. equal: by name, pairs whose mean difference is one more row.
     """
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.board_options import Format
+from harness.cli.board_options import Format, check_out
 
 if TYPE_CHECKING:
     from harness.report.table import Table
@@ -31,12 +31,16 @@ def show_tables(tables: Sequence[Table], format: Format | None, out: Path | None
 
 
 def kind_of(format: Format | None, out: Path | None) -> str:
-    """The format: as it was asked for, or by the suffix of the file; otherwise a table to read."""
+    """The format: as it was asked for, or by the suffix of the file; otherwise a table to read.
+
+    Raises HarnessError for a suffix that means no format, and for a file in an absent folder.
+    """
+    check_out(format, out)
     if format or not out:
         return str(format or Format.table)
     from harness.report.formats.render import SUFFIXES
 
-    return SUFFIXES.get(out.suffix.lower(), str(Format.table))
+    return SUFFIXES[out.suffix.lower()]
 
 
 def put(text: str, kind: str, out: Path | None) -> None:

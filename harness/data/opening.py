@@ -110,14 +110,12 @@ def open_copy(
 
 def _source(root: Path, split: str) -> EncodedImages:
     candidates = list(_candidates(root, SPELLINGS.get(split, (split,))))
+    content = f"{split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar"
     if not candidates and not root.exists():
-        raise missing(root, f"There is no folder {root}. Check the path in --data.")
+        raise missing(root, f"There is no folder {root}. Check the path in --data; it must hold {content}.")
     if not candidates:
-        raise missing(
-            root,
-            f"{root} must hold {split}/CLASS/*.jpg (a folder per class), {split}-*.parquet or {split}-*.tar. "
-            f"{_instead(root, SPELLINGS.get(split, (split,)))}",
-        )
+        instead = _instead(root, SPELLINGS.get(split, (split,)))
+        raise missing(root, f"{root} must hold {content}. {instead}")
     if len(candidates) > 1:
         several = " and ".join(str(paths[0]) for paths in candidates)
         raise HarnessError(f"{root} holds the split {split!r} more than once: {several}. Move all but one away.")

@@ -30,7 +30,7 @@ from harness.models.tiles import GRADIENT_TILE, Tiles
 from harness.types import BadImage, Batch, Calls, Condition, Dataset, Pair, RunSpec, Suite, Weights
 
 OUTSIDE = tuple(kind.kind for kind in (plugins.model, plugins.denoiser, plugins.dataset, plugins.corruption))
-"""Kinds of plugin whose code is identified by itself; that of suites and methods has a place of its own."""
+"""Kinds of plugin whose code is identified beside that of suite and method, which have separate fields."""
 
 TRIED = 100
 """Images that are tried before a data set counts as unreadable."""

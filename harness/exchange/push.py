@@ -174,7 +174,7 @@ def _listed(readme: str, tables: set[str]) -> Iterator[tuple[str, list[str]]]:
 
 def readme(groups: Sequence[Config]) -> str:
     """The README of a data set of records: YAML that names its tables, and how to use them."""
-    # JSON texts are YAML texts: names from records need no quoting of their own.
+    # JSON texts are YAML texts: names from records need no more quoting.
     lines = ["---", "configs:", '- config_name: "metrics"', '  data_files: "metrics/*/*.parquet"', "  default: true"]
     for config in groups:
         lines += [f"- config_name: {json.dumps(config.name)}", "  data_files:"]

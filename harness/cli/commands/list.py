@@ -70,7 +70,7 @@ def list_plugins(
 
 
 def _described(entry: Mapping[str, Any]) -> str:
-    """The summary of a plugin, and its settings or the expected result in a line of its own."""
+    """The summary of a plugin, and below it its settings or the expected result."""
     settings = ", ".join(f"{key}={default}" for key, default in entry["settings"].items())
     expected = entry["facts"].get("expected", "") if entry["kind"] == Kind.recipes.value else ""
     more = [f"Settings: {settings}" if settings else "", f"Expected: {expected}" if expected else ""]

@@ -5,7 +5,7 @@
 Arithmetic, constants and order of the random draws are those of the authors' generators (hendrycks/robustness,
 ImageNet-C/create_c); the random numbers are keyed by (seed, corruption, severity, sample id), so that a sample looks
 the same in every batch. The published ImageNet-C went through JPEG (quality 85) afterwards; CIFAR-10-C did not. Images
-made here are therefore a benchmark of their own and never share a column with the download.
+made here are therefore another benchmark and never share a column with the download.
 
 Other names are those of plugins, ``@corruption``: see `harness.types.Corruption`.
 

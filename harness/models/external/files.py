@@ -109,7 +109,7 @@ def _own(fit: Fit, network: nn.Module, script: tuple[str, Preprocessing]) -> tup
 
 
 def _of_library(fit: Fit, network: nn.Module) -> tuple[Preprocessing, str]:
-    """Statements of the origin of an architecture on the images of its own weights, and the name of the origin."""
+    """Preprocessing that the origin of an architecture states for its weights, and the name of the origin."""
     facts = fit.entry.facts
     if facts.get("mean") and facts.get("std"):
         return Preprocessing(mean=tuple(facts["mean"]), std=tuple(facts["std"])), "its plugin"

@@ -7,8 +7,6 @@ from markupsafe import Markup
 from harness.report.escape import printable
 from harness.report.table import Table
 
-CELL = Markup('<td class="{}">{}</td>')
-
 
 def text(table: Table) -> str:
     """A ``<table class="harness">`` in which every text is escaped.

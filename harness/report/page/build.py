@@ -111,7 +111,7 @@ def _gallery(root: Path, local: bool) -> list[Section]:
 def _lead(records: Sequence[RunRecord], groups: Sequence[Sequence[RunRecord]]) -> list[str]:
     doubts = [sentence for board in groups if (sentence := doubtful(board))]
     return [
-        "Image classifiers under corruption, noise, attack and unfamiliar images, with test-time methods: every number "
+        "Image classifiers under corruption, noise and unfamiliar images, with test-time methods: every number "
         "with its interval, every order as far as the data support it, every row with its provenance.",
         *doubts,
     ]

@@ -1,4 +1,4 @@
-"""Ensembles of records: the mean of the members' probabilities on the same images, as a record of its own.
+"""Ensembles of records: the mean of the members' probabilities on the same images, as another record.
 
 The record is named after its members, whose keys and weights it holds as the provenance of its weights. It can be
 ranked, compared and scored again like any other; no command line evaluates it anew, and a note says so.

@@ -36,7 +36,7 @@ class Measurement:
     images: int = 0
 
     def over(self, other: Measurement) -> Measurement:
-        """The part with the fields that another one states in place of its own."""
+        """The part, with every field that another one states."""
         return Measurement(**{f.name: getattr(other, f.name) or getattr(self, f.name) for f in fields(self)})
 
     @property

@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 from typing import Any, cast
 
 from harness.base.errors import HarnessError
-from harness.evaluation.records import record
+from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.names import label
 from harness.report.ranks import suites, tables
@@ -148,7 +148,7 @@ def board_ranks(board: Sequence[RunRecord], column: tuple[str, str] | None = Non
         return Ranks(column)
     faults = tables.faults(board)
     hashes = [entry.samples["sha256"] for entry in board]
-    suite = record.benchmark(board[0].suite)
+    suite = keys.benchmark(board[0].suite)
     inputs = [suite, *column, *(entry.key for entry in board), *hashes, *faults]
     try:
         answer = suites.remembered(suite, inputs, lambda: _computed(board, column, faults))

@@ -11,12 +11,12 @@ import typer
 from harness.base.errors import HarnessError
 from harness.cli.board_options import As, Format, Out
 from harness.cli.options import RESULTS
+from harness.cli.shown_tables import kind_of, show_tables
 
 if TYPE_CHECKING:
     from harness.evaluation.records.record import RunRecord
     from harness.report.published.missing import Missing
     from harness.report.published.reproduction import PublishedBlock
-    from harness.report.table import Table
 
 
 def reproduce(
@@ -46,7 +46,7 @@ def reproduce(
         raise HarnessError("No published table is at hand. Reinstall the package, or restore results/published.")
     records = boards.find(results, console.leave_out) if results.is_dir() else []
     if list_ or not table:
-        _give([reproduction.overview(read, records)], format, out)
+        show_tables([reproduction.overview(read, records)], format, out)
         return
     blocks = reproduction.select(table, read)
     tables = [
@@ -55,39 +55,10 @@ def reproduce(
         for shown in (reproduction.table(block, records), reproduction.table_on_digits(block, records))
         if shown
     ]
-    if _give(tables, format, out):
+    show_tables(tables, format, out)
+    if not out and kind_of(format, out) == Format.table:
         for block in blocks:
             _print_missing(block, records)
-
-
-def _give(tables: Sequence[Table], format: Format | None, out: Path | None) -> bool:
-    """Print tables, their unrounded numbers, or write them to a file; True where they were printed to be read."""
-    from harness.base.files import writing
-    from harness.report.formats import csv_text, json_text
-    from harness.report.formats.render import OF_TABLES, SUFFIXES
-    from harness.terminal import console
-
-    kind = str(format or SUFFIXES.get(out.suffix.lower() if out else "", Format.table))
-    rows = [row for table in tables for row in table.data]
-    if kind == Format.macros:
-        raise HarnessError("--format macros is for leaderboards. It must be table, markdown, csv, json, latex or html.")
-    if kind == Format.table and not out:
-        for table in tables:
-            console.show(table)
-        return True
-    if kind == Format.table:
-        text = "".join(map(console.text, tables))
-    elif kind in OF_TABLES:
-        text = "\n".join(map(OF_TABLES[kind], tables))
-    else:
-        text = (csv_text if kind == Format.csv else json_text).text(rows)
-    if out:
-        with writing(out) as file:
-            file.write_text(text, encoding="utf-8", newline="")
-        console.note(f"Wrote {out} as {kind}.")
-    else:
-        console.write(text)
-    return False
 
 
 def _print_missing(block: PublishedBlock, records: Sequence[RunRecord]) -> None:

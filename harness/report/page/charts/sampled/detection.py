@@ -71,7 +71,7 @@ def roc(inside: Floats, outside: Sequence[Floats], points: int = POINTS) -> tupl
     """The ROC curve, outside positive, in percent: flagged inside and flagged outside, both rising from 0 to 100.
 
     At most `points` thresholds, evenly along the curve; a tie is a straight line. Several sets outside count equally,
-    whatever their sizes: the curve is the mean of theirs at each rate inside, and its area the mean AUROC.
+    whatever their sizes: the curve is their mean at each rate inside, and its area the mean AUROC.
     """
     thresholds = np.unique(np.r_[inside, *outside])
     flagged = np.searchsorted(np.sort(inside), thresholds, side="right") / len(inside)
