@@ -46,7 +46,7 @@ def bare(denoiser: Denoiser, guide: str, network: torch.nn.Module | None, x: Ten
     if network is None:
         return
     with torch.enable_grad():
-        if guide == "denoised":
+        if guide == "denoised":  # noqa: SIM108
             logits = network(eps)
         else:
             logits = network.noisy(leaf, eps if network.denoised else None, t)
