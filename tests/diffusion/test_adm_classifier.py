@@ -233,6 +233,7 @@ def test_a_converted_classifier_is_the_same_model(
     with pytest.raises(HarnessError, match=f"not converted with these flags.*--model {out}"):
         find_classifier(f"adm-classifier:file={out}")
     x = noisy().float()
+    assert isinstance(network, TimeConditionedClassifier)
     assert torch.equal(network.noisy(x, None, TIMES), converted.noisy(x, None, TIMES))
     first = torch.zeros(2, dtype=torch.int64)
     assert torch.equal(network(x.sigmoid()), network.noisy(x.sigmoid() * 2 - 1, None, first))
@@ -240,7 +241,7 @@ def test_a_converted_classifier_is_the_same_model(
 
 def test_plain_images_of_other_sizes_are_resized_and_diffused_ones_refused(fixture: Path) -> None:
     network, _ = find_classifier(f"adm-classifier:file={fixture},{settings(SMALL)}")
-    assert network(torch.rand(2, 3, 48, 40)).shape == (2, 10)
+    assert isinstance(network, TimeConditionedClassifier) and network(torch.rand(2, 3, 48, 40)).shape == (2, 10)
     with pytest.raises(HarnessError, match="images of 32x32 pixels, not 48x48"):
         network.noisy(torch.randn(2, 3, 48, 48), None, TIMES)
 
