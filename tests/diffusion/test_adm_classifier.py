@@ -283,6 +283,18 @@ def test_a_registered_name_takes_its_file_and_no_other_flags(fixture: Path, tmp_
         find_classifier("adm64-classifier", WeightFiles({"adm64-classifier": fixture}))
 
 
+def test_a_registered_classifier_knows_the_classes_of_imagenet(fixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.registry.models import adm_classifiers
+
+    monkeypatch.setattr(adm_classifiers, "load", lambda path, flags: load(path, SMALL))
+    places = WeightFiles({"adm64-classifier": fixture})
+    with pytest.raises(HarnessError, match=r"has 10 outputs, adm64-classifier has the 1000 classes of ImageNet"):
+        find_classifier("adm64-classifier", places)
+    monkeypatch.setattr(adm_classifiers, "CLASSES", 10)
+    info = find_classifier("adm64-classifier", places)[1]
+    assert info.name == "adm64-classifier" and info.details["dataset"] == "imagenet"
+
+
 # Refusals.
 
 
