@@ -8,6 +8,7 @@ derivative passes 1/sqrt(abar), 157, and rounding flips pixels across the clip.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,16 +16,15 @@ import numpy as np
 import pytest
 import torch
 from adm_networks import one_thread as one_thread
-from adm_networks import random_weights, unet, worst
+from adm_networks import random_weights, to_adm, unet, worst
 from helpers import RECORDED_FOLDER
-from test_adm import RECORDING_FLAGS, original_weights
-from test_adm_classifier import SMALL
 from torch import Tensor
 
 from harness import plugins
 from harness.base import noise
 from harness.diffusion.adm import unet as adm
 from harness.diffusion.adm.classifier import AdmClassifier, to_diffusers
+from harness.diffusion.adm.classifier_flags import ClassifierFlags
 from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.guided import trajectory
@@ -32,8 +32,11 @@ from harness.models.classifier import TimeConditionedClassifier
 from harness.types import Sampling
 
 RECORDING = RECORDED_FOLDER / "guided.npz"
-CLASSIFIERS = RECORDED_FOLDER / "adm_classifier.npz"
-STEM = "input_blocks.0.0.weight"
+UNET = AdmFlags(num_channels=32, num_res_blocks=1, num_head_channels=16, channel_mult="1,1,1,2")
+CLASSIFIER = ClassifierFlags(
+    image_size=32, classifier_width=32, classifier_depth=1, classifier_attention_resolutions="16",
+    num_head_channels=16, channel_mult="1,1",
+)  # fmt: skip
 GRID = np.s_[..., ::8, ::8]
 SCALE = 3.0
 LABELS = torch.tensor([3, 7])
@@ -82,27 +85,29 @@ def steps(count: int) -> list[Tensor]:
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, Tensor]:
     with np.load(RECORDING) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
+        return {name: torch.from_numpy(file[name]) for name in RUNS}
 
 
 @pytest.fixture(scope="module")
 def denoiser() -> Denoiser:
-    flags = AdmFlags.from_mapping(RECORDING_FLAGS)
-    network = unet(flags)
-    network.load_state_dict(
-        {name: tensor.float() for name, tensor in adm.to_diffusers(original_weights(), flags).items()}
-    )
-    return Denoiser(network.requires_grad_(False), flags.schedule)
+    shapes = {name: tensor.shape for name, tensor in to_adm(unet(UNET, "meta").state_dict(), UNET).items()}
+    network = unet(UNET)
+    network.load_state_dict(single(adm.to_diffusers(random_weights(shapes), UNET)))
+    return Denoiser(network.requires_grad_(False), UNET.schedule)
+
+
+def single(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in float32."""
+    return {name: tensor.float() for name, tensor in state.items()}
 
 
 def classifier(denoised: bool) -> TimeConditionedClassifier:
     """The recorded classifier, of three or six channels, with weights drawn by name."""
-    with np.load(CLASSIFIERS) as file:
-        shapes = json.loads(str(file["da/shapes"]))
-    shapes[STEM][1] = 6 if denoised else 3
-    network = AdmClassifier(SMALL, 10, shapes[STEM][1])
-    state = to_diffusers(random_weights({name: tuple(shape) for name, shape in shapes.items()}), SMALL)
-    network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    channels = 6 if denoised else 3
+    with np.load(RECORDING) as file:
+        shapes: dict[str, Any] = json.loads(str(file[f"shapes/{channels}"]))
+    network = AdmClassifier(CLASSIFIER, 10, channels)
+    network.load_state_dict(single(to_diffusers(random_weights(shapes), CLASSIFIER)))
     return TimeConditionedClassifier(network.eval().requires_grad_(False), denoised)
 
 

@@ -3,12 +3,14 @@
     PYTHONPATH=.:tests:tests/diffusion python tests/recorded/guided_record.py GUIDED_DIFFUSION
 
 for a clone of openai/guided-diffusion (recorded at 22e0df8). Weights and inputs are those of test_guided_recorded.py;
-every float32 of the original is lifted. Stored is x_t after each step, at every eighth row and column.
+every float32 of the original is lifted. Stored is x_t after each step, at every eighth row and column, and the shapes
+of the original classifiers.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,9 +19,7 @@ import numpy as np
 import torch
 from adm_classifier_record import classifier, drawn
 from adm_record import original
-from test_adm import RECORDING_FLAGS
-from test_adm_classifier import SMALL
-from test_guided_recorded import GRID, LABELS, RECORDING, RUNS, SCALE, Run, start, steps
+from test_guided_recorded import CLASSIFIER, GRID, LABELS, RECORDING, RUNS, SCALE, UNET, Run, start, steps
 from torch import Tensor
 
 
@@ -36,11 +36,11 @@ def process(script_util: Any, run: Run) -> Any:
 
 def trajectory(script_util: Any, unet: Any, run: Run) -> Tensor:
     """x_t of all steps (S, B, 3, H, W), as the original samples."""
-    network, whole = original(script_util, RECORDING_FLAGS)
+    network, whole = original(script_util, asdict(UNET))
     network.dtype = torch.float64
     network.double()
     diffusion = process(script_util, run)
-    guide: Any = classifier(unet, SMALL, in_channels=6 if run.denoised else 3) if run.guided else None
+    guide: Any = classifier(unet, CLASSIFIER, in_channels=6 if run.denoised else 3) if run.guided else None
     if guide:
         drawn(guide)
 
@@ -76,7 +76,11 @@ def main(guided_diffusion: Path) -> None:
     from guided_diffusion import script_util, unet
 
     with patch.object(Tensor, "float", Tensor.double), patch.object(torch, "float32", torch.float64):
-        recording = {name: trajectory(script_util, unet, run)[GRID].numpy() for name, run in RUNS.items()}
+        recording: dict[str, Any] = {}
+        for name, run in RUNS.items():
+            recording[name] = trajectory(script_util, unet, run)[GRID].numpy()
+        for channels in (3, 6):
+            recording[f"shapes/{channels}"] = drawn(classifier(unet, CLASSIFIER, channels))["shapes"]
     np.savez_compressed(RECORDING, **recording)
 
 
