@@ -40,7 +40,10 @@ FACTS = ["classifier", "seed", "sha256", "seconds"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A column of the tables: a metric of a suite, under a method, on every k-th image."""
+    """A column of the tables: a metric of a suite, under a method, on every k-th image.
+
+    factor: what the table shows is the value times this, percent unless given; digits: behind its point.
+    """
 
     name: str
     suite: str
@@ -48,6 +51,8 @@ class Cell:
     every: int = 1
     metric: tuple[str, str] = ("accuracy", "clean")
     denoiser: str | None = None
+    factor: float = 100.0
+    digits: int = 1
 
     @property
     def run(self) -> tuple[str, str, int, str | None]:
@@ -61,6 +66,7 @@ class Study:
 
     chains: names and options of `harness train`; each training of a chain starts from the one before, NAME-{seed}.
     pairs: (before, after) to compare. equal: by name, pairs whose mean difference is one more row.
+    unit, difference: what the numbers of the two tables are.
     """
 
     name: str
@@ -70,6 +76,8 @@ class Study:
     cells: Sequence[Cell]
     pairs: Sequence[tuple[str, str]]
     equal: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    unit: str = "Percent"
+    difference: str = "Points"
 
     @property
     def table_file(self) -> Path:
@@ -151,29 +159,35 @@ class Study:
         """Every classifier's accuracy over seeds, and the differences, paired by seed."""
         values: dict[str, dict[str, np.ndarray]] = {name: {} for name in self.names}
         for row in rows:
-            values[row["classifier"]][row["seed"]] = 100 * np.array([float(row[column]) for column in self.columns])
-        means = [[name, *self._spell_row(list(by.values()), bounds=(0, 100))] for name, by in values.items()]
+            shown = [cell.factor * float(row[cell.name]) for cell in self.cells]
+            values[row["classifier"]][row["seed"]] = np.array(shown)
+        means = [[name, *self._spell_row(list(by.values()), bounded=True)] for name, by in values.items()]
         hours = sum(float(row["seconds"]) for row in rows) / 3600
         work = f"{len(rows)} trainings, {hours:.1f} hours of one core."
-        caption = f"Percent, with a 95 % t interval over trainings. {work}"
+        caption = f"{self.unit}, with a 95 % t interval over trainings. {work}"
         gains = {f"{after} against {before}": _paired(values[before], values[after]) for before, after in self.pairs}
         for name, pairs in self.equal.items():
             each = [_paired(values[before], values[after]) for before, after in pairs]
             shared = sorted(set.intersection(*map(set, each)))
             gains[name] = {seed: np.mean([by[seed] for by in each], axis=0) for seed in shared}
         differences = [[pair, *self._spell_row(list(by.values()), "+")] for pair, by in gains.items()]
-        note = "Points, paired by seed, with a 95 % t interval over trainings, on one and the same test set."
+        note = (
+            f"{self.difference}, paired by seed, with a 95 % t interval over trainings, on one and the same test set."
+        )
         return [
             Table(self.title, ["classifier", *self.columns, "n"], means, caption),
             Table(self.question, ["pair", *self.columns, "n"], differences, note),
         ]
 
-    def _spell_row(
-        self, values: Sequence[np.ndarray], sign: str = "", bounds: tuple[float, float] = (-100, 100)
-    ) -> list[str]:
-        """For each cell the mean over trainings with its t interval within bounds, then the number of trainings."""
-        cells = [_spell(column, sign, bounds) for column in np.transpose(values)] if values else [""] * len(self.cells)
-        return [*cells, str(len(values))]
+    def _spell_row(self, values: Sequence[np.ndarray], sign: str = "", bounded: bool = False) -> list[str]:
+        """For each cell the mean over trainings with its t interval, then the number of trainings.
+
+        bounded: the values are no differences, and intervals of percentages stay within 0 and 100.
+        """
+        if not values:
+            return [*([""] * len(self.cells)), "0"]
+        columns = zip(self.cells, np.transpose(values), strict=True)
+        return [*(_spell(cell, column, sign, bounded) for cell, column in columns), str(len(values))]
 
     def main(self, about: str, more: Mapping[str, Callable[[Path], None]] | None = None) -> None:
         """Command line. more: further commands, which get the folder of the trainings."""
@@ -230,9 +244,12 @@ def _paired(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -
     return {seed: after[seed] - before[seed] for seed in before if seed in after}
 
 
-def _spell(values: np.ndarray, sign: str, bounds: tuple[float, float]) -> str:
-    mean, n = values.mean(), len(values)
+def _spell(cell: Cell, values: np.ndarray, sign: str, bounded: bool) -> str:
+    mean, n, form = values.mean(), len(values), f".{cell.digits}f"
     if n < 2 or np.ptp(values) < TINY:
-        return f"{mean:{sign}.1f}"
-    low, high = of_trainings(values, *bounds)
-    return f"{mean:{sign}.1f} [{low:.1f}, {high:.1f}]"
+        return f"{mean:{sign}{form}}"
+    if cell.factor != 100:
+        low, high = of_trainings(values, -np.inf, np.inf)
+    else:
+        low, high = of_trainings(values, 0.0 if bounded else -100.0, 100.0)
+    return f"{mean:{sign}{form}} [{low:{form}}, {high:{form}}]"
