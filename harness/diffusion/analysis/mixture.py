@@ -40,13 +40,13 @@ class GaussianMixture:
         return self.means[component] + np.einsum("nij,nj->ni", shape[component], normal), component
 
     def log_joint(self, x_t: Floats, abar: float) -> Floats:
-        """log p(component, x_t), (N, K)."""
+        """Logarithm of p(component, x_t), (N, K)."""
         offset, variance = self._along_axes(x_t, abar)
         normal = (offset**2 / variance + np.log(2 * np.pi * variance)).sum(2)
         return np.log(self.weights) - normal / 2
 
     def log_density(self, x_t: Floats, abar: float) -> Floats:
-        """log p(x_t), (N,)."""
+        """Logarithm of p(x_t), (N,)."""
         return np.logaddexp.reduce(self.log_joint(x_t, abar), axis=1)
 
     def responsibilities(self, x_t: Floats, abar: float) -> Floats:
