@@ -7,6 +7,7 @@ image has numbers, so it is only ever multiplied.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,7 +51,10 @@ class Jacobian:
         """J v of each row v, by forward-mode differentiation."""
 
         def product(tile: Tensor) -> Tensor:
-            result: Tensor = torch.func.jvp(self._x0_hat, (self._repeated(tile),), (tile,))[1]
+            with warnings.catch_warnings():
+                # On its first use, forward mode loads parts of torch that torch calls deprecated.
+                warnings.simplefilter("ignore", FutureWarning)
+                result: Tensor = torch.func.jvp(self._x0_hat, (self._repeated(tile),), (tile,))[1]
             return result
 
         return self._tiled(product, vectors)

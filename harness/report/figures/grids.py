@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ DOTS = 300
 GAP = 4
 """Dots between two pictures."""
 
-LINE = 1.3
+LINE = 1.2
 """Height of a line of text in units of its size."""
 
 
@@ -29,20 +30,20 @@ def picture_grid(
 ) -> Any:
     """A figure of R rows and C columns of pictures. matplotlib is imported when it is called.
 
-    pictures: (R, C, H, W, 3) in [0, 1]; a picture of NaN leaves its place blank. Small ones are enlarged by a whole
-        number, nearest neighbour; ones that are too large are averaged down.
+    pictures: (R, C, 3, H, W), clipped to [0, 1]; a picture of NaN leaves its place blank. Small ones are enlarged by a
+        whole number, nearest neighbour; ones that are too large are averaged down.
     above: headings of the columns (C). beside: of the rows (R). Both may hold formulas between dollar signs.
     below: lines under each picture (R, C), in text that is never a formula. width: of the figure in inches.
     """
     from matplotlib.figure import Figure
 
-    rows, columns, height = pictures.shape[:3]
-    left = _width([*beside], SMALL) + (0.05 if beside else 0.0)
-    cells = _fitted(pictures, int((width - left) * DOTS) // columns - GAP)
+    rows, columns = pictures.shape[:2]
+    left = _width(beside, SMALL) + (0.05 if beside else 0.0)
+    cells = _fitted(_displayed(pictures), int((width - left) * DOTS) // columns - GAP)
     tall, wide = cells.shape[2:4]
     texts = [[wrapped(text) for text in row] for row in below]
     under = _height([text for row in texts for text in row], SMALL)
-    top = _height([title], SETTINGS["figure.titlesize"]) + _height(above, SMALL) + 0.03
+    top = _height([title], SETTINGS["figure.titlesize"]) + _height(above, SMALL) + 2 * GAP / DOTS
     step = tall + GAP + round(under * DOTS)
     montage = np.ones((rows * step, columns * (wide + GAP), 3))
     for (row, column), cell in ((place, cells[place]) for place in np.ndindex(rows, columns)):
@@ -55,8 +56,18 @@ def picture_grid(
     axes.set_axis_off()
     _write(axes, above, beside, texts, (tall, wide, step))
     if title:
-        figure.text(0.5, 1, title, ha="center", va="top")
+        figure.text(0.5, 1 - GAP / DOTS / high, title, ha="center", va="top")
     return figure
+
+
+def signed(values: np.ndarray, percentile: float = 100) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, 3, H, W) of signed values, zero in mid grey, and the magnitudes (N,) that are black and white.
+
+    percentile: of each picture's magnitudes, in (0, 100]; larger magnitudes are clipped.
+    """
+    limits = np.percentile(np.abs(values), percentile, axis=(1, 2, 3))
+    visible = np.maximum(limits, np.finfo(np.float32).tiny)[:, None, None, None]
+    return (0.5 + values / (2 * visible)).clip(0, 1), limits
 
 
 def _write(
@@ -75,6 +86,11 @@ def _write(
             axes.text(x, row * step + tall + GAP, text, ha="center", va="top", **style)
 
 
+def _displayed(pictures: np.ndarray) -> np.ndarray:
+    """Pictures as matplotlib takes them, (..., H, W, 3); white where they are NaN."""
+    return np.moveaxis(np.nan_to_num(pictures, nan=1.0), -3, -1).clip(0, 1)
+
+
 def _fitted(pictures: np.ndarray, side: int) -> np.ndarray:
     """Pictures whose sides have at most so many dots, and which fill them where a whole enlargement can."""
     from PIL import Image
@@ -83,9 +99,9 @@ def _fitted(pictures: np.ndarray, side: int) -> np.ndarray:
     if (scale := side // max(height, width)) >= 1:
         return pictures.repeat(scale, 2).repeat(scale, 3)
     size = (side * width // max(height, width), side * height // max(height, width))
-    bytes_ = (255 * np.nan_to_num(pictures, nan=1)).round().clip(0, 255).astype(np.uint8)
-    small = [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BOX)) for p in bytes_.reshape(-1, *bytes_.shape[2:])]
-    return np.stack(small).reshape(*pictures.shape[:2], *small[0].shape) / 255
+    whole = (255 * pictures).round().astype(np.uint8).reshape(-1, height, width, 3)
+    small = np.stack([np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)) for picture in whole])
+    return small.reshape(*pictures.shape[:2], *small.shape[1:]) / 255
 
 
 def _height(texts: Sequence[str], size: float) -> float:
@@ -95,8 +111,8 @@ def _height(texts: Sequence[str], size: float) -> float:
 
 
 def _width(texts: Sequence[str], size: float) -> float:
-    """Width in inches of the widest line of some texts."""
+    """Width in inches of the widest line of some texts; of a formula without its markup."""
     from matplotlib.textpath import TextPath
 
-    lines = [line for text in texts for line in text.split("\n") if line]
+    lines = [re.sub(r"\\[a-z]+|[${}_^]", "", line) for text in texts for line in text.split("\n") if line]
     return max((TextPath((0, 0), line, size=size).get_extents().width for line in lines), default=0.0) / 72
