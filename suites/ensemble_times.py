@@ -1,4 +1,4 @@
-"""DiffAug-Ensemble by its times (Sastry et al., NeurIPS 2024): accuracy by the number of denoised images and their times."""
+"""DiffAug-Ensemble by its times (Sastry et al., NeurIPS 2024): accuracy by the step between them and the last one."""
 
 from __future__ import annotations
 
