@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from harness.diffusion.schedule import Floats, Schedule
 from harness.types import HarnessError
 
+CONDITIONAL = (
+    "This diffusion model needs the class of each image. Name an unconditional one with --denoiser, or one that was "
+    "trained with label dropout (harness train --label-dropout)."
+)
+UNCONDITIONAL = (
+    "This diffusion model takes no class. Name a class-conditional one, such as one that harness train --architecture "
+    "unet-conditional makes."
+)
+
 
 def at(table: Floats, index: Tensor) -> Tensor:
     """Entries of a float64 table as float32, (B, 1, 1, 1), ready to multiply images."""
@@ -23,11 +32,14 @@ class Denoiser:
     """A noise-prediction network with its schedule.
 
     network: (x_t, times) to (B, 3 or 6, H, W); six channels are noise and variance interpolation (learned sigma).
+    null_label: the class that stands for none in a class-conditional network trained with label dropout (Ho &
+        Salimans, 2022), which then also serves unconditionally.
     Inputs and outputs of the public methods are images in [0, 1]; x_t is in the model's space, around [-1, 1].
     """
 
     network: nn.Module
     schedule: Schedule
+    null_label: int | None = None
 
     @property
     def multiple(self) -> int:
@@ -39,6 +51,11 @@ class Denoiser:
     def conditional(self) -> bool:
         """True if the network takes the class of an image."""
         return getattr(self.network, "class_embedding", None) is not None
+
+    @property
+    def unconditional(self) -> bool:
+        """True if the network predicts without a class: it takes none, or was trained with label dropout."""
+        return not self.conditional or self.null_label is not None
 
     def check_sides(self, images: Tensor) -> None:
         """Raise HarnessError for images (B, 3, H, W) whose sides `multiple` does not divide."""
@@ -77,18 +94,31 @@ class Denoiser:
         return self.x0(schedule, x_t, index, noise), v
 
     def predict_noise(
-        self, x_t: Tensor, index: Tensor, schedule: Schedule | None = None
+        self, x_t: Tensor, index: Tensor, schedule: Schedule | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """The network's noise and its raw variance channel v or None; float32 under any autocast.
 
         index: (B,) int64, of `schedule` or by default the denoiser's; only here it becomes the network's time.
-        Of float64 images it stays float64.
+        labels: (B,) int64, classes for a conditional network, `null_label` among them; without, its unconditional
+            prediction.
+        Of float64 images it stays float64. Raises HarnessError for labels where the network takes none, and for none
+        where it needs them.
         """
         self.check_sides(x_t)
         times = torch.from_numpy((schedule or self.schedule).times).to(index.device)[index]
-        out = cast(Tensor, self.network(x_t, times, return_dict=False)[0])
+        out = cast(Tensor, self.network(x_t, times, return_dict=False, **self._classes(index, labels))[0])
         out = out.to(torch.float64 if x_t.dtype == torch.float64 else torch.float32)
         return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
+
+    def _classes(self, index: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """The class argument of the network, if it takes one."""
+        if not self.conditional:
+            if labels is not None:
+                raise HarnessError(UNCONDITIONAL)
+            return {}
+        if labels is None and self.null_label is None:
+            raise HarnessError(CONDITIONAL)
+        return {"class_labels": torch.full_like(index, self.null_label or 0) if labels is None else labels}
 
     @staticmethod
     def x0(schedule: Schedule, x_t: Tensor, index: Tensor, noise: Tensor) -> Tensor:

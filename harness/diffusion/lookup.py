@@ -35,7 +35,10 @@ def load_denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weig
         raise HarnessError(f"{path}: schedule {name!r} of {steps!r} steps must be one of {', '.join(SCHEDULES)}.")
     schedule = SCHEDULES[name](steps)
     schedule = schedule.rescaled() if checkpoint.header.get("rescale_timesteps") else schedule
-    return Denoiser(build_network(checkpoint), schedule), checkpoint.weights
+    null_label = checkpoint.header.get("null_label")
+    if null_label is not None and null_label != checkpoint.header.get("arguments", {}).get("num_classes"):
+        raise HarnessError(f"{path}: the class for none, {null_label!r}, must be the number of classes.")
+    return Denoiser(build_network(checkpoint), schedule, null_label), checkpoint.weights
 
 
 FACTOR = 1.5

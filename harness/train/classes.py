@@ -26,7 +26,8 @@ def named(data: Dataset) -> tuple[str, ...]:
 def reordered(state: Mapping[str, Tensor], spec: TrainSpec, arguments: Mapping[str, Any], order: Sequence[int]) -> Any:
     """The tensors of a network with its classes in another order: class k is class `order[k]` of `state`.
 
-    A tensor has rows of classes where it grows with their number: the head, and what embeds a class.
+    A tensor has rows of classes where it grows with their number: the head, and what embeds a class. Rows behind those
+    of the classes, such as that of no class, stay.
     """
     count = arguments["num_classes"]
     with torch.random.fork_rng(), torch.device("meta"):
@@ -35,8 +36,9 @@ def reordered(state: Mapping[str, Tensor], spec: TrainSpec, arguments: Mapping[s
     for name, tensor in state.items():
         other = wider.get(name.removeprefix("body."), tensor)
         for axis in range(tensor.ndim):
-            if (tensor.shape[axis], other.shape[axis]) == (count, count + 1):
-                new[name] = tensor.index_select(axis, torch.tensor(list(order)))
+            rows = tensor.shape[axis]
+            if other.shape[axis] == rows + 1:
+                new[name] = tensor.index_select(axis, torch.tensor([*order, *range(count, rows)]))
     return new
 
 
@@ -72,5 +74,6 @@ def conditioned(denoiser: Denoiser, info: Weights, spec: TrainSpec, data: Datase
     table: Any = network.class_embedding
     if not isinstance(table, nn.Embedding):
         raise HarnessError(f"{who} has its classes in another order than the data, and no table to reorder. Train one.")
-    network.class_embedding = nn.Embedding.from_pretrained(table.weight.detach()[order], freeze=True)
+    rows = [*order, *range(len(names), table.num_embeddings)]  # that of no class stays the last
+    network.class_embedding = nn.Embedding.from_pretrained(table.weight.detach()[rows], freeze=True)
     return replace(denoiser, network=network)

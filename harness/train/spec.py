@@ -47,7 +47,7 @@ CHOICES = {
 }
 """Values of the settings that name one of several ways."""
 
-LATER_SETTINGS = {"max_steps": 0, "limit": 0}
+LATER_SETTINGS = {"max_steps": 0, "limit": 0, "label_dropout": 0.0}
 """Settings that shipped cards are older than, with their defaults: cards and names have them only where they differ."""
 
 
@@ -80,6 +80,9 @@ class TrainSpec:
     deepaugment_share: float = option(0.5, "Share of the images that DeepAugment distorts.", TERMS, min=0, max=1)
     objective: str = option("", "For time-conditioned classifiers. noisy: sees x_t; da: also its denoising.", TERMS)
     noise_schedule: str = option("linear", "Noise schedule of denoisers over 1000 steps: linear or cosine.", TERMS)
+    label_dropout: float = option(
+        0.0, "Share of labels hidden from a class-conditional denoiser, for --guide cfg.", TERMS, min=0, max=1
+    )
     consistency_radius: int = option(0, "Largest distance of times with consistent predictions; 0: none.", TERMS)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)

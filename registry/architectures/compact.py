@@ -59,6 +59,9 @@ def compact_unet(**settings: Any) -> nn.Module:
 
 
 @architecture("unet-conditional", kind="denoiser", conditional=True, image_size=32, **DENOISER)
-def conditional_unet(num_classes: int) -> nn.Module:
-    """The same network with the class as a second input, for class-conditional DiffAug."""
-    return compact_unet(num_class_embeds=num_classes)
+def conditional_unet(num_classes: int, null_class: bool = False) -> nn.Module:
+    """The same network with the class as a second input, for class-conditional DiffAug and guidance.
+
+    null_class: one more class stands for none.
+    """
+    return compact_unet(num_class_embeds=num_classes + null_class)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from harness.train.kinds.measure import TILE, heldout_batches
 from harness.train.objectives.denoising import NoisePrediction
 from harness.train.objectives.reverse import Reverse
 from harness.train.spec import TrainSpec
-from harness.types import Dataset, Weights
+from harness.types import Dataset, HarnessError, Weights
 
 DIFFUSION_STEPS = 1000
 """Times of the diffusion process."""
@@ -33,10 +34,16 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     """The network, with the class as an input if the architecture is conditional."""
     entry = plugins.architecture[spec.model]
     conditional = bool(entry.facts.get("conditional"))
-    arguments = {"num_classes": data.num_classes} if conditional else {}
+    arguments: dict[str, Any] = {"num_classes": data.num_classes} if conditional else {}
+    facts: dict[str, Any] = {"schedule": spec.noise_schedule, "steps": DIFFUSION_STEPS}
+    if spec.label_dropout:
+        if "null_class" not in signature(entry.build).parameters:
+            raise HarnessError(f"--label-dropout: {spec.model!r} has no class for none. Name another --architecture.")
+        arguments["null_class"] = True
+        facts["null_label"] = data.num_classes
     network = entry.build(**arguments)
-    objective = NoisePrediction(Denoiser(network, schedule(spec)), conditional)
-    return Built(network, objective, arguments, {"schedule": spec.noise_schedule, "steps": DIFFUSION_STEPS})
+    denoiser = Denoiser(network, schedule(spec), facts.get("null_label"))
+    return Built(network, NoisePrediction(denoiser, conditional, spec.label_dropout), arguments, facts)
 
 
 def schedule(spec: TrainSpec) -> Schedule:
@@ -45,13 +52,20 @@ def schedule(spec: TrainSpec) -> Schedule:
 
 
 def denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset, device: str) -> dict[str, Any]:
-    """Root mean squared error, on the scale of [0, 1], of test images denoised in one step from each time.
+    """Root mean squared errors, on the scale of [0, 1], of test images denoised in one step from each time.
 
-    A class-conditional network gets each image's class.
+    A class-conditional network gets each image's class; one trained with label dropout is also measured without.
     """
-    denoiser = Denoiser(place(network, device), schedule(spec))
-    conditional = bool(spec.architecture.get("conditional"))
-    reverse = Reverse(denoiser, conditional=denoiser, weight=1.0) if conditional else Reverse(denoiser)
+    denoiser = Denoiser(place(network, device), schedule(spec), test.num_classes if spec.label_dropout else None)
+    reverse = Reverse(denoiser, conditional=denoiser, weight=1.0) if denoiser.conditional else Reverse(denoiser)
+    card = {"heldout_denoising_rmse": _errors(spec, reverse, test, device)}
+    if spec.label_dropout:
+        card["heldout_unconditional_denoising_rmse"] = _errors(spec, Reverse(denoiser), test, device)
+    return card
+
+
+def _errors(spec: TrainSpec, reverse: Reverse, test: Dataset, device: str) -> dict[str, float]:
+    """The errors of a reverse step by time."""
     tiles = Tiles(TILE, device)
     errors = {}
     for time in ERROR_TIMES:
@@ -61,7 +75,7 @@ def denoising_error(spec: TrainSpec, network: nn.Module, test: Dataset, device: 
             x0 = tiles(reverse, batch.images, torch.full((len(batch),), time), eps, batch.labels)
             squares.append((x0 - batch.images).square().flatten(1).mean(1))
         errors[str(time)] = float(torch.cat(squares).mean().sqrt())
-    return {"heldout_denoising_rmse": errors}
+    return errors
 
 
 def spell_error(card: Mapping[str, Any]) -> str:
@@ -83,7 +97,7 @@ DENOISER = register(
         measure=denoising_error,
         outcome=spell_error,
         use="harness run --denoiser {}",
-        options=frozenset({"noise_schedule"}),
+        options=frozenset({"noise_schedule", "label_dropout"}),
         init=find_init,
     )
 )

@@ -47,7 +47,7 @@ def _find(spec: TrainSpec, option: str, data: Dataset, device: str, weight_files
     wants_classes = option == "--conditional"
     name = spec.conditional if wants_classes else spec.diffusion
     denoiser, info = find_denoiser(name, weight_files)
-    if denoiser.conditional != wants_classes:
+    if not (denoiser.conditional if wants_classes else denoiser.unconditional):
         kinds = {True: "class-conditional", False: "unconditional"}
         raise HarnessError(
             f"{option} takes a denoiser that is {kinds[wants_classes]}; {name!r} is {kinds[not wants_classes]}."

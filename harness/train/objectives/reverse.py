@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Any, cast
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -59,8 +58,7 @@ class Reverse:
     def _noise(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         if not self.conditional or not self.weight:
             return self.denoiser.predict_noise(x, t)[0]
-        network = cast(Any, partial(self.conditional.network, class_labels=labels))
-        for_class, _ = replace(self.conditional, network=network).predict_noise(x, t)
+        for_class, _ = self.conditional.predict_noise(x, t, labels=labels)
         if self.weight == 1:
             return for_class
         return torch.lerp(self.denoiser.predict_noise(x, t)[0], for_class, self.weight)
