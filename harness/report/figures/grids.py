@@ -91,14 +91,14 @@ def _displayed(pictures: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.nan_to_num(pictures, nan=1.0), -3, -1).clip(0, 1)
 
 
-def _fitted(pictures: np.ndarray, side: int) -> np.ndarray:
-    """Pictures whose sides have at most so many dots, and which fill them where a whole enlargement can."""
+def _fitted(pictures: np.ndarray, dots: int) -> np.ndarray:
+    """Pictures at most so many dots wide, and as wide as a whole enlargement can make them."""
     from PIL import Image
 
     height, width = pictures.shape[2:4]
-    if (scale := side // max(height, width)) >= 1:
+    if (scale := dots // width) >= 1:
         return pictures.repeat(scale, 2).repeat(scale, 3)
-    size = (side * width // max(height, width), side * height // max(height, width))
+    size = dots, round(dots * height / width)
     whole = (255 * pictures).round().astype(np.uint8).reshape(-1, height, width, 3)
     small = np.stack([np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)) for picture in whole])
     return small.reshape(*pictures.shape[:2], *small.shape[1:]) / 255
