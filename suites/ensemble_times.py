@@ -19,6 +19,7 @@ from harness.report.figures import draw as figures
 from harness.report.names import title
 from harness.suites.bases.corrupted import CommonCorruptions
 from harness.suites.bases.covariate_shift import check_probabilities
+from harness.suites.bases.suite import refuse_denoising
 from harness.types import BatchTask, Calls, Columns, HarnessError, Method, Metric, Pair
 
 COLUMN = "ensembles"
@@ -70,9 +71,7 @@ class EnsembleTimes(CommonCorruptions):
 
     def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that denoise are refused: the suite's ensembles do it."""
-        image = torch.zeros(1, 3, 32, 32)
-        if any(super(EnsembleTimes, self).tally([method], image, 10).denoiser for method in methods):
-            raise HarnessError(f"{self.name} averages over one-step denoisings itself; leave out --tta.")
+        refuse_denoising(self.name, methods)
 
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """The class of the image alone, and that of each ensemble."""

@@ -28,9 +28,12 @@ class EnsembleByTimes:
         curves = {}
         for (model, _, step), line in percent(lines).items():
             curves.setdefault(model, []).append(Curve(f"step {step}", line, INKS[steps.index(step)]))
-        drawn = panels(curves, "last diffusion time t of the ensemble", "mean accuracy (%)")
+        drawn = panels(
+            dict(sorted(curves.items())), "last diffusion time t of the ensemble", "mean accuracy (%)", bottom=None
+        )
         caption = (
-            "Accuracy of the mean class probability over one-step denoisings from 0 (the image itself), step, ..., t."
+            "Accuracy, a mean over corruptions, of the mean class probability over one-step denoisings from the times "
+            "0 (the image itself), step, ..., t."
         )
         header = ("model", "method", "step", "t", *METRIC)
         return Drawing(drawn, header, rows_of(lines), described(caption, entries))

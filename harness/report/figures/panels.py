@@ -19,6 +19,10 @@ BESIDE = 8
 """Lines of a legend that a panel's place has room for."""
 
 
+SHORT = 12
+"""Characters of names of which three stand side by side in a legend."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """A line of a panel. points: with x rising. look: colour and line style; by default those of the classifier `name`.
@@ -33,12 +37,18 @@ class Curve:
 
 
 def panels(
-    curves: Mapping[str, Sequence[Curve]], xlabel: str, ylabel: str, *, top: float | None = None, log: bool = False
+    curves: Mapping[str, Sequence[Curve]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    bottom: float | None = 0.0,
+    top: float | None = None,
+    log: bool = False,
 ) -> Any:
     """A panel per title. Curves of one name, in one look, have one entry in the legend.
 
-    top: end of y; by default that of the data. log: of x. The legend takes the place of a panel that is left free, or
-    stands above.
+    bottom, top: ends of y; None for those of the data. log: of x. The legend takes the place of a panel that is left
+    free, or stands above.
     """
     names = list(dict.fromkeys(curve.name for each in curves.values() for curve in each))
     labels = [wrapped(name) for name in names]
@@ -46,7 +56,8 @@ def panels(
     rows = math.ceil(len(curves) / columns)
     is_beside = len(curves) < rows * columns and sum(label.count("\n") + 1 for label in labels) <= BESIDE
     height = (HEIGHT if rows > 1 else 1.4 * HEIGHT if columns > 1 else 0.6 * COLUMN) * rows + 2 * LINE
-    figure = canvas(height, [] if is_beside else labels)
+    across = 3 if max(map(len, names)) <= SHORT else 2
+    figure = canvas(height, [] if is_beside else labels, across)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place in grid.flat[len(curves) :]:
         place.set_axis_off()
@@ -57,7 +68,7 @@ def panels(
         for curve in each:
             handles.setdefault(curve.name, _drawn(place, curve))
     _label_axes(grid, len(curves), xlabel, ylabel)
-    grid.flat[0].set_ylim(0, top)
+    grid.flat[0].set_ylim(bottom, top)
     if log:
         grid.flat[0].set_xscale("log")
         grid.flat[0].xaxis.set_major_formatter("{x:g}")  # powers would be formulas, and text is no formula here
@@ -65,7 +76,7 @@ def panels(
     if is_beside:
         grid.flat[-1].legend(ordered, labels, loc="center", handlelength=2.2)
     else:
-        legend(figure, ordered, labels, place="upper")
+        legend(figure, ordered, labels, across, place="upper")
     return figure
 
 
@@ -74,7 +85,7 @@ def _drawn(place: Any, curve: Curve) -> Any:
     ink, line = curve.look or (colour(curve.name), dash(curve.name))
     x, y, low, high = zip(*curve.points, strict=True)
     where = {"step": "pre"} if curve.steps else {}
-    place.fill_between(x, low, high, color=ink, alpha=0.2, linewidth=0, **where)
+    place.fill_between(x, low, high, color=ink, alpha=0.15, linewidth=0, **where)
     style = {"color": ink, "linestyle": line}
     (drawn,) = place.step(x, y, where="pre", **style) if curve.steps else place.plot(x, y, **style)
     return drawn
