@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from harness.base.errors import HarnessError
-
-if TYPE_CHECKING:
-    from harness.diffusion.guided import Guidance, SamplingStep
 
 SAMPLERS = ("ddim", "ancestral")
 """Samplers by name: Song et al., ICLR 2021, and Ho et al., NeurIPS 2020."""
@@ -69,9 +66,10 @@ class Guide(Protocol):
         model: name of the classifier in messages. network: the classifier, None for a guide that asks none.
         """
 
-    def __call__(self, step: SamplingStep, network: Any, /) -> Guidance:
-        """The prediction that the sampler goes on from, and a gradient or none.
+    def __call__(self, step: Any, network: Any, /) -> Any:
+        """The prediction that the sampler goes on from, and a gradient or none: `harness.diffusion.guided.Guidance`.
 
+        step: the step as guides see it, `harness.diffusion.guided.SamplingStep`.
         network: images in [0, 1] to logits, or a `harness.types.NoisyClassifier`; differentiable, on the device.
         """
 
