@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from harness import plugins
 from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.guided import sample_noise, trajectory
 from harness.diffusion.schedule import linear
 from harness.evaluation.views.batch import BatchViews
 from harness.models.tiles import Tiles
 from harness.train.objectives.reverse import Reverse
-from harness.types import Batch, Weights
+from harness.types import Batch, Sampling, Weights
 
 IDS = ("digits-0043", "digits-0372")
 SPREAD = 0.7
@@ -260,6 +261,31 @@ def test_toy_points_are_denoised_by_tweedies_formula(draw: Any) -> None:
     torch.testing.assert_close(torch.stack(drawn[:5]), torch.stack(drawn[5:]))  # panels share the noise
 
 
+# guided-grid
+
+
+def test_guides_start_from_the_same_noise(draw: Any) -> None:
+    """Each sample alone, by the sampler of `harness.diffusion.guided`, whose steps have tests of their own."""
+    rows, caption = draw(
+        "guided-grid:guides=none,denoised,scales=2,classes=3,3,7,steps=ddim4,judge=figure/random,width=3.5",
+        "--denoiser", "figure-random", "--model", "figure/random",
+    )  # fmt: skip
+    assert [(row["guide"], row["sample"], row["class"]) for row in rows] == [
+        (guide, str(k), label) for guide in ("none", "denoised:scale=2") for k, label in enumerate("337")
+    ]
+    network = random_classifier().requires_grad_(False)
+    for row in rows:
+        start = sample_noise((3, 32, 32), 0, [row["sample"]], None)
+        guide, label = plugins.guide.configure(row["guide"]).plugin, int(row["class"])
+        *_, x = trajectory(
+            random_unet(), guide, network, start, torch.tensor([label]), Sampling(steps="ddim4"), torch.zeros_like
+        )
+        probabilities = network(((x + 1) / 2).clamp(0, 1)).softmax(1)[0]
+        assert float(row["probability"]) == pytest.approx(probabilities[label].item(), rel=1e-3)
+        assert int(row["judged"]) == probabilities.argmax()
+    assert len({row["probability"] for row in rows}) == 6 and "ddim4" in caption
+
+
 # All of them
 
 
@@ -288,6 +314,10 @@ def test_the_same_seed_makes_the_same_files_and_another_one_others(draw: Any, tm
         ("jacobian:times=1000", "time 1000 lies outside"),
         ("jacobian:vectors=30", "between 1 and probes=24"),
         ("jacobian:iterations=-1", "must not be negative"),
+        ("guided-grid:classes=3,10", "classes=3,10 must lie in 0 to 9"),
+        ("guided-grid:guides=cfg", "with and without a class"),
+        ("guided-grid:guides=classifier", "figure/random knows no diffusion time"),
+        ("guided-grid:guides=none,steps=ddim7", "ddim7"),
         ("toy:times=1000", "must lie in 0 to 999"),
         ("toy:points=0", "must be positive"),
     ],
