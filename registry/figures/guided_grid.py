@@ -26,7 +26,8 @@ class GuidedGrid:
     """Samples by guide and class; all guides start from the same noise.
 
     guides: names; each is a row per scale, and per --model where it asks a classifier. classes: of the samples, by
-    default each once. steps: of DDIM, which adds no noise. judge: classifier of the samples, for the CSV. width: in inches.
+    default each once. steps: of DDIM, which adds no noise. judge: classifier of the samples, for the CSV. width: in
+    inches.
     """
 
     guides: tuple[str, ...] = ("none", "classifier")
