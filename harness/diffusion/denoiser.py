@@ -22,9 +22,10 @@ UNCONDITIONAL = (
 )
 
 
-def at(table: Floats, index: Tensor) -> Tensor:
-    """Entries of a float64 table as float32, (B, 1, 1, 1), ready to multiply images."""
-    return torch.from_numpy(table).float().to(index.device)[index][:, None, None, None]
+def at(table: Floats, index: Tensor, images: Tensor | None = None) -> Tensor:
+    """Entries of a float64 table as (B, 1, 1, 1), to multiply images: float64 for float64 images, else float32."""
+    dtype = torch.float64 if images is not None and images.dtype == torch.float64 else torch.float32
+    return torch.from_numpy(table).to(dtype).to(index.device)[index][:, None, None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class Denoiser:
     def diffuse(self, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise (Ho et al., 2020, eq. 4); `t` is (B,) int64."""
         abar = self.schedule.alpha_bar
-        return at(abar**0.5, t) * (images * 2 - 1) + at((1 - abar) ** 0.5, t) * noise
+        return at(abar**0.5, t, images) * (images * 2 - 1) + at((1 - abar) ** 0.5, t, images) * noise
 
     def predict_x0(self, x_t: Tensor, t: Tensor) -> Tensor:
         """One reverse step to the image: clip((x_t - sqrt(1 - abar) eps) / sqrt(abar), -1, 1), in [0, 1].
@@ -101,11 +102,12 @@ class Denoiser:
         index: (B,) int64, of `schedule` or by default the denoiser's; only here it becomes the network's time.
         labels: (B,) int64, classes for a conditional network, `null_label` among them; without, its unconditional
             prediction.
-        Of float64 images it stays float64. Raises HarnessError for labels where the network takes none, and for none
-        where it needs them.
+        Of float64 images it stays float64, and the network sees float64 times.
+        Raises HarnessError for labels where the network takes none, and for none where it needs them.
         """
         self.check_sides(x_t)
         times = torch.from_numpy((schedule or self.schedule).times).to(index.device)[index]
+        times = times.double() if x_t.dtype == torch.float64 else times
         out = cast(Tensor, self.network(x_t, times, return_dict=False, **self._classes(index, labels))[0])
         out = out.to(torch.float64 if x_t.dtype == torch.float64 else torch.float32)
         return (out, None) if out.shape[1] == 3 else (out[:, :3], out[:, 3:])
@@ -124,4 +126,5 @@ class Denoiser:
     def x0(schedule: Schedule, x_t: Tensor, index: Tensor, noise: Tensor) -> Tensor:
         """The clipped prediction of x_0 in [-1, 1] at an index of `schedule`."""
         abar = schedule.alpha_bar
-        return (at((1 / abar) ** 0.5, index) * x_t - at((1 / abar - 1) ** 0.5, index) * noise).clamp(-1, 1)
+        of_xt, of_noise = at((1 / abar) ** 0.5, index, x_t), at((1 / abar - 1) ** 0.5, index, x_t)
+        return (of_xt * x_t - of_noise * noise).clamp(-1, 1)

@@ -50,7 +50,11 @@ class Schedule:
         return np.log(np.append(self.posterior_variance[1], self.posterior_variance[1:]))
 
     def respaced(self, steps: int) -> Schedule:
-        """The same process seen at `steps` evenly spaced times, first and last included (Nichol & Dhariwal, 2021).
+        """The same process seen at `steps` evenly spaced times: see `spread`."""
+        return self.at(self.spread(steps))
+
+    def spread(self, steps: int) -> list[int]:
+        """Evenly spaced indices, first and last included (Nichol & Dhariwal, 2021).
 
         guided-diffusion accumulates a fractional stride and rounds half to even; so does this.
         """
@@ -63,7 +67,20 @@ class Schedule:
         for _ in range(steps):
             indices.append(round(position))
             position += stride
-        return self.at(indices)
+        return indices
+
+    def spaced(self, steps: str) -> list[int]:
+        """Indices of a respaced process: "250" as `respaced` has them, "ddim25" at a whole stride from 0 (Song et al.).
+
+        Raises HarnessError for a number of steps that no whole stride gives.
+        """
+        if not steps.startswith("ddim"):
+            return self.spread(int(steps))
+        total, count = len(self.betas), int(steps.removeprefix("ddim"))
+        for stride in range(1, total + 1):
+            if len(range(0, total, stride)) == count:
+                return list(range(0, total, stride))
+        raise HarnessError(f"steps={steps}: no whole stride gives {count} of {total} times. Give {count}, or another.")
 
     def rescaled(self) -> Schedule:
         """The same process for a network whose times are scaled to 1000 (Nichol & Dhariwal, 2021)."""

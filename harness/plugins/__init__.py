@@ -27,6 +27,7 @@ from harness.plugins.kinds import denoiser as denoiser
 from harness.plugins.kinds import detector as detector
 from harness.plugins.kinds import distorter as distorter
 from harness.plugins.kinds import figure as figure
+from harness.plugins.kinds import guide as guide
 from harness.plugins.kinds import method as method
 from harness.plugins.kinds import model as model
 from harness.plugins.kinds import smoother as smoother

@@ -12,6 +12,7 @@ smoother = Registry("smoother", option="--smooth")
 suite = SuiteRegistry("suite")
 detector = Registry("detector", option="--detector")
 attack = Registry("attack", option="--attack")
+guide = Registry("guide", option="--guide")
 denoiser = Registry("denoiser")
 dataset = Registry("data set")
 corruption = Registry("corruption", reserved=("standard",))
@@ -25,5 +26,6 @@ AXES: dict[str, Registry | Combined] = {
     "smoother": smoother,
     "detector": Combined(method, detector, "default"),
     "attack": Combined(method, attack, "default"),
+    "guide": guide,
 }
 """Kinds of plugin that a suite may combine with classifiers, by the name of the suite's `axis`."""

@@ -38,6 +38,7 @@ class FigureSources(Protocol):
     """Sources of a figure: records, data and networks. Each is opened when it is asked for, and once.
 
     classifiers: names given with ``--model``, else those of the decorator's fact `classifiers`.
+    diffusion: name of the diffusion model: ``--denoiser``, else the decorator's fact `denoiser`.
     seed: of everything random. device: name of the device.
     tiles: `harness.models.tiles.Tiles` of the device, which call functions of images in tiles of a fixed size.
     """
@@ -46,6 +47,9 @@ class FigureSources(Protocol):
 
     @property
     def classifiers(self) -> Sequence[str]: ...
+
+    @property
+    def diffusion(self) -> str: ...
 
     @property
     def device(self) -> str: ...
@@ -64,7 +68,7 @@ class FigureSources(Protocol):
         """A record's sample table, checked: numpy arrays (N,) by column."""
 
     def denoiser(self, name: str = "") -> Any:
-        """The diffusion model (`Denoiser`) of ``--denoiser``, else of this name, else of the fact `denoiser`.
+        """The diffusion model (`Denoiser`) of this name, by default of `diffusion`.
 
         It lies on the device, ready for `tiles`.
         """

@@ -1,4 +1,8 @@
-"""The bundled classifiers of the digits: the DiffAug paper's ten, compact; `studies/ten_classifiers.py` trains them."""
+"""The bundled classifiers of the digits: the DiffAug paper's ten, compact, and two of diffused images, for guidance.
+
+`studies/ten_classifiers.py` and `studies/guidance.py` train them. Fact ``guides``: the data set whose classes a
+classifier of diffused images guides to; it enters no line-up of suites on images as they are.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +25,22 @@ BUNDLED = {
     "vit": f"{VIT}, cross-entropy.",
     "vit+diffaug": f"{VIT}, trained with DiffAug.",
 }
+ENCODER = "Encoder of a diffusion UNet, 0.9 M parameters, for guidance"
+GUIDING = {
+    "encoder+noisy": f"{ENCODER}: sees x_t and t.",
+    "encoder+da": f"{ENCODER}: sees x_t, its one-step denoising, and t.",
+}
 
 
-def _register(name: str, words: str) -> None:
+def _register(name: str, words: str, **facts: str) -> None:
     def load() -> tuple[nn.Module, Weights]:
         return load_bundled(f"digits-{name}")
 
     load.__doc__ = words
-    model(f"digits/{name}", dataset="digits")(load)
+    model(f"digits/{name}", **facts)(load)
 
 
 for _name, _words in BUNDLED.items():
-    _register(_name, _words)
+    _register(_name, _words, dataset="digits")
+for _name, _words in GUIDING.items():
+    _register(_name, _words, guides="digits")

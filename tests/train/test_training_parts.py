@@ -221,6 +221,7 @@ def test_dpm_solver_2_agrees_with_the_library_s_single_step_solver() -> None:
 def test_the_conditional_network_is_mixed_in_with_weight_lambda() -> None:
     schedule = linear()
     plain, conditional = Denoiser(Gaussian(0.0, 0.3), schedule), Denoiser(Gaussian(0.2, 0.3), schedule)
+    conditional.network.class_embedding = torch.nn.Embedding(4, 1)
     images, noise = torch.rand(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
     t, labels = torch.tensor([10, 200, 500, 900]), torch.tensor([0, 1, 2, 3])
     x_t = plain.diffuse(images, t, noise)

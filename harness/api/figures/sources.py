@@ -90,11 +90,17 @@ class StoredSources:
 
         return Tiles(TILE, self.device)
 
-    def denoiser(self, name: str = "") -> Denoiser:
+    @property
+    def diffusion(self) -> str:
         """See `FigureSources`."""
-        name = self.denoiser_name or name or self.figure.facts.get("denoiser", "")
+        name: str = self.denoiser_name or self.figure.facts.get("denoiser", "")
         if not name:
             raise HarnessError(f"Figure {self.figure.name} needs a diffusion model. Name one with --denoiser.")
+        return name
+
+    def denoiser(self, name: str = "") -> Denoiser:
+        """See `FigureSources`."""
+        name = name or self.diffusion
         if name not in self._denoisers:
             from harness.diffusion.lookup import find_denoiser
             from harness.models.tiles import place
