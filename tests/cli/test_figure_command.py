@@ -183,6 +183,8 @@ def test_a_dry_run_says_what_is_read_and_writes_nothing(
         (["entropy:suite=digits-c"], ["no records of suite 'digits-c'", "harness run --suite digits-c", "--results"]),
         (["entropy:suite=certify"], ["no mean_entropy", "another suite"]),
         (["noise-accuracy:by=sigma"], ["by='sigma' must be one of time, noise"]),
+        (["entropy", "--denoiser", "digits"], ["--denoiser: figure entropy takes none"]),
+        (["certified", "--data", "x"], ["--data: figure certified takes none"]),
         (["entropy", "--out", "{file}/figures"], ["Cannot write to", "--out"]),
     ],
 )
