@@ -298,6 +298,13 @@ def test_the_same_seed_makes_the_same_files_and_another_one_others(draw: Any, tm
     assert all(one != other for one, other in zip(contents[0], contents[2], strict=True))
 
 
+def options_of(text: str, denoiser: str = "figure-random") -> list[str]:
+    """Options that name small networks, for those that a figure runs."""
+    facts = plugins.figure.of(text).facts
+    named = ["--denoiser", denoiser] if "denoiser" in facts else []
+    return [*named, *(["--model", "figure/random"] if "classifiers" in facts else [])]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -323,13 +330,13 @@ def test_the_same_seed_makes_the_same_files_and_another_one_others(draw: Any, tm
     ],
 )
 def test_bad_settings_are_refused(refused: Any, text: str, message: str) -> None:
-    printed = refused(text, "--denoiser", "figure-random", "--model", "figure/random")
+    printed = refused(text, *options_of(text))
     assert re.search(message, printed), printed
 
 
 def test_a_denoiser_that_needs_classes_is_refused_where_there_are_none(refused: Any) -> None:
     for name in ("diffaug-grid", "samplers", "pag", "jacobian"):
-        printed = refused(name, "--denoiser", "figure-conditional", "--model", "figure/random")
+        printed = refused(name, *options_of(name, "figure-conditional"))
         assert "needs the class of each image" in printed
 
 

@@ -1,4 +1,4 @@
-"""Conditional DiffAug: accuracy by the weight of the class, for a tiny class-conditional denoiser with random weights."""
+"""Conditional DiffAug: accuracy by the weight of the class, for a tiny class-conditional denoiser."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_rows_are_classes_by_weight_and_metrics_their_accuracies(tmp_path: Path)
 @pytest.mark.parametrize("denoiser", [random_unet(), replace(random_conditional(), null_label=None)])
 def test_other_diffusion_models_are_refused(tmp_path: Path, denoiser: Denoiser) -> None:
     register("other", denoiser)
-    with pytest.raises(HarnessError, match="class-conditional|--label-dropout"):
+    with pytest.raises(HarnessError, match=r"class-conditional|--label-dropout"):
         run_small(tmp_path, {"suite": SUITE, "models": ("digits/vit",), "methods": ("default",), "denoiser": "other"})
 
 

@@ -29,12 +29,25 @@ def find(text: str, plugin_files: Sequence[Path] = ()) -> Configured:
     return plugins.figure.configure(text)
 
 
+def check(figure: Configured, sources: StoredSources) -> None:
+    """Raise HarnessError for an option that means nothing to a figure, by its facts and settings."""
+    facts, plugin = figure.entry.facts, figure.plugin
+    for option, value, is_taken in (
+        ("--denoiser", sources.denoiser_name, "denoiser" in facts),
+        ("--model", sources.models, "classifiers" in facts or hasattr(plugin, "suite")),
+        ("--data", sources.data, hasattr(plugin, "dataset")),
+    ):
+        if value and not is_taken:
+            raise HarnessError(f"{option}: figure {figure.entry.name} takes none. Leave it out.")
+
+
 def make(figure: Configured, sources: StoredSources, folder: Path) -> list[Path]:
     """Draw a figure and write its files, named after its plugin.
 
     Raises HarnessError for what is missing, for a plugin that gives no `Drawing`, and for a folder that cannot be
     written to: before the work.
     """
+    check(figure, sources)
     check_writable(folder)
     with styled([*(entry.model.name for entry in sources.every), *sources.classifiers]):
         drawing = figure.plugin(sources)
@@ -45,6 +58,7 @@ def make(figure: Configured, sources: StoredSources, folder: Path) -> list[Path]
 
 def needs(figure: Configured, sources: StoredSources) -> list[str]:
     """Sentences on what a figure reads and loads: records of its setting `suite`, and the networks of its facts."""
+    check(figure, sources)
     lines = []
     if suite := getattr(figure.plugin, "suite", ""):
         entries = sources.records(suite)

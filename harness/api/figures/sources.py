@@ -127,8 +127,7 @@ class StoredSources:
         from harness.data import open_dataset
 
         plugins.discover()
-        reads_folder = plugins.dataset[name].facts.get("reads_folder", False)
-        return open_dataset(name, split, self.data if reads_folder else "")
+        return open_dataset(name, split, self.data)
 
     def images(self, ids: Sequence[str], dataset: str = "digits") -> Batch:
         """See `FigureSources`."""

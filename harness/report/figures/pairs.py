@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.report.figures.panels import Curve, Point
-from harness.report.figures.style import LINES
+from harness.report.figures.style import LINES, colour
 
 DIFFAUG = "+diffaug"
 """End of the name of a classifier that was trained with DiffAug, too."""
@@ -43,11 +43,10 @@ def by_recipe(
             if (model, method) in points:
                 words = ", ".join(filter(None, [kind, name_of(method)]))
                 line = LINES[methods.index(method) % len(LINES)]
-                look = (COLOURS[kind], line) if paired else None
-                panels.setdefault(title, []).append(Curve(words, points[model, method], look, steps))
-    if OTHERS in panels:  # last, whatever the names
-        panels[OTHERS] = panels.pop(OTHERS)
-    return panels
+                ink = COLOURS[kind] if paired else colour(model)
+                panels.setdefault(title, []).append(Curve(words, points[model, method], (ink, line), steps))
+    others = panels.pop(OTHERS, [])
+    return {**panels, **({OTHERS if panels else "": others} if others else {})}
 
 
 def _shared(names: Iterable[str]) -> str:

@@ -71,7 +71,7 @@ def panels(
     grid.flat[0].set_ylim(bottom, top)
     if log:
         grid.flat[0].set_xscale("log")
-        grid.flat[0].xaxis.set_major_formatter("{x:g}")  # powers would be formulas, and text is no formula here
+    grid.flat[0].xaxis.set_major_formatter("{x:g}")  # powers would be formulas, and text is no formula here
     ordered = [handles[name] for name in names]
     if is_beside:
         grid.flat[-1].legend(ordered, labels, loc="center", handlelength=2.2)
