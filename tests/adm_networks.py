@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.base import noise
-from harness.diffusion.adm import AdmFlags
-from harness.diffusion.adm import unet as untrained
+from harness.diffusion.adm.unet import unet as untrained
+from harness.diffusion.adm.unet_flags import AdmFlags
 
 LAST_LAYERS = ("out_layers.3.weight", "proj_out.weight", "out.2.weight")
 """Of blocks and of the network."""

@@ -127,7 +127,7 @@ def stated_models(models: Sequence[str], options: Mapping[str, str | None]) -> l
     stated = {name: value for name, value in options.items() if value is not None}
     texts = {text: ModelText.of(text) for text in models} if stated else {}
     files = [text for text, model in texts.items() if is_path(model.name, plugins.model)]
-    others = [text for text, model in texts.items() if model.name not in plugins.model]
+    others = [text for text, model in texts.items() if model.name.partition(":")[0] not in plugins.model]
     for name, value in stated.items():
         takers = files if name == "architecture" else others
         if not takers:

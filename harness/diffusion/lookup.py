@@ -9,8 +9,8 @@ from pathlib import Path
 from harness import plugins
 from harness.base.errors import Notice
 from harness.diffusion import hub
-from harness.diffusion.adm import load_adm
-from harness.diffusion.adm_flags import flags_beside
+from harness.diffusion.adm.unet import load_adm
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.models.checkpoint import build_network, of_kind, read_checkpoint
@@ -27,7 +27,7 @@ def load_denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weig
         config, tensors, *others = hub.files(path)
         return hub.load_unet(path), replace(recorded(config, beside=(tensors, *others)), name=path.name)
     if file.suffix in PICKLED_SUFFIXES and file.exists():
-        flags = flags_beside(file)
+        flags = AdmFlags.beside(file)
         return load_adm(path, flags), recorded(path, {"arguments": asdict(flags)}, [file.with_suffix(".json")])
     checkpoint = of_kind(read_checkpoint(path, sha256), "denoiser")
     name, steps = checkpoint.header.get("schedule"), checkpoint.header.get("steps")

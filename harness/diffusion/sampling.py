@@ -44,7 +44,7 @@ def log_variance(schedule: Schedule, index: Tensor, v: Tensor | None) -> Tensor:
     return share * at(np.log(schedule.betas), index, v) + (1 - share) * low
 
 
-def ancestral_noise(schedule: Schedule, index: Tensor, v: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
+def ancestral_noise(schedule: Schedule, x: Tensor, index: Tensor, v: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
     """Variance and standard deviation of the ancestral step, each (B, C, H, W) or (B, 1, 1, 1).
 
     kind: one of `harness.types.VARIANCES`. At index 0 the fixed small variance is zero; the others are not, so that a
@@ -58,7 +58,7 @@ def ancestral_noise(schedule: Schedule, index: Tensor, v: Tensor | None, kind: s
     table = schedule.posterior_variance
     if kind == "fixed_large":
         table = np.append(schedule.posterior_variance[1], schedule.betas[1:])
-    return at(table, index), at(table**0.5, index)
+    return at(table, index, x), at(table**0.5, index, x)
 
 
 def ddim_step(

@@ -189,10 +189,10 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
     """Wrap a body in the normalisation that the kind of its architecture and its objective require."""
+    sizes = [(int(height), int(width)) for height, width in checkpoint.header.get("sizes", ())]
+    if not all(1 <= side <= LARGEST for size in sizes for side in size):
+        raise ValueError(f"images of the sizes {checkpoint.header['sizes']!r:.80}")
     if plugins.architecture[checkpoint.header["architecture"]].facts.get("kind") != "time-conditioned":
-        sizes = [(int(height), int(width)) for height, width in checkpoint.header.get("sizes", ())]
-        if not all(1 <= side <= LARGEST for size in sizes for side in size):
-            raise ValueError(f"images of the sizes {checkpoint.header['sizes']!r:.80}")
         interpolation = checkpoint.header.get("interpolation", "bicubic")
         if interpolation not in ("bilinear", "bicubic"):
             raise ValueError(f"interpolation {interpolation!r}")
@@ -205,7 +205,7 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
             f"{checkpoint.path}: its header names the objective {objective!r}, which must be one of "
             f"{', '.join(CHANNELS)}. Train it again."
         )
-    return TimeConditionedClassifier(body, denoised=objective == "da")
+    return TimeConditionedClassifier(body, objective == "da", sizes)
 
 
 def load_published(

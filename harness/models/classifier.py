@@ -90,12 +90,13 @@ class TimeConditionedClassifier(nn.Module):
 
     body: (x, times) to logits, with x of three channels, or six where `denoised` (x_t first, then the denoised image:
         Sastry et al., NeurIPS 2024).
+    sizes: see `fitted`; for images in [0, 1] alone, as resizing would change the noise of x_t.
     """
 
-    def __init__(self, body: nn.Module, denoised: bool) -> None:
+    def __init__(self, body: nn.Module, denoised: bool, sizes: Sizes = ()) -> None:
         super().__init__()
         self.body: Any = body
-        self.denoised = denoised
+        self.denoised, self.sizes = denoised, sizes
 
     def forward(self, images: Tensor, x0_hat: Tensor | None = None, t: Tensor | None = None) -> Tensor:
         """Logits (B, K) of x_t at times t (see `noisy`), or without t of images in [0, 1] as if at t = 0.
@@ -104,7 +105,8 @@ class TimeConditionedClassifier(nn.Module):
         """
         if t is None:
             t = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-            images, x0_hat = images * 2 - 1, images
+            plain = fitted(images, self.sizes)
+            images, x0_hat = plain * 2 - 1, plain
         if self.denoised:
             assert x0_hat is not None
             images = torch.cat([images, x0_hat * 2 - 1], 1)

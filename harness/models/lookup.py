@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from harness.models.checkpoint import build_network, is_checkpoint, no_checkpoin
 from harness.models.external import hub
 from harness.models.external.files import load_file, resolved
 from harness.models.external.header import checked
-from harness.models.external.text import ModelText
+from harness.models.external.text import ModelText, plugin
 from harness.models.fingerprint import fingerprint
 from harness.models.published.locate import WeightFiles, chosen
 from harness.types import Absent, HarnessError, Weights
@@ -64,11 +65,11 @@ def find_classifier(name: str, weight_files: WeightFiles | None = None) -> tuple
     if is_path(text.name, plugins.model):
         return _of_path(text)
     check_name(name, plugins.model)
-    entry = plugins.model[text.name]
+    entry = plugins.model.of(text.name)
     _check_settings(text, entry)
     try:
         offers = {"weight_files": weight_files or WeightFiles(), "stated": text}
-        built = entry.build(**plugins.arguments_for(entry.build, **offers))
+        built = _built(name, entry, offers)
     except HarnessError:
         raise
     except Exception as error:
@@ -78,6 +79,12 @@ def find_classifier(name: str, weight_files: WeightFiles | None = None) -> tuple
     if not isinstance(built, nn.Module):
         raise HarnessError(f"Model {name!r} built a {type(built).__name__}; it must return a torch.nn.Module.")
     return built, Weights(name, fingerprint(built, entry.source), "plugin")
+
+
+def _built(name: str, entry: plugins.Entry, offers: Mapping[str, Any]) -> Any:
+    """The result of a model's builder; of one with settings, the object that these configure builds it."""
+    build = plugins.model.configure(name).plugin if plugin(name) else entry.build
+    return build if isinstance(build, nn.Module) else build(**plugins.arguments_for(build, **offers))
 
 
 def _of_path(text: ModelText) -> tuple[nn.Module, Weights]:
@@ -97,6 +104,8 @@ def canonical(text: str) -> str:
 
     Raises HarnessError for settings and architectures that do not exist.
     """
+    if plugin(text):
+        return plugins.model.configure(text).text
     stated = ModelText.of(text)
     is_file = is_path(stated.name, plugins.model) and not is_checkpoint(chosen(Path(stated.name))[0])
     return str(resolved(stated) if is_file else stated) if stated.stated else text

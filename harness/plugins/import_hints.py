@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 MOVED = {
-    "harness.adm": "harness.diffusion.adm_checkpoint",
+    "harness.adm": "harness.diffusion.adm.checkpoint",
     "harness.checkpoint": "harness.models.checkpoint",
     "harness.classifier": "harness.models.classifier",
     "harness.corruptions": "harness.data.corruptions",

@@ -12,26 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import plugins
-from harness.diffusion.adm_checkpoint import load
-from harness.diffusion.adm_flags import AdmFlags, flags_of
+from harness.diffusion.adm.checkpoint import load
+from harness.diffusion.adm.published import GUIDED, published_by_openai
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser
-from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles, chosen
+from harness.models.published.locate import PublishedWeights, WeightFiles, chosen
 from harness.plugins import denoiser
 from harness.types import HarnessError, Weights
-
-OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
-"""Address of the checkpoints."""
-
-GUIDED = "https://github.com/openai/guided-diffusion"
-"""Page that describes the checkpoints of ImageNet."""
-
-
-def published_by_openai(
-    name: str, about: str, folder: str, file: str, page: str, sha256: str = "", size: int = 0
-) -> PublishedWeights:
-    """A checkpoint on OpenAI's server: FOLDER/FILE, described on a page."""
-    files = [PublishedFile(file, (f"{OPENAI}/{folder}/{file}",), sha256, size)]
-    return PublishedWeights(name=name, about=about, files=files, page=page, licence="MIT", format="ADM, a state dict")
 
 
 def load_published(name: str, flags: AdmFlags, weight_files: WeightFiles) -> tuple[Denoiser, Weights]:
@@ -39,7 +26,7 @@ def load_published(name: str, flags: AdmFlags, weight_files: WeightFiles) -> tup
     published: PublishedWeights = plugins.denoiser[name].facts["published"]
     path = published.locate(weight_files)
     if path.suffix != ".safetensors":
-        flags_of(chosen(path)[0], asdict(flags))  # raises HarnessError if the file beside it says otherwise
+        AdmFlags.of(chosen(path)[0], asdict(flags))  # raises HarnessError if the file beside it says otherwise
     return load(path, flags, published.files[0].sha256 or None)
 
 
@@ -118,5 +105,5 @@ class Adm(AdmFlags):
         path, _ = chosen(Path(self.file))
         if path.suffix == ".safetensors":
             return load(Path(self.file), AdmFlags(**self.settings))
-        flags, beside = flags_of(path, self.settings)
+        flags, beside = AdmFlags.of(path, self.settings)
         return load(Path(self.file), flags, beside=beside)

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.base import noise
-from harness.diffusion.adm import AdmFlags, unet
+from harness.diffusion.adm.unet import unet
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation.views.batch import BatchViews
 from harness.models.tiles import TiledClassifier, Tiles, check_compiler, place

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from harness.base import noise
 from harness.diffusion.adaptation import adapt, guided_step
-from harness.diffusion.adm import AdmFlags, load_adm, to_diffusers
+from harness.diffusion.adm.unet import load_adm, to_diffusers
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.sampling import log_variance
 from harness.types import Adaptation, HarnessError

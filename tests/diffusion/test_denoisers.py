@@ -23,8 +23,9 @@ from harness import plugins
 from harness.base import noise
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
-from harness.diffusion import adm_checkpoint
-from harness.diffusion.adm import AdmFlags, load_adm, unet
+from harness.diffusion.adm import checkpoint as adm_checkpoint
+from harness.diffusion.adm.unet import load_adm, unet
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser, at
 from harness.diffusion.hub import load_unet
 from harness.diffusion.lookup import check_side, find_denoiser, load_denoiser, note_side, stated_side, trained_side

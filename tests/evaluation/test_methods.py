@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.base import noise
-from harness.diffusion.adm import AdmFlags, load_adm, unet
+from harness.diffusion.adm.unet import load_adm, unet
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.evaluation.views.batch import BatchViews
 from harness.models.tiles import TiledClassifier, Tiles
 from harness.types import Adaptation, Batch

@@ -21,6 +21,8 @@ from harness.base.errors import HarnessError
 from harness.cli.options import Files, Plugin
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from harness.diffusion.denoiser import Denoiser
     from harness.models.published.locate import PublishedWeights, WeightFiles
     from harness.types import Weights
@@ -86,10 +88,10 @@ def convert(
 
     Examples: `harness weights convert resnet50.augmix`, `harness weights convert adm256`, `harness weights convert
     DA_diffaug.ckpt --out da.safetensors`, and for another ADM checkpoint `harness weights convert mine.pt`, with its
-    flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128`
+    flags in mine.json, or `harness weights convert adm:file=mine.pt,num_channels=128` (of a noisy classifier:
+    `adm-classifier:file=mine.pt,image_size=64`)
     """
     from harness import plugins
-    from harness.diffusion.adm_checkpoint import write_denoiser
     from harness.models.published.locate import chosen
     from harness.terminal import console
 
@@ -97,10 +99,10 @@ def convert(
     weight_files = weight_files_of(weights)
     folder = weight_files.folder
     file = next((path for path in (Path(what), folder / what) if chosen(path)[0].is_file()), None)
-    if unpublished := None if name else _unpublished_denoiser(what, file):
-        denoiser, info = unpublished
+    if unpublished := None if name else _unpublished(what, file):
+        network, info = unpublished
         out = out or folder / f"{Path(info.source).stem}.safetensors"
-        console.out.print(f"{info.source}: {out}, SHA-256 {write_denoiser(denoiser, info, out)}", markup=False)
+        console.out.print(f"{info.source}: {out}, SHA-256 {_written(network, info, out)}", markup=False)
         return
     if file:
         name = name or _model_of(file)
@@ -131,33 +133,51 @@ def _check_no_file(what: str, folder: Path) -> None:
 def _converted(name: str, weight_files: WeightFiles, out: Path) -> tuple[Weights, str]:
     """Write the weights of a model or a denoiser to `out`; their provenance, and the SHA-256 of the new file."""
     from harness import plugins
-    from harness.diffusion.adm_checkpoint import write_denoiser
     from harness.diffusion.lookup import find_denoiser
     from harness.models.lookup import find_classifier
+
+    find = find_denoiser if name in plugins.denoiser else find_classifier
+    network, info = find(name, weight_files)
+    return info, _written(network, info, out)
+
+
+def _written(network: Denoiser | nn.Module, info: Weights, out: Path) -> str:
+    """Write a diffusion model or a classifier as a harness checkpoint; its SHA-256."""
+    from harness.diffusion.adm.checkpoint import write_denoiser
+    from harness.diffusion.denoiser import Denoiser
     from harness.models.published.manifest import write_classifier
 
-    if name in plugins.denoiser:
-        denoiser, info = find_denoiser(name, weight_files)
-        return info, write_denoiser(denoiser, info, out)
-    network, info = find_classifier(name, weight_files)
-    return info, write_classifier(network, info, out)
+    if isinstance(network, Denoiser):
+        return write_denoiser(network, info, out)
+    return write_classifier(network, info, out)
 
 
-def _unpublished_denoiser(what: str, file: Path | None) -> tuple[Denoiser, Weights] | None:
-    """A user's diffusion model: an ADM checkpoint with its flags beside it or after its name; else None."""
+def _unpublished(what: str, file: Path | None) -> tuple[Denoiser | nn.Module, Weights] | None:
+    """A user's diffusion model or noisy classifier: an ADM checkpoint with its flags beside it or after its name.
+
+    None for anything else.
+    """
     from harness import plugins
-    from harness.diffusion import adm_checkpoint
-    from harness.diffusion.adm_flags import flags_beside
+    from harness.diffusion.adm import checkpoint, classifier_checkpoint
+    from harness.diffusion.adm.classifier_flags import ClassifierFlags, describe_classifier
+    from harness.diffusion.adm.flags import written
+    from harness.diffusion.adm.unet_flags import AdmFlags
     from harness.diffusion.lookup import find_denoiser
-    from harness.models.lookup import PICKLED_SUFFIXES
+    from harness.models.lookup import PICKLED_SUFFIXES, find_classifier
     from harness.models.published.locate import chosen
 
     if file:
         path, _ = chosen(file)
-        flagged = path.suffix in PICKLED_SUFFIXES and path.with_suffix(".json").is_file()
-        unpublished = flagged and not publishers(path.name)
-        return adm_checkpoint.load(file, flags_beside(path)) if unpublished else None
-    return find_denoiser(what) if ":" in what and what.partition(":")[0] in plugins.denoiser else None
+        flags = path.with_suffix(".json")
+        if path.suffix not in PICKLED_SUFFIXES or not flags.is_file() or publishers(path.name):
+            return None
+        if describe_classifier(written(flags)):
+            return classifier_checkpoint.load(file, ClassifierFlags.beside(path))
+        return checkpoint.load(file, AdmFlags.beside(path))
+    name, colon, _ = what.partition(":")
+    if colon and name in plugins.denoiser:
+        return find_denoiser(what)
+    return find_classifier(what) if colon and name in plugins.model else None
 
 
 def _model_of(file: Path) -> str:

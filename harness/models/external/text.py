@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness import plugins
 from harness.base.errors import HarnessError
 from harness.models.preprocessing import Preprocessing
 from harness.plugins.settings import START, changed, parse, spell
@@ -33,9 +34,12 @@ class ModelText:
 
     @classmethod
     def of(cls, text: str) -> ModelText:
-        """Parse ``NAME:key=value,key=value``; a file of the whole name is one. Raises HarnessError for other keys."""
+        """Parse ``NAME:key=value,key=value``; raises HarnessError for other keys.
+
+        A file of the whole name is one. The settings of a registered plugin are its, and stay with its name.
+        """
         start = START.search(text)
-        if start is None or Path(text).exists():
+        if start is None or Path(text).exists() or plugin(text):
             return cls(text)
         return cls(text[: start.start()], **parse(text, text[start.end() :], SETTINGS, {}))
 
@@ -69,6 +73,12 @@ class ModelText:
             )
         except HarnessError as error:
             raise HarnessError(f"Model {self.name!r}: {error}") from error
+
+
+def plugin(text: str) -> plugins.Entry | None:
+    """The registered model with settings that a text names, with or without them; None for any other."""
+    entry = plugins.model.get(text.partition(":")[0])
+    return entry if entry and entry.parameters else None
 
 
 SETTINGS: Mapping[str, Any] = {

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.diffusion.adm import AdmFlags, load_adm
+from harness.diffusion.adm.unet import load_adm
+from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import load_denoiser
 from harness.models.checkpoint import write_checkpoint

@@ -1,0 +1,1 @@
+"""OpenAI's guided-diffusion: its diffusion models and noisy classifiers, converted to diffusers' blocks."""
