@@ -51,7 +51,8 @@ class LambdaGrid:
             rows += [(name, label, sources.seed, self.time, weight, error) for name, label, error in columns]
         drawn = picture_grid(
             torch.stack(pictures, 1).numpy(),
-            ["$x_0$", "$x_t$", *(rf"$\lambda$ = {weight:g}" for weight in self.lambdas)],
+            ["$x_0$", "$x_t$", *(f"{weight:g}" for weight in self.lambdas)],
+            title="weight λ of the class",
             width=self.width,
         )
         caption = (

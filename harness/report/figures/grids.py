@@ -56,7 +56,7 @@ def picture_grid(
     axes.set_axis_off()
     _write(axes, above, beside, texts, (tall, wide, step))
     if title:
-        figure.text(0.5, 1 - GAP / DOTS / high, title, ha="center", va="top")
+        figure.text(0.5, 1 - 2 * GAP / DOTS / high, title, ha="center", va="top")
     return figure
 
 
