@@ -49,7 +49,8 @@ def make(figure: Configured, sources: StoredSources, folder: Path) -> list[Path]
     """
     check(figure, sources)
     check_writable(folder)
-    with styled([*(entry.model.name for entry in sources.every), *sources.classifiers]):
+    networks = sources.classifiers if "classifiers" in figure.entry.facts else ()
+    with styled([*(entry.model.name for entry in sources.every), *networks]):
         drawing = figure.plugin(sources)
         if not isinstance(drawing, Drawing):
             raise HarnessError(f"Figure {figure.entry.name} gave a {type(drawing).__name__}; it must return a Drawing.")

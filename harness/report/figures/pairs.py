@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from harness.report.colours import PALETTE
 from harness.report.figures.panels import Curve, Point
-from harness.report.figures.style import LINES, colour
+from harness.report.figures.style import LINES
 
 DIFFAUG = "+diffaug"
 """End of the name of a classifier that was trained with DiffAug, too."""
 
 WITHOUT, WITH = "no DiffAug", "DiffAug"
 
-COLOURS = {WITHOUT: "0.35", WITH: "#0357cb"}
+COLOURS = {WITHOUT: "0.35", WITH: PALETTE[0][0]}
 """Grey for the classifier that the other one is compared with."""
 
 OTHERS = "other classifiers"
@@ -27,7 +28,8 @@ def by_recipe(
 ) -> dict[str, list[Curve]]:
     """Curves by panel: those of a classifier and of the same one with DiffAug share a panel, titled by its recipe.
 
-    points: by classifier and method. name_of: words for a method in the legend; methods differ in their line.
+    points: by classifier and method. name_of: words for a method in the legend, where a classifier without a partner
+        has several; methods differ in their line.
     steps: see `Curve`.
     """
     names = list(dict.fromkeys(model for model, _ in points))
@@ -35,18 +37,24 @@ def by_recipe(
     prefix = _shared(names)
     panels: dict[str, list[Curve]] = {}
     for model in sorted(names, key=lambda name: (name.count("+"), name)):
-        base, ending, _ = model.partition(DIFFAUG)
+        base = model.removesuffix(DIFFAUG)
         paired = {base, base + DIFFAUG} <= set(names)
         title = base.removeprefix(prefix) if paired else OTHERS
-        kind = (WITH if ending else WITHOUT) if paired else model.removeprefix(prefix)
-        for method in methods:
-            if (model, method) in points:
-                words = ", ".join(filter(None, [kind, name_of(method)]))
-                line = LINES[methods.index(method) % len(LINES)]
-                ink = COLOURS[kind] if paired else colour(model)
-                panels.setdefault(title, []).append(Curve(words, points[model, method], (ink, line), steps))
+        kind = (WITHOUT if model == base else WITH) if paired else model.removeprefix(prefix)
+        shown = [method for method in methods if (model, method) in points]
+        for method in shown:
+            words = name_of(method) if paired or len(shown) > 1 else ""
+            line = LINES[(methods if paired else shown).index(method) % len(LINES)]
+            look = (COLOURS[kind] if paired else _ink(len(panels.get(OTHERS, ()))), line)
+            name = ", ".join(filter(None, [kind, words]))
+            panels.setdefault(title, []).append(Curve(name, points[model, method], look, steps))
     others = panels.pop(OTHERS, [])
     return {**panels, **({OTHERS if panels else "": others} if others else {})}
+
+
+def _ink(place: int) -> str:
+    """Colour of the curve at a place in the panel of others; never that of DiffAug."""
+    return PALETTE[1 + place % (len(PALETTE) - 1)][0]
 
 
 def _shared(names: Iterable[str]) -> str:
