@@ -23,17 +23,23 @@ from harness.types import HarnessError, Weights
 DEPTHS = {64: 4, 128: 2, 256: 2, 512: 2}
 """Residual blocks per level of the published classifiers, by image size."""
 
+CLASSES = 1000
+"""Outputs of the published classifiers."""
+
 
 def _register(image_size: int, depth: int) -> None:
     name, words = f"adm{image_size}-classifier", f"Noisy classifier of ImageNet at {image_size}x{image_size}"
     published = published_by_openai(name, words, "jul-2021", f"{image_size}x{image_size}_classifier.pt", GUIDED)
     flags = ClassifierFlags(image_size=image_size, classifier_depth=depth)
+    remedy = "Give another file as --model adm-classifier:file=X.pt."
 
     def build(weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
         path = published.locate(weight_files)
         if path.suffix != ".safetensors":
             ClassifierFlags.of(chosen(path)[0], asdict(flags))  # raises HarnessError if the file beside it disagrees
         network, info = load(path, flags)
+        if (outputs := info.details["arguments"]["num_classes"]) != CLASSES:
+            raise HarnessError(f"{path} has {outputs} outputs, {name} has the {CLASSES} classes of ImageNet. {remedy}")
         origin = {"dataset": "imagenet", "name": name, "origin": GUIDED, "licence": published.licence}
         return network, replace(info, name=name, details={**origin, **info.details})
 

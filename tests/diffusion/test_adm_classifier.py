@@ -233,6 +233,7 @@ def test_a_converted_classifier_is_the_same_model(
     with pytest.raises(HarnessError, match=f"not converted with these flags.*--model {out}"):
         find_classifier(f"adm-classifier:file={out}")
     x = noisy().float()
+    assert isinstance(network, TimeConditionedClassifier)
     assert torch.equal(network.noisy(x, None, TIMES), converted.noisy(x, None, TIMES))
     first = torch.zeros(2, dtype=torch.int64)
     assert torch.equal(network(x.sigmoid()), network.noisy(x.sigmoid() * 2 - 1, None, first))
@@ -240,7 +241,7 @@ def test_a_converted_classifier_is_the_same_model(
 
 def test_plain_images_of_other_sizes_are_resized_and_diffused_ones_refused(fixture: Path) -> None:
     network, _ = find_classifier(f"adm-classifier:file={fixture},{settings(SMALL)}")
-    assert network(torch.rand(2, 3, 48, 40)).shape == (2, 10)
+    assert isinstance(network, TimeConditionedClassifier) and network(torch.rand(2, 3, 48, 40)).shape == (2, 10)
     with pytest.raises(HarnessError, match="images of 32x32 pixels, not 48x48"):
         network.noisy(torch.randn(2, 3, 48, 48), None, TIMES)
 
@@ -280,6 +281,18 @@ def test_a_registered_name_takes_its_file_and_no_other_flags(fixture: Path, tmp_
     fixture.with_suffix(".json").write_text('{"image_size": 32}')
     with pytest.raises(HarnessError, match="image_size=32 there, image_size=64 as a setting"):
         find_classifier("adm64-classifier", WeightFiles({"adm64-classifier": fixture}))
+
+
+def test_a_registered_classifier_knows_the_classes_of_imagenet(fixture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.registry.models import adm_classifiers
+
+    monkeypatch.setattr(adm_classifiers, "load", lambda path, flags: load(path, SMALL))
+    places = WeightFiles({"adm64-classifier": fixture})
+    with pytest.raises(HarnessError, match=r"has 10 outputs, adm64-classifier has the 1000 classes of ImageNet"):
+        find_classifier("adm64-classifier", places)
+    monkeypatch.setattr(adm_classifiers, "CLASSES", 10)
+    info = find_classifier("adm64-classifier", places)[1]
+    assert info.name == "adm64-classifier" and info.details["dataset"] == "imagenet"
 
 
 # Refusals.

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness import plugins
+from harness.api.requests import stated_models
 from harness.base.errors import Absent, HarnessError
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
 from harness.diffusion.schedule import SCHEDULES
-from harness.models.lookup import check_name, find_classifier, is_path
+from harness.models.lookup import canonical, check_name, find_classifier, is_path
 from harness.models.published.locate import WeightFiles
 from harness.types import Weights
 
@@ -69,6 +70,30 @@ def test_builders_of_denoisers_receive_weight_files_as_functions_and_as_configur
     assert received == [(0, files), (3, files)]
     with pytest.raises(HarnessError, match="depth"):
         find_denoiser("test-function:depth=3", files)
+
+
+def test_a_model_with_settings_is_configured_by_its_text() -> None:
+    received: list[tuple[int, WeightFiles]] = []
+
+    @plugins.model("test/settings")
+    @dataclass(frozen=True)
+    class WithSettings:
+        width: int = 1
+        image_size: int = 32
+
+        def __call__(self, weight_files: WeightFiles) -> nn.Module:
+            received.append((self.width, weight_files))
+            return nn.Flatten()
+
+    files = WeightFiles({"x": Path("x.pth")}, Path("folder"))
+    find_classifier("test/settings:width=3", files)
+    find_classifier("test/settings", files)
+    assert received == [(3, files), (1, files)]
+    assert canonical("test/settings:image_size=64,width=3") == "test/settings:width=3,image_size=64"
+    with pytest.raises(HarnessError, match="depth"):
+        find_classifier("test/settings:depth=3", files)
+    with pytest.raises(HarnessError, match=r"--mean 0\.5: it is for a file"):
+        stated_models(["test/settings:width=3"], {"mean": "0.5"})
 
 
 def test_without_weight_files_a_builder_receives_the_weights_folder(
