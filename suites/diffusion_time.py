@@ -21,6 +21,7 @@ from harness.report.figures import draw as figures
 from harness.report.names import title, variants
 from harness.suites.bases.confidence import kept_logits, summary
 from harness.suites.bases.covariate_shift import CovariateShift, check_probabilities
+from harness.suites.bases.suite import refuse_denoising
 from harness.types import (
     BatchTask,
     Calls,
@@ -101,9 +102,7 @@ class EntropyVersusTime(ByDiffusionTime):
 
     def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that denoise are refused: they would denoise twice."""
-        image = torch.zeros(1, 3, 32, 32)
-        if any(super(EntropyVersusTime, self).tally([p], image, 10).denoiser for p in methods):
-            raise HarnessError(f"{self.name} looks at one-step denoisings itself; leave out --tta.")
+        refuse_denoising(self.name, methods)
 
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """Class, its probability and the entropy, on the denoised images."""

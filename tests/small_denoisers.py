@@ -67,3 +67,22 @@ def count_calls(denoiser: Denoiser) -> list[int]:
     calls: list[int] = []
     denoiser.network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
     return calls
+
+
+def random_conditional(classes: int = 10) -> Denoiser:
+    """A class-conditional network with one more class for none."""
+    from diffusers import UNet2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = UNet2DModel(
+            block_out_channels=(8,),
+            down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",),
+            layers_per_block=1,
+            norm_num_groups=4,
+            in_channels=3,
+            out_channels=3,
+            num_class_embeds=classes + 1,
+        )
+    return Denoiser(network.eval().requires_grad_(False), linear(), null_label=classes)

@@ -14,7 +14,7 @@ ORDER = "base types plugins data models metrics attacks diffusion evaluation tra
 """Rooms of harness/: each imports only those before it. Registry and suites stand above all but the command line."""
 
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 300, 50, 11
-CATALOGUES = {"registry/detectors"}
+CATALOGUES = {"registry/detectors", "registry/figures"}
 """Folders that are lists, and may grow."""
 
 

@@ -17,6 +17,7 @@ from harness.cli.commands.rerun import rerun
 from harness.cli.commands.results.compare import compare
 from harness.cli.commands.results.effective import effective
 from harness.cli.commands.results.ensemble import ensemble
+from harness.cli.commands.results.figure import figure
 from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
 from harness.cli.commands.results.posthoc import posthoc
@@ -99,4 +100,5 @@ app.command()(ensemble)
 app.command()(posthoc)
 app.command()(rerun)
 app.command()(gallery)
+app.command()(figure)
 app.add_typer(results_app, name="results")

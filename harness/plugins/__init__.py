@@ -16,6 +16,7 @@ from harness.plugins.configured import Configured as Configured
 from harness.plugins.configured import Tuned as Tuned
 from harness.plugins.discovery import Origin as Origin
 from harness.plugins.discovery import discover as discover
+from harness.plugins.discovery import discover_package as discover_package
 from harness.plugins.kinds import AXES as AXES
 from harness.plugins.kinds import architecture as architecture
 from harness.plugins.kinds import attack as attack
@@ -25,6 +26,7 @@ from harness.plugins.kinds import dataset as dataset
 from harness.plugins.kinds import denoiser as denoiser
 from harness.plugins.kinds import detector as detector
 from harness.plugins.kinds import distorter as distorter
+from harness.plugins.kinds import figure as figure
 from harness.plugins.kinds import guide as guide
 from harness.plugins.kinds import method as method
 from harness.plugins.kinds import model as model

@@ -56,13 +56,18 @@ def discover(*files: Path) -> None:
     if "packages" not in _discovered:
         _discovered.add("packages")
         for package in ("harness.registry", "harness.suites"):
-            root = importlib.import_module(package)
-            for module in pkgutil.walk_packages(root.__path__, package + "."):
-                importlib.import_module(module.name)
+            discover_package(package)
         for point in entry_points(group="harness.plugins"):
             _load_entry_point(point)
     for file in files:
         _load_file(file.absolute())
+
+
+def discover_package(package: str) -> None:
+    """Import the plugins of one package of the project, such as ``harness.registry.figures``, and no others."""
+    root = importlib.import_module(package)
+    for module in pkgutil.walk_packages(root.__path__, package + "."):
+        importlib.import_module(module.name)
 
 
 @contextmanager

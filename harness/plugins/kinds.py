@@ -19,6 +19,7 @@ corruption = Registry("corruption", reserved=("standard",))
 architecture = Registry("architecture")
 augmentation = Registry("augmentation")
 distorter = Registry("DeepAugment network")
+figure = Registry("figure")
 
 AXES: dict[str, Registry | Combined] = {
     "method": method,

@@ -164,6 +164,13 @@ class SuiteViews(Views, Protocol):
         Unlike in `denoised`, time 0 is the schedule's first: one step of noise.
         """
 
+    def conditioned(self, time: int, labels: Tensor, weights: Sequence[float]) -> Iterator[Tensor]:
+        """One-step denoisings from a time by the noise (1 - w) eps(x_t, t) + w eps(x_t, t, y), one per weight w.
+
+        The conditional DiffAug of Sastry et al., NeurIPS 2024. Two calls per image, for all weights together. labels:
+        (B,) int64, the classes y. Raises HarnessError for a denoiser that takes no class, or that always needs one.
+        """
+
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
         """Images (R, 3, H, W) that a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``.
 

@@ -6,13 +6,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from harness.data import Place, Recognised, open_dataset
 from harness.evaluation.views.calls import tally
 from harness.metrics.intervals import Undefined
 from harness.metrics.ranking import Sample
-from harness.types import Batch, BatchTask, Calls, Columns, Condition, Dataset, Observation, Pair, Stage, SuiteViews
+from harness.types import (
+    Batch,
+    BatchTask,
+    Calls,
+    Columns,
+    Condition,
+    Dataset,
+    HarnessError,
+    Observation,
+    Pair,
+    Stage,
+    SuiteViews,
+)
+
+
+def refuse_denoising(name: str, methods: Sequence[Any]) -> None:
+    """Raise HarnessError for methods that denoise, in a suite that denoises the images itself."""
+    image = torch.zeros(1, 3, 32, 32)
+    if any(tally([method], image, 10).denoiser for method in methods):
+        raise HarnessError(f"{name} looks at one-step denoisings itself; leave out --tta.")
 
 
 class SuiteBase:

@@ -56,6 +56,8 @@ SETTINGS = {
     "cifar10-c": "severity extra data clean",
     "cifar10-c-gen": "severity extra frost corruption data",
     "cifar10-certify": "sigma n n0 alpha radii data",
+    "conditional-diffaug": "times weights",
+    "de-times": "severity extra frost corruption step last",
     "digits": "",
     "digits-c": "severity extra frost corruption",
     "entropy-vs-t": "times",

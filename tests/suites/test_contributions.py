@@ -27,6 +27,7 @@ def every(count: int, suite: str) -> list[RunRecord]:
         ("certify", 2),
         ("openood-digits", 19),
         ("entropy-vs-t", 3),
+        ("de-times", 2),
         ("noisy-accuracy", 5),
     ],
 )

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     augmentations = "augmentations"
     distorters = "distorters"
     recipes = "recipes"
+    figures = "figures"
 
     @classmethod
     def named(cls, text: str) -> Kind:
@@ -89,7 +90,7 @@ def catalogue() -> dict[str, Any]:
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
         Kind.corruptions: plugins.corruption,
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,
-        Kind.distorters: plugins.distorter,
+        Kind.distorters: plugins.distorter, Kind.figures: plugins.figure,
     }  # fmt: skip
     listed: list[dict[str, Any]] = []
     for kind, registry in registries.items():

@@ -135,6 +135,21 @@ class BatchViews:
             self._diffused[time] = Diffused(x_t, t, restore)
         return self._diffused[time]
 
+    def conditioned(self, time: int, labels: Tensor, weights: Sequence[float]) -> Iterator[Tensor]:
+        """One-step denoisings from a time that are told the class, one per weight; with the noise of `denoised`."""
+        denoiser, count = self._require_denoiser(), len(self.batch)
+        t = torch.full((count,), time)
+        x_t = denoiser.diffuse(self.batch.images, t, self._noise("denoise", time))
+
+        def predict(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            return torch.cat([denoiser.predict_noise(x, t)[0], denoiser.predict_noise(x, t, labels=y)[0]], 1)
+
+        without, for_class = self._tiles(predict, x_t, t, labels).chunk(2, 1)
+        self.calls += 2 * count
+        for weight in weights:
+            noise = torch.lerp(without, for_class, weight)
+            yield (denoiser.x0(denoiser.schedule, x_t, t, noise) + 1) / 2
+
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
         """Images (R, 3, H, W) that the smoother shows in place of image `rows[i]` under noise draw `draws[i]`.
 

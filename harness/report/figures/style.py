@@ -40,6 +40,9 @@ SETTINGS: Any = {
 LINES = ("-", "--", ":", "-.")
 """Line styles: of methods, and of classifiers beyond the number of colours."""
 
+INKS = (("#0357cb", "-"), ("#d43a0d", "--"), ("#3d9571", ":"), ("0.35", "-."))
+"""Colour and line of curves that stand for settings, not for classifiers."""
+
 MARKERS = "os^DvPX*"
 """Marks of methods."""
 
@@ -102,9 +105,9 @@ def canvas(height: float, labels: Sequence[str] = (), columns: int = 2) -> Any:
     return Figure(figsize=(COLUMN, height + LINE * lines), layout="constrained")
 
 
-def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int = 2) -> None:
-    """The legend below a figure."""
+def legend(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int = 2, place: str = "lower") -> None:
+    """The legend below a figure, or above it."""
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, handlelength=1.8, columnspacing=1.0,
+        handles, labels, loc=f"outside {place} center", ncols=columns, handlelength=1.8, columnspacing=1.0,
         labelspacing=0.3, borderaxespad=0.1,
     )  # fmt: skip

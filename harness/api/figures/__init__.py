@@ -1,0 +1,1 @@
+"""Figures by name, from records and networks to files."""
