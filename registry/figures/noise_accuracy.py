@@ -49,5 +49,5 @@ def noise_scales(denoiser: Any) -> list[float]:
     name = denoiser.details.get("schedule")
     if name not in SCHEDULES:
         raise HarnessError(f"noise-accuracy: the record's denoiser {denoiser.name} names no schedule. Take by=time.")
-    kept = SCHEDULES[name](denoiser.details["steps"]).alpha_bar
+    kept = SCHEDULES[name](denoiser.details.get("steps")).alpha_bar
     return [float(scale) for scale in ((1 - kept) / kept) ** 0.5]
