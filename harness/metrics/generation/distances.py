@@ -54,10 +54,19 @@ class BallRule:
 
 @dataclass(frozen=True, eq=False)
 class InsideCounts:
-    """Pairs (x, y) in which the distance is within the ball: per row x (M,), and per column y (N,)."""
+    """Pairs (x, y) whose distance is within the ball.
+
+    rows: (M,) pairs of each x. columns: (N,) pairs of each y. last: (N,) index of the last x in a pair with y, else 0.
+    """
 
     rows: Indices
     columns: Indices
+    last: Indices
+
+    @property
+    def alone(self) -> Indices:
+        """For each x, the y that are in no pair but theirs: (M,)."""
+        return np.bincount(self.last[self.columns == 1], minlength=len(self.rows))
 
 
 def nearest_others(x: Floats, k: int, piece: int = PIECE) -> NearestOthers:
@@ -84,7 +93,7 @@ def count_inside(x: Floats, y: Floats, rules: Sequence[BallRule], piece: int = P
     x: (M, D), y: (N, D), float64. piece: rows at once, which changes nothing.
     """
     x_norms, y_norms = _norms(x), _norms(y)
-    counts = [InsideCounts(np.zeros(len(x), dtype=np.int64), np.zeros(len(y), dtype=np.int64)) for _ in rules]
+    counts = [InsideCounts(*(np.zeros(size, dtype=np.int64) for size in (len(x), len(y), len(y)))) for _ in rules]
     # Twice the bound of Higham 2002, section 3.1, for both ways of computing together.
     precision = 2 * (x.shape[1] + 4) * np.finfo(np.float64).eps
     for start in range(0, len(x), piece):
@@ -99,6 +108,7 @@ def count_inside(x: Floats, y: Floats, rules: Sequence[BallRule], piece: int = P
             _decide(inside, np.abs(gap, out=gap) <= margin, x[rows], y, np.broadcast_to(radii, gap.shape), rule.closed)
             count.rows[rows] = inside.sum(axis=1)
             count.columns[:] += inside.sum(axis=0)
+            np.copyto(count.last, start + len(inside) - 1 - inside[::-1].argmax(axis=0), where=inside.any(axis=0))
     return counts
 
 

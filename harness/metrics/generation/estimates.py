@@ -1,7 +1,7 @@
 """The estimate that every metric of generated images returns, and the checks that all of them share.
 
-All intervals take the reference as it is. They are about other samples of the same generator, or, where a metric is a
-share of the reference images, about other reference images beside the same samples; every function says which.
+Intervals are about other samples of the same generator, beside the same reference, which all rows of a table share.
+Metrics that are a share of the reference images add the choice of these.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
-from harness.metrics.intervals import DIGITS, TAIL, Bools, Floats, Interval, of_mean
+from harness.metrics.intervals import DIGITS, TAIL, Bools, Floats, Interval
 from harness.types import HarnessError, Metric
 
 
@@ -38,9 +39,17 @@ def normal(value: float, deviation: float, n: int) -> IntervalEstimate:
     return IntervalEstimate(value, (round(value - reach, DIGITS), round(value + reach, DIGITS)), n)
 
 
-def share(members: Bools) -> IntervalEstimate:
-    """Share of the true ones, with the interval of Clopper & Pearson 1934. members: (n,) bool, independent."""
-    return IntervalEstimate(float(members.mean()), of_mean(members), len(members))
+def share(members: Bools, spread: float = 0.0) -> IntervalEstimate:
+    """Share of the true ones, with the interval of Clopper & Pearson 1934.
+
+    members: (n,) bool. spread: variance of the share beyond the sampling of the members, such as that of the set which
+    they are compared with. n then is reduced to the number that has the same variance (Korn & Graubard 1998).
+    """
+    value, n = float(members.mean()), len(members)
+    own = value * (1 - value) / n
+    effective = n * own / (own + spread) if own else n
+    low, high = proportion_confint(value * effective, effective, alpha=2 * TAIL, method="beta")
+    return IntervalEstimate(value, (round(float(low), DIGITS), round(float(high), DIGITS)), n)
 
 
 def matrix(features: ArrayLike, name: str) -> Floats:

@@ -6,10 +6,10 @@ reference images, and falls with the number of samples that share a mean: values
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from harness.metrics.generation.estimates import IntervalEstimate, matrix
@@ -56,9 +56,8 @@ def published_inception_score(
         raise HarnessError(f"Inception score: {splits} splits of {n} samples; choose from 1 to {n}.")
     if shuffle_seed is not None:
         rows = rows[np.random.RandomState(shuffle_seed).permutation(n)]
-    bounds: NDArray[Any] = np.arange(splits + 1) * n // splits
-    parts = zip(bounds[:-1], bounds[1:], strict=True)
-    scores = [float(np.exp(_divergences(rows[start:end]).mean())) for start, end in parts]
+    bounds = np.arange(splits + 1) * n // splits
+    scores = [float(np.exp(_divergences(rows[start:end]).mean())) for start, end in pairwise(bounds)]
     return float(np.mean(scores)), float(np.std(scores))
 
 

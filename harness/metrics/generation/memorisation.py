@@ -14,10 +14,10 @@ from harness.metrics.generation.neighbours import Neighbours
 
 
 def memorised(neighbours: Neighbours) -> IntervalEstimate:
-    """Share of generated samples nearer to a reference image than its nearest neighbour; the reference is the training set.
+    """Share of generated samples nearer to a training image than that image's own nearest neighbour.
 
-    The interval is about other samples of the same generator. It is the one of Clopper & Pearson: Wilson's fails for
-    shares near 0 (results/coverage.md).
+    The interval is about other samples of the same generator, by Clopper & Pearson: Wilson's fails for shares near 0
+    (results/coverage.md). neighbours: with the training set as reference.
     """
     return share(neighbours.memorised)
 

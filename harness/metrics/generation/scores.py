@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,23 +67,25 @@ def score(
                 "extract those of both sets with the same network."
             )
     same_dimension(generated.values.shape[1], reference.values.shape[1])
+    estimates = _estimates(generated.values, reference.values, seed)
     return [
         estimate.metric(f"{name}[{extractor}]" if name in DISTANCES else name, condition, *UNITS[name])
-        for name, estimate in _estimates(generated.values, reference.values, seed)
+        for name, estimate in estimates.items()
     ]
 
 
-def _estimates(generated: NDArray[Any], reference: NDArray[Any], seed: int) -> Iterator[tuple[str, IntervalEstimate]]:
+def _estimates(generated: NDArray[Any], reference: NDArray[Any], seed: int) -> dict[str, IntervalEstimate]:
     target = moments(reference)
-    yield "fd", frechet(generated, target)
-    try:
-        yield "fd_infinity", frechet_infinity(generated, target, seed)
-    except Undefined:
-        pass  # too few samples for its subsets
-    yield "kid", kid(generated, reference)
+    distances = {"fd": frechet(generated, target)}
+    with suppress(Undefined):  # too few samples for its subsets
+        distances["fd_infinity"] = frechet_infinity(generated, target, seed)
     near = neighbours(generated, reference)
-    yield "precision", near.precision
-    yield "recall", near.recall
-    yield "density", near.density
-    yield "coverage", near.coverage
-    yield "memorised", memorised(near)
+    return {
+        **distances,
+        "kid": kid(generated, reference),
+        "precision": near.precision,
+        "recall": near.recall,
+        "density": near.density,
+        "coverage": near.coverage,
+        "memorised": memorised(near),
+    }

@@ -11,6 +11,7 @@ import pytest
 
 from harness.metrics.generation.distances import BallRule, count_inside, nearest_others
 from harness.metrics.generation.neighbours import Neighbours, expected_coverage, neighbours
+from harness.metrics.intervals import of_mean
 from harness.types import HarnessError
 
 RECORDED = Path(__file__).parents[2] / "recorded"
@@ -112,6 +113,24 @@ def test_intervals_resample_the_scored_set_and_say_its_size() -> None:
     for name in NAMES:
         estimate = getattr(near, name)
         assert 0 <= estimate.interval[0] < estimate.value < estimate.interval[1]
+    assert near.precision.interval == of_mean(near.precise)
+
+
+def test_coverage_and_recall_hold_what_each_generated_sample_adds() -> None:
+    """Leaving out a sample with its ball, all other balls kept, loses the images that it alone meets."""
+    x, y = FEATURES["fake_first150"].astype(np.float64), FEATURES["real"].astype(np.float64)
+    near = neighbours(x, y)
+    across = ((x[:, None] - y) ** 2).sum(axis=2)
+    met = {"covered": across < near.reference.squared[:, 4], "recalled": across <= nearest_others(x, 3).squared[:, 2:]}
+    for name, inside in met.items():
+        lost = [inside.any(axis=0).sum() - np.delete(inside, k, axis=0).any(axis=0).sum() for k in range(150)]
+        assert getattr(near, f"{name}_alone").tolist() == lost
+    spread = 149 / 150 * np.sum((near.covered_alone - near.covered_alone.mean()) ** 2) / 200**2
+    value = near.coverage.value
+    low, high = near.coverage.interval
+    assert (high - low) / (2 * 1.96) == pytest.approx((value * (1 - value) / 200 + spread) ** 0.5, rel=0.1)
+    copies = neighbours(y, y)
+    assert copies.coverage.interval == of_mean(copies.covered)  # nothing alone, all covered
 
 
 def test_sets_that_are_too_small_or_do_not_fit_are_refused() -> None:
