@@ -134,10 +134,12 @@ def frechet_infinity(generated: NDArray[Any], reference: Moments, seed: int) -> 
 
     To first order FD(N) of a subset is the truth plus slope / N plus the mean of the influences of its samples. The
     intercept therefore weighs sample i by the sum of the weights w_j / N_j of all subsets that hold it, where w are the
-    weights of least squares, and its variance is the influences' times the sum of squares: 1.5 times the standard
-    error of FD itself. Terms of order (D / N)^2 remain as bias. Bias of the reference's own size is not removed.
+    weights of least squares, and its variance is the influences' times the sum of squares. Subsets grow from both ends
+    of a random order, and the value is the mean of both intercepts: their weights almost cancel to 1 / N, while those
+    of one end would widen the interval by half. Terms of order (D / N)^2 remain as bias, and so does the bias that the
+    reference has from its own size.
 
-    generated: (N, D), N >= 2 (D + 1), else raises `Undefined`. seed: of the order in which subsets grow.
+    generated: (N, D), N >= 2 (D + 1), else raises `Undefined`. seed: of the order.
     """
     n, dimension = generated.shape
     if n < 2 * (dimension + 1):
@@ -147,12 +149,13 @@ def frechet_infinity(generated: NDArray[Any], reference: Moments, seed: int) -> 
         )
     sizes = np.unique(np.linspace(n // 2, n, SIZES).round().astype(int))
     order = generator(seed, "frechet_infinity", "").permutation(n)
-    line = extrapolate(generated, reference, sizes.tolist(), order)
-    shares = np.zeros(n)
+    lines = [extrapolate(generated, reference, sizes.tolist(), way) for way in (order, order[::-1])]
+    weights = np.zeros(n)
     for size, weight in zip(sizes, _line_weights(sizes)[0], strict=True):
-        shares[:size] += weight / size
+        weights[:size] += weight / size
+    weights = (weights + weights[::-1]) / 2
     spread = influence(generated, moments(generated), reference).std(ddof=1)
-    return normal(line.intercept, float(spread * np.sqrt(shares @ shares)), n)
+    return normal((lines[0].intercept + lines[1].intercept) / 2, float(spread * np.sqrt(weights @ weights)), n)
 
 
 def extrapolate(
