@@ -135,10 +135,10 @@ def frechet_distances() -> Table:
     header = ["D", "generator", "true FD", "mean at 600", "mean at infinity", "its deviation"]
     header += ["`fd` (%)", "bootstrap (%)", "`fd_infinity` (%)"]
     caption = (
-        f"{DRAWS} sets, {2 * FEW} in {MANY_DIMENSIONS} dimensions. `fd` is to hold its mean at n = {N}, `fd_infinity` the true FD. Bootstrap: percentiles of "
-        f"{REPLICATES} resamples with replacement, {FEW} sets; copies in a resample add bias of the size of FD's own. "
-        "Where FD is near 0, the influence function's noise makes the interval of `fd` too wide; the bias that remains "
-        "at infinity is of the order (D / n)^2."
+        f"{DRAWS} sets, {2 * FEW} in {MANY_DIMENSIONS} dimensions. `fd` is to hold its mean at n = {N}, `fd_infinity` "
+        f"the true FD. Bootstrap: percentiles of {REPLICATES} resamples with replacement, {FEW} sets; copies in a "
+        "resample add bias of the size of FD's own. Where FD is near 0, the influence function's noise makes the "
+        "interval of `fd` too wide; the bias that remains at infinity is of the order (D / n)^2."
     )
     return Table("Frechet distance", header, rows, caption)
 
