@@ -200,7 +200,7 @@ def influence(generated: NDArray[Any], own: Moments, reference: Moments) -> Floa
 
 
 def line_weights(sizes: NDArray[np.integer[Any]]) -> Floats:
-    """Least-squares weights of values at these sizes in the intercept and the slope of a line in 1 / size: (2, sizes)."""
+    """Least-squares weights of values at these sizes in intercept and slope of a line in 1 / size: (2, sizes)."""
     return np.asarray(np.linalg.pinv(np.stack([np.ones(len(sizes)), 1 / sizes], axis=1)))
 
 
