@@ -142,8 +142,9 @@ def main() -> None:
 
 def page(rows: list[list[str]]) -> str:
     """The table, with the machine it was measured on."""
+    cores = len(os.sched_getaffinity(0))
     caption = (
-        f"{len(os.sched_getaffinity(0))} core(s) of {platform.machine()}, numpy {np.__version__}. CPU seconds are those "
+        f"{cores} core(s) of {platform.machine()}, numpy {np.__version__}. CPU seconds are those "
         "of all threads, and do not grow where other programs share the cores. Both sets have as many float32 "
         "features; memory is the peak of the whole process, which holds both. The value is the first that the case "
         "computes; density stands for the metrics of neighbours."
