@@ -232,8 +232,8 @@ def nearest() -> Table:
     caption = (
         f"{SETS} sets of {N} samples, each beside {SETS} references of {REFERENCES}. An interval is to hold the mean "
         "over other samples beside the same reference; beside it the mean over references with the same samples, and "
-        f"over both. Means over {SETS} sets are truths with a deviation of a quarter of the metric's own, and "
-        "coverages of one row are correlated: they are good to about 4 points. The last column has the interval of "
+        f"over both. Means over {SETS} sets are truths with a deviation of a third of the metric's own, and "
+        "coverages of one row are correlated: they are good to about 6 points. The last column has the interval of "
         "recall and coverage without the jackknife over generated samples."
     )
     return Table("Nearest neighbours", header, rows, caption)
