@@ -145,8 +145,8 @@ def frechet_infinity(generated: NDArray[Any], reference: Moments, seed: int) -> 
     end gets an allowance for the curvature of FD(N): by the Marchenko-Pastur law for equal isotropic distributions, FD
     is D / (4 N) (1 + D / (8 N)), and a line from N / 2 to N falls short by about a share D / (4 N) of slope / N. The
     allowance is a third instead of a quarter, for higher orders; it is small where D / N or the bias is. In simulation
-    the interval held the true FD in 90 to 100 % of sets of 600 in 16 to 192 dimensions; in 192 nearly isotropic ones the value
-    itself falls short by a tenth of FD's bias.
+    the interval held the true FD in 90 to 100 % of sets of 600 in 16 to 192 dimensions; in 192 nearly isotropic ones
+    the value itself falls short by a tenth of FD's bias.
 
     generated: (N, D), N >= 2 (D + 1), else raises `Undefined`. seed: of the order.
     """
