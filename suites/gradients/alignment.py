@@ -86,7 +86,7 @@ class Alignment(SuiteBase):
             raise HarnessError(f"{self.name}: times={times} must be distinct and not negative.")
         if not kinds or len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
             raise HarnessError(f"{self.name}: kinds={','.join(kinds)} must be some of {', '.join(KINDS)}.")
-        if self.target != GAUSSIAN and not self.target.removeprefix(DENOISER) != self.target:
+        if self.target != GAUSSIAN and self.target.removeprefix(DENOISER) in (self.target, ""):
             raise HarnessError(f"{self.name}: target={self.target} must be {GAUSSIAN} or {DENOISER}NAME.")
         if not 0 < self.step < float("inf"):
             raise HarnessError(f"{self.name}: step={self.step:g} must be a positive number, such as 1.")
@@ -138,10 +138,8 @@ class Alignment(SuiteBase):
     def _ready(self, pair: Pair, yardstick: Yardstick) -> Pair:
         assert isinstance(pair.classifier, TiledClassifier)
         if pair.weights.sha256 == self._judge[1].sha256:
-            return replace(
-                pair,
-                unsuited=f"{pair.model} would judge its own gradients. Name another judge: --suite {self.name}:judge=NAME",
-            )
+            remedy = f"Name another judge: --suite {self.name}:judge=NAME"
+            return replace(pair, unsuited=f"{pair.model} would judge its own gradients. {remedy}")
         network = randomised(pair.classifier.network, self.control)
         control = TiledClassifier(network, pair.classifier.tiles, pair.classifier.gradient_tiles)
         return replace(pair, method=Measured(yardstick, control))

@@ -34,7 +34,7 @@ COSINE = Measure("cosine", (-1.0, 1.0))
 PRIMARY = {
     "cosine_score": COSINE,
     "cosine_mean": COSINE,
-    "gain": Measure("nats", (-np.inf, np.inf)),
+    "gain": Measure("log p", (-np.inf, np.inf)),
     "low_frequency": Measure("fraction", (0.0, 1.0)),
 }
 """Columns of a classifier's gradients; with `_random` those of its architecture with random weights."""

@@ -65,5 +65,5 @@ def test_intervals_end_at_the_limits() -> None:
 def test_what_has_no_spread_has_no_interval() -> None:
     with pytest.raises(Undefined, match="at least two"):
         mean_over_images([0.3], "cosine", "c", "cosine")
-    with pytest.raises(Undefined, match="same value, 0.3"):
+    with pytest.raises(Undefined, match=r"same value, 0\.3"):
         mean_over_images([0.3, 0.3], "cosine", "c", "cosine")
