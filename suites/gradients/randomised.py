@@ -10,6 +10,8 @@ import copy
 import torch
 from torch import nn
 
+from harness.base.noise import generator
+
 DEVIATION = 0.02
 """Standard deviation of parameters that no module resets, such as tokens and positions: that of most transformers."""
 
@@ -23,7 +25,8 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
     fresh = copy.deepcopy(network).cpu()
     drawn: set[int] = set()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+        # Not the seed itself: a training that began with it would meet its own initial weights again.
+        torch.manual_seed(int(generator(seed, "random-weights", "").integers(2**63)))
         for module in fresh.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
