@@ -111,7 +111,10 @@ def small_plugins() -> Iterator[None]:
         plugins.model(f"test-{name}", dataset="digits")(lambda b=build, n=number: seeded(b, n))
     plugins.model("test-posterior", dataset="digits")(Posterior)
     for name, classes, schedule in [("conditional", 10, linear()), ("few", 7, linear()), ("other", 10, cosine())]:
-        built = Denoiser(seeded(lambda c=classes: ByClass(c), 5), schedule, classes), Weights(name, f"{classes:064d}", "a test")
+        built = (
+            Denoiser(seeded(lambda c=classes: ByClass(c), 5), schedule, classes),
+            Weights(name, f"{classes:064d}", "a test"),
+        )
         plugins.denoiser(f"test-{name}")(lambda b=built: b)
     unconditional = Denoiser(nn.Identity(), linear()), Weights("unconditional", "0" * 64, "a test")
     plugins.denoiser("test-unconditional")(lambda: unconditional)
@@ -190,12 +193,14 @@ def test_records_are_compared_and_drawn(small: list[RunRecord]) -> None:
     assert not [row for row in table.data if row["condition"].startswith("partial")], "only one of them has it"
     drawn = suite.figure(small)
     assert list(drawn) == ["score", "mean"] and len(drawn["score"].axes) >= 3
-    with pytest.raises(HarnessError, match="cannot be paired|different targets"):
+    with pytest.raises(HarnessError, match=r"cannot be paired|different targets"):
         suite.compare(small[0], replace(small[1], suite=f"{small[1].suite},step=2"))
 
 
 @pytest.mark.usefixtures("small")
-def test_records_are_verified(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_are_verified(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, text = harness(monkeypatch, capsys, "results", "verify", str(folder))
     assert code == 0, text
 
