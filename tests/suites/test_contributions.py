@@ -28,6 +28,7 @@ def every(count: int, suite: str) -> list[RunRecord]:
         ("openood-digits", 19),
         ("entropy-vs-t", 3),
         ("noisy-accuracy", 5),
+        ("gradient-alignment", 2),
     ],
 )
 def test_the_means_of_the_contributions_add_up_to_the_metric(suite: str, count: int) -> None:

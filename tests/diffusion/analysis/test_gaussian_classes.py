@@ -51,7 +51,7 @@ def test_the_direction_is_the_gradient_of_the_exact_log_posterior(abar: float, s
         ]
     )
     assert classes.log_joint(x.detach().numpy(), abar) - log_joint.detach().numpy() == pytest.approx(
-        np.full(K, float(classes.log_joint(x.detach().numpy(), abar)[0] - log_joint[0])), abs=1e-9
+        np.full(K, float(classes.log_joint(x.detach().numpy(), abar)[0] - log_joint[0].detach())), abs=1e-9
     )
     for label in range(K):
         # log p = -log(1 + odds against): the form that keeps its digits.
