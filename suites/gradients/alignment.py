@@ -160,7 +160,10 @@ class Alignment(SuiteBase):
         images, labels = batch.images.double().numpy() * 2 - 1, batch.labels.numpy()
         means = np.stack([images[labels == k].mean(axis=0) for k in range(classes)])
         network = matching.match({"train": training}, {self.judge: self._judge}).networks[self.judge]
-        return Yardstick(target, means, TiledClassifier(network, tiles), self.step)
+        judge = TiledClassifier(network, tiles)
+        if (outputs := judge(batch.images[:1]).shape[1]) != classes:
+            raise HarnessError(f"judge={self.judge} has {outputs} classes, and the data have {classes}. Name another.")
+        return Yardstick(target, means, judge, self.step)
 
     def observe(self, task: BatchTask) -> Iterator[Observation]:
         """Columns of all pairs, which share the diffused and denoised images and the targets."""

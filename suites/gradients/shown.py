@@ -19,8 +19,8 @@ from harness.suites.gradients.measures import PRIMARY
 from harness.types import HarnessError
 
 AXES = {
-    "cosine_score": "cosine with the score-based target",
-    "cosine_mean": "cosine with the class-mean target",
+    "cosine_score": "cosine, score target",
+    "cosine_mean": "cosine, class mean",
 }
 
 

@@ -110,6 +110,7 @@ def small_plugins() -> Iterator[None]:
     for number, (name, build) in enumerate([("plain", Plain), ("noisy", Noisy), ("judge", Plain)]):
         plugins.model(f"test-{name}", dataset="digits")(lambda b=build, n=number: seeded(b, n))
     plugins.model("test-posterior", dataset="digits")(Posterior)
+    plugins.model("test-three")(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 3)))
     for name, classes, schedule in [("conditional", 10, linear()), ("few", 7, linear()), ("other", 10, cosine())]:
         built = (
             Denoiser(seeded(lambda c=classes: ByClass(c), 5), schedule, classes),
@@ -211,6 +212,13 @@ def test_the_judge_does_not_judge_itself(tmp_path: Path) -> None:
     assert entry.model.name == "test-plain"
     with pytest.raises(HarnessError, match=r"Name another judge: --suite gradient-alignment:judge=NAME"):
         run(tmp_path / "alone", {"models": ("test-judge",)})
+
+
+def test_a_judge_of_other_classes_is_refused(tmp_path: Path) -> None:
+    for judge, message in [("test-three", "has 3 classes, and the data have 10"), ("cifar10/resnet", "airplane")]:
+        suite = f"gradient-alignment:judge={judge},{TARGET}"
+        with pytest.raises(HarnessError, match=message):
+            run(tmp_path, {"suite": suite, "models": ("test-plain",), "limit": 2})
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_direction_is_the_gradient_of_the_exact_log_posterior(abar: float, s
         # log p = -log(1 + odds against): the form that keeps its digits.
         against = log_joint[[k for k in range(K) if k != label]].logsumexp(0) - log_joint[label]
         (gradient,) = torch.autograd.grad(-torch.nn.functional.softplus(against), x, retain_graph=True)
-        rest = float(torch.sigmoid(against))
+        rest = float(torch.sigmoid(against.detach()))
         direction = classes.direction(x.detach().numpy(), abar, label)
         assert rest * direction == pytest.approx(gradient.numpy(), rel=1e-8, abs=1e-10 * rest)
 
