@@ -86,6 +86,13 @@ class Denoiser:
         """
         return (self.predict(self.schedule, x_t, t)[0] + 1) / 2
 
+    def projected_x0(self, x_t: Tensor, t: Tensor, direction: Tensor) -> Tensor:
+        """Inner products (B,) of the clipped prediction of x_0 in [-1, 1] with directions (B, 3, H, W).
+
+        Its gradient by x_t is the direction times the transposed derivative of the prediction.
+        """
+        return (self.predict(self.schedule, x_t, t)[0] * direction).flatten(1).sum(1)
+
     def predict(self, schedule: Schedule, x_t: Tensor, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The clipped prediction of x_0 in [-1, 1] at indices of `schedule`, and the raw variance channel or None.
 

@@ -225,14 +225,14 @@ class Job:
     def spec_of(self, pair: Pair) -> RunSpec:
         """The specification that makes this pair's record alone, without settings that no number of it depends on."""
         uses = self.uses_denoiser(pair)
-        attacked = plugins.attack in self.axis.registries
+        differentiated = plugins.attack in self.axis.registries or getattr(self.suite, "differentiates", False)
         return replace(
             self.spec,
             models=(pair.model,),
             methods=(pair.method_name,),
             denoiser=self.spec.denoiser if uses else None,
             denoiser_dtype=self.spec.denoiser_dtype if uses else "float32",
-            gradient_tile=self.spec.gradient_tile if attacked else GRADIENT_TILE,
+            gradient_tile=self.spec.gradient_tile if differentiated else GRADIENT_TILE,
         )
 
     def key(self, pair: Pair) -> str:

@@ -105,7 +105,7 @@ class PartInProgress:
         self._views = BatchViews(batch, self._job.denoiser, self._job.tiles, self._job.spec.seed)
         pairs = [member.pair for member in self._pairs]
         keep_logits = self._job.spec.keep_logits
-        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, keep_logits)
+        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, keep_logits, batch.ids)
 
     def add(self, observation: Observation) -> None:
         """Take the rows of the batch at hand as they stand. Keeps an interim state now and then."""

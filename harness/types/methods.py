@@ -148,11 +148,19 @@ class DiffusedViews(Views, Protocol):
 
     Methods that diffuse images themselves are refused: `denoised` and `adapted` raise HarnessError.
 
-    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64.
+    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64. alpha_bar: of these, (B,) float64.
     """
 
     noisy: Tensor
     times: Tensor
+    alpha_bar: Tensor
+
+    def pulled_back(self, gradients: Tensor, tiles: Any) -> Tensor:
+        """Gradients by the denoised image, (B, 3, H, W), as gradients by x_t: J^T g, J the denoiser's derivative.
+
+        Both images are in [-1, 1] here; where the denoised image is clipped, J is 0.
+        tiles: a classifier's `gradient_tiles`.
+        """
 
 
 class SuiteViews(Views, Protocol):

@@ -38,7 +38,7 @@ class RunSpec:
     tile: rows per network call at any batch size; see `harness.models.tiles`.
     device: as torch names it, such as "cpu" or "cuda:0".
     compile: whether the networks went through torch.compile, which changes roundings.
-    gradient_tile: rows per gradient of an attack at any batch size; no suite without attacks depends on it.
+    gradient_tile: rows per gradient at any batch size; only attacks and suites of gradients depend on it.
     keep_logits: the sample table gets the logits, too; no number depends on it, nor a record's key.
     """
 

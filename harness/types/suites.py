@@ -83,6 +83,7 @@ class BatchTask:
     resumed: for each pair, the columns that an interrupted run stored, with rows of zeros for images that it had not
         begun; None if it stored nothing.
     keep_logits: the columns get "logits", (B, K) float16; asked only of suites that say `keeps_logits`.
+    ids: (B,) of the samples, which key whatever a suite draws itself.
     """
 
     condition: Condition
@@ -91,6 +92,7 @@ class BatchTask:
     pairs: Sequence[Pair]
     resumed: Sequence[Columns | None]
     keep_logits: bool = False
+    ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,7 @@ class Suite(Protocol):
     part: samples that are computed and written together, or a few more to fill a tile; the unit that shards divide. A
         multiple of 4.
     diffuses: whether the denoiser makes its images, whatever the method.
+    differentiates: its numbers are gradients, whatever the method, and so depend on the tile of these.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Suite(Protocol):
     every: int
     part: int
     diffuses: bool
+    differentiates: bool
 
     def facts(self) -> Mapping[str, str]:
         """Facts beyond its settings that decide its numbers, by name, such as the hash of a file that it reads."""

@@ -58,6 +58,7 @@ class SuiteBase:
     methods: ClassVar[Sequence[str]] = ("default", "de")
     part: ClassVar[int] = 200
     diffuses: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     size: ClassVar[int] = 0
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""

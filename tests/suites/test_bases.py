@@ -63,6 +63,7 @@ SETTINGS = {
     "entropy-vs-t": "times",
     "folder": "data image_size split",
     "folder-c": "severity extra frost corruption data image_size split",
+    "gradient-alignment": "times kinds target judge step control",
     "imagenet": "data",
     "imagenet-3dcc": "severity data clean protocol",
     "imagenet-a": "data clean protocol",

@@ -29,6 +29,7 @@ def every(count: int, suite: str) -> list[RunRecord]:
         ("entropy-vs-t", 3),
         ("de-times", 2),
         ("noisy-accuracy", 5),
+        ("gradient-alignment", 2),
     ],
 )
 def test_the_means_of_the_contributions_add_up_to_the_metric(suite: str, count: int) -> None:

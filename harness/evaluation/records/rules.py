@@ -19,7 +19,13 @@ SHA256 = written("[0-9a-f]{64}", "a SHA-256 (64 hexadecimal digits)")
 NAME = Rule("a name", bool)
 DTYPE = among("float32", "bfloat16", "float16")
 
-UNITS = {"fraction": (0.0, 1.0), "ratio": (0.0, float("inf")), "nats": (0.0, float("inf")), "l2": (0.0, float("inf"))}
+UNITS = {
+    "fraction": (0.0, 1.0),
+    "ratio": (0.0, float("inf")),
+    "nats": (0.0, float("inf")),
+    "l2": (0.0, float("inf")),
+    "cosine": (-1.0, 1.0),
+}
 """Least and largest value by unit; suites from plugin files may have others. Older intervals reach beyond."""
 
 MOST_CLASSES = 100_000

@@ -132,7 +132,13 @@ class BatchViews:
                     batch_views.calls += count
                 return tiles(denoiser.predict_x0, x_t, t)
 
-            self._diffused[time] = Diffused(x_t, t, restore)
+            def pull_back(gradients: Tensor, gradient_tiles: Tiles) -> Tensor:
+                if batch_views := views():
+                    batch_views.calls += count
+                return gradient_tiles.gradient(denoiser.projected_x0, x_t, t, gradients)[1]
+
+            alpha_bar = torch.from_numpy(denoiser.schedule.alpha_bar)[t]
+            self._diffused[time] = Diffused(x_t, t, restore, alpha_bar, pull_back)
         return self._diffused[time]
 
     def conditioned(self, time: int, labels: Tensor, weights: Sequence[float]) -> Iterator[Tensor]:
@@ -213,12 +219,22 @@ class Diffused:
     """Views of a batch that was diffused (see `harness.types.DiffusedViews`).
 
     restore: computes the one-step denoised images; called once, when they are first needed.
+    pull_back: computes `pulled_back`; a suite that differentiates nothing needs none.
     """
 
-    def __init__(self, noisy: Tensor, times: Tensor, restore: Callable[[], Tensor]) -> None:
+    def __init__(
+        self,
+        noisy: Tensor,
+        times: Tensor,
+        restore: Callable[[], Tensor],
+        alpha_bar: Tensor | None = None,
+        pull_back: Callable[[Tensor, Tiles], Tensor] | None = None,
+    ) -> None:
         self.noisy = noisy
         self.times = times
+        self.alpha_bar = torch.empty(0) if alpha_bar is None else alpha_bar
         self._restore = restore
+        self._pull_back = pull_back
 
     def original(self) -> Tensor:
         """x_t on the scale of images, clipped."""
@@ -227,6 +243,12 @@ class Diffused:
     def restored(self) -> Tensor:
         """The one-step denoised images."""
         return self._restored
+
+    def pulled_back(self, gradients: Tensor, tiles: Tiles) -> Tensor:
+        """Gradients by the denoised image as gradients by x_t: see `harness.types.DiffusedViews`."""
+        if self._pull_back is None:
+            raise HarnessError(NO_DENOISER)
+        return self._pull_back(gradients, tiles)
 
     @cached_property
     def _clipped(self) -> Tensor:

@@ -72,7 +72,10 @@ def lines(
         panel.plot(x, y, **style)
         panel.fill_between(x, low, high, color=colour(model), alpha=0.15, linewidth=0)
     for panel in axes.values():
-        panel.set_ylim(bottom=0)
+        if all(low >= 0 for values in points.values() for _, _, low, _ in values):
+            panel.set_ylim(bottom=0)
+        else:
+            panel.axhline(0, color="black", linewidth=0.5)
     return _finished(figure, axes, xlabel, ylabel)
 
 

@@ -71,6 +71,7 @@ def test_a_board_of_corruptions_has_its_kinds_of_charts() -> None:
         ("certify", {"ranking", "certified"}),
         ("entropy-vs-t", {"ranking", "mean-entropy", "accuracy"}),
         ("noisy-accuracy", {"ranking", "accuracy"}),
+        ("gradient-alignment", {"ranking"}),
         ("openood-digits", {"ranking", "heat", "cost", "roc", "scores"}),
         ("digits", {"ranking", "cost", "reliability", "risk"}),
     ],

@@ -1,0 +1,1 @@
+"""Metrics of gradients of class probabilities: their directions, frequencies, and means with intervals."""

@@ -1,0 +1,1 @@
+"""Gradients of classifiers along the diffusion: do they point towards the class?"""

@@ -1,0 +1,238 @@
+"""Alignment of classifiers' gradients along the diffusion: do gradients of log p(y) point towards the class?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from harness import plugins
+from harness.data import open_dataset
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.lookup import find_denoiser
+from harness.evaluation.records.record import RunRecord
+from harness.evaluation.views.diffused_gradients import KINDS
+from harness.metrics.intervals import Undefined
+from harness.metrics.ranking import Sample
+from harness.models import matching
+from harness.models.lookup import find_classifier
+from harness.models.tiles import TiledClassifier, Tiles, place
+from harness.plugins import suite
+from harness.report.table import Table
+from harness.suites.bases.suite import SuiteBase
+from harness.suites.gradients.measures import MEASURES, VANISHING, mean_of, vanishing
+from harness.suites.gradients.randomised import randomised
+from harness.suites.gradients.shown import compared, drawn
+from harness.suites.gradients.targets import DenoiserTarget, ScoreTarget, check_target, gaussian_target
+from harness.suites.gradients.yardstick import Yardstick
+from harness.types import (
+    Batch,
+    BatchTask,
+    Calls,
+    Condition,
+    Dataset,
+    HarnessError,
+    Metric,
+    Observation,
+    Pair,
+    Stage,
+    SuiteViews,
+    Weights,
+)
+
+GAUSSIAN, DENOISER = "gaussian", "denoiser:"
+"""Values of the setting `target`: Gaussian classes, or the start of a conditional denoiser's name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Stands in for a pair's method: what its gradients are held against, and its control with random weights."""
+
+    yardstick: Yardstick
+    control: TiledClassifier
+
+
+class Alignment(SuiteBase):
+    """Base of the suites that measure gradients of log p(y) at diffused images, one condition per kind and time.
+
+    A subclass gives the settings below. A classifier is never its own judge: its row is left out.
+
+    times: diffusion times. kinds: see `harness.evaluation.views.diffused_gradients`.
+    target: "gaussian" for Gaussian classes of the training images, or denoiser:NAME.
+    judge: another classifier. step: length of the step that it judges, in the model's space, [-1, 1].
+    control: seed of the random weights.
+    """
+
+    diffuses: ClassVar[bool] = True
+    differentiates: ClassVar[bool] = True
+    methods: ClassVar[Sequence[str]] = ("default",)
+    same_images: ClassVar[bool] = True
+    row_columns: ClassVar[Sequence[str]] = ("exists", "norm", *MEASURES)
+    times: tuple[int, ...]
+    kinds: tuple[str, ...]
+    target: str
+    judge: str
+    step: float
+    control: int
+
+    def __post_init__(self) -> None:
+        times, kinds = self.times, self.kinds
+        if not times or len(set(times)) < len(times) or min(times) < 0:
+            raise HarnessError(f"{self.name}: times={times} must be distinct and not negative.")
+        if not kinds or len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
+            raise HarnessError(f"{self.name}: kinds={','.join(kinds)} must be some of {', '.join(KINDS)}.")
+        if self.target != GAUSSIAN and self.target.removeprefix(DENOISER) in (self.target, ""):
+            raise HarnessError(f"{self.name}: target={self.target} must be {GAUSSIAN} or {DENOISER}NAME.")
+        if not 0 < self.step < float("inf"):
+            raise HarnessError(f"{self.name}: step={self.step:g} must be a positive number, such as 1.")
+
+    @property
+    def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
+        """Both targets for the last kind at the first time: by default the total gradient at t = 300."""
+        condition = f"{self.kinds[-1]}/t={self.times[0]}"
+        return [("cosine_score", condition), ("cosine_mean", condition)]
+
+    def conditions(self) -> Sequence[Condition]:
+        """One per kind and time."""
+        return [Condition(f"{kind}/t={time}", kind) for kind in self.kinds for time in self.times]
+
+    def open(self, condition: Condition, seed: int) -> Dataset:
+        """The test images: diffused ones are views."""
+        return self.test_images()
+
+    def facts(self) -> Mapping[str, str]:
+        """Hashes of the judge's weights, and of the target's."""
+        facts = {"judge": self._judge[1].sha256}
+        return {**facts, "target": self._denoiser[1].sha256} if self._denoiser else facts
+
+    def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
+        """At most one denoising, and one with its derivative for the classifier and one for its control."""
+        return Calls(self.times, denoised=1, guided=2, classified=2, at_most=True)
+
+    def check(self, methods: Sequence[Any], denoiser: Any) -> None:
+        """The classifier alone is differentiated; the target belongs to the run's denoiser and data."""
+        if any(plugins.method.text_of(method) != "default" for method in methods):
+            raise HarnessError(f"{self.name} differentiates the classifier itself; leave out --tta.")
+        if self._denoiser:
+            name = self.target.removeprefix(DENOISER)
+            check_target(name, self._denoiser[0], denoiser, self._training.num_classes)
+
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """Targets from the training images, and the control of each classifier."""
+        classifier = pairs[0].classifier
+        assert isinstance(classifier, TiledClassifier)
+        yardstick = self._yardstick(classifier.tiles, report)
+        return [self._ready(pair, yardstick) for pair in pairs]
+
+    def _ready(self, pair: Pair, yardstick: Yardstick) -> Pair:
+        assert isinstance(pair.classifier, TiledClassifier)
+        if pair.weights.sha256 == self._judge[1].sha256:
+            remedy = f"Name another judge: --suite {self.name}:judge=NAME"
+            return replace(pair, unsuited=f"{pair.model} would judge its own gradients. {remedy}")
+        network = randomised(pair.classifier.network, self.control)
+        control = TiledClassifier(network, pair.classifier.tiles, pair.classifier.gradient_tiles)
+        return replace(pair, method=Measured(yardstick, control))
+
+    def _yardstick(self, tiles: Tiles, report: Callable[[Stage], None]) -> Yardstick:
+        training = self._training
+        count = len(training.ids)
+        report(Stage("training images", 0, count))
+        batch = training.read(range(count))
+        report(Stage("training images", count, count))
+        classes = training.num_classes
+        target: ScoreTarget
+        if self._denoiser:
+            place(self._denoiser[0].network, tiles.device)
+            target = DenoiserTarget(self._denoiser[0], Tiles(tiles.size, tiles.device, cache=tiles.cache))
+        else:
+            target = gaussian_target(batch.images, batch.labels, classes)
+        images, labels = batch.images.double().numpy() * 2 - 1, batch.labels.numpy()
+        means = np.stack([images[labels == k].mean(axis=0) for k in range(classes)])
+        network = matching.match({"train": training}, {self.judge: self._judge}).networks[self.judge]
+        judge = TiledClassifier(network, tiles)
+        if (outputs := judge(batch.images[:1]).shape[1]) != classes:
+            raise HarnessError(f"judge={self.judge} has {outputs} classes, and the data have {classes}. Name another.")
+        return Yardstick(target, means, judge, self.step)
+
+    def observe(self, task: BatchTask) -> Iterator[Observation]:
+        """Columns of all pairs, which share the diffused and denoised images and the targets."""
+        kind, _, time = task.condition.name.partition("/t=")
+        views = task.views.diffused(int(time))
+        yardstick = task.pairs[0].method.yardstick
+        targets = yardstick.at(views, task.labels, task.ids)
+        yield Observation(
+            [targets.columns(pair.classifier, pair.method.control, kind) for pair in task.pairs]  # type: ignore[arg-type]
+        )
+
+    def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
+        """Means over images with Student's t intervals; the share of vanishing gradients with an exact one."""
+        results: list[Metric] = []
+        notes: dict[str, None] = {}
+        for condition in self.conditions():
+            cells = rows["condition"] == condition.name
+            if not rows["exists"][cells].all():
+                notes[f"No {condition.group} gradient: this classifier takes no denoised image."] = None
+                continue
+            for name in (*MEASURES, VANISHING):
+                try:
+                    results.append(mean_of(rows, cells, name, condition.name))
+                except Undefined as reason:
+                    notes[f"{condition.name}: {reason}"] = None
+        return results, list(notes)
+
+    def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
+        """See `SuiteBase`: for every mean. Cosines have no exact test: it would go by their whole range."""
+        cells = rows["condition"] == condition
+        if metric not in (*MEASURES, VANISHING) or not cells.any() or not rows["exists"][cells].all():
+            return super().contributions(rows, metric, condition)
+        values = vanishing(rows) if metric == VANISHING else rows[metric]
+        return [Sample(rows["id"][cells], values[cells].astype(float), 1.0 if metric == VANISHING else np.inf)]
+
+    def figure(self, entries: Sequence[RunRecord]) -> Mapping[str, Any]:
+        """Cosine by time for either target."""
+        return drawn(entries, self.kinds, self.times)
+
+    def compare(self, a: RunRecord, b: RunRecord) -> Table:
+        """Paired differences."""
+        return compared(a, b, [condition.name for condition in self.conditions()])
+
+    @cached_property
+    def _training(self) -> Dataset:
+        return open_dataset(self.dataset, "train", self.data)
+
+    @cached_property
+    def _judge(self) -> tuple[nn.Module, Weights]:
+        return find_classifier(self.judge)
+
+    @cached_property
+    def _denoiser(self) -> tuple[Denoiser, Weights] | None:
+        """The target's; None for Gaussian classes."""
+        return None if self.target == GAUSSIAN else find_denoiser(self.target.removeprefix(DENOISER))
+
+
+@suite("gradient-alignment", version=1, dataset="digits", denoiser="digits", every=10)
+@dataclass(frozen=True)
+class GradientAlignment(Alignment):
+    """Alignment of gradients of log p(y) at diffused digits, on every tenth test digit unless --every says otherwise.
+
+    Sastry et al., NeurIPS 2024, section 4: gradients through the denoiser look like the class. The judge was trained
+    without DiffAug.
+    """
+
+    times: tuple[int, ...] = (300, 500, 700)
+    kinds: tuple[str, ...] = KINDS
+    target: str = GAUSSIAN
+    judge: str = "digits/resnet+augmix+deepaugment"
+    step: float = 1.0
+    control: int = 0

@@ -1,0 +1,130 @@
+"""Gradients at diffused images, by finite differences of tiny networks in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from small_denoisers import images, normal, random_unet
+from torch import Tensor, nn
+
+from harness.diffusion.denoiser import Denoiser
+from harness.evaluation.views.batch import BatchViews, Diffused
+from harness.evaluation.views.diffused_gradients import KINDS, DiffusedGradients, log_probability
+from harness.models.classifier import TimeConditionedClassifier
+from harness.models.tiles import TiledClassifier, Tiles
+from harness.types import Batch, HarnessError
+
+COUNT, SIDE, CLASSES, TIME = 3, 16, 4, 300
+
+
+class Body(nn.Module):
+    """A smooth network of images and times."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(channels * SIDE**2, 8), nn.Tanh(), nn.Linear(8, CLASSES)
+        ).double()
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        scale = 1.0 if t is None else (1 + t[:, None] / 1000)
+        logits: Tensor = scale * self.layers(x)
+        return logits
+
+
+@dataclass(frozen=True)
+class Case:
+    """A classifier, and by kind its logits as a function of x_t and of x0_hat in [-1, 1]."""
+
+    network: nn.Module
+    logits: Callable[[str, Tensor, Tensor], Tensor]
+
+
+def case(kind: str) -> Case:
+    torch.manual_seed(0)
+    t = torch.full((COUNT,), TIME)
+    if kind == "plain":
+        plain = Body(3)
+        return Case(plain, lambda way, x, x0: plain((x + 1).div(2).clamp(0, 1) if way == "raw" else (x0 + 1) / 2))
+    network = TimeConditionedClassifier(Body(6 if kind == "da" else 3), kind == "da")
+    if kind == "da":
+        return Case(network, lambda way, x, x0: network.noisy(x, (x0 + 1) / 2, t))
+    return Case(network, lambda way, x, x0: network.noisy(x, None, t))
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Denoiser:
+    unet = random_unet()
+    return Denoiser(unet.network.double(), unet.schedule)
+
+
+def diffused(denoiser: Denoiser) -> tuple[BatchViews, Tensor]:
+    labels = torch.tensor([0, 3, 1])
+    batch = Batch(("a", "b", "c"), images(COUNT, SIDE).double(), labels)
+    return BatchViews(batch, denoiser, Tiles(2), 0), labels
+
+
+def tiled(network: nn.Module) -> TiledClassifier:
+    return TiledClassifier(network, Tiles(2), Tiles(2))
+
+
+@pytest.mark.parametrize("way", KINDS)
+@pytest.mark.parametrize("classifier", ["plain", "noisy", "da"])
+def test_gradients_are_finite_differences(classifier: str, way: str, denoiser: Denoiser) -> None:
+    chosen = case(classifier)
+    batch_views, labels = diffused(denoiser)
+    views = batch_views.diffused(TIME)
+    gradient = DiffusedGradients(tiled(chosen.network), views, labels).of(way)
+    if (classifier, way) == ("noisy", "partial"):
+        assert gradient is None
+        return
+    assert gradient is not None and gradient.dtype == torch.float64
+
+    def value(x_t: Tensor, x0: Tensor) -> Tensor:
+        with torch.no_grad():
+            return chosen.logits(way, x_t, x0).log_softmax(1).gather(1, labels[:, None])[:, 0]
+
+    def along(step: Tensor) -> Tensor:
+        x_t, x0 = views.noisy, views.restored() * 2 - 1
+        if way == "partial":
+            return value(x_t, x0 + step)
+        x_t = x_t + step
+        if way == "total":
+            with torch.no_grad():
+                x0 = denoiser.predict_x0(x_t, views.times) * 2 - 1
+        return value(x_t, x0)
+
+    direction = 1e-6 * normal(COUNT, 3, SIDE, SIDE).double()
+    expected = (along(direction) - along(-direction)) / 2
+    assert expected.abs().min() > 1e-9
+    assert (gradient * direction).flatten(1).sum(1) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_total_derivative_is_zero_through_clipped_pixels(denoiser: Denoiser) -> None:
+    batch_views, _ = diffused(denoiser)
+    views = batch_views.diffused(TIME)
+    x0 = views.restored()
+    clipped = ((x0 == 0) | (x0 == 1)).double()
+    assert 0 < clipped.mean() < 1
+    assert not views.pulled_back(clipped, Tiles(2)).any() and views.pulled_back(1 - clipped, Tiles(2)).any()
+    assert batch_views.calls == 3 * COUNT, "one call to denoise, and one for each derivative"
+
+
+def test_the_log_probability_keeps_its_gradient_where_it_rounds_to_zero() -> None:
+    logits = normal(6, 5)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    assert log_probability(logits, labels) == pytest.approx(logits.log_softmax(1).gather(1, labels[:, None])[:, 0])
+    certain = torch.tensor([[60.0, 1.0, 0.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(log_probability(certain, torch.tensor([0])).sum(), certain)
+    assert gradient[0].sum().abs() < 1e-6 * gradient[0, 0], "one gains what the others lose"
+    assert gradient[0, 0] > 0
+
+
+def test_views_without_a_denoiser_have_no_derivative() -> None:
+    views: Any = Diffused(images(1), torch.tensor([3]), lambda: images(1))
+    with pytest.raises(HarnessError, match="needs a diffusion model"):
+        views.pulled_back(images(1), Tiles(1))
