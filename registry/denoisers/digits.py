@@ -1,4 +1,4 @@
-"""The bundled diffusion model of the digits."""
+"""The bundled diffusion models of the digits."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ from harness.types import Weights
 def digits() -> tuple[Denoiser, Weights]:
     """Unconditional UNet of the 32x32 digits, linear schedule, 1000 steps, trained on the training split only."""
     return load_denoiser(*bundled("digits-unet"))
+
+
+# No fact "dataset": the unconditional one is the default of its data set.
+@denoiser("digits-conditional", conditional="digits")
+def digits_conditional() -> tuple[Denoiser, Weights]:
+    """The same with the class as an input, and a tenth of the labels dropped: conditional, unconditional, `cfg`."""
+    return load_denoiser(*bundled("digits-unet-conditional"))
