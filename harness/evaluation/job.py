@@ -188,6 +188,11 @@ class Job:
         """The kind of plugin that the suite combines with classifiers."""
         return plugins.AXES[self.suite.axis]
 
+    @property
+    def generates(self) -> bool:
+        """True if every pair makes its own images, by a guide, so that pairs share no call."""
+        return plugins.guide in self.axis.registries
+
     @cached_property
     def examples(self) -> Batch:
         """A few images of the data, for the checks before the run: the first that can be read."""
@@ -204,11 +209,11 @@ class Job:
         return shown(self.examples.images)
 
     def tally(self, pairs: Sequence[Pair]) -> Calls:
-        """Network calls of these pairs' methods per image and classifier; a method that pairs share counts once.
+        """Network calls of these pairs' methods per image and classifier, kept: the suite runs the methods to count.
 
-        The suite runs the methods on an image to count, so the answer is kept.
+        A method that pairs share counts once, a guide for every pair.
         """
-        methods = {pair.method_name: pair.method for pair in pairs}
+        methods = {f"{pair.model if self.generates else ''} {pair.method_name}": pair.method for pair in pairs}
         names = tuple(methods)
         if names not in self._tallies:
             self._tallies[names] = self.suite.tally(list(methods.values()), self.example, self.data.num_classes)
@@ -225,14 +230,13 @@ class Job:
     def spec_of(self, pair: Pair) -> RunSpec:
         """The specification that makes this pair's record alone, without settings that no number of it depends on."""
         uses = self.uses_denoiser(pair)
-        attacked = plugins.attack in self.axis.registries
         return replace(
             self.spec,
             models=(pair.model,),
             methods=(pair.method_name,),
             denoiser=self.spec.denoiser if uses else None,
             denoiser_dtype=self.spec.denoiser_dtype if uses else "float32",
-            gradient_tile=self.spec.gradient_tile if attacked else GRADIENT_TILE,
+            gradient_tile=self.spec.gradient_tile if plugins.attack in self.axis.registries else GRADIENT_TILE,
         )
 
     def key(self, pair: Pair) -> str:

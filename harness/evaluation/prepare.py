@@ -7,16 +7,17 @@ from pathlib import Path
 
 from harness.data.folder_contents import check_all_read
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.lookup import check_side, find_denoiser, note_side, trained_side
+from harness.diffusion.lookup import check_side, find_denoiser, note_side, trained_side, with_classes_of
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
 from harness.evaluation.preflight.corruptions import check_corruptions
+from harness.evaluation.preflight.pairing import belong, fitting, is_guided
 from harness.evaluation.request import Request
 from harness.models import matching
 from harness.models.lookup import find_classifier
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TileCache, TiledClassifier, Tiles, check_compiler, place
-from harness.types import Pair, RunSpec, Weights
+from harness.types import NO_CLASSIFIER, Pair, RunSpec, Weights
 
 
 def prepare(
@@ -48,13 +49,17 @@ def prepare(
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
     gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
     classifiers = {name: request.networks.get(name) or find_classifier(name, weight_files) for name in spec.models}
-    matched = matching.match(datasets, classifiers)
+    matched = matching.match(datasets, {name: one for name, one in classifiers.items() if name != NO_CLASSIFIER})
     models: dict[str, Weights] = {}
     pairs: list[Pair] = []
-    for name, network in matched.networks.items():
-        models[name] = replace(classifiers[name][1], name=name)
-        classifier = TiledClassifier(network, classifier_tiles, gradient_tiles)
-        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in methods.items()]
+    for name, (network, weights) in classifiers.items():
+        models[name] = replace(weights, name=name)
+        classifier = TiledClassifier(matched.networks.get(name, network), classifier_tiles, gradient_tiles)
+        own = {method: p for method, p in methods.items() if belong(suite, name, method)}
+        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in own.items()]
+    if denoiser and denoiser_weights and is_guided(suite):
+        denoiser = with_classes_of(denoiser, denoiser_weights, next(iter(datasets.values())))
+    pairs = fitting(suite, pairs, denoiser)
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
@@ -63,7 +68,7 @@ def prepare(
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)
-    for pair in pairs[: len(methods)]:
+    for pair in {pair.method_name: pair for pair in reversed(pairs)}.values():
         checks.check_method(job, pair)
     job = replace(job, probes=probing.probes(job))
     checks.check_records(job)
