@@ -90,7 +90,7 @@ class BaseGuide:
     """
 
     scale: float = 1.0
-    interval: tuple[int, int] = EVERY_TIME
+    interval: tuple[int, ...] = EVERY_TIME
     conditional: bool = False
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.data.folder_contents import check_all_read
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.lookup import check_side, find_denoiser, note_side, trained_side, with_classes_of
+from harness.diffusion.lookup import check_side, conditioned, find_denoiser, note_side, trained_side
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
 from harness.evaluation.preflight.corruptions import check_corruptions
@@ -17,7 +17,7 @@ from harness.models import matching
 from harness.models.lookup import find_classifier
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TileCache, TiledClassifier, Tiles, check_compiler, place
-from harness.types import NO_CLASSIFIER, Pair, RunSpec, Weights
+from harness.types import NO_CLASSIFIER, Dataset, Pair, RunSpec, Weights
 
 
 def prepare(
@@ -33,14 +33,13 @@ def prepare(
     request = spec if isinstance(spec, Request) else Request.of(spec)
     spec, suite = request.spec, request.suite.plugin
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
-    if not skip_bad:
-        for data in datasets.values():
-            check_all_read(data)
+    for data in datasets.values() if not skip_bad else ():
+        check_all_read(data)
     methods = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
-    side = next(iter(datasets.values())).geometry.crop
-    denoiser, denoiser_weights = _denoiser(spec, side, weight_files) if spec.denoiser else (None, None)
+    data = next(iter(datasets.values()))
+    denoiser, denoiser_weights = _denoiser(request, data, weight_files) if spec.denoiser else (None, None)
     group = max([getattr(p, "group", 1) for p in methods.values()])
     if skip_bad:
         checks.check_skipping(group)
@@ -57,8 +56,6 @@ def prepare(
         classifier = TiledClassifier(matched.networks.get(name, network), classifier_tiles, gradient_tiles)
         own = {method: p for method, p in methods.items() if belong(suite, name, method)}
         pairs += [Pair(name, method, classifier, p, models[name]) for method, p in own.items()]
-    if denoiser and denoiser_weights and is_guided(suite):
-        denoiser = with_classes_of(denoiser, denoiser_weights, next(iter(datasets.values())))
     pairs = fitting(suite, pairs, denoiser)
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
@@ -75,11 +72,14 @@ def prepare(
     return job
 
 
-def _denoiser(spec: RunSpec, side: int, weight_files: WeightFiles | None) -> tuple[Denoiser, Weights]:
-    """The diffusion model on its device. Raises HarnessError for one of images of another size than `side`."""
+def _denoiser(request: Request, data: Dataset, weight_files: WeightFiles | None) -> tuple[Denoiser, Weights]:
+    """The diffusion model on its device. Raises HarnessError for one of images of another size than the data's."""
+    spec, side = request.spec, data.geometry.crop
     name = str(spec.denoiser)
     denoiser, weights = find_denoiser(name, weight_files)
     check_side(name, trained_side(weights), side)
     note_side(name, denoiser, side)
+    if denoiser.conditional and is_guided(request.suite.plugin):
+        denoiser = conditioned(denoiser, name, weights, data, f"--denoiser {name}")
     place(denoiser.network, spec.device, spec.compile)
     return denoiser, weights

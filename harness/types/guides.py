@@ -61,7 +61,7 @@ class Guide(Protocol):
     """
 
     scale: float
-    interval: tuple[int, int]
+    interval: tuple[int, ...]
 
     def check(self, model: str, network: Any, denoiser: Any) -> None:
         """Raise HarnessError for a classifier or a denoiser that this guide cannot work with.
