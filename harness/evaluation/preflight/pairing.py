@@ -26,13 +26,13 @@ def asks(suite: Any, method: str) -> bool:
 
 def belong(suite: Any, model: str, method: str) -> bool:
     """True if a model and a method of a suite's line-up make a pair."""
-    return not is_guided(suite) or asks(suite, method) == (model != NO_CLASSIFIER)
+    return asks(suite, method) == (model != NO_CLASSIFIER)
 
 
 def with_no_classifier(suite: Any, models: Sequence[str], methods: Sequence[str]) -> list[str]:
     """The models that make a pair with a method, with `NO_CLASSIFIER` where a guide asks none."""
-    added = [NO_CLASSIFIER, *models] if is_guided(suite) else models
-    return [model for model in dict.fromkeys(added) if any(belong(suite, model, method) for method in methods)]
+    added = dict.fromkeys([NO_CLASSIFIER, *models])
+    return [model for model in added if any(belong(suite, model, method) for method in methods)]
 
 
 def fitting(suite: Any, pairs: Sequence[Pair], denoiser: Any) -> list[Pair]:
@@ -45,8 +45,8 @@ def fitting(suite: Any, pairs: Sequence[Pair], denoiser: Any) -> list[Pair]:
     reasons = {(pair.model, pair.method_name): misfit(pair, denoiser) for pair in pairs}
     kept = [pair for pair in pairs if not reasons[pair.model, pair.method_name]]
     if not kept:
-        fault = "no model and guide belong together: name a classifier for this guide with --model."
-        raise Unsuited("\n".join(dict.fromkeys(reasons.values())) or f"{suite.name}: {fault}")
+        fault = f"{suite.name}: nothing to evaluate with --model {NO_CLASSIFIER}, which is no classifier. Name one."
+        raise Unsuited("\n".join(dict.fromkeys(reasons.values())) or fault)
     models, methods = {pair.model for pair in kept}, {pair.method_name for pair in kept}
     lost = [why for (model, method), why in reasons.items() if why and not (model in models and method in methods)]
     for reason in dict.fromkeys(lost):

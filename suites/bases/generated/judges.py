@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.data import open_dataset
 from harness.generation.extractors import Extractor, classifier_extractor, reference_features
+from harness.metrics.generation.neighbours import DENSITY_K
 from harness.types import HarnessError
 
 HEX = 16
@@ -50,11 +51,16 @@ class Judges:
             "reference": f"{len(data.ids)} training images {data.sha256[:HEX]}",
         }
 
+    @staticmethod
+    def needed(extractor: Extractor) -> int:
+        """Least number of images for a covariance that is not singular, and for balls around them."""
+        return max(extractor.dimension, DENSITY_K) + 1
+
     def check(self, samples: int) -> None:
-        """Raise HarnessError for a covariance of features that so few samples, or training images, leave singular."""
+        """Raise HarnessError for fewer samples, or training images, than the metrics need."""
         real = len(open_dataset(self.dataset, "train", self.folder).ids)
         for extractor in self.both:
-            needed = extractor.dimension + 1
+            needed = self.needed(extractor)
             for count, what in ((samples, f"samples={samples}"), (real, f"{real} training images")):
                 if count < needed:
                     raise HarnessError(

@@ -57,13 +57,13 @@ def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list
         results.append(log_probability(rows["log_probability"]))
     for extractor, column in zip(judges.both, FEATURES, strict=True):
         count = len(rows[column])
-        if count > extractor.dimension:
+        if count >= judges.needed(extractor):
             results += by_features(rows[column], judges.reference(extractor), extractor)
             notes += [ideal(extractor, judges, count), floor(extractor, judges)]
         else:
             notes.append(
                 f"{count} samples of {extractor.dimension} features by {extractor.name}: distances and neighbours "
-                f"are computed of {extractor.dimension + 1} or more."
+                f"are computed of {judges.needed(extractor)} or more."
             )
     return results, notes
 
@@ -77,7 +77,10 @@ def log_probability(values: NDArray[Any]) -> Metric:
 
 
 def by_features(generated: NDArray[Any], reference: NDArray[Any], extractor: Extractor) -> list[Metric]:
-    """Metrics of features (M, D) beside those of the reference (N, D), each named with its extractor."""
+    """Metrics of features (M, D) beside those of the reference (N, D), each named with its extractor.
+
+    n is the number of generated images, also of shares of the reference: those of one record are what it samples.
+    """
     name = extractor.name
     metrics = score(
         Features(generated, name), Features(reference, name), seed=SEED, extractor=name, condition=GENERATED
@@ -85,7 +88,8 @@ def by_features(generated: NDArray[Any], reference: NDArray[Any], extractor: Ext
     if extractor.head:
         logits = extractor.logits(generated)
         metrics.append(inception_score(logits).metric("inception_score", GENERATED, "classes", True))
-    return [m if m.name.endswith("]") else replace(m, name=f"{m.name}[{name}]") for m in metrics]
+    named = [m if m.name.endswith("]") else replace(m, name=f"{m.name}[{name}]") for m in metrics]
+    return [replace(m, n=len(generated)) for m in named]
 
 
 @lru_cache(maxsize=8)
