@@ -168,7 +168,7 @@ def _request(
 ) -> Request:
     """The request for one suite: the options, and the suite's defaults for all that they leave open."""
     from harness import plugins
-    from harness.evaluation.preflight.pairing import asks, with_no_classifier
+    from harness.evaluation.preflight.pairing import asks, is_guided, with_no_classifier
     from harness.evaluation.request import Request
     from harness.types import RunSpec
 
@@ -181,6 +181,8 @@ def _request(
     names = [method.text for method in methods]
     asked = any(asks(bench, name) for name in names)
     models = settings["models"] or (_usual_models(suite, weight_files) if asked else [])
+    if is_guided(bench) and settings["denoiser_dtype"] == "auto":  # small gradients vanish in float16
+        common = {**common, "denoiser_dtype": common["dtype"]}
     needs_denoiser = bench.diffuses or any(method.entry.facts.get("denoiser") for method in methods)
     spec = RunSpec(
         suite=suite.text,

@@ -164,8 +164,8 @@ class GuidedGeneration(SuiteBase):
         return drawn
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
-        """McNemar's test of the accuracies, and paired differences of means over samples."""
-        return comparing.table(a, b)
+        """McNemar's test of the accuracies, and paired differences of means over samples and of Frechet distances."""
+        return comparing.table(a, b, self.judges)
 
 
 def _network(pair: Pair) -> Any:

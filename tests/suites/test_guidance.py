@@ -281,10 +281,13 @@ def test_costs_are_counted_before_and_after(tmp_path: Path) -> None:
 def test_two_rows_are_compared_on_the_same_noise(undisturbed: list[RunRecord]) -> None:
     suite = plugins.suite.configure(SUITE).plugin
     table = suite.compare(undisturbed[0], undisturbed[1])
-    assert [row["metric"] for row in table.data] == ["accuracy (points)", "log probability (nats)"]
-    a, b = (r.rows()["log_probability"].astype(float) for r in undisturbed[:2])
-    assert table.data[1]["difference"] == pytest.approx((b - a).mean())
-    assert table.data[0]["n"] == 14
+    differences = {row["metric"].partition(",")[0]: row["difference"] for row in table.data}
+    for name in ("accuracy", "log_probability", "fd[tiny/judge]", "precision[tiny/other]", "density[tiny/judge]"):
+        a, b = (entry.metric(name).value for entry in undisturbed[:2])  # type: ignore[union-attr]
+        assert differences[name.replace("_", " ")] == pytest.approx(b - a, rel=1e-5)
+    assert {row["n"] for row in table.data} == {14}
+    same = suite.compare(undisturbed[0], undisturbed[0])
+    assert all(row["difference"] == 0 and row["p"] == 1 for row in same.data)
 
 
 def test_differences_of_means_have_the_interval_of_the_paired_t_test() -> None:

@@ -108,7 +108,7 @@ class _HalfByClass(_Half):
 
     class_embedding = True
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, x_t: Tensor, times: Tensor, return_dict: bool = True, class_labels: Tensor | None = None
     ) -> tuple[Tensor]:
         assert class_labels is not None

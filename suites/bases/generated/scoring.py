@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -122,8 +122,3 @@ def row_faults(rows: Mapping[str, Any], num_classes: int) -> Iterator[str]:
         yield "a class is predicted whose probability is below one in the number of classes"
     if (~right & (values > np.log(0.5) + ROUNDED)).any():
         yield "a class is not predicted although its probability is above a half"
-
-
-def values_by_name(rows: Mapping[str, Any]) -> Sequence[tuple[str, NDArray[Any]]]:
-    """Values per sample (N,) of metrics that are means over samples, accuracy aside."""
-    return [("log_probability", rows["log_probability"].astype(float))]
