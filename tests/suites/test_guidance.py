@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import outcome
+from helpers import harness, outcome
 from matplotlib.text import Text
 from small_denoisers import gaussian_data
 from torch import Tensor, nn
@@ -320,3 +320,28 @@ def test_requests_are_balanced_and_read_in_any_order() -> None:
     assert batch.ids == ("sample/000020", "sample/000003") and batch.labels.tolist() == [0, 3]
     assert torch.equal(data.read([3]).images[0], batch.images[1])
     assert data.sha256 != RequestedSamples("digits", 24, 10, Geometry(None, 8, "bilinear")).sha256
+
+
+def test_the_judge_as_guide_stops_the_command_with_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "--suite", SUITE, "--denoiser", "tiny", "--model", "tiny/judge", "--guide", "denoised"]
+    code, printed = harness(monkeypatch, capsys, *arguments, "--out", str(tmp_path))
+    assert code == 2 and "tiny/judge is the judge and would guide, too" in printed and "Traceback" not in printed
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_the_command_of_a_row_makes_it_and_the_board_shows_it(
+    tmp_path: Path,
+    undisturbed: list[RunRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["run", "--suite", SUITE, "--denoiser", "tiny", "--model", "tiny/da", "--tile", "4", "--device", "cpu"]
+    guides = ["--guide", "none", "--guide", "classifier:scale=20"]
+    code, printed = harness(monkeypatch, capsys, *arguments, *guides, "--out", str(tmp_path))
+    assert code == 0 and "left out" not in printed
+    records = [record.load(file) for file in sorted(tmp_path.rglob("*.json"))]
+    assert outcome(records) == outcome(undisturbed[:2])
+    code, printed = harness(monkeypatch, capsys, "leaderboard", "--results", str(tmp_path), "--suite", "guidance")
+    assert code == 0 and "real test images" in printed and "classifier:scale=20" in printed
