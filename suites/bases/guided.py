@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -32,6 +32,7 @@ from harness.types import (
     Dataset,
     HarnessError,
     Metric,
+    Observation,
     Pair,
     Sampling,
 )
@@ -79,9 +80,12 @@ class GuidedGeneration(SuiteBase):
 
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
-        """The judge's verdict, then distances and neighbours by its features, then the distance by the others."""
-        own = ["fd", "fd_infinity", "precision", "recall", "density", "coverage", "memorised"]
-        names = [*(f"{name}[{self.judge}]" for name in own), f"fd[{self.extractor}]"]
+        """The judge's verdict, then distances and neighbours by its features, then the main ones by the others."""
+        first, second = (
+            [f"{name}[{judge}]" for name in ("fd", "fd_infinity", "kid", "inception_score", *scoring.NEAR)]
+            for judge in (self.judge, self.extractor)
+        )
+        names = [*first, second[0], *second[-len(scoring.NEAR) :]]
         return [(name, GENERATED) for name in ("accuracy", "log_probability", *names)]
 
     def conditions(self) -> Sequence[Condition]:
@@ -132,6 +136,19 @@ class GuidedGeneration(SuiteBase):
             return str(reason)
         return ""
 
+    def observe(self, task: BatchTask) -> Iterator[Observation]:
+        """One pair after the other, each a whole sampling: an interrupted run keeps those that are done."""
+        columns = [begun if scoring.is_whole(begun) else None for begun in task.resumed]
+        empty = scoring.empty(self.judges.both, len(task.labels))
+        share = 1 / len(task.pairs)
+        if any(columns):
+            yield Observation([one or empty for one in columns], sum(map(bool, columns)) * share)
+        for place, pair in enumerate(task.pairs):
+            if columns[place] is None:
+                columns[place] = self.columns_of(task, pair)
+                missing = columns.count(None)
+                yield Observation([one or empty for one in columns], 1 - missing * share)
+
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """The judge's class, its log-probability of the class asked for, and both networks' features."""
         images = task.views.generated(pair.method, _network(pair), task.labels, self.sampling)
@@ -158,9 +175,8 @@ class GuidedGeneration(SuiteBase):
         drawn = {}
         for name, words in (("accuracy", "judge's accuracy (%)"), (f"coverage[{self.judge}]", "coverage (%)")):
             points = _by_scale(entries, name)
-            drawn[words.partition(" (")[0].replace("'s ", "-")] = figures.lines(
-                points, "guidance scale", words, title(entries[0])
-            )
+            kind = words.partition(" (")[0].replace("'s ", "-")
+            drawn[kind] = figures.lines(points, "guidance scale", words, title(entries[0]))
         return drawn
 
     def compare(self, a: RunRecord, b: RunRecord) -> Table:
@@ -173,15 +189,18 @@ def _network(pair: Pair) -> Any:
     return None if pair.model == NO_CLASSIFIER else cast(TiledClassifier, pair.classifier).network
 
 
-def _by_scale(entries: Sequence[RunRecord], name: str) -> dict[tuple[str, str], list[tuple[float, ...]]]:
-    """By classifier and guide without its scale, (scale, value, low, high) in percent; 0 without guidance."""
-    points: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+def _by_scale(
+    entries: Sequence[RunRecord], name: str
+) -> dict[tuple[str, str], list[tuple[float, float, float, float]]]:
+    """By classifier and guide without its scale, (scale, value, low, high) in percent; the unguided row is at 0."""
+    points: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for entry in entries:
         guide = plugins.guide.configure(entry.method).plugin
         metric = entry.metric(name, GENERATED)
         if metric:
             own = plugins.guide.text_of(replace(guide, scale=1.0)) or entry.method
             scale = 0.0 if entry.model.name == NO_CLASSIFIER and own.startswith("none") else guide.scale
-            values = (100 * value for value in (metric.value, *metric.interval))
-            points.setdefault((entry.model.name, own), []).append((scale, *values))
-    return {row: sorted(values) for row, values in points.items()}
+            value, low, high = (100 * number for number in (metric.value, *metric.interval))
+            points.setdefault((entry.model.name, own), []).append((scale, value, low, high))
+    unguided = points.pop((NO_CLASSIFIER, "none"), []) if len(points) > 1 else []
+    return {row: sorted([*unguided, *values]) for row, values in points.items()}

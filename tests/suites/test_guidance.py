@@ -145,14 +145,18 @@ def test_order_shards_and_a_stop_do_not_change_a_bit(
     assert run(tmp_path / "shards", claims=Shard(1, 2)) == []
     assert outcome(run(tmp_path / "shards", claims=Shard(0, 2))) == outcome(undisturbed)
     monkeypatch.setattr(part_in_progress, "KEEP_EVERY", 0.0)
+    ticks: list[Progress] = []
 
     def stop(tick: Progress) -> None:
-        if tick.computed >= 6:
+        ticks.append(tick)
+        if tick.computed >= 5.5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped", batch_size=2, report=stop)
-    again = run(tmp_path / "stopped", batch_size=2)
+        run(tmp_path / "stopped", batch_size=4, report=stop)
+    assert ticks[-1].done == 6, "two of four rows of the second batch"
+    again = run(tmp_path / "stopped", batch_size=4, report=ticks.append)
+    assert ticks[-1].computed == 14 - 6, "rows that were done are not sampled again"
     assert outcome(again) == outcome(undisturbed)
     assert [r.cost.denoiser_calls for r in again] == [r.cost.denoiser_calls for r in undisturbed]
 

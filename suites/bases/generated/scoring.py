@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,6 +30,9 @@ GENERATED = "generated"
 FEATURES = ("judge_features", "extractor_features")
 """Columns of features (B, D) float16."""
 
+NEAR = ("precision", "recall", "density", "coverage", "memorised")
+"""Metrics of nearest neighbours."""
+
 SEED = 0
 """Seed of the order in which the subsets of `fd_infinity` grow."""
 
@@ -47,6 +51,18 @@ def columns(both: tuple[Extractor, Extractor], images: Tensor, labels: Tensor) -
         "log_probability": log_probabilities.gather(1, labels[:, None])[:, 0],
         **dict(zip(FEATURES, features, strict=True)),
     }
+
+
+def empty(both: tuple[Extractor, Extractor], count: int) -> Columns:
+    """Columns of samples that are not there yet."""
+    features = [torch.zeros(count, one.dimension, dtype=torch.float16) for one in both]
+    verdict = {"prediction": torch.zeros(count, dtype=torch.int64), "log_probability": torch.zeros(count)}
+    return {**verdict, **dict(zip(FEATURES, features, strict=True))}
+
+
+def is_whole(columns: Columns | None) -> bool:
+    """True for columns in which every sample is there: features of an image are not all zero."""
+    return columns is not None and all(bool((columns[name] != 0).any(1).all()) for name in FEATURES)
 
 
 def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list[str]]:
