@@ -35,7 +35,7 @@ def evaluate(
     model: Any, suite: Any = None, methods: Any = None, *, name: str | None = None,
     mean: Numbers | None = None, std: Numbers | None = None, image_size: int | Sequence[int] | None = None,
     interpolation: str | None = None, classes: Any = None, architecture: str | None = None,
-    smoothers: Any = None, detectors: Any = None, attacks: Any = None,
+    smoothers: Any = None, detectors: Any = None, attacks: Any = None, guides: Any = None,
     data: Path | str | None = None, denoiser: Path | str | None = None, every: int | None = None, limit: int = 0,
     seed: int = 0,
     device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,
@@ -51,7 +51,7 @@ def evaluate(
 
     model: a network (nn.Module; with `name`), a `Model`, a registered name, a checkpoint's path, or a list of these.
     suite: text or object, or a list; without one `digits-c` on every sixth image. methods, smoothers, detectors,
-    attacks: texts or objects, or lists of these. suite_settings: severity=, sigma=, ... of suites that have them.
+    attacks, guides: texts or objects, or lists of these. suite_settings: severity=, ... of suites that have them.
     name, mean, std, image_size, interpolation, classes, architecture: of a single network or checkpoint: see `Model`.
     Networks that are objects are handed back as they were. Raises HarnessError for mistakes, before any work is done.
     """
@@ -60,7 +60,7 @@ def evaluate(
     stated = ("name", "mean", "std", "image_size", "interpolation", "classes", "architecture")
     names, models = models_of(model, **{key: arguments[key] for key in stated})
     suites = texts_of(registries.suite, suite)
-    texts = texts_by_kind(methods=methods, smoothers=smoothers, detectors=detectors, attacks=attacks)
+    texts = texts_by_kind(methods=methods, smoothers=smoothers, detectors=detectors, attacks=attacks, guides=guides)
     settings = {setting.name: arguments.get(setting.name) for setting in fields(RunSpec)}
     settings |= {"suite": suites, "models": names, "denoiser": str(denoiser) if denoiser else None}
     execution = Execution(

@@ -168,21 +168,26 @@ def _request(
 ) -> Request:
     """The request for one suite: the options, and the suite's defaults for all that they leave open."""
     from harness import plugins
+    from harness.evaluation.preflight.pairing import asks, is_guided, with_no_classifier
     from harness.evaluation.request import Request
     from harness.types import RunSpec
 
     bench = suite.plugin
     data = bench.open(bench.conditions()[0], common["seed"])
-    models = settings["models"] or _usual_models(suite, weight_files)
     methods = plugins.AXES[bench.axis].select(texts, bench.methods)
     if not settings["denoiser"] and not any(texts.values()) and not bench.diffuses:
         methods = _without_denoiser(suite, methods, weight_files)
     methods = list({method.text: method for method in methods}.values())
+    names = [method.text for method in methods]
+    asked = any(asks(bench, name) for name in names)
+    models = settings["models"] or (_usual_models(suite, weight_files) if asked else [])
+    if is_guided(bench) and settings["denoiser_dtype"] == "auto":  # small gradients vanish in float16
+        common = {**common, "denoiser_dtype": common["dtype"]}
     needs_denoiser = bench.diffuses or any(method.entry.facts.get("denoiser") for method in methods)
     spec = RunSpec(
         suite=suite.text,
-        models=tuple(dict.fromkeys(models)),
-        methods=tuple(method.text for method in methods),
+        models=tuple(with_no_classifier(bench, models, names)),
+        methods=tuple(names),
         denoiser=(settings["denoiser"] or bench.denoiser) if needs_denoiser else None,
         tile=settings["tile"] or (100 if data.geometry.crop <= 64 else 16),
         **{**common, "every": common["every"] or bench.every},
@@ -228,12 +233,14 @@ def _undiffused(axis: Registry | Combined) -> str:
 
 
 def _usual_models(suite: Configured, weight_files: WeightFiles) -> list[str]:
-    """The default models of a suite: those of its data set whose weights are here."""
+    """The default models of a suite, else those of its data set on plain images; those whose weights are here."""
     from harness import plugins
     from harness.terminal import console
 
     name, dataset = suite.text, suite.plugin.dataset
     candidates = [e for e in plugins.model.entries() if e.source or e.facts.get("dataset") == dataset]
+    candidates = [e for e in candidates if not e.facts.get("noisy")]
+    candidates = [plugins.model[text] for text in getattr(suite.plugin, "models", ())] or candidates
     if not candidates:
         raise Incompatible(f"No model is registered for {dataset!r}, the data of {name!r}. Name one with --model.")
     lacks = {entry.name: _lacks(entry, weight_files) for entry in candidates}

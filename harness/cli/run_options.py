@@ -54,6 +54,14 @@ class OtherMethods:
             rich_help_panel=WHAT,
         ),
     ] = field(default_factory=list)
+    guide: Annotated[
+        list[str],
+        typer.Option(
+            help="Guide of --suite guidance: none, classifier:scale=2, denoised, cfg:scale=3. Repeatable; every "
+            "--model with every guide that asks a classifier. [default: the suite's]",
+            rich_help_panel=WHAT,
+        ),
+    ] = field(default_factory=list)
 
     def texts(self, tta: Sequence[str]) -> dict[str, Sequence[str]]:
         """The texts of these options and of ``--tta``, by kind of plugin."""
@@ -64,6 +72,7 @@ class OtherMethods:
             plugins.smoother.kind: self.smooth,
             plugins.detector.kind: self.detector,
             plugins.attack.kind: self.attack,
+            plugins.guide.kind: self.guide,
         }
 
 

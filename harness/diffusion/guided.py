@@ -90,7 +90,7 @@ class BaseGuide:
     """
 
     scale: float = 1.0
-    interval: tuple[int, int] = EVERY_TIME
+    interval: tuple[int, ...] = EVERY_TIME
     conditional: bool = False
 
     def __post_init__(self) -> None:
@@ -98,7 +98,15 @@ class BaseGuide:
 
     def acts(self, step: SamplingStep) -> bool:
         """True if the step's time lies within the interval."""
-        return self.interval[0] <= step.time < self.interval[1]
+        return self.acts_at(step.time)
+
+    def acts_at(self, time: int) -> bool:
+        """True if a time lies within the interval."""
+        return self.interval[0] <= time < self.interval[1]
+
+    def calls(self, time: int) -> int:
+        """Predictions of the denoiser per sample at a time: one."""
+        return 1
 
     def check(self, model: str, network: Any, denoiser: Denoiser) -> None:
         """See `harness.types.Guide`."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from harness import plugins
 from harness.base.errors import Notice
+from harness.data import benchmark_classes
 from harness.diffusion import hub
 from harness.diffusion.adm.unet import load_adm
 from harness.diffusion.adm.unet_flags import AdmFlags
@@ -16,8 +20,9 @@ from harness.diffusion.schedule import SCHEDULES
 from harness.models.checkpoint import build_network, of_kind, read_checkpoint
 from harness.models.files.state_dict import recorded
 from harness.models.lookup import PICKLED_SUFFIXES, check_name, is_path
+from harness.models.matching import model_classes, order_of
 from harness.models.published.locate import WeightFiles, chosen
-from harness.types import HarnessError, Weights
+from harness.types import Dataset, HarnessError, Weights
 
 
 def load_denoiser(path: Path, sha256: str | None = None) -> tuple[Denoiser, Weights]:
@@ -100,3 +105,30 @@ def find_denoiser(name: str, weight_files: WeightFiles | None = None) -> tuple[D
     plugin = plugins.denoiser.configure(name, **offers).plugin
     built: tuple[Denoiser, Weights] = plugin(**plugins.arguments_for(plugin, **offers)) if callable(plugin) else plugin
     return built
+
+
+def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who: str) -> Denoiser:
+    """A class-conditional denoiser that takes the labels of the data, whatever its own order of classes.
+
+    name: by which it was found. who: the denoiser in messages, such as "--conditional NAME".
+    Raises HarnessError where its classes are others, or cannot be reordered.
+    """
+    names = model_classes(name, info)
+    entry = plugins.denoiser.get(name)
+    if not names and entry:
+        names = benchmark_classes(str(entry.facts.get("conditional", "")))
+    if not names:
+        trained_on = info.details.get("dataset", data.name)
+        if trained_on != data.name:
+            raise HarnessError(f"{who}: its classes are those of {trained_on!r}.")
+        return denoiser
+    order = order_of(names, data, who)
+    if order == list(range(len(order))):
+        return denoiser
+    network = denoiser.network
+    table: Any = network.class_embedding
+    if not isinstance(table, nn.Embedding):
+        raise HarnessError(f"{who} has its classes in another order than the data, and no table to reorder. Train one.")
+    others = sorted(set(range(table.num_embeddings)) - set(order))  # among them that of no class, which stays the last
+    network.class_embedding = nn.Embedding.from_pretrained(table.weight.detach()[[*order, *others]], freeze=True)
+    return replace(denoiser, network=network)

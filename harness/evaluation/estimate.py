@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 
 from harness.base import noise
 from harness.diffusion.adaptation import guided_step
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.guided import SamplingStep
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
-from harness.types import Adaptation, Batch, Calls
+from harness.models.tiles import TiledClassifier
+from harness.types import NO_CLASSIFIER, Adaptation, Batch, Calls, Pair
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,16 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     unfinished = [journal for journal in job.journals if not journal.done(job.required)]
     missing = [len(p.indices) for p in parts if any(not journal.has(p, job.required) for journal in unfinished)]
     calls = job.tally(job.pairs)
-    models = {pair.model: pair.classifier for pair in job.pairs}
+    models = {pair.model: pair.classifier for pair in job.pairs if pair.model != NO_CLASSIFIER}
     size = job.tiles.size
     positions = [position % len(job.data.ids) for position in range(size)]
     batch = job.data.read(positions)
     # A clone, because a classifier remembers the views it has seen.
     one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
     per_image = one_view * calls.classified / size
-    if job.denoiser and calls.denoiser:
+    if job.denoiser and job.generates:
+        per_image = sum(_guiding(job, job.denoiser, pair, batch) for pair in job.pairs) / size
+    elif job.denoiser and calls.denoiser:
         per_image += _denoising(job, job.denoiser, calls, batch) / size
     data = job.datasets[parts[0].condition.name] if parts else job.data
     per_image += _seconds(data.read, positions) / size
@@ -56,7 +61,7 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
         conditions=len(job.suite.conditions()),
         images=sum(len(part.indices) for part in parts),
         missing=sum(missing),
-        classifier_calls=sum(missing) * calls.classified * len(models),
+        classifier_calls=sum(missing) * calls.classified * (1 if job.generates else len(models)),
         denoiser_calls=sum(missing) * calls.denoiser,
         # Tiles are padded, so a part costs as much as the whole tiles that hold it.
         seconds=sum(-(-n * calls.together // size) * size for n in missing) / calls.together * per_image,
@@ -76,6 +81,21 @@ def _denoising(job: Job, denoiser: Denoiser, calls: Calls, batch: Batch) -> floa
     forward = _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if calls.denoised else 0.0
     guided = _seconds(job.tiles, step, batch.images, eps) if calls.guided else 0.0
     return forward * calls.denoised + guided * calls.guided
+
+
+def _guiding(job: Job, denoiser: Denoiser, pair: Pair, batch: Batch) -> float:
+    """Seconds of all steps of a tile under a guide, from one of them in the middle."""
+    schedule, middle = denoiser.schedule, len(denoiser.schedule.betas) // 2
+    network = None if pair.model == NO_CLASSIFIER else cast(TiledClassifier, pair.classifier).network
+
+    def step(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        guidance = pair.method(SamplingStep(denoiser, schedule, middle, middle, x, labels), network)
+        return cast(torch.Tensor, guidance.noise)
+
+    eps = noise.gaussian(batch.images.shape[1:], seed=0, purpose="estimate", samples=batch.ids)
+    return _seconds(job.tiles, step, eps, batch.labels) * len(
+        denoiser.schedule.spaced(cast(Any, job.suite).sampling.steps)
+    )
 
 
 def _seconds(function: Callable[..., object], *arguments: object) -> float:

@@ -111,8 +111,7 @@ class Job:
 
     def samples(self, count: int) -> range:
         """Positions of a data set of `count` images that the run takes."""
-        every = range(0, count, self.spec.every)
-        return every[: self.spec.limit] if self.spec.limit else every
+        return range(0, count, self.spec.every)[: self.spec.limit or None]
 
     @cached_property
     def planned(self) -> int:
@@ -188,6 +187,11 @@ class Job:
         """The kind of plugin that the suite combines with classifiers."""
         return plugins.AXES[self.suite.axis]
 
+    @property
+    def generates(self) -> bool:
+        """True if every pair makes its own images, by a guide, so that pairs share no call."""
+        return plugins.guide in self.axis.registries
+
     @cached_property
     def examples(self) -> Batch:
         """A few images of the data, for the checks before the run: the first that can be read."""
@@ -204,11 +208,11 @@ class Job:
         return shown(self.examples.images)
 
     def tally(self, pairs: Sequence[Pair]) -> Calls:
-        """Network calls of these pairs' methods per image and classifier; a method that pairs share counts once.
+        """Network calls of these pairs' methods per image and classifier, kept: the suite runs the methods to count.
 
-        The suite runs the methods on an image to count, so the answer is kept.
+        A method that pairs share counts once, a guide for every pair.
         """
-        methods = {pair.method_name: pair.method for pair in pairs}
+        methods = {f"{pair.model if self.generates else ''} {pair.method_name}": pair.method for pair in pairs}
         names = tuple(methods)
         if names not in self._tallies:
             self._tallies[names] = self.suite.tally(list(methods.values()), self.example, self.data.num_classes)

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from harness.data.folder_contents import check_all_read
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.lookup import check_side, find_denoiser, note_side, trained_side
+from harness.diffusion.lookup import check_side, conditioned, find_denoiser, note_side, trained_side
 from harness.evaluation.job import Job
 from harness.evaluation.preflight import checks, probing
 from harness.evaluation.preflight.corruptions import check_corruptions
+from harness.evaluation.preflight.pairing import belong, fitting, is_guided
 from harness.evaluation.request import Request
 from harness.models import matching
 from harness.models.lookup import find_classifier
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TileCache, TiledClassifier, Tiles, check_compiler, place
-from harness.types import Pair, RunSpec, Weights
+from harness.types import NO_CLASSIFIER, Dataset, Pair, RunSpec, Weights
 
 
 def prepare(
@@ -32,14 +33,13 @@ def prepare(
     request = spec if isinstance(spec, Request) else Request.of(spec)
     spec, suite = request.spec, request.suite.plugin
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
-    if not skip_bad:
-        for data in datasets.values():
-            check_all_read(data)
+    for data in datasets.values() if not skip_bad else ():
+        check_all_read(data)
     methods = {name: method.plugin for name, method in zip(spec.methods, request.methods, strict=True)}
     if spec.compile:
         check_compiler(spec.device)
-    side = next(iter(datasets.values())).geometry.crop
-    denoiser, denoiser_weights = _denoiser(spec, side, weight_files) if spec.denoiser else (None, None)
+    data = next(iter(datasets.values()))
+    denoiser, denoiser_weights = _denoiser(request, data, weight_files) if spec.denoiser else (None, None)
     group = max([getattr(p, "group", 1) for p in methods.values()])
     if skip_bad:
         checks.check_skipping(group)
@@ -48,13 +48,15 @@ def prepare(
     classifier_tiles = Tiles(spec.tile, spec.device, spec.dtype, compiled=spec.compile, cache=cache)
     gradient_tiles = Tiles(spec.gradient_tile, spec.device, compiled=spec.compile, cache=cache)
     classifiers = {name: request.networks.get(name) or find_classifier(name, weight_files) for name in spec.models}
-    matched = matching.match(datasets, classifiers)
+    matched = matching.match(datasets, {name: one for name, one in classifiers.items() if name != NO_CLASSIFIER})
     models: dict[str, Weights] = {}
     pairs: list[Pair] = []
-    for name, network in matched.networks.items():
-        models[name] = replace(classifiers[name][1], name=name)
-        classifier = TiledClassifier(network, classifier_tiles, gradient_tiles)
-        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in methods.items()]
+    for name, (network, weights) in classifiers.items():
+        models[name] = replace(weights, name=name)
+        classifier = TiledClassifier(matched.networks.get(name, network), classifier_tiles, gradient_tiles)
+        own = {method: p for method, p in methods.items() if belong(suite, name, method)}
+        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in own.items()]
+    pairs = fitting(suite, pairs, denoiser)
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
@@ -63,18 +65,21 @@ def prepare(
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)
-    for pair in pairs[: len(methods)]:
+    for pair in {pair.method_name: pair for pair in reversed(pairs)}.values():
         checks.check_method(job, pair)
     job = replace(job, probes=probing.probes(job))
     checks.check_records(job)
     return job
 
 
-def _denoiser(spec: RunSpec, side: int, weight_files: WeightFiles | None) -> tuple[Denoiser, Weights]:
-    """The diffusion model on its device. Raises HarnessError for one of images of another size than `side`."""
+def _denoiser(request: Request, data: Dataset, weight_files: WeightFiles | None) -> tuple[Denoiser, Weights]:
+    """The diffusion model on its device. Raises HarnessError for one of images of another size than the data's."""
+    spec, side = request.spec, data.geometry.crop
     name = str(spec.denoiser)
     denoiser, weights = find_denoiser(name, weight_files)
     check_side(name, trained_side(weights), side)
     note_side(name, denoiser, side)
+    if denoiser.conditional and is_guided(request.suite.plugin):
+        denoiser = conditioned(denoiser, name, weights, data, f"--denoiser {name}")
     place(denoiser.network, spec.device, spec.compile)
     return denoiser, weights

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from harness.metrics import intervals
 from harness.metrics.accuracy import as_bools
-from harness.metrics.intervals import Bools, Interval
+from harness.metrics.intervals import Bools, Floats, Interval
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,33 @@ def compare_clustered(a_correct: Bools, b_correct: Bools) -> PairedResult:
         p=intervals.p_value(differences, -1.0, 1.0),
         p_rows=None,
     )
+
+
+@dataclass(frozen=True)
+class PairedMeans:
+    """Mean of b minus mean of a over the same samples: its 95 % t interval, n, and p of the paired t test."""
+
+    difference: float
+    interval: Interval
+    n: int
+    p: float
+
+
+def compare_values(a: Floats, b: Floats) -> PairedMeans:
+    """Two means of numbers without bounds over the same samples, such as log-probabilities.
+
+    a, b: (n,), row by row the same samples. Raises `Undefined` for fewer than two.
+    """
+    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        raise intervals.Undefined("One sample has no sampling variation; a paired difference needs at least two.")
+    error = float(stats.sem(differences))
+    if not error:
+        return PairedMeans(mean, (mean, mean), n, 1.0 if mean == 0 else 0.0)
+    reach = float(stats.t.isf(intervals.TAIL, n - 1)) * error
+    ends = round(mean - reach, intervals.DIGITS), round(mean + reach, intervals.DIGITS)
+    return PairedMeans(mean, ends, n, float(2 * stats.t.sf(abs(mean) / error, n - 1)))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -56,7 +56,7 @@ def match(datasets: Mapping[str, Dataset], classifiers: Mapping[str, tuple[nn.Mo
     for name, own in named.items():
         networks[name] = reordered(networks[name], [*own.in_data, *(own.others[label] for label in extra)], name)
     if extra:
-        classes = (*(data_classes(data) or _counted(data)), *extra)
+        classes = (*named_classes(data), *extra)
         datasets = {condition: cast(Dataset, Widened(one, classes)) for condition, one in datasets.items()}
     notes = {}
     for name in outputs:
@@ -146,7 +146,7 @@ def header_classes(header: Mapping[str, Any], data: Dataset) -> dict[str, list[s
 
 def disagreement(who: str, names: Sequence[str], data: Dataset) -> str:
     """Message for a network `who` whose class names differ from those of the data."""
-    classes = data_classes(data) or _counted(data)
+    classes = named_classes(data)
     strange = [name for name in classes if name not in set(names)] or list(classes)
     return (
         f"{who} knows other classes than the data: {shortened(strange)} of {data.name!r} are unknown to it. "
@@ -155,14 +155,28 @@ def disagreement(who: str, names: Sequence[str], data: Dataset) -> str:
     )
 
 
-def _counted(data: Dataset) -> tuple[str, ...]:
-    return numbers(data.num_classes)
+def named_classes(data: Dataset) -> tuple[str, ...]:
+    """The names of a data set's classes, or their numbers."""
+    return data_classes(data) or numbers(data.num_classes)
+
+
+def order_of(names: Sequence[str], data: Dataset, who: str) -> list[int]:
+    """For each class of the data its number in a network, by name; the same number if the network names none.
+
+    Raises HarnessError where the network names other classes.
+    """
+    if not names:
+        return list(range(data.num_classes))
+    matching = places(named_classes(data), names)
+    if matching is None:
+        raise HarnessError(disagreement(who, names, data))
+    return matching.there
 
 
 def _outputs(name: str, info: Weights, data: Dataset) -> Outputs | None:
     """The outputs of a classifier that names its classes; None for one that does not."""
     names = model_classes(name, info)
-    classes = data_classes(data) or _counted(data)
+    classes = named_classes(data)
     matched = places(classes, names) if names else None
     trained_on = info.details.get("dataset", data.name)
     if trained_on != data.name and not (matched and matched.by_name):

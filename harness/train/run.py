@@ -15,10 +15,10 @@ import torch
 from harness import plugins
 from harness.base.files import check_writable, locked, sweep, writing
 from harness.models.checkpoint import write_checkpoint
+from harness.models.matching import named_classes
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import check_compiler
 from harness.train.build import build
-from harness.train.classes import named
 from harness.train.engine.parallel import World, world
 from harness.train.input.splits import open_split, open_training
 from harness.train.kinds import kind_of
@@ -103,7 +103,7 @@ def _run(
         "command": spec.command(files),
         "sha256": sha256,
         "data": {"name": data.name, "split": "train", "images": len(data.ids), "sha256": data.sha256},
-        **({"classes": list(named(data))} if "num_classes" in header["arguments"] else {}),
+        **({"classes": list(named_classes(data))} if "num_classes" in header["arguments"] else {}),
         "spec": spec.settings,
         **_plugins(spec),
         "parameters": sum(p.numel() for p in trained.network.parameters()),

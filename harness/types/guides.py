@@ -12,6 +12,9 @@ from harness.base.errors import HarnessError
 SAMPLERS = ("ddim", "ancestral")
 """Samplers by name: Song et al., ICLR 2021, and Ho et al., NeurIPS 2020."""
 
+NO_CLASSIFIER = "none"
+"""Name of the model in rows whose guide asks no classifier: those of guides without ``classifier=True``."""
+
 VARIANCES = ("auto", "learned", "fixed_small", "fixed_large")
 """Variances of the ancestral sampler; "auto" is the learned one where the network has it, else fixed_small."""
 
@@ -58,13 +61,16 @@ class Guide(Protocol):
     """
 
     scale: float
-    interval: tuple[int, int]
+    interval: tuple[int, ...]
 
     def check(self, model: str, network: Any, denoiser: Any) -> None:
         """Raise HarnessError for a classifier or a denoiser that this guide cannot work with.
 
         model: name of the classifier in messages. network: the classifier, None for a guide that asks none.
         """
+
+    def calls(self, time: int) -> int:
+        """Predictions of the denoiser per sample at a time."""
 
     def __call__(self, step: Any, network: Any, /) -> Any:
         """The prediction that the sampler goes on from, and a gradient or none: `harness.diffusion.guided.Guidance`.

@@ -11,6 +11,8 @@ from harness.base.errors import HarnessError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.types.guides import Guide, Sampling
+
 Noise = Callable[[str], "Tensor"]
 """From a purpose to standard normal noise (B, 3, H, W) for it; another purpose is another, independent draw."""
 
@@ -177,6 +179,13 @@ class SuiteViews(Views, Protocol):
 
         The conditional DiffAug of Sastry et al., NeurIPS 2024. Two calls per image, for all weights together. labels:
         (B,) int64, the classes y. Raises HarnessError for a denoiser that takes no class, or that always needs one.
+        """
+
+    def generated(self, guide: Guide, network: Any, labels: Tensor, sampling: Sampling) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] on the 8-bit grid, sampled from noise in place of the batch's own.
+
+        guide: steers them, with its classifier `network`, None for a guide that asks none. labels: (B,) int64, classes
+        asked for. Not cached: every pair of classifier and guide has its own.
         """
 
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:

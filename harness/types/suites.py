@@ -118,8 +118,9 @@ class Suite(Protocol):
     denoiser: the diffusion model that test-time methods use unless the user names another.
     shown: (metric, condition) pairs on its leaderboard; the first one ranks. Older suites may call it `columns`.
     axis: kind of plugin that is combined with classifiers, a key of `harness.plugins.AXES`: "method", "smoother",
-        "detector".
+        "detector", "attack", "guide".
     methods: the default line-up of that kind.
+    models: the default line-up of classifiers; older suites have none, and it is then that of the data set.
     every: the protocol's stride through the test set, unless the user gives another.
     part: samples that are computed and written together, or a few more to fill a tile; the unit that shards divide. A
         multiple of 4.
@@ -134,6 +135,7 @@ class Suite(Protocol):
     shown: Sequence[tuple[str, str]]
     axis: str
     methods: Sequence[str]
+    models: Sequence[str]
     every: int
     part: int
     diffuses: bool
@@ -158,6 +160,12 @@ class Suite(Protocol):
         """Raise HarnessError, before any work is done, for methods that cannot run under these settings.
 
         denoiser: the run's, None where no method needs one.
+        """
+
+    def misfit(self, pair: Pair, denoiser: Any) -> str:
+        """The reason why a classifier and a method that suit the suite do not suit each other; "" if they do.
+
+        Raises HarnessError for a pair that must stop the run. denoiser: the run's.
         """
 
     def prepare(

@@ -56,6 +56,7 @@ class SuiteBase:
     shown: ClassVar[Sequence[tuple[str, str]]] = ()
     axis: ClassVar[str] = "method"
     methods: ClassVar[Sequence[str]] = ("default", "de")
+    models: ClassVar[Sequence[str]] = ()
     part: ClassVar[int] = 200
     diffuses: ClassVar[bool] = False
     differentiates: ClassVar[bool] = False
@@ -95,6 +96,10 @@ class SuiteBase:
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """Nothing: a method that cannot run raises its error when it is counted."""
+
+    def misfit(self, pair: Pair, denoiser: Any) -> str:
+        """Nothing: every classifier goes with every method."""
+        return ""
 
     def prepare(
         self,

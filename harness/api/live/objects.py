@@ -1,4 +1,4 @@
-"""Plugins as objects: a suite, method, smoother, detector or attack that the caller has built."""
+"""Plugins as objects: a suite, method, smoother, detector, attack or guide that the caller has built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.plugins import Configured, Entry, Origin, Registry
 from harness.plugins.registry import plugin_text, settings_of
 from harness.types.weights import LIVE
 
-FACTS = ("denoiser", "whole", "rectified")
+FACTS = ("denoiser", "whole", "rectified", "classifier")
 """Attributes of an object that stand for the decorator's facts."""
 
 SUITE = ("name", "version", "dataset", "denoiser", "shown", "axis", "methods", "every", "part", "diffuses")
@@ -117,11 +117,12 @@ def _returning(plugin: Any) -> Callable[[], Any]:
 
 
 def texts_by_kind(**listed: Any) -> Mapping[str, Sequence[str]]:
-    """By kind of plugin, the texts of methods, smoothers, detectors and attacks."""
+    """By kind of plugin, the texts of methods, smoothers, detectors, attacks and guides."""
     registries = {
         "methods": plugins.method,
         "smoothers": plugins.smoother,
         "detectors": plugins.detector,
         "attacks": plugins.attack,
+        "guides": plugins.guide,
     }
-    return {registry.kind: texts_of(registry, listed[name]) for name, registry in registries.items()}
+    return {registry.kind: texts_of(registry, listed.get(name)) for name, registry in registries.items()}

@@ -22,7 +22,7 @@ def open_condition(suite: Suite, condition: Condition, seed: int) -> Dataset:
 
 def check_denoiser(job: Job) -> None:
     """Raise HarnessError for a diffusion model that cannot be used on the data."""
-    if job.denoiser and not job.denoiser.unconditional:
+    if job.denoiser and not job.denoiser.unconditional and not job.generates:
         raise HarnessError(
             f"The diffusion model {job.spec.denoiser!r} expects the class of an image, which a test must not reveal. "
             "Name an unconditional one with --denoiser."

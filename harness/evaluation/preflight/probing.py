@@ -16,7 +16,7 @@ from harness.evaluation.job import Job
 from harness.evaluation.preflight import standins
 from harness.models.probe import PROBED, Probe, cause_in, check_logits, outputs, pooled, rows_of
 from harness.models.tiles import NoTensor, TiledClassifier, Tiles
-from harness.types import HarnessError, Incompatible, Pair
+from harness.types import NO_CLASSIFIER, HarnessError, Incompatible, Pair
 
 
 def probes(job: Job) -> Sequence[Probe]:
@@ -25,7 +25,8 @@ def probes(job: Job) -> Sequence[Probe]:
     A method that cannot be probed is named in a notice and in the probe. Raises HarnessError for whatever fails on
     these images, or treats an image differently beside others or again.
     """
-    models = {pair.model: _classifier(job, pair) for pair in {p.model: p for p in job.pairs}.values()}
+    by_model = {pair.model: pair for pair in job.pairs if pair.model != NO_CLASSIFIER}
+    models = {name: {"model": _classifier(job, pair)} for name, pair in by_model.items()}
     methods: dict[str, Tensor] = {}
     unknown: dict[str, str] = {}
     for pair in {p.method_name: p for p in job.pairs}.values():
@@ -38,7 +39,7 @@ def probes(job: Job) -> Sequence[Probe]:
     assembled = [
         _assembled(
             job,
-            {"model": models[pair.model], **(denoiser if job.uses_denoiser(pair) else {})},
+            {**models.get(pair.model, {}), **(denoiser if job.uses_denoiser(pair) else {})},
             {"method": methods[pair.method_name]} if pair.method_name in methods else {},
             {"method": unknown[pair.method_name]} if pair.method_name in unknown else {},
         )
@@ -143,11 +144,20 @@ def _detector(job: Job, pair: Pair) -> Tensor:
     return torch.cat([method[: len(scores)], scores[:, None].float()], 1)
 
 
+def _guide(job: Job, pair: Pair) -> Tensor:
+    who = f"Guide {pair.method_name!r}"
+    return _named(
+        f"{who} failed on {PROBED} images",
+        lambda: standins.guide_outputs(pair.method, job.shown, job.data.num_classes, who),
+    )
+
+
 _PROBES: dict[str, Callable[[Job, Pair], Tensor]] = {
     "method": _method,
     "smoother": _smoother,
     "detector": _detector,
     "attack": _outer_method,
+    "guide": _guide,
 }
 """Probe of a method, by the axis of the suite that combines it with classifiers."""
 
@@ -161,9 +171,14 @@ def _denoiser(job: Job) -> Tensor:
     time = torch.full((len(images),), len(denoiser.schedule.betas) // 2)
     eps = noise.gaussian(images.shape[1:], seed=0, purpose="probe", samples=["0", "1"])
 
+    def predict(x: Tensor, t: Tensor, e: Tensor) -> Tensor:
+        x_t = denoiser.diffuse(x, t, e)
+        if denoiser.unconditional:
+            return denoiser.predict_x0(x_t, t)
+        return denoiser.predict_noise(x_t, t, labels=torch.zeros_like(t))[0]
+
     def restore(x: Tensor) -> Tensor:
-        rows = eps[rows_of(x, images)]
-        return pooled(tiles(lambda x, t, e: denoiser.predict_x0(denoiser.diffuse(x, t, e), t), x, time[: len(x)], rows))
+        return pooled(tiles(predict, x, time[: len(x)], eps[rows_of(x, images)]))
 
     who = f"The diffusion model {job.spec.denoiser!r}"
     return _named(

@@ -27,7 +27,7 @@ from harness.evaluation.job import Job
 from harness.evaluation.records.journal import Journal
 from harness.evaluation.records.record import key_of, load
 from harness.models.probe import Probe, spell
-from harness.types import HarnessError, Pair
+from harness.types import NO_CLASSIFIER, HarnessError, Pair
 
 LEARNT = ".learnt"
 """Folder in the results folder for features and settings that suites learn before the first image."""
@@ -121,7 +121,8 @@ def _warn(sentence: str) -> None:
 
 def _classifiers(job: Job) -> dict[Pair, Probe]:
     """The probe of each classifier alone, by the first pair that has it."""
-    first = {pair.model: index for index, pair in reversed([*enumerate(job.pairs)])}
+    numbered = reversed([*enumerate(job.pairs)])
+    first = {pair.model: index for index, pair in numbered if pair.model != NO_CLASSIFIER}
     probes = {}
     for index in sorted(first.values()):
         probe = job.probes[index]

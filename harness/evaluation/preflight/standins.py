@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from harness.base import noise
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.schedule import Schedule
+from harness.diffusion.guided import SamplingStep
+from harness.diffusion.schedule import Schedule, linear
 from harness.evaluation.features import FeatureBank
 from harness.evaluation.response import score
 from harness.evaluation.views.calls import StandInViews
@@ -89,6 +90,43 @@ def smoother_outputs(smoother: Smoother, images: Tensor, sigma: float, schedule:
         return pooled(smoother(x, sigma, denoiser, eps, 0))
 
     return outputs(show, images, who)
+
+
+class _NoisyStandIn(StandInNetwork):
+    """A stand-in that knows the time and the denoised image."""
+
+    denoised = True
+
+    def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
+        """Logits (B, classes)."""
+        assert x0_hat is not None
+        return cast(Tensor, self((x_t + 1) / 4 + x0_hat / 2))
+
+
+class _HalfByClass(_Half):
+    """A denoising network that takes a larger share for noise, the larger the class."""
+
+    class_embedding = True
+
+    def forward(
+        self, x_t: Tensor, times: Tensor, return_dict: bool = True, class_labels: Tensor | None = None
+    ) -> tuple[Tensor]:
+        assert class_labels is not None
+        return (x_t / (2 + class_labels[:, None, None, None] / 100),)
+
+
+def guide_outputs(guide: Any, images: Tensor, classes: int, who: str) -> Tensor:
+    """Predicted noise and gradient, added and `pooled`, of a guide for images (B, 3, H, W) taken for x_t."""
+    network = _NoisyStandIn(classes).eval().requires_grad_(False)
+    denoiser = Denoiser(_HalfByClass(), linear(), null_label=classes)
+    low = min(guide.interval[0], len(denoiser.schedule.betas) - 1)
+
+    def guided(x: Tensor) -> Tensor:
+        labels = torch.tensor(rows_of(x, images)) % classes
+        guidance = guide(SamplingStep(denoiser, denoiser.schedule, low, low, x * 2 - 1, labels), network)
+        return pooled(guidance.noise if guidance.gradient is None else guidance.noise + guidance.gradient)
+
+    return outputs(guided, images, who)
 
 
 def detector_outputs(method: Combination, images: Tensor, on_probabilities: bool) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.models.matching import model_classes
+from harness.models.matching import model_classes, order_of
 from harness.models.published.locate import WeightFiles
-from harness.train.classes import order_of, reordered
+from harness.train.classes import reordered
 from harness.train.kinds import kind_of
 from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 import torch
 
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.lookup import find_denoiser
+from harness.diffusion.lookup import conditioned, find_denoiser
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import Tiles, place
-from harness.train.classes import conditioned
 from harness.train.inputs import Inputs
 from harness.train.kinds.architecture import check_size
 from harness.train.objectives.reverse import Reverse
@@ -53,7 +52,7 @@ def _find(spec: TrainSpec, option: str, data: Dataset, device: str, weight_files
             f"{option} takes a denoiser that is {kinds[wants_classes]}; {name!r} is {kinds[not wants_classes]}."
         )
     if wants_classes:
-        denoiser = conditioned(denoiser, info, spec, data)
+        denoiser = conditioned(denoiser, name, info, data, f"--conditional {name}")
     if "architecture" in info.details:  # a harness checkpoint, not a plugin's own network
         check_size(f"The denoiser {name!r}", info.details["architecture"], spec.dataset)
     place(denoiser.network, device)

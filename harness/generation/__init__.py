@@ -1,0 +1,1 @@
+"""Generated images: what is asked for, and the networks whose features judge them."""

@@ -1,0 +1,140 @@
+"""Columns of the sample table of generated images, and the metrics that are computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.generation.extractors import Extractor
+from harness.metrics.accuracy import accuracy
+from harness.metrics.calibration import nll
+from harness.metrics.generation.inception_score import inception_score
+from harness.metrics.generation.memorisation import expected_memorised
+from harness.metrics.generation.neighbours import DENSITY_K, EXPECTED_DENSITY, expected_coverage, nearest_others
+from harness.metrics.generation.scores import Features, score
+from harness.models.tiles import finite
+from harness.report.names import spell
+from harness.suites.bases.generated.judges import Judges
+from harness.types import Columns, Metric
+
+GENERATED = "generated"
+"""The only condition."""
+
+FEATURES = ("judge_features", "extractor_features")
+"""Columns of features (B, D) float16."""
+
+NEAR = ("precision", "recall", "density", "coverage", "memorised")
+"""Metrics of nearest neighbours."""
+
+SEED = 0
+"""Seed of the order in which the subsets of `fd_infinity` grow."""
+
+ROUNDED = 1e-3
+"""Slack of log-probabilities, in nats."""
+
+
+def columns(both: tuple[Extractor, Extractor], images: Tensor, labels: Tensor) -> Columns:
+    """Columns for generated images (B, 3, H, W) of the classes asked for, (B,)."""
+    features = [finite(one.features(images), f"Features of {one.name}") for one in both]
+    head = both[0].head
+    assert head
+    log_probabilities = head(features[0].float()).log_softmax(1)
+    return {
+        "prediction": log_probabilities.argmax(1),
+        "log_probability": log_probabilities.gather(1, labels[:, None])[:, 0],
+        **dict(zip(FEATURES, features, strict=True)),
+    }
+
+
+def empty(both: tuple[Extractor, Extractor], count: int) -> Columns:
+    """Columns of samples that are not there yet."""
+    features = [torch.zeros(count, one.dimension, dtype=torch.float16) for one in both]
+    verdict = {"prediction": torch.zeros(count, dtype=torch.int64), "log_probability": torch.zeros(count)}
+    return {**verdict, **dict(zip(FEATURES, features, strict=True))}
+
+
+def is_whole(columns: Columns | None) -> bool:
+    """True for columns in which every sample is there: features of an image are not all zero."""
+    return columns is not None and all(bool((columns[name] != 0).any(1).all()) for name in FEATURES)
+
+
+def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list[str]]:
+    """Metrics of one record, and notes: those of real images for comparison, and what could not be computed."""
+    results = [accuracy(rows["prediction"] == rows["label"], GENERATED)]
+    notes = []
+    if len(rows["id"]) > 1:
+        results.append(log_probability(rows["log_probability"]))
+    for extractor, column in zip(judges.both, FEATURES, strict=True):
+        count = len(rows[column])
+        if count >= judges.needed(extractor):
+            results += by_features(rows[column], judges.reference(extractor), extractor)
+            notes += [ideal(extractor, judges, count), floor(extractor, judges)]
+        else:
+            notes.append(
+                f"{count} samples of {extractor.dimension} features by {extractor.name}: distances and neighbours "
+                f"are computed of {judges.needed(extractor)} or more."
+            )
+    return results, notes
+
+
+def log_probability(values: NDArray[Any]) -> Metric:
+    """Mean log-probability of the class asked for, with the interval of `nll`. values: (N,), N >= 2."""
+    loss = nll(np.exp(values.astype(np.float64))[:, None], GENERATED)
+    low, high = loss.interval
+    words: dict[str, Any] = {"name": "log_probability", "unit": "natural log", "higher_is_better": True}
+    return replace(loss, value=-loss.value, interval=(-high, -low), **words)
+
+
+def by_features(generated: NDArray[Any], reference: NDArray[Any], extractor: Extractor) -> list[Metric]:
+    """Metrics of features (M, D) beside those of the reference (N, D), each named with its extractor.
+
+    n is the number of generated images, also of shares of the reference: those of one record are what it samples.
+    """
+    name = extractor.name
+    metrics = score(
+        Features(generated, name), Features(reference, name), seed=SEED, extractor=name, condition=GENERATED
+    )
+    if extractor.head:
+        logits = extractor.logits(generated)
+        metrics.append(inception_score(logits).metric("inception_score", GENERATED, "classes", True))
+    named = [m if m.name.endswith("]") else replace(m, name=f"{m.name}[{name}]") for m in metrics]
+    return [replace(m, n=len(generated)) for m in named]
+
+
+@lru_cache(maxsize=8)
+def floor(extractor: Extractor, judges: Judges) -> str:
+    """A note with the metrics of the real test images beside the training images."""
+    real = judges.reference(extractor, "test")
+    metrics = by_features(real, judges.reference(extractor), extractor)
+    values = ", ".join(f"{m.name.partition('[')[0].replace('_', ' ')} {spell(m)}" for m in metrics)
+    return f"By {extractor.name}, {len(real)} real test images beside the training images have: {values}."
+
+
+@lru_cache(maxsize=8)
+def ideal(extractor: Extractor, judges: Judges, samples: int) -> str:
+    """A note with the values of samples of the training images' own distribution."""
+    reference = judges.reference(extractor)
+    coverage = expected_coverage(DENSITY_K, len(reference), samples)
+    nearest = nearest_others(np.asarray(reference, dtype=np.float64), 2)
+    return (
+        f"By {extractor.name}, {samples} samples of the training images' own distribution are expected to have: "
+        f"density {EXPECTED_DENSITY:g}, coverage {coverage:.1%}, memorised {expected_memorised(nearest):.1%}."
+    )
+
+
+def row_faults(rows: Mapping[str, Any], num_classes: int) -> Iterator[str]:
+    """Sentences on predictions and log-probabilities of one softmax over `num_classes` that contradict each other."""
+    values, right = rows["log_probability"], rows["prediction"] == rows["label"]
+    if (values > ROUNDED).any():
+        yield "a log-probability is above 0"
+    if (right & (values < -np.log(num_classes) - ROUNDED)).any():
+        yield "a class is predicted whose probability is below one in the number of classes"
+    if (~right & (values > np.log(0.5) + ROUNDED)).any():
+        yield "a class is not predicted although its probability is above a half"
