@@ -22,13 +22,17 @@ BUNDLED = {
     "vit+diffaug": f"{VIT}, trained with DiffAug.",
 }
 
+GUIDES = {"vit+diffaug": "denoised"}
+"""Classifiers that `harness generate` takes by default, with their guide."""
+
 
 def _register(name: str, words: str) -> None:
     def load() -> tuple[nn.Module, Weights]:
         return load_bundled(f"digits-{name}")
 
     load.__doc__ = words
-    model(f"digits/{name}", dataset="digits")(load)
+    guides = {"guides": GUIDES[name]} if name in GUIDES else {}
+    model(f"digits/{name}", dataset="digits", **guides)(load)
 
 
 for _name, _words in BUNDLED.items():

@@ -1,0 +1,1 @@
+"""Guided generation: from a specification to images of classes on disk."""
