@@ -88,11 +88,12 @@ class SamplingStep:
 class BaseGuide:
     """Settings of every guide; by itself it does not steer.
 
+    scale, interval: see `harness.types.Guide`.
     conditional: the denoiser is told the class as well, as in ADM-G; for denoisers that take one.
     """
 
     scale: float = 1.0
-    interval: tuple[int, int] = EVERY_TIME
+    interval: tuple[int, ...] = EVERY_TIME
     conditional: bool = False
 
     def __post_init__(self) -> None:

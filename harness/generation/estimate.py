@@ -34,11 +34,16 @@ class GuidedCalls:
 
 
 class _StandIn(nn.Module):
-    """Counts rows that pass forward and backward; the result depends on the input, and is zero."""
+    """Counts rows that pass forward and backward; the result depends on the input, and is zero.
 
-    def __init__(self, outputs: Callable[[Tensor], Tensor]) -> None:
+    config, class_embedding: of the denoiser that it stands for, as `Denoiser` asks for them.
+    """
+
+    def __init__(self, outputs: Callable[[Tensor], Tensor], config: Any = None, conditional: bool = False) -> None:
         super().__init__()
         self.forward_rows = self.backward_rows = 0
+        self.config = config or {}
+        self.class_embedding = nn.Identity() if conditional else None
         self._outputs = outputs
 
     def forward(self, images: Tensor, *others: Any, **more: Any) -> tuple[Tensor]:
@@ -77,9 +82,8 @@ def tally(job: Generation) -> GuidedCalls:
     side = min(job.side, SMALLEST)
     x = torch.zeros(1, 3, side, side)
     channels = 6 if _learns_variance(job) else 3
-    denoising = _StandIn(lambda images: images.repeat(1, channels // 3, 1, 1))
-    denoising.config = getattr(job.denoiser.network, "config", {})
-    denoising.class_embedding = nn.Identity() if job.denoiser.conditional else None
+    config = getattr(job.denoiser.network, "config", {})
+    denoising = _StandIn(lambda images: images.repeat(1, channels // 3, 1, 1), config, job.denoiser.conditional)
     classifying = _StandIn(lambda images: images.flatten(1).sum(1, keepdim=True).expand(-1, len(job.names)))
     network = job.network and _ClassifierStandIn(classifying, getattr(job.network, "denoised", False))
     denoiser = Denoiser(denoising, job.denoiser.schedule, job.denoiser.null_label)

@@ -62,7 +62,7 @@ class Guide(Protocol):
     """
 
     scale: float
-    interval: tuple[int, int]
+    interval: tuple[int, ...]
 
     @property
     def steers(self) -> bool:
