@@ -194,7 +194,7 @@ def advance(step: SamplingStep, guide: Guide, network: Any, settings: Sampling, 
     x0 = Denoiser.x0(schedule, x, index, guidance.noise)
     if settings.sampler == "ddim":
         return ddim_step(schedule, x, index, x0, guidance.gradient, settings.eta if step.position else 0.0, noise)
-    variance, deviation = ancestral_noise(schedule, index, guidance.variance, settings.variance)
+    variance, deviation = ancestral_noise(schedule, x, index, guidance.variance, settings.variance)
     mean = ancestral_mean(schedule, x, index, x0)
     if guidance.gradient is not None:
         mean = mean + variance * guidance.gradient

@@ -44,11 +44,12 @@ def log_variance(schedule: Schedule, index: Tensor, v: Tensor | None) -> Tensor:
     return share * at(np.log(schedule.betas), index, v) + (1 - share) * low
 
 
-def ancestral_noise(schedule: Schedule, index: Tensor, v: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
+def ancestral_noise(schedule: Schedule, x: Tensor, index: Tensor, v: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
     """Variance and standard deviation of the ancestral step, each (B, C, H, W) or (B, 1, 1, 1).
 
-    kind: one of `harness.types.VARIANCES`. At index 0 the fixed small variance is zero; the others are not, so that a
-    guide still moves the last mean. Raises HarnessError for a learned one that the network lacks.
+    x: x_t (B, C, H, W), whose type the results have. kind: one of `harness.types.VARIANCES`. At index 0 the fixed
+    small variance is zero; the others are not, so that a guide still moves the last mean.
+    Raises HarnessError for a learned one that the network lacks.
     """
     if kind == "learned" and v is None:
         raise HarnessError("variance=learned: this diffusion model learned none. Give fixed_small or fixed_large.")
@@ -58,7 +59,7 @@ def ancestral_noise(schedule: Schedule, index: Tensor, v: Tensor | None, kind: s
     table = schedule.posterior_variance
     if kind == "fixed_large":
         table = np.append(schedule.posterior_variance[1], schedule.betas[1:])
-    return at(table, index), at(table**0.5, index)
+    return at(table, index, x), at(table**0.5, index, x)
 
 
 def ddim_step(
