@@ -21,7 +21,7 @@ from harness.base.provenance import environment
 from harness.generation import outputs
 from harness.generation.estimate import tally
 from harness.generation.job import Generation
-from harness.generation.parts import Cost, PartFolder
+from harness.generation.parts import FOLDER, Cost, PartFolder
 from harness.types import Weights
 
 SHARDS = ".shards"
@@ -85,11 +85,18 @@ def generate(
     return card
 
 
+def missing(job: Generation, out: Path) -> int:
+    """Number of samples that are not on disk yet."""
+    if _finished(job, out) is not None:
+        return 0
+    return len(PartFolder(out, job.key, job.shape).lacking(job.spec.samples))
+
+
 def _compute(job: Generation, parts: PartFolder, batch: int, shard: tuple[int, int], report: Report) -> None:
     """Compute the shard's samples that are not on disk, batch by batch."""
-    missing = parts.lacking(job.spec.samples)
+    absent = parts.lacking(job.spec.samples)
     own = [number for number in range(job.spec.samples) if number // job.spec.tile % shard[1] == shard[0]]
-    wanted = sorted(set(missing) & set(own))
+    wanted = sorted(set(absent) & set(own))
     there = len(own) - len(wanted)
     computed = 0
     for rows in _batches(wanted, batch):
@@ -214,4 +221,4 @@ def _clear(out: Path) -> None:
     for name in (outputs.SAMPLES, outputs.GRID, outputs.CARD):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / outputs.IMAGES, ignore_errors=True)
-    shutil.rmtree(out / ".parts", ignore_errors=True)
+    shutil.rmtree(out / FOLDER, ignore_errors=True)

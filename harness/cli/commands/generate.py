@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,15 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.api.machine import usable_device
-from harness.api.weight_files import fetch_missing, weight_files_of
 from harness.cli.options import Device, Files, Plugin, Seed, shares_of
 from harness.cli.settings import with_settings
 
 if TYPE_CHECKING:
     from harness.generation.job import Generation
-    from harness.generation.run import GenerationProgress
-    from harness.generation.spec import GenerateSpec
 
 WHAT, SAMPLER, HOW = "What to generate", "Sampler", "Noise and arithmetic"
 
@@ -134,90 +129,54 @@ def generate(subjects: Subjects, sampler: SamplerOptions, arithmetic: Arithmetic
     ancestral --dry-run`, `harness generate --samples 1000 --images --out extra`.
     """
     from harness import plugins
-    from harness.generation.job import prepare
-    from harness.generation.spec import resolve
+    from harness.api.generation.generate import generated, prepared, specification
 
     plugins.discover(*execution.plugin)
-    weight_files = weight_files_of(execution.weights)
     shares = shares_of(execution.shard)
-    spec = resolve(_specification(subjects, sampler, arithmetic))
-    fetch_missing([spec.model, spec.denoiser], weight_files)
-    job = prepare(spec, weight_files)
-    out = execution.out or Path("runs") / "generate" / _name(job)
+    settings = {**vars(subjects), **vars(arithmetic), "dtype": arithmetic.dtype.value}
+    chosen = sampler.sampler.value, sampler.steps, sampler.eta, sampler.variance.value
+    job, out = prepared(specification(settings, *chosen), execution.weights, execution.out)
     if execution.dry_run:
         _show_plan(job, out)
         return
-    _generate(job, out, shares, execution)
-
-
-def _specification(subjects: Subjects, sampler: SamplerOptions, arithmetic: Arithmetic) -> GenerateSpec:
-    from harness.generation.spec import GenerateSpec
-    from harness.types import USUAL_STEPS, Sampling
-
-    name = sampler.sampler.value
-    sampling = Sampling(name, sampler.steps or USUAL_STEPS[name], sampler.eta, sampler.variance.value)
-    own = {**vars(arithmetic), "device": usable_device(arithmetic.device), "dtype": arithmetic.dtype.value}
-    return GenerateSpec(**vars(subjects), **own, sampling=sampling)
-
-
-def _name(job: Generation) -> str:
-    """Name of the folder of a generation that was given none: the same settings, the same folder."""
-    guide = job.spec.guide.partition(":")[0]
-    return f"{job.spec.dataset}-{guide}-{job.spec.samples}-{job.key}"
+    card = generated(
+        job, out, batch_size=execution.batch_size, shard=shares, images=execution.images, fresh=execution.fresh
+    )  # fmt: skip
+    _show_outcome(job, out, card, execution.images)
 
 
 def _show_plan(job: Generation, out: Path) -> None:
     """Print what would be computed, and how long it takes."""
     from harness.generation.estimate import seconds, tally
-    from harness.generation.parts import PartFolder
+    from harness.generation.run import missing
     from harness.report.table import Table
     from harness.terminal import console
 
-    missing = len(PartFolder(out, job.key, job.shape).lacking(job.spec.samples))
-    spec, calls = job.spec, tally(job).times(missing)
+    lacking = missing(job, out)
+    spec, calls = job.spec, tally(job).times(lacking)
     rows = [
         ["guide", spec.guide],
         *([["model", spec.model]] if spec.model else []),
         ["denoiser", spec.denoiser],
         ["sampler", f"{spec.sampling.sampler}, {len(job.times)} steps, t = {job.times[-1]} to {job.times[0]}"],
         ["samples", f"{spec.samples:,} of {job.side}x{job.side} pixels, classes {spec.classes}"],
-        ["not yet on disk", f"{missing:,}"],
+        ["not yet on disk", f"{lacking:,}"],
         *([f"calls: {name}", f"{number:,}"] for name, number in calls.items() if number),
-        ["time", f"{seconds(job, missing) / 60:.1f} min"],
+        ["time", f"{seconds(job, lacking) / 60:.1f} min"],
         ["folder", str(out)],
     ]
     caption = "Calls are of single images. Time from a short measurement on this machine."
     console.show(Table("Dry run", ["", ""], rows, caption))
 
 
-def _generate(job: Generation, out: Path, shares: tuple[int, int], execution: GenerateExecution) -> None:
-    """Generate under a progress bar, and say what was written."""
+def _show_outcome(job: Generation, out: Path, card: dict[str, Any] | None, images: bool) -> None:
+    """Say what was written. card: None where other shards have not finished."""
     from harness.generation.outputs import CARD, GRID, IMAGES, SAMPLES
-    from harness.generation.run import generate as run
     from harness.terminal import console
 
-    for note in job.notes:
-        console.note(note)
-    who = f"--guide {job.spec.guide}" + (f" --model {job.spec.model}" if job.spec.model else "")
-    console.err.print(f"{who} --denoiser {job.spec.denoiser}", soft_wrap=True)
-    with console.progress() as bar:
-        card = run(
-            job, out, batch_size=execution.batch_size, shard=shares, images=execution.images, fresh=execution.fresh,
-            report=_reporter(bar, job),
-        )  # fmt: skip
     if card is None:
         console.out.print(f"This shard's samples are in {out}. Other shards make the rest.", soft_wrap=True)
         return
-    files = [SAMPLES, GRID, CARD, *([f"{IMAGES}/"] if execution.images else [])]
+    files = ", ".join([SAMPLES, GRID, CARD, *([f"{IMAGES}/"] if images else [])])
     spent = f"{card['calls']['denoiser']:,} denoiser calls, {card['seconds']:,.0f} s"
-    console.out.print(f"{job.spec.samples:,} samples in {out}: {', '.join(files)}. {spent}.", soft_wrap=True)
-
-
-def _reporter(bar: Any, job: Generation) -> Callable[[GenerationProgress], None]:
-    """The function that shows the progress."""
-    task = bar.begin(job.spec.guide, job.spec.samples)
-
-    def report(progress: GenerationProgress) -> None:
-        bar.update(task, total=progress.total, completed=progress.done, computed=progress.computed)
-
-    return report
+    console.out.print(f"{job.spec.samples:,} samples in {out}: {files}. {spent}.", soft_wrap=True)
