@@ -19,8 +19,8 @@ from harness.diffusion.sampling import ancestral_mean, ancestral_noise, ddim_ste
 from harness.diffusion.schedule import Schedule
 from harness.types import Guide, HarnessError, Sampling, check_scale
 
-EVERY_TIME = (0, 2**31 - 1)
-"""The interval of a guide that acts at all times."""
+EVERY_TIME = (0, 10**6)
+"""The interval of a guide that acts at all times; schedules have thousands."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Cost of a generation: network calls, counted on stand-in networks, and seconds, from two steps timed here."""
+"""SamplingCost of a generation: network calls, counted on stand-in networks, and seconds, from two steps timed here."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ FOLDER = ".parts"
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Cost of some samples. halved: number of times that memory forced a smaller tile."""
+class SamplingCost:
+    """SamplingCost of some samples. halved: number of times that memory forced a smaller tile."""
 
     seconds: float = 0.0
     halved: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.seconds + other.seconds, self.halved + other.halved)
+    def __add__(self, other: SamplingCost) -> SamplingCost:
+        return SamplingCost(self.seconds + other.seconds, self.halved + other.halved)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Piece:
     start: int
     stop: int
     pixels: np.ndarray
-    cost: Cost
+    cost: SamplingCost
 
 
 class PartFolder:
@@ -53,7 +53,7 @@ class PartFolder:
         self.path = out / FOLDER / key
         self._shape = (*shape[1:], shape[0])
 
-    def write(self, start: int, pixels: np.ndarray, cost: Cost) -> None:
+    def write(self, start: int, pixels: np.ndarray, cost: SamplingCost) -> None:
         """Put samples from number `start` on disk, in full or not at all. pixels: (B, H, W, 3) uint8."""
         file = self.path / f"{start:06d}-{start + len(pixels):06d}.npy"
         content = io.BytesIO()
@@ -102,7 +102,7 @@ class PartFolder:
         start, stop = _range(file)
         stream = io.BytesIO(content)
         pixels = np.load(stream, allow_pickle=False)
-        cost = Cost(**json.loads(stream.read().removesuffix(content[-len(sealed.BLANK) :])))
+        cost = SamplingCost(**json.loads(stream.read().removesuffix(content[-len(sealed.BLANK) :])))
         return Piece(start, stop, pixels, cost) if pixels.shape == (stop - start, *self._shape) else None
 
     def _name(self, file: Path) -> str:

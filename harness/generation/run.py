@@ -21,7 +21,7 @@ from harness.base.provenance import environment
 from harness.generation import outputs
 from harness.generation.estimate import tally
 from harness.generation.job import Generation
-from harness.generation.parts import FOLDER, Cost, PartFolder
+from harness.generation.parts import FOLDER, SamplingCost, PartFolder
 from harness.types import Weights
 
 SHARDS = ".shards"
@@ -107,7 +107,7 @@ def _compute(job: Generation, parts: PartFolder, batch: int, shard: tuple[int, i
             report(GenerationProgress(there + now, now, len(own)))
 
         pixels = job.sample(rows, tell).numpy()
-        parts.write(rows[0], pixels, Cost(time.perf_counter() - began, job.tiles.halved - halved))
+        parts.write(rows[0], pixels, SamplingCost(time.perf_counter() - began, job.tiles.halved - halved))
         computed += len(rows)
     report(GenerationProgress(len(own), computed, len(own)))
 
@@ -172,7 +172,7 @@ def _finish(job: Generation, out: Path, parts: PartFolder) -> dict[str, Any]:
     rows = outputs.grid_rows(labels)
     wanted = {number for row in rows for number in row}
     shown: dict[int, np.ndarray] = {}
-    cost = Cost()
+    cost = SamplingCost()
 
     def pixels() -> Iterator[np.ndarray]:
         nonlocal cost
