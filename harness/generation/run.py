@@ -21,7 +21,7 @@ from harness.base.provenance import environment
 from harness.generation import outputs
 from harness.generation.estimate import tally
 from harness.generation.job import Generation
-from harness.generation.parts import FOLDER, SamplingCost, PartFolder
+from harness.generation.parts import FOLDER, PartFolder, SamplingCost
 from harness.types import Weights
 
 SHARDS = ".shards"

@@ -50,7 +50,7 @@ def list_plugins(
     ] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """List the plugins: models, test-time methods, smoothers, detectors, attacks, guides, suites and their ingredients."""
+    """List the plugins: models, methods, smoothers, detectors, attacks, guides, suites and their ingredients."""
     from harness import plugins
     from harness.plugins import cache
     from harness.report.table import Table
