@@ -132,7 +132,8 @@ def _read_card(out: Path) -> dict[str, Any] | None:
         return None
     try:
         card = dict(parse_json(read_limited(file)))
-        return {**card, "made_from": dict(card["made_from"]), "status": str(card["status"])}
+        finished = card["status"] == "complete"
+        return {**card, "made_from": dict(card["made_from"]), "samples": dict(card["samples"]) if finished else {}}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). --fresh starts over.") from error
 
@@ -160,7 +161,7 @@ def _finished(job: Generation, out: Path) -> dict[str, Any] | None:
     if card is None or card["status"] != "complete" or card["made_from"] != _made_from(job):
         return None
     file = out / outputs.SAMPLES
-    if file.is_file() and file_sha256(file) == card["samples"]["sha256"]:
+    if file.is_file() and file_sha256(file) == card["samples"].get("sha256"):
         return card
     warnings.warn(Notice(f"{file} is absent or damaged, and is made anew."), stacklevel=2)
     return None
@@ -176,10 +177,14 @@ def _finish(job: Generation, out: Path, parts: PartFolder) -> dict[str, Any]:
 
     def pixels() -> Iterator[np.ndarray]:
         nonlocal cost
+        finished = 0
         for piece in parts.pieces(job.spec.samples):
             cost += piece.cost
             shown.update({n: piece.pixels[n - piece.start] for n in wanted & set(range(piece.start, piece.stop))})
             yield piece.pixels
+            finished = piece.stop
+        if finished < job.spec.samples:
+            raise HarnessError(f"Samples disappeared from {parts.path} while this ran. The same command makes them.")
 
     file = out / outputs.SAMPLES
     outputs.write_samples(file, pixels(), labels, job.shape)
@@ -188,6 +193,7 @@ def _finish(job: Generation, out: Path, parts: PartFolder) -> dict[str, Any]:
         "kind": "generation",
         "status": "complete",
         "made_from": _made_from(job),
+        "command": job.spec.command,
         "spec": asdict(job.spec),
         "weights": {name: _provenance(weights) for name, weights in job.weights.items()},
         "classes": list(job.names),

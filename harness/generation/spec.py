@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -56,6 +57,16 @@ class GenerateSpec:
             raise HarnessError(f"seed={self.seed} must be at least 0, tile={self.tile} from 0 to {LARGEST_TILE:,}.")
         if self.dtype not in DTYPES[1:]:
             raise HarnessError(f"dtype={self.dtype!r} must be one of {', '.join(DTYPES[1:])}.")
+
+    @property
+    def command(self) -> str:
+        """The command that makes these samples again; plugin files and places of weights stand beside it."""
+        usual = {**settings_of(GenerateSpec()), "data": "", "device": "auto", "steps": "", "samples": 0}
+        words = ["harness", "generate"]
+        for name, value in {**settings_of(self), "data": self.data, "samples": self.samples}.items():
+            if value != usual[name]:
+                words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        return shlex.join(words)
 
 
 def resolve(spec: GenerateSpec) -> GenerateSpec:

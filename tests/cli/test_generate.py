@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def test_a_command_leaves_samples_a_grid_and_a_card_and_computes_nothing_twice(
     code, printed = harness(monkeypatch, capsys, *BASE, *tiny, "--images", "--batch-size", "1")
     assert code == 0 and "images/" in printed and (folder / "samples.npz").stat().st_mtime_ns == before
     assert len(list(folder.glob("images/*/*.png"))) == 6
+    again = shlex.split(card["command"])[1:]
+    assert harness(monkeypatch, capsys, *again, *tiny)[0] == 0 and len(list(folder.parent.iterdir())) == 1
     code, printed = harness(monkeypatch, capsys, *BASE, *tiny, "--seed", "1")
     assert code == 0 and len(list(folder.parent.iterdir())) == 2, "other settings, another folder"
 

@@ -259,6 +259,15 @@ def test_other_settings_in_the_same_folder_are_refused(out: Path) -> None:
     assert (out2 / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"status": "complete", "made_from": {"a": 1}}', '{"made_from": {}}'])
+def test_a_damaged_card_is_reported(text: str, out: Path) -> None:
+    out.mkdir()
+    (out / "card.json").write_text(text)
+    with pytest.raises(HarnessError, match=r"card\.json is damaged .* --fresh starts over"):
+        generate(job(), out)
+    assert generate(job(), out, fresh=True)
+
+
 def test_every_setting_that_decides_a_pixel_names_other_parts() -> None:
     changes: list[dict[str, Any]] = [
         {}, {"seed": 1}, {"guide": "classifier:scale=2"}, {"model": "tiny/da"}, {"denoiser": "tiny-fixed"}, {"tile": 4},
