@@ -100,7 +100,7 @@ def needs_class() -> tuple[Denoiser, Weights]:
     return Denoiser(TinyNoise(3, 3), linear()), _weights("tiny-needs-class")
 
 
-@model("tiny/noisy", dataset="tiny", guides="classifier")
+@model("tiny/noisy", dataset="tiny", guides="classifier:scale=2")
 def noisy() -> tuple[nn.Module, Weights]:
     """Sees x_t."""
     return TinyClassifier(False), _weights("tiny/noisy")

@@ -79,7 +79,7 @@ def resolve(spec: GenerateSpec) -> GenerateSpec:
     guide = plugins.guide.configure(spec.guide or _default_guide(dataset))
     model = spec.model
     if asks_classifier(guide):
-        model = model or _only(plugins.model, dataset, guide, f"--model for --guide {guide.text}")
+        model = model or _classifier(dataset, guide)
     elif model:
         raise HarnessError(f"--guide {guide.text} asks no classifier: leave out --model {model}.")
     denoiser = spec.denoiser or _denoiser(dataset, guide)
@@ -100,20 +100,24 @@ def asks_classifier(guide: Configured) -> bool:
 
 
 def _default_guide(dataset: str) -> str:
-    """The guide with a registered classifier of the data set: a noisy or DA one first, else a plain one; or none."""
-    offered = {entry.facts.get("guides") for entry in plugins.model.entries() if entry.facts.get("dataset") == dataset}
-    return next((name for name in ("classifier", "denoised") if name in offered), "none")
+    """The guide with a registered classifier of the data set, at its scale: a noisy or DA one first; or none."""
+    texts = {text.partition(":")[0]: text for text in _guides(dataset).values()}
+    return next((texts[name] for name in ("classifier", "denoised") if name in texts), "none")
 
 
-def _only(registry: plugins.Registry, dataset: str, guide: Configured, option: str) -> str:
-    """The first registered classifier of the data set that is declared for a guide (fact ``guides``)."""
-    names = [
-        entry.name
-        for entry in registry.entries()
-        if entry.facts.get("dataset") == dataset and entry.facts.get("guides") == guide.entry.name
-    ]
+def _guides(dataset: str) -> dict[str, str]:
+    """By registered classifier of a data set, the guide that it is meant for (fact ``guides``), with settings."""
+    entries = [entry for entry in plugins.model.entries() if entry.facts.get("dataset") == dataset]
+    return {entry.name: str(entry.facts["guides"]) for entry in entries if "guides" in entry.facts}
+
+
+def _classifier(dataset: str, guide: Configured) -> str:
+    """The registered classifier of the data set for a guide."""
+    names = [name for name, text in _guides(dataset).items() if text.partition(":")[0] == guide.entry.name]
     if not names:
-        raise HarnessError(f"No registered classifier of {dataset!r} is meant for this guide. Name one: {option}.")
+        raise HarnessError(
+            f"No registered classifier of {dataset!r} is meant for --guide {guide.text}. Name one with --model."
+        )
     return names[0]
 
 

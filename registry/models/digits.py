@@ -22,8 +22,8 @@ BUNDLED = {
     "vit+diffaug": f"{VIT}, trained with DiffAug.",
 }
 
-GUIDES = {"vit+diffaug": "denoised"}
-"""Classifiers that `harness generate` takes by default, with their guide."""
+GUIDES = {"vit+diffaug": "denoised:scale=3"}
+"""Classifiers that `harness generate` takes by default, with their guide and its settings."""
 
 
 def _register(name: str, words: str) -> None:

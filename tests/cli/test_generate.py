@@ -32,7 +32,7 @@ def test_a_command_leaves_samples_a_grid_and_a_card_and_computes_nothing_twice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: list[str], tmp_path: Path
 ) -> None:
     code, printed = harness(monkeypatch, capsys, *BASE, *tiny)
-    assert code == 0 and "--guide classifier --model tiny/noisy --denoiser tiny" in printed
+    assert code == 0 and "--guide classifier:scale=2 --model tiny/noisy --denoiser tiny" in printed
     (folder,) = (tmp_path / "runs" / "generate").iterdir()
     assert f"6 samples in runs/generate/{folder.name}: samples.npz, grid.png, card.json. 30 denoiser calls" in printed
     card = json.loads((folder / "card.json").read_text())

@@ -270,7 +270,7 @@ def test_a_damaged_card_is_reported(text: str, out: Path) -> None:
 
 def test_every_setting_that_decides_a_pixel_names_other_parts() -> None:
     changes: list[dict[str, Any]] = [
-        {}, {"seed": 1}, {"guide": "classifier:scale=2"}, {"model": "tiny/da"}, {"denoiser": "tiny-fixed"}, {"tile": 4},
+        {}, {"seed": 1}, {"guide": "classifier:scale=3"}, {"model": "tiny/da"}, {"denoiser": "tiny-fixed"}, {"tile": 4},
         {"sampling": Sampling(steps="ddim10")}, {"sampling": Sampling(steps="5")}, {"sampling": ANCESTRAL},
         {"sampling": Sampling(steps="ddim5", eta=0.5)}, {"classes": "0"}, {"dtype": "bfloat16"},
         {"sampling": Sampling("ancestral", "6", variance="fixed_large")},
@@ -348,6 +348,7 @@ def test_two_processes_do_not_compute_the_same_share(out: Path, monkeypatch: pyt
         ({"classes": "ant,dog"}, "'dog' is none of the 3 classes"),
         ({"classes": "3"}, "'3' is none of the 3 classes"),
         ({"dataset": "digits", "denoiser": "tiny"}, "was trained on images of 8 pixels, and these have 32"),
+        ({"dataset": "folder", "guide": "denoised"}, "No registered classifier of 'folder' is meant for"),
         ({"dataset": "folder", "denoiser": "tiny"}, "needs its folder"),
         ({"dataset": "folder"}, "No denoiser of 'folder' is registered"),
         ({"samples": 0}, "samples=0 must be at least 1"),
