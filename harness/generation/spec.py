@@ -61,7 +61,9 @@ class GenerateSpec:
     @property
     def command(self) -> str:
         """The command that makes these samples again; plugin files and places of weights stand beside it."""
-        usual = {**settings_of(GenerateSpec()), "data": "", "device": "auto", "steps": "", "samples": 0}
+        usual = {**settings_of(GenerateSpec()), "data": "", "device": "auto", "steps": "", "eta": "", "samples": 0}
+        if self.sampling.sampler != "ddim":
+            usual["eta"] = self.sampling.eta  # it has none
         words = ["harness", "generate"]
         for name, value in {**settings_of(self), "data": self.data, "samples": self.samples}.items():
             if value != usual[name]:

@@ -13,6 +13,7 @@ from helpers import ROOT, harness
 
 import harness as package
 from harness import plugins
+from harness.api.generation.generate import specification
 from harness.types import HarnessError
 
 BASE = ("generate", "--dataset", "tiny", "--steps", "ddim5", "--samples", "6", "--tile", "4", "--device", "cpu")
@@ -65,6 +66,13 @@ def test_the_ancestral_sampler_takes_its_usual_steps(
     arguments = ["--guide", "none", "--sampler", "ancestral", "--steps", "", "--dry-run"]
     code, printed = harness(monkeypatch, capsys, *BASE, *tiny, *arguments)
     assert code == 0 and "ancestral, 250 steps, t = 999 to 0" in printed
+
+
+def test_a_denoiser_states_its_usual_noise(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"dataset": "digits", "device": "cpu", "guide": "none"}
+    etas = [specification(settings, "ddim", "", eta, "auto").sampling.eta for eta in (None, 0.0, 0.5)]
+    assert etas == [1.0, 0.0, 0.5]
+    assert specification(settings, "ancestral", "", None, "auto").sampling.eta == 0
 
 
 def test_shards_share_a_folder(

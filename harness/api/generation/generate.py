@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class GeneratedSamples:
 def generate(
     guide: Any = "", *, model: Path | str = "", denoiser: Path | str = "", dataset: str = "digits",
     data: Path | str = "", samples: int = 100, classes: str | Sequence[str | int] = "balanced",
-    sampler: str = "ddim", steps: str | int = "", eta: float = 0.0, variance: str = "auto", seed: int = 0,
+    sampler: str = "ddim", steps: str | int = "", eta: float | None = None, variance: str = "auto", seed: int = 0,
     device: str = "auto", dtype: str = "float32", tile: int = 0, compile: bool = False,
     out: Path | str | None = None, images: bool = False, batch_size: int = 0, weights: Sequence[str] = (),
     plugins: Any = (), fresh: bool = False, progress: bool = True,
@@ -70,22 +70,29 @@ def generate(
     return GeneratedSamples(*read_samples(folder / SAMPLES), tuple(job.names), folder, card)
 
 
-def specification(settings: dict[str, Any], sampler: str, steps: str, eta: float, variance: str) -> GenerateSpec:
-    """The specification, with the usual steps of the sampler where they are not given, and a device that works."""
-    from harness.generation.spec import GenerateSpec
+def specification(settings: dict[str, Any], sampler: str, steps: str, eta: float | None, variance: str) -> GenerateSpec:
+    """The specification with what belongs to its data set and denoiser filled in, and a device that works.
+
+    steps: "" for the sampler's usual ones. eta: None for what the denoiser states (fact ``eta``), or else 0.
+    """
+    from harness import plugins
+    from harness.generation.spec import GenerateSpec, resolve
     from harness.types import USUAL_STEPS, Sampling
 
-    sampling = Sampling(sampler, steps or USUAL_STEPS.get(sampler, ""), eta, variance)
-    return GenerateSpec(**{**settings, "device": usable_device(settings["device"])}, sampling=sampling)
+    sampling = Sampling(sampler, steps or USUAL_STEPS.get(sampler, ""), eta or 0.0, variance)
+    named = {**settings, "device": usable_device(settings["device"])}
+    spec = resolve(GenerateSpec(**named, sampling=sampling))
+    entry = plugins.denoiser.get(spec.denoiser)
+    if eta is None and sampler == "ddim" and entry:
+        spec = replace(spec, sampling=replace(sampling, eta=float(entry.facts.get("eta", 0.0))))
+    return spec
 
 
 def prepared(spec: GenerateSpec, weights: Sequence[str], out: Path | None) -> tuple[Generation, Path]:
     """The generation, loaded and checked, with its folder: `out`, or one that is named after all settings."""
     from harness.generation.job import prepare
-    from harness.generation.spec import resolve
 
     weight_files = weight_files_of(weights)
-    spec = resolve(spec)
     fetch_missing([spec.model, spec.denoiser], weight_files)
     job = prepare(spec, weight_files)
     guide = spec.guide.partition(":")[0]

@@ -55,7 +55,7 @@ class Subjects:
         _panel(
             WHAT,
             "none, classifier, denoised, cfg or a plugin, with settings: classifier:scale=2,through=total,"
-            "interval=200,800. [default: classifier, where the data set has a classifier for it]",
+            "interval=200,800. [default: classifier, else denoised, at the scale of the data set's classifier for it]",
         ),
     ] = ""
     model: Annotated[
@@ -81,7 +81,9 @@ class SamplerOptions:
         str,
         _panel(SAMPLER, "250: first and last time included; ddim25: whole stride. [default: ddim25; ancestral 250]"),
     ] = ""
-    eta: Annotated[float, _panel(SAMPLER, "Noise of DDIM, 0 to 1.", min=0, max=1)] = 0.0
+    eta: Annotated[
+        float | None, _panel(SAMPLER, "Noise of DDIM, 0 to 1. [default: the denoiser's, or else 0]", min=0, max=1)
+    ] = None
     variance: Annotated[
         VarianceName, _panel(SAMPLER, "Of the ancestral sampler; auto: learned where the network has it.")
     ] = VarianceName.auto
