@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from harness.api.evaluate import evaluate as evaluate
     from harness.api.frames import compare as compare
     from harness.api.frames import leaderboard as leaderboard
+    from harness.api.generation.generate import generate as generate
     from harness.api.live.networks import Model as Model
 
 __version__ = "0.1.0"
@@ -21,13 +22,14 @@ _PUBLIC: dict[str, str] = {
     "Model": "harness.api.live.networks",
     "compare": "harness.api.frames",
     "evaluate": "harness.api.evaluate",
+    "generate": "harness.api.generation.generate",
     "leaderboard": "harness.api.frames",
     "load": "harness.api.load",
     "load_record": "harness.api.load",
 }
 """Modules of the public functions, by name; imported at first use, since torch takes seconds."""
 
-__all__ = ["Model", "__version__", "compare", "evaluate", "leaderboard", "load", "load_record"]
+__all__ = ["Model", "__version__", "compare", "evaluate", "generate", "leaderboard", "load", "load_record"]
 
 
 def __dir__() -> list[str]:

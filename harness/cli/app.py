@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 import harness
 from harness.cli.commands import augment, data, weights
+from harness.cli.commands.generate import generate
 from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
@@ -85,6 +86,7 @@ def _options(
 
 app.command()(run)
 app.command()(train)
+app.command()(generate)
 app.add_typer(data.app, name="data")
 app.add_typer(augment.app, name="augment")
 app.add_typer(weights.app, name="weights")

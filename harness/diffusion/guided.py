@@ -19,8 +19,8 @@ from harness.diffusion.sampling import ancestral_mean, ancestral_noise, ddim_ste
 from harness.diffusion.schedule import Schedule
 from harness.types import Guide, HarnessError, Sampling, check_scale
 
-EVERY_TIME = (0, 2**31 - 1)
-"""The interval of a guide that acts at all times."""
+EVERY_TIME = (0, 10**6)
+"""The interval of a guide that acts at all times; schedules have thousands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,7 @@ class SamplingStep:
     x_t: (B, 3, H, W) in the model's space, a leaf that requires a gradient.
     time: t, an index of the denoiser's own schedule. t: the same for every row, (B,) int64.
     labels: (B,) int64, the classes asked for.
+    schedule: of the sampler's times, in which this one is at `position`; index: the position for every row, (B,) int64.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class SamplingStep:
         self.time = time
         self.t = torch.full((len(x),), time, device=x.device)
         self.labels = labels
+        self.position = position
+        self.schedule = schedule
+        self.index = torch.full((len(x),), position, device=x.device)
         self._denoiser = denoiser
-        self._schedule = schedule
-        self._index = torch.full((len(x),), position, device=x.device)
 
     def predict(self, labels: Tensor | None, differentiable: bool = False) -> Guidance:
         """The denoiser's prediction: one call. labels: classes that it is told, or None.
@@ -61,13 +63,13 @@ class SamplingStep:
         differentiable: gradients flow through it to `x_t`.
         """
         with torch.set_grad_enabled(differentiable):
-            return Guidance(*self._denoiser.predict_noise(self.x_t, self._index, self._schedule, labels))
+            return Guidance(*self._denoiser.predict_noise(self.x_t, self.index, self.schedule, labels))
 
     def predict_both(self) -> tuple[Guidance, Guidance]:
         """The prediction for the classes asked for, and that for none: one call of twice the rows."""
         none = torch.full_like(self.labels, -1 if self._denoiser.null_label is None else self._denoiser.null_label)
-        x, index = self.x_t.detach().repeat(2, 1, 1, 1), self._index.repeat(2)
-        noise, v = self._denoiser.predict_noise(x, index, self._schedule, torch.cat([self.labels, none]))
+        x, index = self.x_t.detach().repeat(2, 1, 1, 1), self.index.repeat(2)
+        noise, v = self._denoiser.predict_noise(x, index, self.schedule, torch.cat([self.labels, none]))
         halves = zip(noise.chunk(2), v.chunk(2) if v is not None else (None, None), strict=True)
         conditional, unconditional = (Guidance(*half) for half in halves)
         return conditional, unconditional
@@ -75,7 +77,7 @@ class SamplingStep:
     def x0_hat(self, prediction: Guidance) -> Tensor:
         """The clipped one-step denoised image (B, 3, H, W) in [0, 1] of a prediction."""
         with torch.set_grad_enabled(prediction.noise.requires_grad):
-            return (self._denoiser.x0(self._schedule, self.x_t, self._index, prediction.noise) + 1) / 2
+            return (self._denoiser.x0(self.schedule, self.x_t, self.index, prediction.noise) + 1) / 2
 
     def log_probability(self, logits: Tensor) -> Tensor:
         """Log-probability (B,) of the classes asked for."""
@@ -86,6 +88,7 @@ class SamplingStep:
 class BaseGuide:
     """Settings of every guide; by itself it does not steer.
 
+    scale, interval: see `harness.types.Guide`.
     conditional: the denoiser is told the class as well, as in ADM-G; for denoisers that take one.
     """
 
@@ -95,6 +98,11 @@ class BaseGuide:
 
     def __post_init__(self) -> None:
         check_scale(self.scale, self.interval)
+
+    @property
+    def steers(self) -> bool:
+        """See `harness.types.Guide`."""
+        return self.conditional
 
     def acts(self, step: SamplingStep) -> bool:
         """True if the step's time lies within the interval."""
@@ -137,6 +145,11 @@ class BaseGuide:
 class GradientGuide(BaseGuide):
     """A guide along the gradient of a log-probability by x_t; a subclass gives `log_probability`."""
 
+    @property
+    def steers(self) -> bool:
+        """See `harness.types.Guide`."""
+        return self.conditional or self.scale != 0
+
     def differentiates_denoiser(self, network: Any) -> bool:
         """True if the gradient flows through the denoiser, which costs a backward pass of it."""
         raise NotImplementedError
@@ -177,24 +190,23 @@ def trajectory(
     schedule = denoiser.schedule.at(times)
     for number, position in enumerate(reversed(range(len(times)))):
         step = SamplingStep(denoiser, schedule, position, times[position], x, labels)
-        with torch.no_grad():
-            x = _advance(schedule, position, step.x_t.detach(), guide(step, network), settings, partial(draw, number))
+        x = advance(step, guide, network, settings, partial(draw, number))
         yield x
 
 
-def _advance(
-    schedule: Schedule, position: int, x: Tensor, guidance: Guidance, settings: Sampling, noise: Callable[[], Tensor]
-) -> Tensor:
-    """x_{t-1} from x_t and the guidance."""
-    index = torch.full((len(x),), position, device=x.device)
+@torch.no_grad()
+def advance(step: SamplingStep, guide: Guide, network: Any, settings: Sampling, noise: Callable[[], Tensor]) -> Tensor:
+    """x_{t-1} (B, 3, H, W) from the step at x_t. noise: draws the step's; called where it is used."""
+    guidance = guide(step, network)
+    schedule, index, x = step.schedule, step.index, step.x_t.detach()
     x0 = Denoiser.x0(schedule, x, index, guidance.noise)
     if settings.sampler == "ddim":
-        return ddim_step(schedule, x, index, x0, guidance.gradient, settings.eta if position else 0.0, noise)
+        return ddim_step(schedule, x, index, x0, guidance.gradient, settings.eta if step.position else 0.0, noise)
     variance, deviation = ancestral_noise(schedule, x, index, guidance.variance, settings.variance)
     mean = ancestral_mean(schedule, x, index, x0)
     if guidance.gradient is not None:
         mean = mean + variance * guidance.gradient
-    return mean + deviation * noise() if position else mean
+    return mean + deviation * noise() if step.position else mean
 
 
 def pixels(x: Tensor) -> Tensor:

@@ -47,8 +47,9 @@ def log_variance(schedule: Schedule, index: Tensor, v: Tensor | None) -> Tensor:
 def ancestral_noise(schedule: Schedule, x: Tensor, index: Tensor, v: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
     """Variance and standard deviation of the ancestral step, each (B, C, H, W) or (B, 1, 1, 1).
 
-    kind: one of `harness.types.VARIANCES`. At index 0 the fixed small variance is zero; the others are not, so that a
-    guide still moves the last mean. Raises HarnessError for a learned one that the network lacks.
+    x: x_t (B, C, H, W), whose type the results have. kind: one of `harness.types.VARIANCES`. At index 0 the fixed
+    small variance is zero; the others are not, so that a guide still moves the last mean.
+    Raises HarnessError for a learned one that the network lacks.
     """
     if kind == "learned" and v is None:
         raise HarnessError("variance=learned: this diffusion model learned none. Give fixed_small or fixed_large.")

@@ -1,1 +1,1 @@
-"""Generated images: what is asked for, and the networks whose features judge them."""
+"""Guided generation: from a specification to images of classes on disk."""

@@ -23,6 +23,7 @@ from harness.types.detection import Detector as Detector
 from harness.types.detection import FeatureSet as FeatureSet
 from harness.types.detection import Response as Response
 from harness.types.guides import NO_CLASSIFIER as NO_CLASSIFIER
+from harness.types.guides import USUAL_STEPS as USUAL_STEPS
 from harness.types.guides import Guide as Guide
 from harness.types.guides import Sampling as Sampling
 from harness.types.guides import check_scale as check_scale

@@ -18,6 +18,9 @@ NO_CLASSIFIER = "none"
 VARIANCES = ("auto", "learned", "fixed_small", "fixed_large")
 """Variances of the ancestral sampler; "auto" is the learned one where the network has it, else fixed_small."""
 
+USUAL_STEPS = {"ddim": "ddim25", "ancestral": "250"}
+"""Usual steps of each sampler, those of guided-diffusion's documentation."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -53,7 +56,8 @@ class Sampling:
 class Guide(Protocol):
     """Steers sampling towards a class. One call of the denoiser per step serves the guide and the sampler.
 
-    A guide is declared with ``@guide(name, classifier=True)`` if it asks a classifier. Its base
+    A guide is declared with ``@guide(name, classifier=True)`` if it asks a classifier, with ``conditional=True`` if it
+    needs a denoiser that takes the class. Its base
     `harness.diffusion.guided.BaseGuide` has settings that all share.
 
     scale: strength of the guidance; finite.
@@ -62,6 +66,10 @@ class Guide(Protocol):
 
     scale: float
     interval: tuple[int, ...]
+
+    @property
+    def steers(self) -> bool:
+        """True if a sample depends on the class asked for."""
 
     def check(self, model: str, network: Any, denoiser: Any) -> None:
         """Raise HarnessError for a classifier or a denoiser that this guide cannot work with.

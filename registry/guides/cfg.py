@@ -10,10 +10,14 @@ from harness.plugins import guide
 from harness.types import HarnessError
 
 
-@guide("cfg")
+@guide("cfg", conditional=True)
 @dataclass(frozen=True)
 class ClassifierFreeGuidance(BaseGuide):
     """eps_u + scale (eps_c - eps_u) of a denoiser with label dropout; scale 1 samples the class without more."""
+
+    @property
+    def steers(self) -> bool:
+        return self.scale != 0
 
     def check(self, model: str, network: Any, denoiser: Any) -> None:
         if not (denoiser.conditional and denoiser.unconditional):

@@ -1,7 +1,8 @@
 """The bundled classifiers of the digits: the DiffAug paper's ten, compact, and two of diffused images, for guidance.
 
-`studies/ten_classifiers.py` and `studies/guidance.py` train them. Fact ``guides``: the data set whose classes a
-classifier of diffused images guides to; it enters no line-up of suites on images as they are.
+`studies/ten_classifiers.py` and `studies/guidance.py` train them. Facts: ``guides``, the guide that a classifier serves
+by default in `harness generate`; ``diffused`` in place of ``dataset``, the data set of a classifier of diffused images,
+which enters no line-up of suites on images as they are.
 """
 
 from __future__ import annotations
@@ -31,16 +32,20 @@ GUIDING = {
     "encoder+da": f"{ENCODER}: sees x_t, its one-step denoising, and t.",
 }
 
+GUIDES = {"vit+diffaug": "denoised:scale=3", "encoder+da": "classifier:scale=10"}
+"""Classifiers that `harness generate` takes by default, with their guide and its settings."""
+
 
 def _register(name: str, words: str, **facts: str) -> None:
     def load() -> tuple[nn.Module, Weights]:
         return load_bundled(f"digits-{name}")
 
     load.__doc__ = words
-    model(f"digits/{name}", **facts)(load)
+    guides = {"guides": GUIDES[name]} if name in GUIDES else {}
+    model(f"digits/{name}", **facts, **guides)(load)
 
 
 for _name, _words in BUNDLED.items():
     _register(_name, _words, dataset="digits")
 for _name, _words in GUIDING.items():
-    _register(_name, _words, guides="digits")
+    _register(_name, _words, diffused="digits")

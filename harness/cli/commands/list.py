@@ -21,6 +21,7 @@ class Kind(StrEnum):
     smoothers = "smoothers"
     detectors = "detectors"
     attacks = "attacks"
+    guides = "guides"
     suites = "suites"
     denoisers = "denoisers"
     datasets = "datasets"
@@ -50,7 +51,7 @@ def list_plugins(
     ] = False,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
-    """List the plugins: models, test-time methods, smoothers, detectors, attacks, suites and their ingredients."""
+    """List the plugins: models, methods, smoothers, detectors, attacks, guides, suites and their ingredients."""
     from harness import plugins
     from harness.plugins import cache
     from harness.report.table import Table
@@ -86,7 +87,7 @@ def catalogue() -> dict[str, Any]:
     plugins.discover()
     registries = {
         Kind.models: plugins.model, Kind.methods: plugins.method, Kind.smoothers: plugins.smoother,
-        Kind.detectors: plugins.detector, Kind.attacks: plugins.attack,
+        Kind.detectors: plugins.detector, Kind.attacks: plugins.attack, Kind.guides: plugins.guide,
         Kind.suites: plugins.suite, Kind.denoisers: plugins.denoiser, Kind.datasets: plugins.dataset,
         Kind.corruptions: plugins.corruption,
         Kind.architectures: plugins.architecture, Kind.augmentations: plugins.augmentation,

@@ -1,0 +1,1 @@
+"""Generation from Python, and behind the command line."""

@@ -1,0 +1,80 @@
+"""What a generation leaves: samples in OpenAI's layout, a grid, single images and a card."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.base.files import writing
+from harness.generation.spec import sample_id
+
+SAMPLES, GRID, CARD, IMAGES = "samples.npz", "grid.png", "card.json", "images"
+"""Names in the folder of a generation."""
+
+ROWS, COLUMNS = 20, 10
+"""Classes and samples of a class in the grid at most."""
+
+GAP, LEAST_SIDE = 2, 64
+"""Pixels between images of the grid; smaller images are magnified by a whole factor to about this side."""
+
+UNGUIDED = "unguided"
+"""Folder of images that belong to no class."""
+
+
+def write_samples(file: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, shape: Sequence[int]) -> None:
+    """samples.npz as guided-diffusion writes it: arr_0 (N, H, W, 3) uint8 and arr_1 (N,) int64.
+
+    The bytes are a function of the numbers alone. pieces: of arr_0, in order. shape: (3, H, W) of a sample.
+    """
+    total = (len(labels), *shape[1:], shape[0])
+    with writing(file) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open(zipfile.ZipInfo("arr_0.npy"), "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": total})
+            for piece in pieces:
+                member.write(piece.tobytes())
+        with archive.open(zipfile.ZipInfo("arr_1.npy"), "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, labels.astype("<i8"), allow_pickle=False)
+
+
+def read_samples(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, H, W, 3) uint8 and labels (N,) int64 of a file that `write_samples` wrote."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return arrays["arr_0"], arrays["arr_1"]
+
+
+def grid_rows(labels: np.ndarray) -> list[list[int]]:
+    """Numbers of the samples in the grid, a row per class: the first ones of the first classes."""
+    return [np.flatnonzero(labels == label)[:COLUMNS].tolist() for label in np.unique(labels)[:ROWS]]
+
+
+def write_grid(file: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
+    """grid.png: rows of images (H, W, 3) uint8."""
+    height = len(rows[0][0])
+    factor = max(1, LEAST_SIDE // height)
+    side = height * factor + GAP
+    canvas = np.full((GAP + len(rows) * side, GAP + max(map(len, rows)) * side, 3), 255, dtype=np.uint8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            large = image.repeat(factor, 0).repeat(factor, 1)
+            top, left = GAP + row * side, GAP + column * side
+            canvas[top : top + len(large), left : left + len(large)] = large
+    with writing(file) as partial:
+        Image.fromarray(canvas).save(partial, format="PNG")
+
+
+def write_images(folder: Path, pixels: np.ndarray, labels: np.ndarray, folders: Sequence[str]) -> None:
+    """A PNG per sample, CLASS/ID.png; those that are there stay. folders: by label."""
+    for number, name in enumerate(image_files(labels, folders)):
+        if not (folder / name).exists():
+            with writing(folder / name) as partial:
+                Image.fromarray(pixels[number]).save(partial, format="PNG")
+
+
+def image_files(labels: np.ndarray, folders: Sequence[str]) -> Iterator[str]:
+    """The name of each sample's image, below the folder of images."""
+    for number, label in enumerate(labels.tolist()):
+        yield f"{folders[label]}/{sample_id(number).replace('/', '-')}.png"
