@@ -13,10 +13,13 @@ from harness.suites.bases.guided import GuidedGeneration
 class Guidance(GuidedGeneration):
     """Digits sampled under guides (Dhariwal & Nichol, NeurIPS 2021), as many as there are test digits, 25 DDIM steps.
 
-    `guidance:steps=250,sampler=ancestral` is the check with the original's 250 steps.
+    DDIM with eta = 1: without noise, samples of this denoiser keep a tint of x_T, which is all that distances then see.
+    `guidance:steps=250,sampler=ancestral` is the check with the original's 250 steps. A conditional denoiser, --denoiser
+    digits-conditional, also takes the guide cfg.
     """
 
     models = ("digits/encoder+noisy", "digits/encoder+da", "digits/vit+diffaug")
-    methods = ("none", "classifier", "classifier:scale=3", "classifier:scale=10", "denoised", "cfg:scale=2")
+    methods = ("none", "classifier", "classifier:scale=3", "classifier:scale=10", "denoised:scale=3")
+    eta: float = 1.0
     judge: str = "digits/resnet"
     extractor: str = "digits/vit"

@@ -109,7 +109,7 @@ def _default_guide(dataset: str) -> str:
 
 def _guides(dataset: str) -> dict[str, str]:
     """By registered classifier of a data set, the guide that it is meant for (fact ``guides``), with settings."""
-    entries = [e for e in plugins.model.entries() if dataset in (e.facts.get("dataset"), e.facts.get("diffused"))]
+    entries = [entry for entry in plugins.model.entries() if entry.facts.get("dataset") == dataset]
     return {entry.name: str(entry.facts["guides"]) for entry in entries if "guides" in entry.facts}
 
 

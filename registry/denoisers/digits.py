@@ -16,7 +16,7 @@ def digits() -> tuple[Denoiser, Weights]:
 
 
 # No fact "dataset": the unconditional one is the default of its data set.
-@denoiser("digits-conditional", conditional="digits")
+@denoiser("digits-conditional", conditional="digits", eta=1.0)
 def digits_conditional() -> tuple[Denoiser, Weights]:
     """The same with the class as an input, and a tenth of the labels dropped: conditional, unconditional, `cfg`."""
     return load_denoiser(*bundled("digits-unet-conditional"))

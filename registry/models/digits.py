@@ -1,11 +1,13 @@
 """The bundled classifiers of the digits: the DiffAug paper's ten, compact, and two of diffused images, for guidance.
 
 `studies/ten_classifiers.py` and `studies/guidance.py` train them. Facts: ``guides``, the guide that a classifier serves
-by default in `harness generate`; ``diffused`` in place of ``dataset``, the data set of a classifier of diffused images,
-which enters no line-up of suites on images as they are.
+by default in `harness generate`; ``noisy`` marks a classifier of diffused images, which enters no line-up of suites on
+images as they are.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import nn
 
@@ -36,7 +38,7 @@ GUIDES = {"vit+diffaug": "denoised:scale=3", "encoder+da": "classifier:scale=10"
 """Classifiers that `harness generate` takes by default, with their guide and its settings."""
 
 
-def _register(name: str, words: str, **facts: str) -> None:
+def _register(name: str, words: str, **facts: Any) -> None:
     def load() -> tuple[nn.Module, Weights]:
         return load_bundled(f"digits-{name}")
 
@@ -48,4 +50,4 @@ def _register(name: str, words: str, **facts: str) -> None:
 for _name, _words in BUNDLED.items():
     _register(_name, _words, dataset="digits")
 for _name, _words in GUIDING.items():
-    _register(_name, _words, diffused="digits")
+    _register(_name, _words, dataset="digits", noisy=True)
