@@ -11,7 +11,7 @@ from harness.suites.bases.guided import GuidedGeneration
 @suite("guidance", version=1, dataset="digits", denoiser="digits")
 @dataclass(frozen=True)
 class Guidance(GuidedGeneration):
-    """Digits sampled under guides (Dhariwal & Nichol, NeurIPS 2021), as many as there are test digits, 25 DDIM steps.
+    """Digits under guides (Dhariwal & Nichol, NeurIPS 2021), as many as there are test digits, 25 DDIM steps.
 
     DDIM with eta = 1: without noise, samples of this denoiser keep a tint of x_T, and distances see little else.
     `guidance:steps=250,sampler=ancestral` is the check with the original's 250 steps. A conditional denoiser, --denoiser
