@@ -14,8 +14,8 @@ class Guidance(GuidedGeneration):
     """Digits under guides (Dhariwal & Nichol, NeurIPS 2021), as many as there are test digits, 25 DDIM steps.
 
     DDIM with eta = 1: without noise, samples of this denoiser keep a tint of x_T, and distances see little else.
-    `guidance:steps=250,sampler=ancestral` is the check with the original's 250 steps. A conditional denoiser, --denoiser
-    digits-conditional, also takes the guide cfg.
+    `guidance:steps=250,sampler=ancestral` is the check with the original's 250 steps. A conditional denoiser
+    (--denoiser digits-conditional) also takes the guide cfg.
     """
 
     models = ("digits/encoder+noisy", "digits/encoder+da", "digits/vit+diffaug")
