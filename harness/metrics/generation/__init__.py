@@ -1,0 +1,1 @@
+"""Metrics of generated images: pure functions of their features and logits, beside those of reference images."""
