@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = "base types plugins data models metrics attacks diffusion evaluation train report exchange terminal api cli"
+ORDER = (
+    "base types plugins data models metrics attacks diffusion evaluation train generation report exchange terminal api "
+    "cli"
+)
 """Rooms of harness/: each imports only those before it. Registry and suites stand above all but the command line."""
 
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 300, 50, 11

@@ -1,0 +1,1 @@
+"""Generated images: sampled under guides, and scored."""
