@@ -95,6 +95,7 @@ def score(
 
 def _scored(spec: ScoreSpec) -> ScoreRecord:
     """The record, made under a progress bar."""
+    from harness.generation.score.scoring import METRICS
     from harness.generation.score.scoring import score as computed
     from harness.terminal import console
     from harness.types import Stage
@@ -106,6 +107,7 @@ def _scored(spec: ScoreSpec) -> ScoreRecord:
             if stage.name not in lines:
                 lines[stage.name] = bar.begin(stage.name, stage.total), stage.done
             task, before = lines[stage.name]
-            bar.update(task, total=stage.total, completed=stage.done, computed=stage.done - before)
+            unit = "metrics" if stage.name.startswith(METRICS) else "images"
+            bar.update(task, total=stage.total, completed=stage.done, computed=stage.done - before, unit=unit)
 
         return computed(spec, report)

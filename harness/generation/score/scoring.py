@@ -25,6 +25,9 @@ from harness.types import Absent, Dataset, HarnessError, Metric, Stage
 
 Report = Callable[[Stage], None]
 
+METRICS = "metrics in"
+"""Start of the name of the stages that compute metrics, and count these."""
+
 FRECHET = ("fd", "fd_infinity")
 """Metrics that need more samples than dimensions."""
 
@@ -94,6 +97,8 @@ def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
 def _open(spec: ScoreSpec) -> Sets:
     if not spec.extractors:
         raise HarnessError("No extractor is named: --extractor digits/resnet, or inception:weights=FILE.")
+    if spec.dataset and spec.split not in _splits(spec.dataset):
+        raise HarnessError(f"--split {spec.split!r}: must be one of {', '.join(_splits(spec.dataset))}.")
     data = open_dataset(spec.dataset, spec.split, spec.data) if spec.dataset else None
     classes = (data_classes(data) or None) if data else None
     samples = open_set(Path(spec.samples), classes, bool(spec.judge)).images
@@ -107,10 +112,13 @@ def _open(spec: ScoreSpec) -> Sets:
     return Sets(samples, OpenedSet(of_dataset(data, name)), name, _floor(spec, samples.n), data)
 
 
+def _splits(dataset: str) -> Sequence[str]:
+    return tuple(plugins.dataset[dataset].facts.get("splits", ("train", "test")))
+
+
 def _floor(spec: ScoreSpec, count: int) -> ImageSet | None:
     """As many images of the data set's other split as there are samples, or all of them; None if there is none."""
-    splits = plugins.dataset[spec.dataset].facts.get("splits", ("train", "test"))
-    other = next((split for split in splits if split != spec.split), None)
+    other = next((split for split in _splits(spec.dataset) if split != spec.split), None)
     try:
         data = open_dataset(spec.dataset, other, spec.data) if other else None
     except Absent:
@@ -171,7 +179,7 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
     rows, left_out = [], {}
     for number, metric in enumerate(metrics):
         name = name_of(metric, extractor.name, statistics is not None)
-        report(Stage(f"metrics in {extractor.name}", number, len(metrics)))
+        report(Stage(f"{METRICS} {extractor.name}", number, len(metrics)))
         try:
             value = _metric(compared, metric, name)
         except Undefined as error:
@@ -179,7 +187,7 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
             continue
         ideal = IDEALS[metric](compared) if metric in IDEALS else None
         rows.append(MetricRow(value, _metric_or_none(floor, metric, name), ideal))
-    report(Stage(f"metrics in {extractor.name}", len(metrics), len(metrics)))
+    report(Stage(f"{METRICS} {extractor.name}", len(metrics), len(metrics)))
     return ExtractorScores(
         extractor.name, extractor.sha256, generated.shape[1], extractor.resizing, extractor.arithmetic, rows, left_out
     )

@@ -112,6 +112,8 @@ def test_sets_that_do_not_fit_are_refused_with_one_message_each(tmp_path: Path) 
     assert score(ScoreSpec(few, samples, ("toy",), dataset="", metrics=("kid",))).extractors[0].rows[0].metric.n == 4
     with pytest.raises(HarnessError, match="Unknown metric 'fdi'"):
         score(ScoreSpec(samples, samples, ("toy",), metrics=("fdi",)))
+    with pytest.raises(HarnessError, match="--split 'val': must be one of train, test"):
+        score(ScoreSpec(samples, "", ("toy",), split="val"))
     with pytest.raises(HarnessError, match="No reference"):
         score(ScoreSpec(samples, "", ("toy",), dataset=""))
     with pytest.raises(HarnessError, match="has no labels for --judge"):
