@@ -71,12 +71,14 @@ class InsideCounts:
 
 def nearest_others(x: Floats, k: int, piece: int = PIECE) -> NearestOthers:
     """Neighbours within a set. x: (N, D) float64, N > k. piece: rows at once, which changes nothing."""
-    n, norms = len(x), _norms(x)
+    # Products of vectors far from 0 would lose the digits in which their distances differ.
+    centred = x - x.mean(axis=0)
+    n, norms = len(x), _norms(centred)
     candidates = min(k + SPARE, n - 1)
     squared, first = np.empty((n, k)), np.empty(n, dtype=np.int64)
     for start in range(0, n, piece):
         rows = np.arange(start, min(start + piece, n))
-        near = norms[rows, None] + norms - 2 * (x[rows] @ x.T)
+        near = norms[rows, None] + norms - 2 * (centred[rows] @ centred.T)
         near[rows - start, rows] = np.inf
         places = np.argpartition(near, candidates - 1, axis=1)[:, :candidates]
         places.sort(axis=1)

@@ -21,7 +21,7 @@ from harness.types import HarnessError, Metric
 class IntervalEstimate:
     """A value with its interval.
 
-    interval: 95 %, two-sided. n: independent samples that the interval resamples.
+    interval: 95 %, two-sided. n: generated samples.
     """
 
     value: float
@@ -35,21 +35,22 @@ class IntervalEstimate:
 
 def normal(value: float, deviation: float, n: int) -> IntervalEstimate:
     """Estimate with a normal interval. deviation: standard error of the value, from n samples."""
-    reach = stats.norm.isf(TAIL) * deviation
+    reach = float(stats.norm.isf(TAIL) * deviation)
     return IntervalEstimate(value, (round(value - reach, DIGITS), round(value + reach, DIGITS)), n)
 
 
-def share(members: Bools, spread: float = 0.0) -> IntervalEstimate:
+def share(members: Bools, samples: int, spread: float = 0.0) -> IntervalEstimate:
     """Share of the true ones, with the interval of Clopper & Pearson 1934.
 
-    members: (n,) bool. spread: variance of the share beyond the sampling of the members, such as that of the set which
-    they are compared with. n then is reduced to the number that has the same variance (Korn & Graubard 1998).
+    members: (n,) bool. samples: generated ones. spread: variance of the share beyond the sampling of the members, such
+    as that of the set which they are compared with; n then is reduced to the number that has the same variance (Korn &
+    Graubard 1998).
     """
     value, n = float(members.mean()), len(members)
     own = value * (1 - value) / n
     effective = n * own / (own + spread) if own else n
     low, high = proportion_confint(value * effective, effective, alpha=2 * TAIL, method="beta")
-    return IntervalEstimate(value, (round(float(low), DIGITS), round(float(high), DIGITS)), n)
+    return IntervalEstimate(value, (round(float(low), DIGITS), round(float(high), DIGITS)), samples)
 
 
 def matrix(features: ArrayLike, name: str) -> Floats:

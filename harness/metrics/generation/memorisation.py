@@ -19,7 +19,7 @@ def memorised(neighbours: Neighbours) -> IntervalEstimate:
     The interval is about other samples of the same generator, by Clopper & Pearson: Wilson's fails for shares near 0
     (results/coverage.md). neighbours: with the training set as reference.
     """
-    return share(neighbours.memorised)
+    return share(neighbours.memorised, len(neighbours.memorised))
 
 
 def expected_memorised(reference: NearestOthers) -> float:

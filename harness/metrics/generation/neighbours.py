@@ -66,12 +66,12 @@ class Neighbours:
     @property
     def precision(self) -> IntervalEstimate:
         """Share of generated samples inside a reference ball; over generated samples."""
-        return share(self.precise)
+        return share(self.precise, len(self.precise))
 
     @property
     def recall(self) -> IntervalEstimate:
         """Share of reference images inside a generated ball; over images and samples."""
-        return share(self.recalled, _jackknife(self.recalled_alone / len(self.recalled)))
+        return share(self.recalled, len(self.precise), _jackknife(self.recalled_alone / len(self.recalled)))
 
     @property
     def density(self) -> IntervalEstimate:
@@ -83,7 +83,7 @@ class Neighbours:
     @property
     def coverage(self) -> IntervalEstimate:
         """Share of reference images whose ball holds a generated sample; over images and samples."""
-        return share(self.covered, _jackknife(self.covered_alone / len(self.covered)))
+        return share(self.covered, len(self.precise), _jackknife(self.covered_alone / len(self.covered)))
 
 
 def neighbours(

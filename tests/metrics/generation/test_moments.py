@@ -10,12 +10,15 @@ import pytest
 from scipy import linalg
 
 from harness.metrics.generation.moments import (
+    SIZES,
+    WIDER,
     Moments,
     extrapolate,
     frechet,
     frechet_distance,
     frechet_infinity,
     influence,
+    line_weights,
     moments,
 )
 from harness.metrics.intervals import Undefined
@@ -77,6 +80,27 @@ def test_the_extrapolation_depends_on_its_seed_alone() -> None:
     first, again, other = (frechet_infinity(FEATURES["fake"], target, seed) for seed in (0, 0, 1))
     assert first == again and first.value != other.value
     assert first.interval[0] < other.value < first.interval[1] and first.n == 200
+
+
+@pytest.mark.parametrize("n", [100, 600])
+def test_the_extrapolation_s_standard_error_is_that_of_its_weights(n: int) -> None:
+    sizes = np.unique(np.linspace(n // 2, n, SIZES).round().astype(int))
+    single, pairs = np.zeros(n), np.zeros((n, n))
+    for size, weight in zip(sizes, line_weights(sizes)[0], strict=True):
+        for part in (slice(0, size), slice(n - size, n)):
+            single[part] += weight / size / 2
+            pairs[part, part] += weight / size**2 / 2
+    assert n * (single**2).sum() < n**2 * (pairs**2).sum() / 2 == pytest.approx(WIDER**2, rel=0.02)
+
+
+def test_the_allowance_for_curvature_covers_what_a_line_misses() -> None:
+    """Equal isotropic distributions in a third as many dimensions as samples: FD is far from a line in 1 / N."""
+    n, dimension = 300, 100
+    target = Moments(np.zeros(dimension), np.eye(dimension), 10_000)
+    estimate = frechet_infinity(np.random.default_rng(3).normal(size=(n, dimension)), target, 0)
+    low, high = estimate.interval
+    assert low < estimate.value < -0.2 and 0 < high < 1
+    assert high - estimate.value > 1.5 * (estimate.value - low)
 
 
 def test_influences_are_the_derivative_of_the_distance_by_a_sample_s_weight() -> None:
