@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,45 +14,53 @@ if TYPE_CHECKING:
     from harness.generation.score.scoring import ScoreSpec
 
 
+Samples = Annotated[
+    str, typer.Argument(metavar="SAMPLES", help="Generated images: an .npz of OpenAI's layout, or a folder.")
+]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="REFERENCE",
+        help="Images to compare with, the same way; an .npz may hold mu and sigma. [default: images of --dataset]",
+        show_default=False,
+    ),
+]
+Extractors = Annotated[
+    list[str], typer.Option(help="Network of the features: any model, or inception:weights=FILE. Repeatable.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Data set of the reference, and of the classes that labels count. [default: digits, or none beside a "
+        "REFERENCE]",
+        show_default=False,
+    ),
+]
+Split = Annotated[str, typer.Option(help="Its split; the other one is the floor.")]
+Root = Annotated[Path | None, typer.Option(help="Its folder, for data sets that read one.")]
+Judge = Annotated[str, typer.Option(help="Model whose accuracy on the labels is told: of arr_1, or of class folders.")]
+Metrics = Annotated[
+    list[str],
+    typer.Option(
+        help="fd, fd_infinity, kid, is, precision, recall, density, coverage, memorised. Repeatable; all without.",
+        show_default=False,
+    ),
+]
+RecordFile = Annotated[Path | None, typer.Option(help="File for the record, JSON.")]
+
+
 def score(
-    samples: Annotated[
-        str, typer.Argument(metavar="SAMPLES", help="Generated images: an .npz of OpenAI's layout, or a folder.")
-    ],
-    reference: Annotated[
-        str,
-        typer.Argument(
-            metavar="REFERENCE",
-            help="Images to compare with, the same way; an .npz may hold mu and sigma. [default: images of --dataset]",
-            show_default=False,
-        ),
-    ] = "",
-    extractor: Annotated[
-        list[str],
-        typer.Option(help="Network of the features: any model, or inception:weights=FILE. Repeatable."),
-    ] = ["digits/resnet"],  # noqa: B006
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set of the reference, and of the classes that labels count. [default: digits, or none beside "
-            "a REFERENCE]",
-            show_default=False,
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Its split; the other one is the floor.")] = "train",
-    data: Annotated[Path | None, typer.Option(help="Its folder, for data sets that read one.")] = None,
-    judge: Annotated[
-        str, typer.Option(help="Model whose accuracy on the labels is told: of arr_1, or of class folders.")
-    ] = "",
-    metric: Annotated[
-        list[str],
-        typer.Option(
-            help="fd, fd_infinity, kid, is, precision, recall, density, coverage, memorised. Repeatable; all without.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006
+    samples: Samples,
+    reference: Reference = "",
+    extractor: Extractors = ["digits/resnet"],  # noqa: B006
+    dataset: Data = None,
+    split: Split = "train",
+    data: Root = None,
+    judge: Judge = "",
+    metric: Metrics = [],  # noqa: B006
     seed: Seed = 0,
     device: Device = "auto",
-    out: Annotated[Path | None, typer.Option(help="File for the record, JSON.")] = None,
+    out: RecordFile = None,
     plugin: Plugin = [],  # noqa: B006
 ) -> None:
     """Score generated images from anywhere: Frechet distance, KID, precision, recall, density, coverage, memorisation.
@@ -101,7 +109,7 @@ def _scored(spec: ScoreSpec) -> ScoreRecord:
     from harness.types import Stage
 
     with console.progress() as bar:
-        lines: dict[str, tuple[int, int]] = {}
+        lines: dict[str, Any] = {}
 
         def report(stage: Stage) -> None:
             if stage.name not in lines:

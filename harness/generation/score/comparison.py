@@ -32,7 +32,7 @@ UNTOLD = 2**53
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ComparedFeatures:
     """Features of two sets from one extractor.
 
     generated: (M, D). reference: (N, D), or None where only statistics are at hand. statistics: of the reference's
@@ -72,11 +72,11 @@ class Comparison:
         return inception_score(self.head(from_numpy(self.generated)).numpy())
 
 
-ESTIMATES: Mapping[str, Callable[[Comparison], IntervalEstimate]] = {
+ESTIMATES: Mapping[str, Callable[[ComparedFeatures], IntervalEstimate]] = {
     "fd": lambda sets: frechet(sets.generated, sets.target),
     "fd_infinity": lambda sets: frechet_infinity(sets.generated, sets.target, sets.seed),
     "kid": lambda sets: kid(sets.generated, sets.rows),
-    "is": Comparison.inception_score,
+    "is": ComparedFeatures.inception_score,
     "precision": lambda sets: sets.near.precision,
     "recall": lambda sets: sets.near.recall,
     "density": lambda sets: sets.near.density,
@@ -94,7 +94,7 @@ SCALED = ("fd", "fd_infinity", "kid", "is")
 PUBLISHED_NAMES = {"fd": "fid", "fd_infinity": "fid_infinity"}
 """Names of the Frechet distances where the published Inception network is compared with a reference archive."""
 
-IDEALS: Mapping[str, Callable[[Comparison], float]] = {
+IDEALS: Mapping[str, Callable[[ComparedFeatures], float]] = {
     "fd_infinity": lambda sets: 0.0,
     "kid": lambda sets: 0.0,
     "density": lambda sets: EXPECTED_DENSITY,

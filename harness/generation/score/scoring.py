@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from harness import plugins
 from harness.base.noise import generator
 from harness.base.provenance import environment
 from harness.data import Subset, open_dataset
-from harness.generation.score.comparison import ESTIMATES, IDEALS, MEANING, Comparison, check_metrics, name_of
+from harness.generation.score.comparison import ESTIMATES, IDEALS, MEANING, ComparedFeatures, check_metrics, name_of
 from harness.generation.score.extractors import Extractor, find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import ImageSet, OpenedSet, Statistics, of_dataset, open_set
@@ -127,7 +128,7 @@ def _floor(spec: ScoreSpec, count: int) -> ImageSet | None:
         return None
     if len(data.ids) > count:
         positions = np.sort(generator(spec.seed, "score_floor", "").permutation(len(data.ids))[:count])
-        data = Subset(data, tuple(positions.tolist()))
+        data = cast(Dataset, Subset(data, tuple(positions.tolist())))
     return of_dataset(data, f"{spec.dataset}/{other}")
 
 
@@ -172,10 +173,10 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
     images = None if only_statistics else sets.reference.images
     reference = features_of(images, extractor, report) if images else None
     generated = features_of(sets.samples, extractor, report)
-    compared = Comparison(generated, reference, seed, statistics, extractor.head)
+    compared = ComparedFeatures(generated, reference, seed, statistics, extractor.head)
     floor = None
     if sets.floor:
-        floor = Comparison(features_of(sets.floor, extractor, report), reference, seed, None, extractor.head)
+        floor = ComparedFeatures(features_of(sets.floor, extractor, report), reference, seed, None, extractor.head)
     rows, left_out = [], {}
     for number, metric in enumerate(metrics):
         name = name_of(metric, extractor.name, statistics is not None)
@@ -193,11 +194,11 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
     )
 
 
-def _metric(sets: Comparison, metric: str, name: str) -> Metric:
+def _metric(sets: ComparedFeatures, metric: str, name: str) -> Metric:
     return ESTIMATES[metric](sets).metric(name, CONDITION, *MEANING[metric])
 
 
-def _metric_or_none(floor: Comparison | None, metric: str, name: str) -> Metric | None:
+def _metric_or_none(floor: ComparedFeatures | None, metric: str, name: str) -> Metric | None:
     """The metric of real images; None without them, and where they are too few."""
     if floor is None or (metric in FRECHET and len(floor.generated) <= floor.generated.shape[1]):
         return None
