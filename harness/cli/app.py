@@ -27,6 +27,7 @@ from harness.cli.commands.results.reproduce import reproduce
 from harness.cli.commands.results.share import app as results_app
 from harness.cli.commands.results.show import show
 from harness.cli.commands.run import run
+from harness.cli.commands.score import score
 from harness.cli.commands.train import train
 from harness.report.escape import printable
 
@@ -87,6 +88,7 @@ def _options(
 app.command()(run)
 app.command()(train)
 app.command()(generate)
+app.command()(score)
 app.add_typer(data.app, name="data")
 app.add_typer(augment.app, name="augment")
 app.add_typer(weights.app, name="weights")

@@ -1,0 +1,229 @@
+"""From a specification to the record of a scoring: sets opened and checked, features, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from harness import plugins
+from harness.base.noise import generator
+from harness.base.provenance import environment
+from harness.data import Subset, open_dataset
+from harness.generation.score.comparison import ESTIMATES, IDEALS, MEANING, ComparedFeatures, check_metrics, name_of
+from harness.generation.score.extractors import Extractor, find_extractor
+from harness.generation.score.features import features_of
+from harness.generation.score.images import ImageSet, OpenedSet, Statistics, of_dataset, open_set
+from harness.generation.score.judge import judged
+from harness.generation.score.record import ExtractorScores, MetricRow, ScoredImages, ScoreRecord
+from harness.metrics.generation.scores import CONDITION
+from harness.metrics.intervals import Undefined
+from harness.models.matching import data_classes
+from harness.types import Absent, Dataset, HarnessError, Metric, Stage
+
+Report = Callable[[Stage], None]
+
+METRICS = "metrics in"
+"""Start of the name of the stages that compute metrics, and count these."""
+
+FRECHET = ("fd", "fd_infinity")
+"""Metrics that need more samples than dimensions."""
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """Everything that decides the numbers of a scoring.
+
+    samples: archive or folder of the images that are scored. reference: the same of the images beside them; "" takes
+    a split of the data set. dataset: name; with a reference, only its classes matter, and "" has none.
+    data: its folder. judge: a model, or "". metrics: names; none means all. See `harness score`.
+    """
+
+    samples: str
+    reference: str = ""
+    extractors: tuple[str, ...] = ("digits/resnet",)
+    dataset: str = "digits"
+    split: str = "train"
+    data: str = ""
+    judge: str = ""
+    metrics: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """The sets of a scoring.
+
+    reference: name, images and statistics. floor: real images that are not the reference's, or None.
+    """
+
+    samples: ImageSet
+    reference: OpenedSet
+    name: str
+    floor: ImageSet | None
+    data: Dataset | None
+
+
+def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
+    """Score a set of images. Every mistake in the specification is reported before any long work.
+
+    report: called with the progress. Raises HarnessError for sets, networks and sizes that do not fit together.
+    """
+    metrics = check_metrics(spec.metrics)
+    sets = _open(spec)
+    extractors = [find_extractor(text, spec.device) for text in spec.extractors]
+    for extractor in extractors:
+        _check(sets, extractor, metrics)
+    scores = [_scores(sets, extractor, metrics, spec.seed, report) for extractor in extractors]
+    judge = judged(sets.samples, spec.judge, sets.data, spec.device, report) if spec.judge else None
+    statistics = sets.reference.statistics
+    return ScoreRecord(
+        _described(sets.samples),
+        _described(sets.reference.images) if sets.reference.images else None,
+        sets.name,
+        statistics.sha256 if statistics and any(e.published for e in extractors) else "",
+        _described(sets.floor) if sets.floor else None,
+        spec.seed,
+        scores,
+        judge,
+        _notes(sets, metrics),
+        environment(spec.device),
+    )
+
+
+def _open(spec: ScoreSpec) -> Sets:
+    if not spec.extractors:
+        raise HarnessError("No extractor is named: --extractor digits/resnet, or inception:weights=FILE.")
+    if spec.dataset and spec.split not in _splits(spec.dataset):
+        raise HarnessError(f"--split {spec.split!r}: must be one of {', '.join(_splits(spec.dataset))}.")
+    data = open_dataset(spec.dataset, spec.split, spec.data) if spec.dataset else None
+    classes = (data_classes(data) or None) if data else None
+    samples = open_set(Path(spec.samples), classes, bool(spec.judge)).images
+    if samples is None:
+        raise HarnessError(f"{spec.samples} holds statistics alone, no images (arr_0). They can be the REFERENCE.")
+    if spec.reference:
+        return Sets(samples, open_set(Path(spec.reference)), spec.reference, None, data)
+    if data is None:
+        raise HarnessError("No reference: give a second archive or folder, or a data set with --dataset.")
+    name = f"{spec.dataset}/{spec.split}"
+    return Sets(samples, OpenedSet(of_dataset(data, name)), name, _floor(spec, samples.n), data)
+
+
+def _splits(dataset: str) -> Sequence[str]:
+    return tuple(plugins.dataset[dataset].facts.get("splits", ("train", "test")))
+
+
+def _floor(spec: ScoreSpec, count: int) -> ImageSet | None:
+    """As many images of the data set's other split as there are samples, or all of them; None if there is none."""
+    other = next((split for split in _splits(spec.dataset) if split != spec.split), None)
+    try:
+        data = open_dataset(spec.dataset, other, spec.data) if other else None
+    except Absent:
+        return None
+    if data is None:
+        return None
+    if len(data.ids) > count:
+        positions = np.sort(generator(spec.seed, "score_floor", "").permutation(len(data.ids))[:count])
+        data = cast(Dataset, Subset(data, tuple(positions.tolist())))
+    return of_dataset(data, f"{spec.dataset}/{other}")
+
+
+def _check(sets: Sets, extractor: Extractor, metrics: Sequence[str]) -> None:
+    """Raise HarnessError for sizes and numbers that do not fit together, after one call of the network."""
+    images, statistics = sets.reference.images, sets.reference.statistics
+    if images and images.size != sets.samples.size:
+        raise HarnessError(
+            f"{sets.samples.name} has images of {_size(sets.samples)} pixels, {images.name} of {_size(images)}. Bring "
+            "both to one size in one way: otherwise the distance is that of the sizes."
+        )
+    if not images and not extractor.published:
+        raise HarnessError(
+            f"{sets.name} holds statistics of Inception features alone, and {extractor.name} has others. Use "
+            "--extractor inception:weights=FILE with the published weights, or a reference with images (arr_0)."
+        )
+    extractor.check(sets.samples)
+    width = extractor.features(sets.samples.read(0, 1)).shape[1]
+    if statistics and extractor.published and len(statistics.mean) != width:
+        raise HarnessError(
+            f"{sets.name}: mu has {len(statistics.mean)} dimensions, {extractor.name} has {width}. It is no reference "
+            "of Inception features."
+        )
+    enough = min(sets.samples.n, images.n if images and not _uses(statistics, extractor) else sets.samples.n)
+    if enough <= width and set(FRECHET) & set(metrics):
+        others = ", ".join(f"--metric {name}" for name in metrics if name not in FRECHET)
+        raise HarnessError(
+            f"{enough} images are too few for a Frechet distance in {width} dimensions ({extractor.name}): more than "
+            f"{width} are needed, better ten times as many. Add images, or choose other metrics: "
+            f"{others or '--metric kid'}."
+        )
+
+
+def _uses(statistics: Statistics | None, extractor: Extractor) -> bool:
+    """True where Frechet distances take the statistics from the reference archive."""
+    return statistics is not None and extractor.published
+
+
+def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int, report: Report) -> ExtractorScores:
+    statistics = sets.reference.statistics if _uses(sets.reference.statistics, extractor) else None
+    only_statistics = statistics is not None and not set(metrics) - {*FRECHET, "is"}
+    images = None if only_statistics else sets.reference.images
+    reference = features_of(images, extractor, report) if images else None
+    generated = features_of(sets.samples, extractor, report)
+    compared = ComparedFeatures(generated, reference, seed, statistics, extractor.head)
+    floor = None
+    if sets.floor:
+        floor = ComparedFeatures(features_of(sets.floor, extractor, report), reference, seed, None, extractor.head)
+    rows, left_out = [], {}
+    for number, metric in enumerate(metrics):
+        name = name_of(metric, extractor.name, statistics is not None)
+        report(Stage(f"{METRICS} {extractor.name}", number, len(metrics)))
+        try:
+            value = _metric(compared, metric, name)
+        except Undefined as error:
+            left_out[name] = str(error)
+            continue
+        ideal = IDEALS[metric](compared) if metric in IDEALS else None
+        rows.append(MetricRow(value, _metric_or_none(floor, metric, name), ideal))
+    report(Stage(f"{METRICS} {extractor.name}", len(metrics), len(metrics)))
+    return ExtractorScores(
+        extractor.name, extractor.sha256, generated.shape[1], extractor.resizing, extractor.arithmetic, rows, left_out
+    )
+
+
+def _metric(sets: ComparedFeatures, metric: str, name: str) -> Metric:
+    return ESTIMATES[metric](sets).metric(name, CONDITION, *MEANING[metric])
+
+
+def _metric_or_none(floor: ComparedFeatures | None, metric: str, name: str) -> Metric | None:
+    """The metric of real images; None without them, and where they are too few."""
+    if floor is None or (metric in FRECHET and len(floor.generated) <= floor.generated.shape[1]):
+        return None
+    try:
+        return replace(_metric(floor, metric, name), condition="real")
+    except Undefined:
+        return None
+
+
+def _described(images: ImageSet) -> ScoredImages:
+    return ScoredImages(images.name, images.sha256, images.n, images.size)
+
+
+def _size(images: ImageSet) -> str:
+    return f"{images.size[1]} x {images.size[0]}"
+
+
+def _notes(sets: Sets, metrics: Sequence[str]) -> list[str]:
+    """Sentences on what the numbers depend on."""
+    notes = []
+    if set(FRECHET) & set(metrics) and sets.floor and sets.floor.n != sets.samples.n:
+        notes.append(
+            f"Frechet distances fall with the number of images: the floor has {sets.floor.n}, the samples "
+            f"{sets.samples.n}. Compare values at equal numbers only."
+        )
+    if "memorised" in metrics and not sets.floor:
+        notes.append("The share called memorised means memory only where the reference is the training set.")
+    return notes
