@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from harness import plugins
 from harness.generation.score.images import ImageSet
-from harness.generation.score.inception import INCEPTION, PUBLISHED, RESIZING, inception_network
+from harness.generation.score.inception import INCEPTION, LIBRARY, PUBLISHED, RESIZING, inception_network
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles, finite
 from harness.plugins.settings import parse
@@ -34,7 +35,7 @@ class Extractor:
     head: from features (B, D) to logits (B, K), for the inception score; None without.
     size: height and width of the images that it takes, None for any. resizing: in words, what it does with others.
     published: the Inception network of published numbers, whose distance is the FID.
-    arithmetic: device and precision, which decide the last bits. tile: images per call.
+    arithmetic: device, precision and libraries, which decide the last bits. tile: images per call.
     """
 
     name: str
@@ -98,7 +99,7 @@ def classifier_extractor(text: str, device: str = "cpu") -> Extractor:
         head,
         None if resizes else _size(weights),
         f"{weights.details.get('interpolation', 'bicubic')}, antialiased, in the network" if resizes else "none",
-        arithmetic={"device": device, "dtype": tiles.dtype, "tile": TILE},
+        arithmetic=_arithmetic(tiles),
     )
 
 
@@ -124,9 +125,13 @@ def inception_extractor(weights: Path, device: str = "cpu") -> Extractor:
         head,
         resizing=RESIZING,
         published=published,
-        arithmetic={"device": device, "dtype": tiles.dtype, "tile": INCEPTION_TILE},
+        arithmetic={**_arithmetic(tiles), LIBRARY: version(LIBRARY)},
         tile=INCEPTION_TILE,
     )
+
+
+def _arithmetic(tiles: Tiles) -> Mapping[str, Any]:
+    return {"device": tiles.device, "dtype": tiles.dtype, "tile": tiles.asked}
 
 
 def _size(weights: Weights) -> tuple[int, int] | None:

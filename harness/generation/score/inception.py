@@ -26,6 +26,9 @@ INCEPTION = "inception"
 PUBLISHED = "6726825d"
 """First digits of the SHA-256 of the published weights, which their file's name ends in."""
 
+LIBRARY = "torch-fidelity"
+"""Package of the network, whose version records name."""
+
 RESIZING = "to 299 x 299 as TensorFlow 1: bilinear, no half-pixel centres, no antialiasing"
 """The convention of resizing, for records."""
 

@@ -171,8 +171,8 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
     statistics = sets.reference.statistics if _uses(sets.reference.statistics, extractor) else None
     only_statistics = statistics is not None and not set(metrics) - {*FRECHET, "is"}
     images = None if only_statistics else sets.reference.images
-    reference = features_of(images, extractor, report) if images else None
     generated = features_of(sets.samples, extractor, report)
+    reference = features_of(images, extractor, report) if images else None
     compared = ComparedFeatures(generated, reference, seed, statistics, extractor.head)
     floor = None
     if sets.floor:

@@ -53,8 +53,8 @@ def _caption(record: ScoreRecord, scores: ExtractorScores) -> str:
     sentences = [
         f"{record.samples.n} images of {record.samples.size[1]} x {record.samples.size[0]} pixels. {reference}.",
         f"Extractor: {scores.dimension} dimensions, SHA-256 {scores.sha256[:12]}, resizing {scores.resizing}.",
-        "Intervals: 95 %, over other samples of the same generator. Ideal: mean for samples of the reference's own "
-        "distribution.",
+        "Intervals: 95 %, over other samples of the same generator (recall and coverage: and other reference images). "
+        "Ideal: mean for samples of the reference's own distribution.",
         *([f"Real: {record.floor.name}, the floor."] if record.floor else []),
         *record.notes,
         *(f"Left out: {name}, because {reason.rstrip('.')}." for name, reason in scores.left_out.items()),
