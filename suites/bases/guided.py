@@ -15,6 +15,8 @@ from harness.data import open_dataset
 from harness.diffusion.guided import EVERY_TIME, GradientGuide
 from harness.evaluation.records.record import RunRecord
 from harness.generation.requested import RequestedSamples
+from harness.generation.score.extractors import is_inception
+from harness.metrics.generation.scores import full_name
 from harness.metrics.ranking import Sample
 from harness.models.tiles import TiledClassifier
 from harness.report.figures import draw as figures
@@ -47,7 +49,8 @@ class GuidedGeneration(SuiteBase):
 
     samples: number of images, asked for in turn of each class. sampler, steps, eta, variance: see `Sampling`.
     judge: classifier that says whether an image shows the class asked for; its features are compared, too.
-    extractor: another classifier whose features are compared. Neither takes part in the sampling.
+    extractor: another classifier whose features are compared, or ``inception:weights=FILE``. Neither takes part in the
+        sampling.
     """
 
     axis: ClassVar[str] = "guide"
@@ -67,6 +70,10 @@ class GuidedGeneration(SuiteBase):
             raise HarnessError(f"{self.name}: samples={self.samples} must be at least 1.")
         if self.judge == self.extractor:
             raise HarnessError(f"{self.name}: judge and extractor are both {self.judge}: name two classifiers.")
+        if is_inception(self.judge):
+            raise HarnessError(
+                f"{self.name}: judge={self.judge} does not know the classes of {self.dataset}: it can be the extractor."
+            )
 
     @property
     def sampling(self) -> Sampling:
@@ -82,8 +89,7 @@ class GuidedGeneration(SuiteBase):
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
         """The judge's verdict, then distances and neighbours by its features, then the main ones by the others."""
         first, second = (
-            [f"{name}[{judge}]" for name in ("fd", "fd_infinity", "kid", "inception_score", *scoring.NEAR)]
-            for judge in (self.judge, self.extractor)
+            [full_name(name, network.name, network.published) for name in scoring.SHOWN] for network in self.judges.both
         )
         names = [*first, second[0], *second[-len(scoring.NEAR) :]]
         return [(name, GENERATED) for name in ("accuracy", "log_probability", *names)]

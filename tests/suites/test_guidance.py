@@ -14,10 +14,11 @@ from matplotlib.text import Text
 from small_denoisers import gaussian_data
 from torch import Tensor, nn
 
-from harness import plugins
+from harness import generate, plugins
 from harness.api.requests import requests
 from harness.api.rerun.records import rerun_record
 from harness.api.rerun.verdict import IDENTICAL
+from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation import loop, part_in_progress
 from harness.evaluation.estimate import estimate
@@ -27,6 +28,11 @@ from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.generation.requested import RequestedSamples
+from harness.generation.score import extractors
+from harness.generation.score.extractors import find_extractor
+from harness.generation.score.features import features_of
+from harness.generation.score.images import of_dataset, open_set
+from harness.generation.score.scoring import ScoreSpec, score
 from harness.metrics.paired import compare_values
 from harness.models.published.locate import WeightFiles
 from harness.suites.bases.generated.scoring import FEATURES
@@ -250,6 +256,7 @@ def test_time_conditioned_classifiers_are_in_no_line_up_of_plain_images() -> Non
         ({"suite": SUITE.replace("ddim4", "ddim999")}, "steps=ddim999: no whole stride gives 999"),
         ({"suite": SUITE.replace("tiny/other", "tiny/wide")}, "samples=14: too few .* 20 features of tiny/wide.* 21"),
         ({"suite": SUITE.replace("tiny/other", "tiny/judge")}, "judge and extractor are both tiny/judge"),
+        ({"suite": SUITE.replace("tiny/judge", "inception:weights=a.pth")}, "does not know the classes of digits"),
         ({"methods": ("classifier:scale=nan",)}, "nan"),
         ({"models": ("none",), "suite": "digits", "methods": ("default",)}, "--model none, which is no classifier"),
     ],
@@ -257,6 +264,77 @@ def test_time_conditioned_classifiers_are_in_no_line_up_of_plain_images() -> Non
 def test_what_cannot_work_is_refused_before_any_sampling(tmp_path: Path, changes: Any, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         prepare(replace(SPEC, **changes), tmp_path)
+
+
+class StandIn(Tiny):
+    """In the place of Inception: `dimension` features, and logits of classes of its own."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(3, dimension)
+        self.dimension = dimension
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.features(images)
+
+
+@pytest.fixture
+def inception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of as many features as the file's name says; the file called 3.pth is the published one."""
+
+    def network(weights: Path, device: str) -> tuple[StandIn, str]:
+        return StandIn(int(weights.stem)), ("6726825d" if weights.stem == "3" else "01234567") + "0" * 56
+
+    monkeypatch.setattr(extractors, "inception_network", network)
+    monkeypatch.setattr(extractors, "version", lambda library: "1")
+
+
+@pytest.mark.usefixtures("inception")
+def test_the_distance_by_the_user_s_inception_is_fid_where_the_file_is_the_published_one(tmp_path: Path) -> None:
+    own = ("precision", "recall", "density", "coverage", "memorised", "inception_score", "kid")
+    for features, name, distance in ((3, "inception", "fid"), (4, "inception-01234567", "fd[inception-01234567]")):
+        suite = SUITE.replace("tiny/other", f"inception:weights={features}.pth")
+        (entry,) = run(tmp_path, replace(SPEC, suite=suite, models=(NO_CLASSIFIER,), methods=("none",)))
+        names = {metric.name for metric in entry.metrics}
+        assert names >= {distance, distance.replace("fid", "fid_infinity"), *(f"{each}[{name}]" for each in own)}
+        assert "fd[tiny/judge]" in names and (distance == "fid" or "fid" not in names)
+        assert (distance, "generated") in entry.columns and entry.metric(distance)
+        assert entry.rows(*FEATURES)["extractor_features"].shape == (14, features)
+
+
+@pytest.mark.usefixtures("inception")
+def test_too_few_samples_for_inception_are_refused_with_the_number_that_is_needed(tmp_path: Path) -> None:
+    suite = SUITE.replace("tiny/other", "inception:weights=2048.pth").replace("samples=14", "samples=600")
+    message = "samples=600 and 1197 training images: too few .* 2048 features of inception.* at least 2049"
+    with pytest.raises(HarnessError, match=message):
+        prepare(replace(SPEC, suite=suite), tmp_path)
+
+
+def test_scoring_the_samples_of_the_same_guide_gives_the_numbers_of_the_suite(
+    tmp_path: Path, undisturbed: list[RunRecord]
+) -> None:
+    """Those of the suite are of features in float16: of rounded ones they are the same to the bit."""
+    entry = undisturbed[1]
+    settings: dict[str, Any] = {"steps": "ddim4", "eta": 1.0, "tile": 4, "device": "cpu", "progress": False}
+    generate("classifier:scale=20", model="tiny/da", denoiser="tiny", samples=14, out=tmp_path, **settings)
+    judges = ("tiny/judge", "tiny/other")
+    scored = score(ScoreSpec(str(tmp_path / "samples.npz"), extractors=judges, judge="tiny/judge"))
+    assert scored.judge
+    metrics = [*scored.judge.metrics, *(row.metric for scores in scored.extractors for row in scores.rows)]
+    assert {(m.name, m.n, m.unit) for m in metrics} == {(m.name, m.n, m.unit) for m in entry.metrics}
+    for metric in metrics:
+        expected = entry.metric(metric.name)
+        assert expected
+        values, own = (expected.value, *expected.interval), (metric.value, *metric.interval)
+        assert own == pytest.approx(values, rel=2e-3, abs=2e-3), metric.name
+    samples = open_set(tmp_path / "samples.npz").images
+    assert samples
+    for name, column in zip(judges, FEATURES, strict=True):
+        extractor = find_extractor(name, samples)
+        rounded = features_of(samples, extractor).astype(np.float16)
+        assert np.array_equal(rounded, entry.rows(column)[column])
+        reference = features_of(of_dataset(open_dataset("digits", "train"), "digits"), extractor).astype(np.float16)
+        for metric in extractor.compared(rounded, reference).metrics():
+            assert metric == entry.metric(metric.name)
 
 
 def test_a_pair_that_does_not_fit_beside_ones_that_do_is_passed_over(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ Judge = Annotated[str, typer.Option(help="Model whose accuracy on the labels is 
 Metrics = Annotated[
     list[str],
     typer.Option(
-        help="fd, fd_infinity, kid, is, precision, recall, density, coverage, memorised. Repeatable; all without.",
+        help="fd, fd_infinity, kid, precision, recall, density, coverage, memorised, inception_score. Repeatable; all "
+        "without.",
         show_default=False,
     ),
 ]
@@ -66,9 +67,9 @@ def score(
     """Score generated images from anywhere: Frechet distance, KID, precision, recall, density, coverage, memorisation.
 
     SAMPLES and REFERENCE are .npz files of OpenAI's layout (arr_0, images N x H x W x 3 uint8; arr_1, labels) or
-    folders of images, flat or in class folders. The distance is called by its extractor, fd[digits/resnet]; it is `fid`
-    only with the published Inception weights, beside a reference .npz with mu and sigma. Every number has its interval;
-    beside it stand as many real images, and the value of an ideal generator where it is known.
+    folders of images, flat or in class folders. A metric is called by its extractor, fd[digits/resnet]; the distance is
+    `fid` only with the published Inception weights. Every number has its interval; beside it stand as many real images,
+    and the value of an ideal generator where it is known.
 
     Features are kept in the cache folder: a second metric of the same images costs no network call.
 

@@ -24,6 +24,7 @@ from harness.data.layouts.folders import open_folders
 from harness.data.layouts.npz import NpzFile, NpzRows, open_npz
 from harness.data.pictures import EncodedImages
 from harness.data.readahead import cores
+from harness.metrics.generation.moments import Moments
 from harness.types import Dataset, HarnessError
 
 IMAGES, LABELS = "arr_0", "arr_1"
@@ -37,6 +38,9 @@ LABEL_BYTES = 2**30
 
 MOMENT_BYTES = 2**29
 """Bytes of a covariance at most: 8,192 dimensions in float64."""
+
+UNTOLD = 2**53
+"""Number of images behind statistics from a file, which do not tell it: taken as enough for their dimension."""
 
 SYMMETRIC = 1e-6
 """Difference between a covariance and its transpose, as a share of its largest entry, that is rounding."""
@@ -67,6 +71,11 @@ class Statistics:
     mean: NDArray[Any]
     covariance: NDArray[Any]
     sha256: str
+
+    @property
+    def moments(self) -> Moments:
+        """The same, of `UNTOLD` images."""
+        return Moments(self.mean, self.covariance, UNTOLD)
 
 
 @dataclass(frozen=True, eq=False)

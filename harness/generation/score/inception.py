@@ -42,6 +42,11 @@ class InceptionFeatures(nn.Module):
         super().__init__()
         self.network: Any = network
 
+    @property
+    def dimension(self) -> int:
+        """Number of features."""
+        return int(self.network.fc.in_features)
+
     def forward(self, images: Tensor) -> Tensor:
         (features,) = self.network((images * 255).round().to(torch.uint8))
         return cast(Tensor, features)

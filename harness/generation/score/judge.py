@@ -7,16 +7,14 @@ from contextlib import closing
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 from harness.data.readahead import ordered
 from harness.generation.score.extractors import TILE
 from harness.generation.score.images import ImageSet
 from harness.generation.score.record import JudgeScores
-from harness.metrics.accuracy import accuracy
-from harness.metrics.generation.estimates import normal
 from harness.metrics.generation.scores import CONDITION
+from harness.metrics.generation.verdicts import verdicts
 from harness.models.lookup import find_classifier
 from harness.models.matching import match
 from harness.models.tiles import TiledClassifier, Tiles, finite
@@ -42,10 +40,7 @@ def judged(
         matched = match({"samples": data}, {text: (network, weights)})
         network, notes = matched.networks[text], list(matched.notes[text])
     correct, logs = _answers(images, text, network, device, report)
-    mean = normal(float(logs.mean()), float(stats.sem(logs)), len(logs)) if len(logs) > 1 else None
-    metrics = [accuracy(correct, CONDITION, "judge_accuracy")]
-    metrics += [mean.metric("judge_log_probability", CONDITION, "nats", True)] if mean else []
-    return JudgeScores(text, weights.sha256, metrics, notes)
+    return JudgeScores(text, weights.sha256, verdicts(correct, logs, CONDITION), notes)
 
 
 def _answers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -13,13 +13,12 @@ from harness import plugins
 from harness.base.noise import generator
 from harness.base.provenance import environment
 from harness.data import Subset, open_dataset
-from harness.generation.score.comparison import ESTIMATES, IDEALS, MEANING, ComparedFeatures, check_metrics, name_of
 from harness.generation.score.extractors import Extractor, find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import ImageSet, OpenedSet, Statistics, of_dataset, open_set
 from harness.generation.score.judge import judged
 from harness.generation.score.record import ExtractorScores, MetricRow, ScoredImages, ScoreRecord
-from harness.metrics.generation.scores import CONDITION
+from harness.metrics.generation.scores import FRECHET, ComparedFeatures, check_metrics, full_name
 from harness.metrics.intervals import Undefined
 from harness.models.matching import data_classes
 from harness.types import Absent, Dataset, HarnessError, Metric, Stage
@@ -28,9 +27,6 @@ Report = Callable[[Stage], None]
 
 METRICS = "metrics in"
 """Start of the name of the stages that compute metrics, and count these."""
-
-FRECHET = ("fd", "fd_infinity")
-"""Metrics that need more samples than dimensions."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
     """
     metrics = check_metrics(spec.metrics)
     sets = _open(spec)
-    extractors = [find_extractor(text, spec.device) for text in spec.extractors]
+    extractors = [find_extractor(text, sets.samples, spec.device) for text in spec.extractors]
     for extractor in extractors:
         _check(sets, extractor, metrics)
     scores = [_scores(sets, extractor, metrics, spec.seed, report) for extractor in extractors]
@@ -133,7 +129,7 @@ def _floor(spec: ScoreSpec, count: int) -> ImageSet | None:
 
 
 def _check(sets: Sets, extractor: Extractor, metrics: Sequence[str]) -> None:
-    """Raise HarnessError for sizes and numbers that do not fit together, after one call of the network."""
+    """Raise HarnessError for sizes and numbers that do not fit together."""
     images, statistics = sets.reference.images, sets.reference.statistics
     if images and images.size != sets.samples.size:
         raise HarnessError(
@@ -145,8 +141,7 @@ def _check(sets: Sets, extractor: Extractor, metrics: Sequence[str]) -> None:
             f"{sets.name} holds statistics of Inception features alone, and {extractor.name} has others. Use "
             "--extractor inception:weights=FILE with the published weights, or a reference with images (arr_0)."
         )
-    extractor.check(sets.samples)
-    width = extractor.features(sets.samples.read(0, 1)).shape[1]
+    width = extractor.dimension
     if statistics and extractor.published and len(statistics.mean) != width:
         raise HarnessError(
             f"{sets.name}: mu has {len(statistics.mean)} dimensions, {extractor.name} has {width}. It is no reference "
@@ -169,41 +164,32 @@ def _uses(statistics: Statistics | None, extractor: Extractor) -> bool:
 
 def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int, report: Report) -> ExtractorScores:
     statistics = sets.reference.statistics if _uses(sets.reference.statistics, extractor) else None
-    only_statistics = statistics is not None and not set(metrics) - {*FRECHET, "is"}
+    only_statistics = statistics is not None and not set(metrics) - {*FRECHET, "inception_score"}
     images = None if only_statistics else sets.reference.images
     generated = features_of(sets.samples, extractor, report)
     reference = features_of(images, extractor, report) if images else None
-    compared = ComparedFeatures(generated, reference, seed, statistics, extractor.head)
-    floor = None
-    if sets.floor:
-        floor = ComparedFeatures(features_of(sets.floor, extractor, report), reference, seed, None, extractor.head)
+    target = statistics.moments if statistics else None
+    compared = extractor.compared(generated, reference, seed=seed, statistics=target)
+    floor = extractor.compared(features_of(sets.floor, extractor, report), reference, seed=seed) if sets.floor else None
     rows, left_out = [], {}
     for number, metric in enumerate(metrics):
-        name = name_of(metric, extractor.name, statistics is not None)
         report(Stage(f"{METRICS} {extractor.name}", number, len(metrics)))
         try:
-            value = _metric(compared, metric, name)
+            rows.append(MetricRow(compared.metric(metric), _floor_metric(floor, metric), compared.ideal(metric)))
         except Undefined as error:
-            left_out[name] = str(error)
-            continue
-        ideal = IDEALS[metric](compared) if metric in IDEALS else None
-        rows.append(MetricRow(value, _metric_or_none(floor, metric, name), ideal))
+            left_out[full_name(metric, extractor.name, extractor.published)] = str(error)
     report(Stage(f"{METRICS} {extractor.name}", len(metrics), len(metrics)))
     return ExtractorScores(
-        extractor.name, extractor.sha256, generated.shape[1], extractor.resizing, extractor.arithmetic, rows, left_out
+        extractor.name, extractor.sha256, extractor.dimension, extractor.resizing, extractor.arithmetic, rows, left_out
     )
 
 
-def _metric(sets: ComparedFeatures, metric: str, name: str) -> Metric:
-    return ESTIMATES[metric](sets).metric(name, CONDITION, *MEANING[metric])
-
-
-def _metric_or_none(floor: ComparedFeatures | None, metric: str, name: str) -> Metric | None:
+def _floor_metric(floor: ComparedFeatures | None, metric: str) -> Metric | None:
     """The metric of real images; None without them, and where they are too few."""
     if floor is None or (metric in FRECHET and len(floor.generated) <= floor.generated.shape[1]):
         return None
     try:
-        return replace(_metric(floor, metric, name), condition="real")
+        return floor.metric(metric, "real")
     except Undefined:
         return None
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.generation.moments import Moments, frechet, influence, moments
 from harness.metrics.generation.neighbours import neighbours
+from harness.metrics.generation.scores import full_name
 from harness.metrics.paired import PairedMeans, PairedResult, compare_condition, compare_values, holm
 from harness.report import comparison
 from harness.report.selection import check_pairable
@@ -51,7 +52,8 @@ def _by_features(a: Mapping[str, Any], b: Mapping[str, Any], judges: Judges) -> 
         if len(a[column]) < judges.needed(extractor):
             continue
         reference = judges.reference(extractor)
-        yield f"fd[{extractor.name}], lower is better", "", _frechet(a[column], b[column], moments(reference))
+        distance = full_name("fd", extractor.name, extractor.published)
+        yield f"{distance}, lower is better", "", _frechet(a[column], b[column], moments(reference))
         near_a, near_b = (neighbours(rows[column], reference) for rows in (a, b))
         yield f"precision[{extractor.name}]", "points", compare_condition(near_a.precise, near_b.precise)
         yield f"density[{extractor.name}]", "", compare_values(near_a.held, near_b.held)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import open_dataset
-from harness.generation.extractors import Extractor, classifier_extractor, reference_features
+from harness.generation.score.extractors import Extractor, find_extractor
+from harness.generation.score.features import features_of
+from harness.generation.score.images import ImageSet, of_dataset
 from harness.metrics.generation.neighbours import DENSITY_K
 from harness.types import HarnessError
 
@@ -61,20 +64,26 @@ class Judges:
         real = len(open_dataset(self.dataset, "train", self.folder).ids)
         for extractor in self.both:
             needed = self.needed(extractor)
-            for count, what in ((samples, f"samples={samples}"), (real, f"{real} training images")):
-                if count < needed:
-                    raise HarnessError(
-                        f"{what}: too few for the Frechet distance by the {extractor.dimension} features of "
-                        f"{extractor.name}, which needs at least {needed}. Ask for more, or name a judge and an "
-                        "extractor with fewer features."
-                    )
+            counts = {f"samples={samples}": samples, f"{real} training images": real}
+            few = [what for what, count in counts.items() if count < needed]
+            if few:
+                raise HarnessError(
+                    f"{' and '.join(few)}: too few for the Frechet distance by the {extractor.dimension} features of "
+                    f"{extractor.name}, which needs at least {needed}. Ask for more, or name a judge and an "
+                    "extractor with fewer features."
+                )
 
 
 @lru_cache(maxsize=8)
 def _extractor(name: str, dataset: str, folder: str) -> Extractor:
-    return classifier_extractor(name, open_dataset(dataset, "train", folder))
+    return find_extractor(name, _images(dataset, folder, "train"), data=open_dataset(dataset, "train", folder))
 
 
 @lru_cache(maxsize=8)
 def _reference(extractor: Extractor, dataset: str, folder: str, split: str) -> NDArray[Any]:
-    return reference_features(extractor, open_dataset(dataset, split, folder))
+    # As rounded as the generated images' in the sample table.
+    return features_of(_images(dataset, folder, split), extractor).astype(np.float16)
+
+
+def _images(dataset: str, folder: str, split: str) -> ImageSet:
+    return of_dataset(open_dataset(dataset, split, folder), f"{dataset}/{split}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,13 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.generation.extractors import Extractor
-from harness.metrics.accuracy import accuracy
-from harness.metrics.calibration import nll
-from harness.metrics.generation.inception_score import inception_score
+from harness.generation.score.extractors import Extractor
 from harness.metrics.generation.memorisation import expected_memorised
 from harness.metrics.generation.neighbours import DENSITY_K, EXPECTED_DENSITY, expected_coverage, nearest_others
-from harness.metrics.generation.scores import Features, score
+from harness.metrics.generation.verdicts import verdicts
 from harness.models.tiles import finite
 from harness.report.names import spell
 from harness.suites.bases.generated.judges import Judges
@@ -33,6 +29,9 @@ FEATURES = ("judge_features", "extractor_features")
 NEAR = ("precision", "recall", "density", "coverage", "memorised")
 """Metrics of nearest neighbours."""
 
+SHOWN = ("fd", "fd_infinity", "kid", "inception_score", *NEAR)
+"""Metrics in the order of the board."""
+
 SEED = 0
 """Seed of the order in which the subsets of `fd_infinity` grow."""
 
@@ -42,7 +41,7 @@ ROUNDED = 1e-3
 
 def columns(both: tuple[Extractor, Extractor], images: Tensor, labels: Tensor) -> Columns:
     """Columns for generated images (B, 3, H, W) of the classes asked for, (B,)."""
-    features = [finite(one.features(images), f"Features of {one.name}") for one in both]
+    features = [finite(one.features(images).half(), f"In float16, features of {one.name}") for one in both]
     head = both[0].head
     assert head
     log_probabilities = head(features[0].float()).log_softmax(1)
@@ -67,10 +66,8 @@ def is_whole(columns: Columns | None) -> bool:
 
 def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list[str]]:
     """Metrics of one record, and notes: those of real images for comparison, and what could not be computed."""
-    results = [accuracy(rows["prediction"] == rows["label"], GENERATED)]
+    results = verdicts(rows["prediction"] == rows["label"], rows["log_probability"], GENERATED)
     notes = []
-    if len(rows["id"]) > 1:
-        results.append(log_probability(rows["log_probability"]))
     for extractor, column in zip(judges.both, FEATURES, strict=True):
         count = len(rows[column])
         if count >= judges.needed(extractor):
@@ -84,28 +81,12 @@ def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list
     return results, notes
 
 
-def log_probability(values: NDArray[Any]) -> Metric:
-    """Mean log-probability of the class asked for, with the interval of `nll`. values: (N,), N >= 2."""
-    loss = nll(np.exp(values.astype(np.float64))[:, None], GENERATED)
-    low, high = loss.interval
-    words: dict[str, Any] = {"name": "log_probability", "unit": "natural log", "higher_is_better": True}
-    return replace(loss, value=-loss.value, interval=(-high, -low), **words)
-
-
 def by_features(generated: NDArray[Any], reference: NDArray[Any], extractor: Extractor) -> list[Metric]:
     """Metrics of features (M, D) beside those of the reference (N, D), each named with its extractor.
 
     n is the number of generated images, also of shares of the reference: those of one record are what it samples.
     """
-    name = extractor.name
-    metrics = score(
-        Features(generated, name), Features(reference, name), seed=SEED, extractor=name, condition=GENERATED
-    )
-    if extractor.head:
-        logits = extractor.logits(generated)
-        metrics.append(inception_score(logits).metric("inception_score", GENERATED, "classes", True))
-    named = [m if m.name.endswith("]") else replace(m, name=f"{m.name}[{name}]") for m in metrics]
-    return [replace(m, n=len(generated)) for m in named]
+    return extractor.compared(generated, reference, seed=SEED).metrics(GENERATED)
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from harness.generation.score.scoring import ScoreSpec, score
 from harness.metrics.generation.kernel import kid
 from harness.metrics.generation.moments import frechet_distance, moments
 from harness.metrics.generation.neighbours import neighbours
+from harness.metrics.generation.scores import METRICS
 from harness.types import HarnessError
 
 WIDTH = 4
@@ -31,8 +32,8 @@ def means(images: Tensor) -> Tensor:
     return images.mean(1).reshape(len(images), WIDTH, -1).mean(2) * 10
 
 
-TOY = Extractor("toy", "0" * 64, means, lambda values: values * 3)
-INCEPTION = Extractor("inception", "6726825d" + "0" * 56, means, lambda values: values * 3, published=True)
+TOY = Extractor("toy", "0" * 64, WIDTH, means, lambda values: values * 3)
+INCEPTION = Extractor("inception", "6726825d" + "0" * 56, WIDTH, means, lambda values: values * 3, published=True)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extractors `toy` and `published`, which need no network."""
-    monkeypatch.setattr(scoring, "find_extractor", lambda text, device: {"toy": TOY, "published": INCEPTION}[text])
+    monkeypatch.setattr(
+        scoring, "find_extractor", lambda text, images, device: {"toy": TOY, "published": INCEPTION}[text]
+    )
 
 
 def archive(path: Path, seed: int, count: int = 40, **more: Any) -> tuple[str, np.ndarray]:
@@ -63,11 +66,9 @@ def test_the_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
     assert values["fd[toy]"] == pytest.approx(frechet_distance(moments(x), moments(y)), rel=1e-9)
     assert values["kid[toy]"] == pytest.approx(kid(x, y).value, rel=1e-9)
     near = neighbours(x, y)
-    assert values["density"] == near.density.value
-    assert values["coverage"] == near.coverage.value
-    assert set(values) == {
-        "fd[toy]", "fd_infinity[toy]", "kid[toy]", "is[toy]", "precision", "recall", "density", "coverage", "memorised",
-    }  # fmt: skip
+    assert values["density[toy]"] == near.density.value
+    assert values["coverage[toy]"] == near.coverage.value
+    assert list(values) == [f"{name}[toy]" for name in METRICS]
     assert record.floor is None and record.reference is not None and record.reference.n == 50
 
 
@@ -78,10 +79,12 @@ def test_statistics_alone_allow_the_frechet_distances_and_say_what_is_left_out(t
     np.savez(tmp_path / "s.npz", mu=target.mean, sigma=target.covariance, mu_s=np.zeros(2))
     record = score(ScoreSpec(samples, str(tmp_path / "s.npz"), ("published",), dataset=""))
     scores = record.extractors[0]
-    assert [row.metric.name for row in scores.rows] == ["fid", "fid_infinity", "is[inception]"]
+    assert [row.metric.name for row in scores.rows] == ["fid", "fid_infinity", "inception_score[inception]"]
     assert scores.rows[0].metric.value == pytest.approx(frechet_distance(moments(x), target), rel=1e-9)
-    assert set(scores.left_out) == {"kid[inception]", "precision", "recall", "density", "coverage", "memorised"}
-    assert "statistics (mu, sigma) alone" in scores.left_out["recall"]
+    assert set(scores.left_out) == {
+        f"{name}[inception]" for name in ("kid", "precision", "recall", "density", "coverage", "memorised")
+    }
+    assert "statistics (mu, sigma) alone" in scores.left_out["recall[inception]"]
     assert record.statistics and record.reference is None
     with pytest.raises(HarnessError, match="holds statistics of Inception features alone, and toy has others"):
         score(ScoreSpec(samples, str(tmp_path / "s.npz"), ("toy",), dataset=""))
@@ -96,7 +99,8 @@ def test_a_reference_archive_gives_its_statistics_to_inception_and_its_images_to
     values = [{row.metric.name: row.metric.value for row in scores.rows} for scores in (published, toy)]
     assert values[0]["fid"] == pytest.approx(frechet_distance(moments(x), target), rel=1e-9)
     assert values[1]["fd[toy]"] == pytest.approx(frechet_distance(moments(x), moments(y)), rel=1e-9)
-    assert values[0]["precision"] == values[1]["precision"] == neighbours(x, y).precision.value
+    precision = neighbours(x, y).precision.value
+    assert values[0]["precision[inception]"] == values[1]["precision[toy]"] == precision
 
 
 @pytest.mark.usefixtures("toy")
@@ -129,8 +133,9 @@ def test_images_of_another_size_than_the_classifier_takes_are_refused(tmp_path: 
 def test_features_are_those_of_the_classifier_whatever_the_pieces(
     few: ArrayDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extractor = find_extractor("digits/resnet")
     images = of_dataset(few, "digits")
+    extractor = find_extractor("digits/resnet", images)
+    assert extractor.dimension == 192
     whole = features_of(images, extractor)
     monkeypatch.setattr(features, "PIECE", 7)
     assert np.array_equal(features_of(images, extractor), whole)
@@ -148,15 +153,15 @@ def test_features_are_computed_once(few: ArrayDataset) -> None:
         return means(images)
 
     images = of_dataset(few, "digits")
-    first = features_of(images, Extractor("counted", "1", counted))
+    first = features_of(images, Extractor("counted", "1", WIDTH, counted))
     assert calls == 40
-    assert np.array_equal(features_of(images, Extractor("counted", "1", counted)), first) and calls == 40
-    features_of(images, Extractor("counted", "2", counted))
+    assert np.array_equal(features_of(images, Extractor("counted", "1", WIDTH, counted)), first) and calls == 40
+    features_of(images, Extractor("counted", "2", WIDTH, counted))
     assert calls == 80
 
 
 def test_features_with_nan_are_refused(few: ArrayDataset) -> None:
-    broken = Extractor("broken", "1", lambda images: means(images) / 0 - means(images) / 0)
+    broken = Extractor("broken", "1", WIDTH, lambda images: means(images) / 0 - means(images) / 0)
     x = features_of(of_dataset(few, "digits"), broken)
     with pytest.raises(HarnessError, match="NaN or infinite"):
         moments(x)
@@ -170,11 +175,18 @@ def test_the_command_prints_intervals_floor_and_ideal_and_writes_a_record(
     arguments += ["--judge", "digits/vit", "--out", str(tmp_path / "score.json"), "--device", "cpu"]
     code, text = harness(monkeypatch, capsys, *arguments)
     assert code == 0, text
-    for part in ("kid[digits/resnet]", "coverage (%)", "40 real", "ideal", "judge_accuracy", "digits/train, 1197"):
+    for part in (
+        "kid[digits/resnet]",
+        "coverage[digits/resnet] (%)",
+        "40 real",
+        "ideal",
+        "accuracy (%)",
+        "digits/train, 1197",
+    ):
         assert part in text
     written = json.loads((tmp_path / "score.json").read_text())
     (scores,) = written["extractors"]
-    (memory,) = (row for row in scores["rows"] if row["metric"]["name"] == "memorised")
+    (memory,) = (row for row in scores["rows"] if row["metric"]["name"] == "memorised[digits/resnet]")
     assert memory["metric"]["value"] == 1.0  # they are training images
     assert memory["floor"]["n"] == 40 and 0 < memory["ideal"] < 1
     assert written["samples"]["sha256"] == open_set(tmp_path / "a.npz").images.sha256  # type: ignore[union-attr]

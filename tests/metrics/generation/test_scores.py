@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from harness.metrics.generation.memorisation import expected_memorised, memorised
+from harness.metrics.generation.moments import moments
 from harness.metrics.generation.neighbours import neighbours
-from harness.metrics.generation.scores import Features, score
+from harness.metrics.generation.scores import METRICS, ComparedFeatures, full_name
+from harness.metrics.intervals import Undefined
 from harness.types import HarnessError
 
 RNG = np.random.default_rng(9)
@@ -15,8 +17,7 @@ REAL, FAKE = RNG.normal(size=(120, 8)), RNG.normal(size=(80, 8)) + 0.5
 
 
 def scored(generated: np.ndarray, reference: np.ndarray = REAL) -> dict[str, float]:
-    metrics = score(Features(generated, "net"), Features(reference, "net"), seed=0, extractor="net")
-    return {metric.name: metric.value for metric in metrics}
+    return {metric.name: metric.value for metric in ComparedFeatures("net", generated, reference).metrics()}
 
 
 def test_memorised_samples_are_those_nearer_than_the_image_s_own_neighbour() -> None:
@@ -51,27 +52,42 @@ def test_the_expected_share_is_that_of_leaving_out_image_by_image() -> None:
 
 
 def test_every_metric_has_interval_unit_and_direction() -> None:
-    metrics = score(Features(FAKE, "net"), Features(REAL, "net"), seed=0, extractor="net", condition="cfg/2")
-    names = [metric.name for metric in metrics]
-    distances = ["fd[net]", "fd_infinity[net]", "kid[net]"]
-    assert names == [*distances, "precision", "recall", "density", "coverage", "memorised"]
-    assert [metric.higher_is_better for metric in metrics] == [False] * 3 + [True] * 4 + [False]
-    assert [metric.n for metric in metrics] == [80] * 8
+    sets = ComparedFeatures("net", FAKE, REAL, logits=lambda features: features[:, :3])
+    metrics = sets.metrics("cfg/2")
+    assert [metric.name for metric in metrics] == [f"{name}[net]" for name in METRICS]
+    assert [metric.higher_is_better for metric in metrics] == [False] * 3 + [True] * 4 + [False, True]
+    assert [metric.n for metric in metrics] == [80] * 9
     for metric in metrics:
         assert metric.interval[0] < metric.value < metric.interval[1]
         assert metric.condition == "cfg/2" and metric.unit
+
+
+def test_only_distances_of_the_published_network_are_called_fid() -> None:
+    names = [full_name(name, "inception", published=True) for name in ("fd", "fd_infinity", "kid", "precision")]
+    assert names == ["fid", "fid_infinity", "kid[inception]", "precision[inception]"]
+    assert full_name("fd", "inception-0123abcd") == "fd[inception-0123abcd]"
+
+
+def test_a_metric_without_what_it_looks_at_is_undefined() -> None:
+    target = moments(REAL)
+    alone = ComparedFeatures("net", FAKE, None, statistics=target)
+    assert alone.metric("fd") == ComparedFeatures("net", FAKE, REAL).metric("fd")
+    with pytest.raises(Undefined, match="looks at single images"):
+        alone.metric("recall")
+    with pytest.raises(Undefined, match="gives no class probabilities"):
+        alone.metric("inception_score")
 
 
 def test_a_shifted_set_is_farther_than_a_fresh_one() -> None:
     fresh, shifted = scored(np.random.default_rng(12).normal(size=(80, 8))), scored(FAKE + 1)
     for name in ("fd[net]", "fd_infinity[net]", "kid[net]"):
         assert fresh[name] < shifted[name]
-    for name in ("precision", "density", "coverage"):
+    for name in ("precision[net]", "density[net]", "coverage[net]"):
         assert fresh[name] > shifted[name]
 
 
 def test_copies_of_training_images_are_memorised() -> None:
-    assert scored(REAL[:80])["memorised"] == 1.0
+    assert scored(REAL[:80])["memorised[net]"] == 1.0
 
 
 def test_few_samples_leave_out_the_extrapolation_alone() -> None:
@@ -83,8 +99,8 @@ def test_few_samples_leave_out_the_extrapolation_alone() -> None:
 def test_features_that_are_not_finite_are_refused(bad: float) -> None:
     values = FAKE.copy()
     values[7, 2] = bad
-    with pytest.raises(HarnessError, match=r"Features of net: 1 of 80 rows .* the first is row 7\..*float16"):
-        Features(values, "net")
+    with pytest.raises(HarnessError, match=r"Features: 1 of 80 rows .* the first is row 7\..*float16"):
+        scored(values)
 
 
 def test_sets_that_do_not_belong_together_are_refused() -> None:
@@ -92,7 +108,5 @@ def test_sets_that_do_not_belong_together_are_refused() -> None:
         scored(FAKE, REAL[:, :6])
     with pytest.raises(HarnessError, match=r"8 samples of 8 dimensions.*at least 9"):
         scored(FAKE[:8])
-    with pytest.raises(HarnessError, match="generated set come from 'other', not from 'net'"):
-        score(Features(FAKE, "other"), Features(REAL, "net"), seed=0, extractor="net")
     with pytest.raises(HarnessError, match=r"shape \(80,\)"):
-        Features(FAKE[:, 0], "net")
+        scored(FAKE[:, 0])
