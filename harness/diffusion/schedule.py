@@ -138,3 +138,15 @@ def cosine(steps: int = 1000) -> Schedule:
 
 SCHEDULES = {"linear": linear, "cosine": cosine}
 """Schedules by name, as functions of the number of steps."""
+
+ROUNDING = 1e-4
+"""Largest relative difference of the betas of one schedule, which some programs compute in float32."""
+
+
+def name_of(schedule: Schedule) -> tuple[str, int] | None:
+    """Name and number of times of a schedule; None for one without a name."""
+    steps = len(schedule.betas)
+    for name, build in SCHEDULES.items():
+        if np.allclose(build(steps).betas, schedule.betas, rtol=ROUNDING, atol=0):
+            return name, steps
+    return None

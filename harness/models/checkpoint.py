@@ -205,7 +205,15 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
             f"{checkpoint.path}: its header names the objective {objective!r}, which must be one of "
             f"{', '.join(CHANNELS)}. Train it again."
         )
-    return TimeConditionedClassifier(body, objective == "da", sizes)
+    return TimeConditionedClassifier(body, objective == "da", sizes, _noise_schedule(checkpoint, body))
+
+
+def _noise_schedule(checkpoint: Checkpoint, body: nn.Module) -> tuple[str, int] | None:
+    """The schedule that a header states; without one, the trainer's is linear, another program's is unknown."""
+    if getattr(body, "takes_network_times", False):
+        return None
+    name, steps = checkpoint.header.get("schedule", "linear"), checkpoint.header.get("steps", 1000)
+    return (name, steps) if isinstance(name, str) and isinstance(steps, int) else None
 
 
 def load_published(
