@@ -41,7 +41,8 @@ class Checkpoint:
     """A checkpoint that was read and checked.
 
     header: kind ("classifier", "denoiser" or "autoencoder"), architecture, its arguments, data set; a denoiser's
-        schedule; a time-conditioned classifier's objective ("noisy" or "da").
+        schedule; a time-conditioned classifier's objective ("noisy" or "da"), and its schedule where that
+        is not linear over 1000 times.
     """
 
     path: Path

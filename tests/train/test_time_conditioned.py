@@ -226,7 +226,7 @@ def test_a_header_states_a_noise_schedule_that_is_not_the_usual_one(
     assert isinstance(network, TimeConditionedClassifier)
     assert "schedule" not in info.details and network.noise_schedule == ("linear", 1000)
     spec = resolve(TrainSpec("encoder", objective="da"))
-    for schedule, stated in ((cosine(), ("cosine", 1000)), (Schedule(cosine(50).betas / 2, np.arange(50)), None)):
+    for schedule, stated in ((cosine(), ("cosine", 1000)), (Schedule(cosine().betas / 2, np.arange(1000)), None)):
         built = time_conditioned.build(spec, digits, Frozen(replace(denoiser, schedule=schedule)), "cpu")
         write_checkpoint(tmp_path / "model.safetensors", network, {**info.details, **built.facts})
         again, _ = find_classifier(str(tmp_path))
