@@ -60,7 +60,9 @@ class Schedule:
         """
         total = len(self.betas)
         if not 1 < steps <= total:
-            raise HarnessError(f"A schedule of {total} steps cannot be respaced to {steps}.")
+            raise HarnessError(
+                f"A schedule of {total} times cannot be respaced to {steps}: give a number of steps from 2 to {total}."
+            )
         stride = (total - 1) / (steps - 1)
         indices: list[int] = []
         position = 0.0
