@@ -49,7 +49,8 @@ def sweep(out: Path) -> Table:
         def reference(self):
             return None
 
-    models = tuple(e.name for e in plugins.model.entries() if e.facts.get("dataset") == "digits")
+    entries = [entry for entry in plugins.model.entries() if entry.facts.get("dataset") == "digits"]
+    models = tuple(entry.name for entry in entries if not entry.facts.get("noisy"))
     methods = ["default", *(plugins.method.configure(f"dda:scale={scale}").text for scale in SCALES)]
     spec = RunSpec("digits-c-train", models, tuple(methods), denoiser="digits", every=60, tile=20)
     with console.progress() as bar:

@@ -56,7 +56,8 @@ def main() -> None:
     arguments = parser.parse_args()
     images, n = arguments.images, arguments.n
     plugins.discover()
-    models = tuple(entry.name for entry in plugins.model.entries() if entry.facts.get("dataset") == "digits")
+    entries = [entry for entry in plugins.model.entries() if entry.facts.get("dataset") == "digits"]
+    models = tuple(entry.name for entry in entries if not entry.facts.get("noisy"))
     spec = RunSpec(f"certify:n={n}", models, ("denoise",), denoiser="digits", every=600 // images, limit=images)
     with TemporaryDirectory() as folder:
         exact, rounded = (

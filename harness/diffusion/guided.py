@@ -57,6 +57,11 @@ class SamplingStep:
         self.index = torch.full((len(x),), position, device=x.device)
         self._denoiser = denoiser
 
+    @property
+    def network_times(self) -> Tensor:
+        """The times of the denoiser's network, (B,): t for every row, or t scaled to 1000 (`Schedule.rescaled`)."""
+        return torch.from_numpy(self.schedule.times).to(self.index.device)[self.index]
+
     def predict(self, labels: Tensor | None, differentiable: bool = False) -> Guidance:
         """The denoiser's prediction: one call. labels: classes that it is told, or None.
 
@@ -120,7 +125,8 @@ class BaseGuide:
         """See `harness.types.Guide`."""
         if self.conditional and not denoiser.conditional:
             raise HarnessError(
-                f"{self._name} with conditional=true needs a denoiser that takes the class; this takes none."
+                f"{self._name} with conditional=true needs a denoiser that takes the class; this takes none. Leave the "
+                "setting out, or name a class-conditional denoiser."
             )
         if not self.conditional and not denoiser.unconditional:
             raise HarnessError(

@@ -60,7 +60,9 @@ class Schedule:
         """
         total = len(self.betas)
         if not 1 < steps <= total:
-            raise HarnessError(f"A schedule of {total} steps cannot be respaced to {steps}.")
+            raise HarnessError(
+                f"A schedule of {total} times cannot be respaced to {steps}: give a number of steps from 2 to {total}."
+            )
         stride = (total - 1) / (steps - 1)
         indices: list[int] = []
         position = 0.0
@@ -138,3 +140,15 @@ def cosine(steps: int = 1000) -> Schedule:
 
 SCHEDULES = {"linear": linear, "cosine": cosine}
 """Schedules by name, as functions of the number of steps."""
+
+ROUNDING = 1e-4
+"""Largest relative difference of the betas of one schedule, which some programs compute in float32."""
+
+
+def name_of(schedule: Schedule) -> tuple[str, int] | None:
+    """Name and number of times of a schedule; None for one without a name."""
+    steps = len(schedule.betas)
+    for name, build in SCHEDULES.items():
+        if np.allclose(build(steps).betas, schedule.betas, rtol=ROUNDING, atol=0):
+            return name, steps
+    return None

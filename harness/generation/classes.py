@@ -68,6 +68,9 @@ def _listed(text: str, names: Sequence[str]) -> list[int]:
     """Numbers of the classes of a list of names or numbers."""
     numbers: list[Any] = []
     for part in map(str.strip, text.split(",")):
+        if names.count(part) > 1:
+            places = " and ".join(str(number) for number, name in enumerate(names) if name == part)
+            raise HarnessError(f"--classes {text!r}: the classes {places} are both called {part!r}. Give the number.")
         by_number = int(part) if part.isdecimal() and len(part) <= 6 and int(part) < len(names) else None
         numbers.append(names.index(part) if part in names else by_number)
         if numbers[-1] is None:

@@ -41,7 +41,8 @@ class Checkpoint:
     """A checkpoint that was read and checked.
 
     header: kind ("classifier", "denoiser" or "autoencoder"), architecture, its arguments, data set; a denoiser's
-        schedule; a time-conditioned classifier's objective ("noisy" or "da").
+        schedule; a time-conditioned classifier's objective ("noisy" or "da"), and its schedule where that
+        is not linear over 1000 times.
     """
 
     path: Path
@@ -205,7 +206,15 @@ def _classifier(checkpoint: Checkpoint, body: nn.Module) -> nn.Module:
             f"{checkpoint.path}: its header names the objective {objective!r}, which must be one of "
             f"{', '.join(CHANNELS)}. Train it again."
         )
-    return TimeConditionedClassifier(body, objective == "da", sizes)
+    return TimeConditionedClassifier(body, objective == "da", sizes, _noise_schedule(checkpoint, body))
+
+
+def _noise_schedule(checkpoint: Checkpoint, body: nn.Module) -> tuple[str, int] | None:
+    """The schedule that a header states; without one, the trainer's is linear, another program's is unknown."""
+    if getattr(body, "takes_network_times", False):
+        return None
+    name, steps = checkpoint.header.get("schedule", "linear"), checkpoint.header.get("steps", 1000)
+    return (name, steps) if isinstance(name, str) and isinstance(steps, int) else None
 
 
 def load_published(

@@ -91,12 +91,21 @@ class TimeConditionedClassifier(nn.Module):
     body: (x, times) to logits, with x of three channels, or six where `denoised` (x_t first, then the denoised image:
         Sastry et al., NeurIPS 2024).
     sizes: see `fitted`; for images in [0, 1] alone, as resizing would change the noise of x_t.
+    noise_schedule: name and number of times of the schedule that it was trained with; None if that is unknown.
     """
 
-    def __init__(self, body: nn.Module, denoised: bool, sizes: Sizes = ()) -> None:
+    def __init__(
+        self, body: nn.Module, denoised: bool, sizes: Sizes = (), noise_schedule: tuple[str, int] | None = None
+    ) -> None:
         super().__init__()
         self.body: Any = body
         self.denoised, self.sizes = denoised, sizes
+        self.noise_schedule = noise_schedule
+
+    @property
+    def takes_network_times(self) -> bool:
+        """See `harness.types.NoisyClassifier`; the body says so."""
+        return bool(getattr(self.body, "takes_network_times", False))
 
     def forward(self, images: Tensor, x0_hat: Tensor | None = None, t: Tensor | None = None) -> Tensor:
         """Logits (B, K) of x_t at times t (see `noisy`), or without t of images in [0, 1] as if at t = 0.

@@ -260,6 +260,14 @@ class _Noisy(Reordered):
     def denoised(self) -> bool:
         return bool(self.network.denoised)
 
+    @property
+    def noise_schedule(self) -> tuple[str, int] | None:
+        return getattr(self.network, "noise_schedule", None)
+
+    @property
+    def takes_network_times(self) -> bool:
+        return bool(getattr(self.network, "takes_network_times", False))
+
     def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
         return self.in_order(self.network.noisy(x_t, x0_hat, t))
 

@@ -69,6 +69,9 @@ class NoisyClassifier(Protocol):
     """A classifier of diffused images, which takes the diffusion time. Called with images alone, it assumes t = 0.
 
     denoised: whether it also takes the one-step denoised image.
+    Two more attributes may be missing. `noise_schedule`: name and number of times of the schedule that it was trained
+    with, such as ("cosine", 1000); None if unknown. `takes_network_times`: true if its t is the time that a denoiser's
+    network sees, scaled to 1000 in some schedules, and not the schedule's index.
     """
 
     denoised: bool

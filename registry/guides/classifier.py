@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.diffusion.guided import GradientGuide, Guidance, SamplingStep
+from harness.diffusion.schedule import name_of
 from harness.plugins import guide
 from harness.types import HarnessError, NoisyClassifier
 
@@ -32,10 +33,23 @@ class ClassifierGuidance(GradientGuide):
                 f"{model} knows no diffusion time, which --guide classifier needs. Take --guide denoised, or a "
                 "classifier of harness train --architecture encoder --objective da."
             )
+        trained, sampled = getattr(network, "noise_schedule", None), name_of(denoiser.schedule)
+        if trained and sampled and tuple(trained) != sampled:
+            raise HarnessError(
+                f"{model} was trained with the noise schedule {_words(trained)}, this denoiser has {_words(sampled)}. "
+                "Take a denoiser of the same schedule, or train a classifier with this one: harness train --diffusion."
+            )
 
     def differentiates_denoiser(self, network: Any) -> bool:
         return self.through == "total" and network.denoised
 
     def log_probability(self, step: SamplingStep, prediction: Guidance, network: NoisyClassifier) -> Tensor:
         x0_hat = step.x0_hat(prediction) if network.denoised else None
-        return step.log_probability(network.noisy(step.x_t, x0_hat, step.t))
+        times = step.network_times if getattr(network, "takes_network_times", False) else step.t
+        return step.log_probability(network.noisy(step.x_t, x0_hat, times))
+
+
+def _words(schedule: tuple[str, int]) -> str:
+    """A schedule's name and length in words."""
+    name, steps = schedule
+    return f"{name} of {steps:,} times"

@@ -23,6 +23,9 @@ from harness.types import HarnessError, Weights
 DEPTHS = {64: 4, 128: 2, 256: 2, 512: 2}
 """Residual blocks per level of the published classifiers, by image size."""
 
+SCHEDULES = {64: "cosine", 128: "linear", 256: "linear", 512: "linear"}
+"""Noise schedules, of 1000 times, with which the README of guided-diffusion samples under them."""
+
 CLASSES = 1000
 """Outputs of the published classifiers."""
 
@@ -40,6 +43,7 @@ def _register(image_size: int, depth: int) -> None:
         network, info = load(path, flags)
         if (outputs := info.details["arguments"]["num_classes"]) != CLASSES:
             raise HarnessError(f"{path} has {outputs} outputs, {name} has the {CLASSES} classes of ImageNet. {remedy}")
+        network.noise_schedule = SCHEDULES[image_size], 1000
         origin = {"dataset": "imagenet", "name": name, "origin": GUIDED, "licence": published.licence}
         return network, replace(info, name=name, details={**origin, **info.details})
 

@@ -1,8 +1,8 @@
 """The bundled classifiers of the digits: the DiffAug paper's ten, compact, and two of diffused images, for guidance.
 
 `studies/ten_classifiers.py` and `studies/guidance.py` train them. Facts: ``guides``, the guide that a classifier serves
-by default in `harness generate`; ``noisy`` marks a classifier of diffused images, which enters no line-up of suites on
-images as they are.
+by default in `harness generate`; ``noisy`` marks a classifier of diffused images, which no suite takes by default,
+`noisy-accuracy` included, unless the suite's own `models` name it.
 """
 
 from __future__ import annotations

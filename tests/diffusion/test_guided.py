@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from harness import plugins
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.guided import SamplingStep, pixels, sample_noise, trajectory
-from harness.diffusion.schedule import linear
+from harness.diffusion.schedule import Schedule, cosine, linear, name_of
+from harness.models.classifier import TimeConditionedClassifier
+from harness.models.matching import reordered
 from harness.types import HarnessError, Sampling
 
 ORIGINAL: dict[str, list[int]] = {
@@ -247,6 +249,58 @@ def test_the_times_that_networks_see_are_the_originals() -> None:
     x = torch.zeros(1, 3, 1, 1)
     list(trajectory(denoiser, guide, Watch(), x, torch.tensor([1]), Sampling(steps="ddim25"), lambda step: x))
     assert seen == [(t, t) for t in range(960, -1, -40)]
+
+
+class Clock(nn.Module):
+    """A body that notes the times it is given. takes_network_times: as of guided-diffusion's classifiers."""
+
+    def __init__(self, takes_network_times: bool) -> None:
+        super().__init__()
+        self.takes_network_times = takes_network_times
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        self.seen.append(t)
+        return x.flatten(1)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]], ids=["as it is", "reordered"])
+@pytest.mark.parametrize("schedule", [cosine(4000).rescaled(), linear()], ids=["rescaled cosine", "linear"])
+@pytest.mark.parametrize("original", [True, False], ids=["OpenAI's", "own"])
+def test_classifiers_of_guided_diffusion_get_the_networks_times(
+    original: bool, schedule: Schedule, order: list[int]
+) -> None:
+    """Its `cond_fn` is given the scaled times of the diffusion model's network; other classifiers know indices."""
+    clock = Clock(original)
+    network = reordered(TimeConditionedClassifier(clock, denoised=False), order)
+    guide = plugins.guide.configure("classifier").plugin
+    x, steps = torch.zeros(2, 3, 1, 1), Sampling(steps="5")
+    list(trajectory(Denoiser(Wave(), schedule), guide, network, x, torch.tensor([1, 1]), steps, lambda step: x))
+    times = torch.tensor(list(reversed(schedule.spaced("5"))))
+    expected = times * (1000 / 4000) if original and len(schedule.betas) == 4000 else times
+    seen = torch.stack(clock.seen)
+    assert seen.dtype == expected.dtype and torch.equal(seen, expected[:, None].expand(-1, 2))
+
+
+def test_a_classifier_of_another_noise_schedule_is_refused() -> None:
+    guide = plugins.guide.configure("classifier").plugin
+    body = Clock(False)
+
+    def check(stated: tuple[str, int] | None, schedule: Schedule) -> None:
+        network = TimeConditionedClassifier(body, denoised=False, noise_schedule=stated)
+        guide.check("mine", reordered(network, [2, 0, 1]), Denoiser(Wave(), schedule))
+
+    unnamed = Schedule(linear().betas * 1.1, linear().times)
+    assert [name_of(s) for s in (linear(), cosine(4000).rescaled(), unnamed)] == [
+        ("linear", 1000), ("cosine", 4000), None,
+    ]  # fmt: skip
+    check(("linear", 1000), linear())
+    check(("cosine", 4000), cosine(4000).rescaled())
+    check(("linear", 1000), unnamed)
+    check(None, cosine())
+    for stated, schedule in ((("linear", 1000), cosine()), (("cosine", 1000), cosine(4000))):
+        with pytest.raises(HarnessError, match=r"mine was trained with the noise schedule .* of 1,000 times, this den"):
+            check(stated, schedule)
 
 
 def test_noise_is_keyed_by_seed_sample_and_step() -> None:

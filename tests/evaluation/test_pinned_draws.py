@@ -7,15 +7,24 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from harness import plugins
 from harness.base import noise
+from harness.diffusion.guided import sample_noise
 from harness.evaluation.views.batch import BatchViews
+from harness.generation.classes import labels_of
+from harness.generation.requested import RequestedSamples
+from harness.generation.spec import GenerateSpec, sample_id
 from harness.models.tiles import Tiles
-from harness.types import Batch
+from harness.suites.gradients.randomised import randomised
+from harness.suites.gradients.yardstick import Yardstick
+from harness.train.objectives.denoising import NoisePrediction
+from harness.train.step import Step
+from harness.types import Batch, Geometry
 
 
 def digest(values: Tensor) -> str:
@@ -26,7 +35,7 @@ def digest(values: Tensor) -> str:
 class NoiseAlone:
     """A denoiser that shows the noise it is given."""
 
-    schedule = SimpleNamespace(betas=[0.0] * 1000)
+    schedule = SimpleNamespace(betas=[0.0] * 1000, alpha_bar=np.ones(1000))
 
     def check_times(self, times: tuple[int, ...]) -> None:
         """Any time will do."""
@@ -94,3 +103,48 @@ def test_the_embedded_test_images_are_pinned() -> None:
     data = plugins.dataset["digits"].build("test")
     assert data.ids[:3] == ("digits-0434", "digits-0919", "digits-1365")
     assert (len(data.ids), data.sha256[:16]) == (600, "87b7d2d49553b1a8")
+
+
+def test_the_noise_of_generated_samples_is_pinned() -> None:
+    ids = [sample_id(0), sample_id(123456)]
+    assert ids == ["sample/000000", "sample/123456"]
+    assert RequestedSamples("digits", 2, 10, Geometry(8, 8, "bicubic")).ids == ["sample/000000", "sample/000001"]
+    assert digest(sample_noise((3, 8, 8), 1, ids, None)) == "6d4cd3b6a5ff4b30"
+    assert digest(sample_noise((3, 8, 8), 1, ids, 7)) == "b260c7315490b2e4"
+
+
+def test_random_classes_are_pinned() -> None:
+    labels = labels_of(GenerateSpec(classes="random", samples=64, seed=1), [str(number) for number in range(10)])
+    assert digest(labels) == "7c3d375c1b2a3335"
+
+
+def test_the_wrong_classes_of_gradients_are_pinned() -> None:
+    count = 32
+    target: Any = lambda views, labels: labels  # noqa: E731
+    nothing: Any = SimpleNamespace(restored=lambda: torch.zeros(count, 1))
+    judge: Any = None
+    yardstick = Yardstick(target, np.zeros((10, 1)), judge, 1.0)
+    targets = yardstick.at(nothing, torch.arange(count) % 10, [f"digits-{number:04d}" for number in range(count)])
+    assert digest(targets.wrong) == "2c1e8e17cd406152"
+
+
+def test_the_random_weights_of_the_control_are_pinned() -> None:
+    weight = randomised(torch.nn.Linear(8, 8), 3).weight
+    assert digest(weight.detach()) == "839e07c161cf050f"
+
+
+def test_the_labels_that_a_training_drops_are_pinned() -> None:
+    seen: list[Tensor] = []
+
+    def network(x: Tensor, t: Tensor, return_dict: bool, class_labels: Tensor) -> tuple[Tensor]:
+        seen.append(class_labels)
+        return (x,)
+
+    count = 64
+    ids = tuple(f"digits-{number:04d}" for number in range(count))
+    batch = Batch(ids, torch.zeros(count, 3, 8, 8), torch.zeros(count, dtype=torch.int64))
+    denoiser: Any = NoiseAlone()
+    denoiser.null_label = 10
+    predictor: Any = network
+    NoisePrediction(denoiser, conditional=True, label_dropout=0.5)(predictor, Step(batch, batch, seed=1, epoch=2))
+    assert digest(seen[0]) == "4e6ef12aa0dfe374"

@@ -24,6 +24,7 @@ from harness import plugins
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
 from harness.generation import outputs, run
+from harness.generation.classes import labels_of
 from harness.generation.estimate import GuidedCalls, tally
 from harness.generation.job import Generation, prepare
 from harness.generation.parts import PartFolder
@@ -222,6 +223,14 @@ def test_one_denoiser_call_per_step_serves_the_sampler_and_the_guide(changes: An
     whole.denoiser.network.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     whole.sample(range(3))
     assert sum(seen) == 3 * calls.denoiser
+
+
+def test_a_name_of_two_classes_is_refused() -> None:
+    """ImageNet has two cranes: a bird and a machine."""
+    names = ["crane", "ant", "crane"]
+    with pytest.raises(HarnessError, match=r"the classes 0 and 2 are both called 'crane'\. Give the number"):
+        labels_of(GenerateSpec(classes="ant,crane"), names)
+    assert labels_of(GenerateSpec(classes="ant,2", samples=3), names).tolist() == [1, 2, 1]
 
 
 def test_the_labels_are_balanced_listed_or_random_by_sample() -> None:

@@ -20,6 +20,7 @@ from harness.base import noise
 from harness.data import ArrayDataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.lookup import find_denoiser
+from harness.diffusion.schedule import Schedule, cosine
 from harness.evaluation import loop
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.prepare import prepare
@@ -34,6 +35,8 @@ from harness.report import leaderboard
 from harness.train.build import build
 from harness.train.engine.parallel import World
 from harness.train.input.labels import labelled
+from harness.train.kinds import time_conditioned
+from harness.train.kinds.frozen import Frozen
 from harness.train.loop import RunMode, train
 from harness.train.objectives.time_conditioned import TimeConditioned, divergence
 from harness.train.resolve import resolve
@@ -214,6 +217,20 @@ def test_a_checkpoint_becomes_the_classifier_that_was_trained(trained: tuple[Pat
         assert not torch.allclose(logits, network.noisy(x_t, images, t.flip(0)))
         clean = network.noisy(2 * images - 1, images, torch.zeros(3, dtype=torch.int64))
         assert torch.equal(network(images), clean), "images alone are at t = 0"
+
+
+def test_a_header_states_a_noise_schedule_that_is_not_the_usual_one(
+    trained: tuple[Path, list], denoiser: Denoiser, digits: ArrayDataset, tmp_path: Path
+) -> None:
+    network, info = find_classifier(str(trained[0]))
+    assert isinstance(network, TimeConditionedClassifier)
+    assert "schedule" not in info.details and network.noise_schedule == ("linear", 1000)
+    spec = resolve(TrainSpec("encoder", objective="da"))
+    for schedule, stated in ((cosine(), ("cosine", 1000)), (Schedule(cosine().betas / 2, np.arange(1000)), None)):
+        built = time_conditioned.build(spec, digits, Frozen(replace(denoiser, schedule=schedule)), "cpu")
+        write_checkpoint(tmp_path / "model.safetensors", network, {**info.details, **built.facts})
+        again, _ = find_classifier(str(tmp_path))
+        assert isinstance(again, TimeConditionedClassifier) and again.noise_schedule == stated
 
 
 def test_a_header_without_objective_is_refused(trained: tuple[Path, list], tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ class AdmClassifier(nn.Module):
     in_channels: three, or six for x_t and its one-step denoising in [-1, 1].
     """
 
+    takes_network_times = True
+    """guided-diffusion gives its classifier the time that the diffusion model's network sees."""
+
     def __init__(self, flags: ClassifierFlags, num_classes: int, in_channels: int = 3) -> None:
         from diffusers.models.embeddings import TimestepEmbedding
         from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D, get_down_block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import plugins
+from harness.diffusion.schedule import Schedule, name_of
 from harness.models.classifier import CHANNELS, TimeConditionedClassifier
 from harness.train.input.labels import labelled
 from harness.train.kinds.frozen import Frozen, check_reverse
@@ -12,6 +13,9 @@ from harness.train.objectives.reverse import Reverse
 from harness.train.objectives.time_conditioned import TimeConditioned
 from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError
+
+USUAL = ("linear", 1000)
+"""Schedule of a classifier whose header states none: shipped checkpoints keep their bytes."""
 
 
 def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
@@ -29,7 +33,15 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     arguments = {"num_classes": data.num_classes, "in_channels": CHANNELS[spec.objective]}
     body = plugins.architecture[spec.model].build(**arguments)
     network = TimeConditionedClassifier(body, denoised=spec.objective == "da")
-    return Built(network, objective, arguments, {"objective": spec.objective})
+    return Built(network, objective, arguments, {"objective": spec.objective, **_stated(frozen.main.schedule)})
+
+
+def _stated(schedule: Schedule) -> dict[str, str | int | None]:
+    """The header's fields on the noise schedule of the training; none for the usual one."""
+    name = name_of(schedule)
+    if name == USUAL:
+        return {}
+    return {"schedule": name[0] if name else None, "steps": len(schedule.betas)}
 
 
 TIME_CONDITIONED = register(
