@@ -61,13 +61,21 @@ def labels_of(spec: GenerateSpec, names: Sequence[str]) -> Tensor:
         ids = [sample_id(number) for number in range(spec.samples)]
         return noise.integers(0, count, seed=spec.seed, purpose="generate/class", samples=ids)
     cycle = list(range(count)) if spec.classes == BALANCED else _listed(spec.classes, names)
-    return torch.tensor(cycle)[torch.arange(spec.samples) % len(cycle)]
+    return in_turn(cycle, spec.samples)
+
+
+def in_turn(classes: Sequence[int], samples: int) -> Tensor:
+    """The class of each of so many samples, (N,) int64: the classes in turn."""
+    return torch.tensor(list(classes))[torch.arange(samples) % len(classes)]
 
 
 def _listed(text: str, names: Sequence[str]) -> list[int]:
     """Numbers of the classes of a list of names or numbers."""
     numbers: list[Any] = []
     for part in map(str.strip, text.split(",")):
+        if names.count(part) > 1:
+            numbered = " and ".join(str(number) for number, name in enumerate(names) if name == part)
+            raise HarnessError(f"--classes {text!r}: {part!r} is the name of classes {numbered}. Give the number.")
         by_number = int(part) if part.isdecimal() and len(part) <= 6 and int(part) < len(names) else None
         numbers.append(names.index(part) if part in names else by_number)
         if numbers[-1] is None:

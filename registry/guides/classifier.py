@@ -32,6 +32,11 @@ class ClassifierGuidance(GradientGuide):
                 f"{model} knows no diffusion time, which --guide classifier needs. Take --guide denoised, or a "
                 "classifier of harness train --architecture encoder --objective da."
             )
+        if self.through != "total" and not network.denoised:
+            raise HarnessError(
+                f"{model} sees no denoised image: through={self.through} of --guide classifier decides nothing. Leave "
+                "it out, or name a denoising-assisted classifier."
+            )
 
     def differentiates_denoiser(self, network: Any) -> bool:
         return self.through == "total" and network.denoised

@@ -24,6 +24,7 @@ from harness import plugins
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
 from harness.generation import outputs, run
+from harness.generation.classes import labels_of
 from harness.generation.estimate import GuidedCalls, tally
 from harness.generation.job import Generation, prepare
 from harness.generation.parts import PartFolder
@@ -174,9 +175,9 @@ def exact(whole: Generation) -> Tensor:
     """The samples before they become pixels."""
     found: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.generation.job.pixels", lambda x: found.append(x) or x)
+        patch.setattr("harness.diffusion.guided_sampler.pixels", lambda x: found.append(x) or x)
         whole.sample(range(7))
-    return found[0]
+    return torch.cat(found)[:7]  # the last tile is padded
 
 
 def test_guides_share_noise_and_labels_and_differ_where_they_steer() -> None:
@@ -259,6 +260,31 @@ def test_other_settings_in_the_same_folder_are_refused(out: Path) -> None:
     assert (out2 / "notes.txt").exists()
 
 
+def test_a_folder_grows_and_keeps_what_is_there(out: Path, tmp_path: Path) -> None:
+    generate(job(samples=4), out)
+    seen: list[GenerationProgress] = []
+    card = generate(job(), out, report=seen.append)
+    assert card and card["samples"]["count"] == 7
+    assert seen[-1] == GenerationProgress(7, 3, 7), "four of the seven samples were there"
+    generate(job(), tmp_path / "at once")
+    assert hashes(out) == hashes(tmp_path / "at once")
+    with pytest.raises(HarnessError, match=r"holds 7 samples, or will, and 4 are asked for. Give another --out"):
+        generate(job(samples=4), out)
+    assert generate(job(samples=4), out, fresh=True)
+
+
+def test_a_name_of_two_classes_is_refused() -> None:
+    with pytest.raises(HarnessError, match=r"'crane' is the name of classes 0 and 2. Give the number"):
+        labels_of(replace(FEW, classes="crane"), ["crane", "bee", "crane"])
+    assert labels_of(replace(FEW, classes="2", samples=2), ["crane", "bee", "crane"]).tolist() == [2, 2]
+
+
+def test_the_key_holds_the_source_of_a_classifier_with_settings() -> None:
+    whole = job(guide="classifier", model="tiny/da")
+    named = replace(whole, spec=replace(whole.spec, model="tiny/da:layers=3"))
+    assert whole.identity["plugins"]["model"] == named.identity["plugins"]["model"] != ""
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"status": "complete", "made_from": {"a": 1}}', '{"made_from": {}}'])
 def test_a_damaged_card_is_reported(text: str, out: Path) -> None:
     out.mkdir()
@@ -339,11 +365,15 @@ def test_two_processes_do_not_compute_the_same_share(out: Path, monkeypatch: pyt
         ({"guide": "cfg", "denoiser": "tiny"}, "with and without a class"),
         ({"guide": "cfg", "denoiser": "tiny-needs-class"}, "with and without a class"),
         ({"guide": "classifier:interval=961,999"}, "its interval holds none of the sampler's 5 times"),
+        ({"guide": "none:scale=4"}, "never steers: scale and interval decide nothing"),
+        ({"guide": "none:interval=200,800"}, "never steers: scale and interval decide nothing"),
+        ({"guide": "cfg:conditional=true"}, "cfg always tells the class: conditional=true decides nothing"),
+        ({"guide": "classifier:through=partial", "model": "tiny/noisy"}, "tiny/noisy sees no denoised image: through"),
         ({"guide": "nothing"}, "Unknown guide 'nothing'"),
         ({"sampling": Sampling(steps="ddim300")}, "no whole stride gives 300 of 1000 times"),
         ({"sampling": Sampling(steps="1001")}, "cannot be respaced to 1001"),
-        ({"sampling": Sampling("ancestral", "5", eta=1.0)}, "--eta 1 is for --sampler ddim"),
-        ({"sampling": Sampling(variance="learned")}, "--variance learned is for --sampler ancestral"),
+        ({"sampling": Sampling("ancestral", "5", eta=1.0)}, "eta=1 is for the sampler ddim"),
+        ({"sampling": Sampling(variance="learned")}, "variance=learned is for the sampler ancestral"),
         ({"sampling": Sampling("ancestral", "5", variance="learned"), "denoiser": "tiny-fixed"}, "learned none"),
         ({"classes": "ant,dog"}, "'dog' is none of the 3 classes"),
         ({"classes": "3"}, "'3' is none of the 3 classes"),
