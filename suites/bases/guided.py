@@ -106,7 +106,7 @@ class GuidedGeneration(SuiteBase):
         return self.judges.facts()
 
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
-        """Calls of denoiser and guiding classifiers; judging an image once by two networks is not counted."""
+        """Forward calls of denoiser and guiding classifiers; judging an image once by two networks is not counted."""
         steps = self.sampling.count
         denoised = sum(steps * guide.calls(guide.interval[0]) for guide in methods)
         classified = sum(steps for guide in methods if isinstance(guide, GradientGuide))

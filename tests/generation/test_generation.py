@@ -23,14 +23,17 @@ from torch import Tensor
 from harness import plugins
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
+from harness.evaluation.views.batch import BatchViews
 from harness.generation import outputs, run
 from harness.generation.classes import labels_of
 from harness.generation.estimate import GuidedCalls, tally
 from harness.generation.job import Generation, prepare
 from harness.generation.parts import PartFolder
+from harness.generation.requested import RequestedSamples
 from harness.generation.run import GenerationProgress, generate
-from harness.generation.spec import GenerateSpec
-from harness.types import HarnessError, Sampling
+from harness.generation.spec import GenerateSpec, sample_id
+from harness.models.tiles import Tiles
+from harness.types import Batch, Geometry, HarnessError, Sampling
 
 TINY = ROOT / "tests" / "tiny_generation.py"
 FEW = GenerateSpec(dataset="tiny", sampling=Sampling(steps="ddim5"), samples=7, tile=3)
@@ -85,6 +88,16 @@ def test_stochastic_samplers_depend_on_no_batch_either(tmp_path: Path) -> None:
         together = whole.sample(range(7))
         alone = torch.cat([whole.sample([number]) for number in (5, 0)])
         assert torch.equal(together[[5, 0]], alone)
+
+
+def test_the_suite_of_guided_generation_sees_the_same_samples() -> None:
+    whole = job(guide="classifier:scale=20", model="tiny/da", sampling=ANCESTRAL)
+    batch = Batch(tuple(map(sample_id, range(7))), torch.zeros(7, 3, 8, 8), whole.labels)
+    views = BatchViews(batch, whole.denoiser, Tiles(3), whole.spec.seed)
+    images = views.generated(whole.guide, whole.network, batch.labels, ANCESTRAL)
+    assert torch.equal(images.permute(0, 2, 3, 1), whole.sample(range(7)).float() / 255)
+    requested = RequestedSamples("tiny", 7, 3, Geometry(8, 8, "bilinear"))
+    assert (tuple(requested.ids), requested.labels.tolist()) == (batch.ids, whole.labels.tolist())
 
 
 def test_shards_in_any_order_give_the_samples_of_one_run(out: Path, undisturbed: Path) -> None:
