@@ -12,7 +12,7 @@ import torch
 from harness.base import noise
 from harness.diffusion.adaptation import guided_step
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.guided import SamplingStep
+from harness.diffusion.guided_sampler import GuidedSampler
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
 from harness.models.tiles import TiledClassifier
@@ -52,7 +52,7 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
     per_image = one_view * calls.classified / size
     if job.denoiser and job.generates:
-        per_image = sum(_guiding(job, job.denoiser, pair, batch) for pair in job.pairs) / size
+        per_image = sum(_guiding(job, job.denoiser, pair) for pair in job.pairs) / size
     elif job.denoiser and calls.denoiser:
         per_image += _denoising(job, job.denoiser, calls, batch) / size
     data = job.datasets[parts[0].condition.name] if parts else job.data
@@ -83,19 +83,12 @@ def _denoising(job: Job, denoiser: Denoiser, calls: Calls, batch: Batch) -> floa
     return forward * calls.denoised + guided * calls.guided
 
 
-def _guiding(job: Job, denoiser: Denoiser, pair: Pair, batch: Batch) -> float:
-    """Seconds of all steps of a tile under a guide, from one of them in the middle."""
-    schedule, middle = denoiser.schedule, len(denoiser.schedule.betas) // 2
+def _guiding(job: Job, denoiser: Denoiser, pair: Pair) -> float:
+    """Seconds of all steps of a tile under a guide."""
     network = None if pair.model == NO_CLASSIFIER else cast(TiledClassifier, pair.classifier).network
-
-    def step(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        guidance = pair.method(SamplingStep(denoiser, schedule, middle, middle, x, labels), network)
-        return cast(torch.Tensor, guidance.noise)
-
-    eps = noise.gaussian(batch.images.shape[1:], seed=0, purpose="estimate", samples=batch.ids)
-    return _seconds(job.tiles, step, eps, batch.labels) * len(
-        denoiser.schedule.spaced(cast(Any, job.suite).sampling.steps)
-    )
+    settings = cast(Any, job.suite).sampling
+    sampler = GuidedSampler(denoiser, pair.method, network, settings, job.example.shape[1:], job.spec.seed, job.tiles)
+    return sampler.seconds(job.data.num_classes)
 
 
 def _seconds(function: Callable[..., object], *arguments: object) -> float:

@@ -61,6 +61,7 @@ def prepare(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
+    checks.check_stride(job)
     checks.check_logits(job)
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)

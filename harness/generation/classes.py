@@ -61,7 +61,12 @@ def labels_of(spec: GenerateSpec, names: Sequence[str]) -> Tensor:
         ids = [sample_id(number) for number in range(spec.samples)]
         return noise.integers(0, count, seed=spec.seed, purpose="generate/class", samples=ids)
     cycle = list(range(count)) if spec.classes == BALANCED else _listed(spec.classes, names)
-    return torch.tensor(cycle)[torch.arange(spec.samples) % len(cycle)]
+    return in_turn(cycle, spec.samples)
+
+
+def in_turn(classes: Sequence[int], samples: int) -> Tensor:
+    """The class of each of so many samples, (N,) int64: the classes in turn."""
+    return torch.tensor(list(classes))[torch.arange(samples) % len(classes)]
 
 
 def _listed(text: str, names: Sequence[str]) -> list[int]:

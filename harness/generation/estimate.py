@@ -1,8 +1,7 @@
-"""SamplingCost of a generation: network calls, counted on stand-in networks, and seconds, from two steps timed here."""
+"""Cost of a generation: network calls, counted on stand-in networks, and seconds, from two steps timed here."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.guided import sample_noise, trajectory
-from harness.generation.job import Generation, acting, step_of
-from harness.generation.spec import sample_id
+from harness.diffusion.guided import trajectory
+from harness.generation.job import Generation
 
 SMALLEST = 64
 """Side in pixels of the images that stand-ins see at most: counts do not depend on it."""
@@ -103,19 +101,5 @@ def _learns_variance(job: Generation) -> bool:
 
 
 def seconds(job: Generation, samples: int) -> float:
-    """Seconds of so many samples on this machine, from one step with the guide and one without, for a whole tile."""
-    size = job.tiles.size
-    x = sample_noise(job.shape, job.spec.seed, [sample_id(row) for row in range(size)], None)
-    labels = torch.arange(size) % len(job.names)
-    steps = acting(job)
-    others = sorted(set(range(len(job.times))) - set(steps))
-    per_tile = sum(len(some) * _timed(job, some[0], x, labels) for some in (steps, others) if some)
-    return -(-samples // size) * per_tile
-
-
-def _timed(job: Generation, number: int, x: Tensor, labels: Tensor) -> float:
-    """Seconds of one step: of the second call, as the first one warms up."""
-    for _ in range(2):
-        began = time.perf_counter()
-        job.tiles(lambda rows, own: step_of(job, number, rows, own), x, labels)
-    return time.perf_counter() - began
+    """Seconds of so many samples on this machine."""
+    return -(-samples // job.tiles.size) * job.sampler.seconds(len(job.names))

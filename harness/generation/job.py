@@ -13,7 +13,8 @@ from torch import Tensor
 from harness import plugins
 from harness.base.provenance import key_of
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.guided import SamplingStep, advance, pixels, sample_noise, trajectory
+from harness.diffusion.guided import sample_noise
+from harness.diffusion.guided_sampler import GuidedSampler, check_interval
 from harness.diffusion.lookup import check_side, conditioned, find_denoiser, trained_side
 from harness.generation.classes import class_folders, class_list, labels_of
 from harness.generation.spec import GenerateSpec, asks_classifier, resolve, sample_id, settings_of
@@ -58,9 +59,17 @@ class Generation:
         return 3, self.side, self.side
 
     @cached_property
+    def sampler(self) -> GuidedSampler:
+        """The denoiser under the guide."""
+        spec = self.spec
+        return GuidedSampler(
+            self.denoiser, self.guide, self.network, spec.sampling, self.shape, spec.seed, self.tiles
+        )  # fmt: skip
+
+    @property
     def times(self) -> list[int]:
         """The sampler's times, ascending."""
-        return self.denoiser.schedule.spaced(self.spec.sampling.steps)
+        return self.sampler.times
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -68,7 +77,7 @@ class Generation:
         entries = {
             "guide": plugins.guide.of(self.spec.guide),
             "denoiser": plugins.denoiser.get(self.spec.denoiser.partition(":")[0]),
-            "model": plugins.model.get(self.spec.model),
+            "model": plugins.model.get(self.spec.model.partition(":")[0]),
         }
         return {
             "version": VERSION,
@@ -85,31 +94,12 @@ class Generation:
         return key_of(self.identity)
 
     def sample(self, rows: Sequence[int], report: Callable[[float], None] = lambda share: None) -> Tensor:
-        """Samples by number, (B, H, W, 3) uint8. The same bytes in any company: a tile is a whole trajectory.
+        """Samples by number, (B, H, W, 3) uint8. The same bytes in any company.
 
         report: receives the share of the work that is done, after each step.
         """
         ids = [sample_id(row) for row in rows]
-        done = 0
-
-        def run(x: Tensor, labels: Tensor, position: Tensor) -> Tensor:
-            nonlocal done
-            own = [ids[place] for place in position.tolist()]
-
-            def draw(step: int) -> Tensor:
-                return sample_noise(self.shape, self.spec.seed, own, step).to(x.device)
-
-            steps = trajectory(self.denoiser, self.guide, self.network, x, labels, self.spec.sampling, draw)
-            fresh = len(set(own))  # the last tile is padded with copies
-            for number, x in enumerate(steps, 1):  # noqa: B007  # the last one is returned
-                report(min((done + fresh * number / len(self.times)) / len(ids), 1.0))
-            done += fresh
-            return x
-
-        start = sample_noise(self.shape, self.spec.seed, ids, None)
-        x = self.tiles(run, start, self.labels[list(rows)], torch.arange(len(ids)))
-        remedy = "Check the checkpoints, or use a smaller scale or --dtype float32."
-        return pixels(finite(x.flatten(1), "The sampler", remedy).view(x.shape)).permute(0, 2, 3, 1)
+        return self.sampler(ids, self.labels[list(rows)], report).permute(0, 2, 3, 1)
 
 
 def prepare(spec: GenerateSpec, weight_files: WeightFiles | None = None) -> Generation:
@@ -128,10 +118,10 @@ def prepare(spec: GenerateSpec, weight_files: WeightFiles | None = None) -> Gene
     denoiser, side, denoiser_weights = _denoiser(spec, data, data_side, weight_files)
     weights, network, notes = {"denoiser": denoiser_weights}, None, []
     if asks_classifier(guide):
-        found = find_classifier(spec.model, weight_files)
-        matched = matching.match({"": data}, {spec.model: found})
+        classifier = find_classifier(spec.model, weight_files)
+        matched = matching.match({"": data}, {spec.model: classifier})
         network, notes = matched.networks[spec.model], list(matched.notes[spec.model])
-        weights["model"] = replace(found[1], name=spec.model)
+        weights["model"] = replace(classifier[1], name=spec.model)
         place(network, spec.device)
     guide.plugin.check(spec.model, network, denoiser)
     spec = replace(spec, tile=spec.tile or (50 if side <= 64 else 8))
@@ -139,7 +129,7 @@ def prepare(spec: GenerateSpec, weight_files: WeightFiles | None = None) -> Gene
     job = Generation(
         spec, guide.plugin, denoiser, network, weights, names, class_folders(data), labels, side, tiles, notes
     )  # fmt: skip
-    _check_interval(job)
+    check_interval(job.guide, job.times)
     _try(job)
     for part in (denoiser.network, network) if spec.compile else ():
         if part is not None:
@@ -162,28 +152,13 @@ def _denoiser(
     return denoiser, own_side or data_side or USUAL_SIDE, replace(weights, name=spec.denoiser)
 
 
-def acting(job: Generation) -> list[int]:
-    """Numbers of the steps in which the guide acts, from 0 at the largest time."""
-    low, high = job.guide.interval
-    return [number for number, time in enumerate(reversed(job.times)) if low <= time < high]
-
-
-def _check_interval(job: Generation) -> None:
-    """Raise HarnessError for a guide that acts at none of the sampler's times."""
-    if not acting(job):
-        raise HarnessError(
-            f"--guide {job.spec.guide}: its interval holds none of the sampler's {len(job.times)} times, "
-            f"{job.times[0]} to {job.times[-1]}. Widen it, or take --guide none."
-        )
-
-
 def _try(job: Generation) -> None:
     """Raise HarnessError where a step fails on one sample of the last class, at a time at which the guide acts."""
     x = sample_noise(job.shape, job.spec.seed, [sample_id(0)], None)
     label = torch.tensor([len(job.names) - 1])
-    number = acting(job)[0]
+    number = job.sampler.acting[0]
     try:
-        values = Tiles(1, job.spec.device, job.spec.dtype)(lambda x, y: step_of(job, number, x, y), x, label)
+        values = Tiles(1, job.spec.device, job.spec.dtype)(lambda x, y: job.sampler.step(number, x, y), x, label)
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
         who = f"--guide {job.spec.guide}" + (f" with --model {job.spec.model}" if job.spec.model else "")
         raise HarnessError(
@@ -192,14 +167,3 @@ def _try(job: Generation) -> None:
             f"{len(job.names)} classes."
         ) from error
     finite(values.flatten(1), f"A step of --guide {job.spec.guide}", "Check the checkpoints, or use --dtype float32.")
-
-
-def step_of(job: Generation, number: int, x: Tensor, labels: Tensor) -> Tensor:
-    """One step alone from x_t (B, 3, H, W), without noise: for trials, counts and timings.
-
-    number: of the step, from 0 at the largest time.
-    """
-    position = len(job.times) - 1 - number
-    schedule = job.denoiser.schedule.at(job.times)
-    step = SamplingStep(job.denoiser, schedule, position, job.times[position], x, labels)
-    return advance(step, job.guide, job.network, job.spec.sampling, lambda: torch.zeros_like(x))

@@ -27,7 +27,7 @@ FOLDER = ".parts"
 
 @dataclass(frozen=True)
 class SamplingCost:
-    """SamplingCost of some samples. halved: number of times that memory forced a smaller tile."""
+    """Time that some samples took. halved: number of times that memory forced a smaller tile."""
 
     seconds: float = 0.0
     halved: int = 0

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.base import noise
+from harness.generation.classes import in_turn
+from harness.generation.spec import sample_id
 from harness.types import Batch, Geometry
 
 
@@ -32,12 +34,12 @@ class RequestedSamples:
     @cached_property
     def ids(self) -> Sequence[str]:
         """``sample/000000`` and so on, which key the noise: a larger count begins with the same samples."""
-        return [f"sample/{number:06d}" for number in range(self.count)]
+        return [sample_id(number) for number in range(self.count)]
 
     @cached_property
     def labels(self) -> Tensor:
         """Classes asked for, (N,) int64."""
-        return torch.arange(self.count) % self.num_classes
+        return in_turn(range(self.num_classes), self.count)
 
     @cached_property
     def sha256(self) -> str:

@@ -52,8 +52,9 @@ def generate(
 ) -> dict[str, Any] | None:
     """Compute this shard's missing samples; the card if all samples are there, else None: other shards have the rest.
 
-    out: folder of the results, new or of the same generation. batch_size: samples that are put on disk at a time; 0 is
-    a tile. shard: (i, n), every n-th tile from the i-th. images: also write a PNG per sample. fresh: start over.
+    out: folder of the results, new or of the same generation; it can grow to more samples. batch_size: samples that
+    are put on disk at a time; 0 is a tile. shard: (i, n), every n-th tile from the i-th. images: also write a PNG per
+    sample. fresh: start over.
     No pixel depends on batch_size or shard. Raises HarnessError for a folder with other results in it.
     """
     if fresh and shard != (0, 1):
@@ -63,7 +64,7 @@ def generate(
     with locked(out):
         if fresh:
             _clear(out)
-        _claim(job, out)
+        _claim(job, out, parts)
     own = out / SHARDS / f"{shard[0]}-of-{shard[1]}"
     own.mkdir(parents=True, exist_ok=True)
     with locked(own):
@@ -74,6 +75,7 @@ def generate(
     with locked(out):
         card = _finished(job, out)
         if card is None:
+            _claim(job, out, parts)  # another process may have let it grow
             if parts.lacking(job.spec.samples):
                 return None
             card = _finish(job, out, parts)
@@ -133,38 +135,61 @@ def _read_card(out: Path) -> dict[str, Any] | None:
     try:
         card = dict(parse_json(read_limited(file)))
         finished = card["status"] == "complete"
-        return {**card, "made_from": dict(card["made_from"]), "samples": dict(card["samples"]) if finished else {}}
+        made_from = {**card["made_from"], "samples": int(card["made_from"]["samples"])}
+        cost = {"seconds": float(card["seconds"]), "halvings": int(card["halvings"])} if finished else {}
+        return {**card, **cost, "made_from": made_from, "samples": dict(card["samples"]) if finished else {}}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{file} is damaged ({type(error).__name__}: {error}). --fresh starts over.") from error
 
 
-def _claim(job: Generation, out: Path) -> None:
-    """Make sure that the folder belongs to this generation: empty, or begun under the same settings."""
+def _claim(job: Generation, out: Path, parts: PartFolder) -> None:
+    """Make sure that the folder belongs to this generation: empty, or begun under the same settings.
+
+    Finished samples become parts again where more are asked for.
+    """
     card, made_from = _read_card(out), _made_from(job)
     if card is None:
         if any(not path.name.startswith(".") for path in out.iterdir()):
             raise HarnessError(f"{out} holds files but no {outputs.CARD}. Give a new or empty folder with --out.")
         _write_card(out, {"kind": "generation", "status": "partial", "made_from": made_from})
         return
-    then = card["made_from"]
-    names = sorted(name for name in made_from.keys() | then.keys() if made_from.get(name) != then.get(name))
+    then, count = card["made_from"], job.spec.samples
+    others = (made_from.keys() | then.keys()) - {"samples"}
+    names = sorted(name for name in others if made_from.get(name) != then.get(name))
     if names:
         changes = "; ".join(f"{name}: {then.get(name)} there, {made_from.get(name)} here" for name in names)
         raise HarnessError(
             f"{out} holds samples that were made otherwise ({changes}). Give another --out, or --fresh to start over."
         )
+    if then["samples"] > count:
+        raise HarnessError(
+            f"{out} holds {then['samples']} samples, or will, and {count} are asked for. Give another --out, or "
+            "--fresh to start over."
+        )
+    if then["samples"] < count:
+        if _intact(card, out):
+            pixels, _ = outputs.read_samples(out / outputs.SAMPLES)
+            parts.write(0, pixels, SamplingCost(card["seconds"], card["halvings"]))
+        _write_card(out, {"kind": "generation", "status": "partial", "made_from": made_from})
 
 
 def _finished(job: Generation, out: Path) -> dict[str, Any] | None:
     """The card of results that are complete and undamaged, or None."""
     card = _read_card(out)
-    if card is None or card["status"] != "complete" or card["made_from"] != _made_from(job):
+    if card is None or card["made_from"] != _made_from(job):
         return None
+    return card if _intact(card, out) else None
+
+
+def _intact(card: dict[str, Any], out: Path) -> bool:
+    """True if the results of a card are complete, and undamaged, else the user is told."""
     file = out / outputs.SAMPLES
+    if card["status"] != "complete":
+        return False
     if file.is_file() and file_sha256(file) == card["samples"].get("sha256"):
-        return card
+        return True
     warnings.warn(Notice(f"{file} is absent or damaged, and is made anew."), stacklevel=2)
-    return None
+    return False
 
 
 def _finish(job: Generation, out: Path, parts: PartFolder) -> dict[str, Any]:

@@ -88,12 +88,15 @@ def resolve(spec: GenerateSpec) -> GenerateSpec:
     return replace(spec, guide=guide.text, model=model, denoiser=denoiser)
 
 
-def check_sampling(sampling: Sampling) -> None:
-    """Raise HarnessError for a setting of one sampler under the other, where it would decide nothing."""
-    if sampling.sampler == "ancestral" and sampling.eta:
-        raise HarnessError(f"--eta {sampling.eta:g} is for --sampler ddim. Leave it out.")
+def check_sampling(sampling: Sampling, usual_eta: float = Sampling.eta) -> None:
+    """Raise HarnessError for a setting of one sampler under the other, where it would decide nothing.
+
+    usual_eta: the default of eta, which stands under both.
+    """
+    if sampling.sampler == "ancestral" and sampling.eta != usual_eta:
+        raise HarnessError(f"eta={sampling.eta:g} is for the sampler ddim, not for ancestral. Leave it out.")
     if sampling.sampler == "ddim" and sampling.variance != Sampling.variance:
-        raise HarnessError(f"--variance {sampling.variance} is for --sampler ancestral. Leave it out.")
+        raise HarnessError(f"variance={sampling.variance} is for the sampler ancestral, not for ddim. Leave it out.")
 
 
 def asks_classifier(guide: Configured) -> bool:

@@ -20,6 +20,8 @@ class ClassifierFreeGuidance(BaseGuide):
         return self.scale != 0
 
     def check(self, model: str, network: Any, denoiser: Any) -> None:
+        if self.conditional:
+            raise HarnessError("--guide cfg always tells the class: conditional=true decides nothing. Leave it out.")
         if not (denoiser.conditional and denoiser.unconditional):
             raise HarnessError(
                 "--guide cfg needs a denoiser that predicts with and without a class: one of harness train "

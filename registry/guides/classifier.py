@@ -39,6 +39,11 @@ class ClassifierGuidance(GradientGuide):
                 f"{model} was trained with the noise schedule {_words(trained)}, this denoiser has {_words(sampled)}. "
                 "Take a denoiser of the same schedule, or train a classifier with this one: harness train --diffusion."
             )
+        if self.through != "total" and not network.denoised:
+            raise HarnessError(
+                f"{model} sees no denoised image: through={self.through} of --guide classifier decides nothing. Leave "
+                "it out, or name a denoising-assisted classifier."
+            )
 
     def differentiates_denoiser(self, network: Any) -> bool:
         return self.through == "total" and network.denoised

@@ -13,9 +13,11 @@ from harness import plugins
 from harness.base.errors import Notice
 from harness.data import open_dataset
 from harness.diffusion.guided import EVERY_TIME, GradientGuide
+from harness.diffusion.guided_sampler import check_interval
 from harness.evaluation.records.record import RunRecord
 from harness.generation.requested import RequestedSamples
 from harness.generation.score.extractors import is_inception
+from harness.generation.spec import check_sampling
 from harness.metrics.generation.scores import full_name
 from harness.metrics.ranking import Sample
 from harness.models.tiles import TiledClassifier
@@ -47,7 +49,8 @@ GENERATED = scoring.GENERATED
 class GuidedGeneration(SuiteBase):
     """Base of the suites of guided generation. A subclass gives judge and extractor of its data set, and a line-up.
 
-    samples: number of images, asked for in turn of each class. sampler, steps, eta, variance: see `Sampling`.
+    samples: number of images, asked for in turn of each class. sampler, steps, eta, variance: see `Sampling`; eta is
+        refused under the ancestral sampler and variance under DDIM, where they decide nothing.
     judge: classifier that says whether an image shows the class asked for; its features are compared, too.
     extractor: another classifier whose features are compared, or ``inception:weights=FILE``. Neither takes part in the
         sampling.
@@ -65,7 +68,7 @@ class GuidedGeneration(SuiteBase):
     extractor: str = ""
 
     def __post_init__(self) -> None:
-        _ = self.sampling
+        check_sampling(self.sampling, type(self).eta)
         if self.samples < 1:
             raise HarnessError(f"{self.name}: samples={self.samples} must be at least 1.")
         if self.judge == self.extractor:
@@ -77,7 +80,7 @@ class GuidedGeneration(SuiteBase):
 
     @property
     def sampling(self) -> Sampling:
-        """Settings of the sampler."""
+        """Settings of the sampler; of eta, the ancestral one takes no notice."""
         return Sampling(self.sampler, self.steps, self.eta, self.variance)
 
     @property
@@ -109,7 +112,7 @@ class GuidedGeneration(SuiteBase):
         return self.judges.facts()
 
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
-        """Calls of denoiser and guiding classifiers; judging an image once by two networks is not counted."""
+        """Forward calls of denoiser and guiding classifiers; judging an image once by two networks is not counted."""
         steps = self.sampling.count
         denoised = sum(steps * guide.calls(guide.interval[0]) for guide in methods)
         classified = sum(steps for guide in methods if isinstance(guide, GradientGuide))
@@ -136,8 +139,10 @@ class GuidedGeneration(SuiteBase):
                 ),
                 stacklevel=2,
             )
+        times = denoiser.schedule.spaced(self.steps)
         try:
             pair.method.check(pair.model, _network(pair), denoiser)
+            check_interval(pair.method, times)
         except HarnessError as reason:
             return str(reason)
         return ""

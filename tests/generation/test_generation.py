@@ -23,14 +23,17 @@ from torch import Tensor
 from harness import plugins
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
+from harness.evaluation.views.batch import BatchViews
 from harness.generation import outputs, run
 from harness.generation.classes import labels_of
 from harness.generation.estimate import GuidedCalls, tally
 from harness.generation.job import Generation, prepare
 from harness.generation.parts import PartFolder
+from harness.generation.requested import RequestedSamples
 from harness.generation.run import GenerationProgress, generate
-from harness.generation.spec import GenerateSpec
-from harness.types import HarnessError, Sampling
+from harness.generation.spec import GenerateSpec, sample_id
+from harness.models.tiles import Tiles
+from harness.types import Batch, Geometry, HarnessError, Sampling
 
 TINY = ROOT / "tests" / "tiny_generation.py"
 FEW = GenerateSpec(dataset="tiny", sampling=Sampling(steps="ddim5"), samples=7, tile=3)
@@ -85,6 +88,16 @@ def test_stochastic_samplers_depend_on_no_batch_either(tmp_path: Path) -> None:
         together = whole.sample(range(7))
         alone = torch.cat([whole.sample([number]) for number in (5, 0)])
         assert torch.equal(together[[5, 0]], alone)
+
+
+def test_the_suite_of_guided_generation_sees_the_same_samples() -> None:
+    whole = job(guide="classifier:scale=20", model="tiny/da", sampling=ANCESTRAL)
+    batch = Batch(tuple(map(sample_id, range(7))), torch.zeros(7, 3, 8, 8), whole.labels)
+    views = BatchViews(batch, whole.denoiser, Tiles(3), whole.spec.seed)
+    images = views.generated(whole.guide, whole.network, batch.labels, ANCESTRAL)
+    assert torch.equal(images.permute(0, 2, 3, 1), whole.sample(range(7)).float() / 255)
+    requested = RequestedSamples("tiny", 7, 3, Geometry(8, 8, "bilinear"))
+    assert (tuple(requested.ids), requested.labels.tolist()) == (batch.ids, whole.labels.tolist())
 
 
 def test_shards_in_any_order_give_the_samples_of_one_run(out: Path, undisturbed: Path) -> None:
@@ -175,9 +188,9 @@ def exact(whole: Generation) -> Tensor:
     """The samples before they become pixels."""
     found: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.generation.job.pixels", lambda x: found.append(x) or x)
+        patch.setattr("harness.diffusion.guided_sampler.pixels", lambda x: found.append(x) or x)
         whole.sample(range(7))
-    return found[0]
+    return torch.cat(found)[:7]  # the last tile is padded
 
 
 def test_guides_share_noise_and_labels_and_differ_where_they_steer() -> None:
@@ -268,6 +281,31 @@ def test_other_settings_in_the_same_folder_are_refused(out: Path) -> None:
     assert (out2 / "notes.txt").exists()
 
 
+def test_a_folder_grows_and_keeps_what_is_there(out: Path, tmp_path: Path) -> None:
+    generate(job(samples=4), out)
+    seen: list[GenerationProgress] = []
+    card = generate(job(), out, report=seen.append)
+    assert card and card["samples"]["count"] == 7
+    assert seen[-1] == GenerationProgress(7, 3, 7), "four of the seven samples were there"
+    generate(job(), tmp_path / "at once")
+    assert hashes(out) == hashes(tmp_path / "at once")
+    with pytest.raises(HarnessError, match=r"holds 7 samples, or will, and 4 are asked for. Give another --out"):
+        generate(job(samples=4), out)
+    assert generate(job(samples=4), out, fresh=True)
+
+
+def test_a_name_of_two_classes_is_refused() -> None:
+    with pytest.raises(HarnessError, match=r"'crane' is the name of classes 0 and 2. Give the number"):
+        labels_of(replace(FEW, classes="crane"), ["crane", "bee", "crane"])
+    assert labels_of(replace(FEW, classes="2", samples=2), ["crane", "bee", "crane"]).tolist() == [2, 2]
+
+
+def test_the_key_holds_the_source_of_a_classifier_with_settings() -> None:
+    whole = job(guide="classifier", model="tiny/da")
+    named = replace(whole, spec=replace(whole.spec, model="tiny/da:layers=3"))
+    assert whole.identity["plugins"]["model"] == named.identity["plugins"]["model"] != ""
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"status": "complete", "made_from": {"a": 1}}', '{"made_from": {}}'])
 def test_a_damaged_card_is_reported(text: str, out: Path) -> None:
     out.mkdir()
@@ -348,11 +386,15 @@ def test_two_processes_do_not_compute_the_same_share(out: Path, monkeypatch: pyt
         ({"guide": "cfg", "denoiser": "tiny"}, "with and without a class"),
         ({"guide": "cfg", "denoiser": "tiny-needs-class"}, "with and without a class"),
         ({"guide": "classifier:interval=961,999"}, "its interval holds none of the sampler's 5 times"),
+        ({"guide": "none:scale=4"}, "never steers: scale and interval decide nothing"),
+        ({"guide": "none:interval=200,800"}, "never steers: scale and interval decide nothing"),
+        ({"guide": "cfg:conditional=true"}, "cfg always tells the class: conditional=true decides nothing"),
+        ({"guide": "classifier:through=partial", "model": "tiny/noisy"}, "tiny/noisy sees no denoised image: through"),
         ({"guide": "nothing"}, "Unknown guide 'nothing'"),
         ({"sampling": Sampling(steps="ddim300")}, "no whole stride gives 300 of 1000 times"),
         ({"sampling": Sampling(steps="1001")}, "cannot be respaced to 1001"),
-        ({"sampling": Sampling("ancestral", "5", eta=1.0)}, "--eta 1 is for --sampler ddim"),
-        ({"sampling": Sampling(variance="learned")}, "--variance learned is for --sampler ancestral"),
+        ({"sampling": Sampling("ancestral", "5", eta=1.0)}, "eta=1 is for the sampler ddim"),
+        ({"sampling": Sampling(variance="learned")}, "variance=learned is for the sampler ancestral"),
         ({"sampling": Sampling("ancestral", "5", variance="learned"), "denoiser": "tiny-fixed"}, "learned none"),
         ({"classes": "ant,dog"}, "'dog' is none of the 3 classes"),
         ({"classes": "3"}, "'3' is none of the 3 classes"),

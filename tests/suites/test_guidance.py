@@ -218,7 +218,10 @@ def test_the_key_holds_the_settings_of_the_sampler_and_the_judges(tmp_path: Path
         job = prepare(spec, tmp_path)
         return job.key(job.pairs[0])
 
-    keys = [key(), key(eta="0.5"), key(sampler="ancestral"), key(variance="fixed_large")]
+    ancestral = {"sampler": "ancestral"}
+    keys = [key(), key(eta="0.5"), key(**ancestral), key(**ancestral, variance="fixed_large")]
+    text = plugins.suite.configure(f"{SUITE},sampler=ancestral,eta=1").text
+    assert "eta" not in text, "the default of eta is nothing that a user chose"
     assert len(set(keys)) == len(keys)
     first = prepare(SPEC, tmp_path).key(prepare(SPEC, tmp_path).pairs[0])
     plugins.model("tiny/judge2")(lambda: Tiny(9))
@@ -253,6 +256,15 @@ def test_time_conditioned_classifiers_are_in_no_line_up_of_plain_images() -> Non
         ({"models": ("none",), "methods": ("cfg",)}, "cfg needs a denoiser that predicts with and without a class"),
         ({"models": (), "methods": ("classifier",)}, "--model none, which is no classifier. Name one"),
         ({"methods": ("none",), "models": ("none",), "suite": SUITE + ",eta=2"}, "eta=2 must lie between 0 and 1"),
+        ({"suite": SUITE + ",sampler=ancestral,eta=0"}, "eta=0 is for the sampler ddim, not for ancestral"),
+        ({"suite": SUITE + ",variance=fixed_large"}, "variance=fixed_large is for the sampler ancestral, not for ddim"),
+        ({"models": ("none",), "methods": ("none:scale=4",)}, "never steers: scale and interval decide nothing"),
+        ({"models": ("none",), "methods": ("cfg:conditional=true",)}, "cfg always tells the class"),
+        (
+            {"models": ("tiny/da",), "methods": ("classifier:interval=751,999",)},
+            "its interval holds none of .* 4 times",
+        ),
+        ({"every": 4}, "--every 4: .* meets 5 of them alone. Take --every 7"),
         ({"suite": SUITE.replace("ddim4", "ddim999")}, "steps=ddim999: no whole stride gives 999"),
         ({"suite": SUITE.replace("tiny/other", "tiny/wide")}, "samples=14: too few .* 20 features of tiny/wide.* 21"),
         ({"suite": SUITE.replace("tiny/other", "tiny/judge")}, "judge and extractor are both tiny/judge"),
@@ -353,7 +365,11 @@ def test_costs_are_counted_before_and_after(tmp_path: Path) -> None:
     assert guess.denoiser_calls == 14 * 4 * (1 + 2 + 1)
     assert guess.classifier_calls == 14 * 4
     assert guess.seconds > 0
+    assert job.denoiser
+    rows: list[int] = []
+    job.denoiser.network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
     records = [record.load(path) for path in loop.run(job)]
+    assert sum(rows) * 14 == guess.denoiser_calls * 16, "counted at the network; the last of four tiles is padded"
     assert {r.cost.denoiser_calls for r in records} == {guess.denoiser_calls}
     assert [r.cost.method_calls_per_image for r in records] == [4, 8, 4]
     some = prepare(replace(SPEC, methods=("denoised:interval=200,800",), models=("tiny/da",)), tmp_path)
@@ -402,6 +418,12 @@ def test_requests_are_balanced_and_read_in_any_order() -> None:
     assert batch.ids == ("sample/000020", "sample/000003") and batch.labels.tolist() == [0, 3]
     assert torch.equal(data.read([3]).images[0], batch.images[1])
     assert data.sha256 != RequestedSamples("digits", 24, 10, Geometry(None, 8, "bilinear")).sha256
+
+
+def test_a_stride_without_a_common_factor_meets_all_classes_alike(tmp_path: Path) -> None:
+    job = prepare(replace(SPEC, suite=SUITE.replace("samples=14", "samples=60"), every=3), tmp_path)
+    labels = torch.cat([part.data.read(part.indices).labels for part in job.parts])
+    assert labels.bincount().tolist() == [2] * 10
 
 
 def test_the_judge_as_guide_stops_the_command_with_one_message(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import count
+
 from harness.evaluation.job import Job
 from harness.evaluation.recording import trial_record
 from harness.evaluation.records import record
@@ -18,6 +21,17 @@ def open_condition(suite: Suite, condition: Condition, seed: int) -> Dataset:
             "Other images lie there, too: give a folder of these alone."
         )
     return data
+
+
+def check_stride(job: Job) -> None:
+    """Raise HarnessError for a stride that leaves out classes of samples, which are asked for in turn of each."""
+    every, classes = job.spec.every, job.data.num_classes
+    if job.generates and (shared := math.gcd(every, classes)) > 1:
+        fitting = next(stride for stride in count(every + 1) if math.gcd(stride, classes) == 1)
+        raise HarnessError(
+            f"--every {every}: samples are asked for in turn of {classes} classes, and this stride meets "
+            f"{classes // shared} of them alone. Take --every {fitting}, which meets all, or --limit."
+        )
 
 
 def check_denoiser(job: Job) -> None:

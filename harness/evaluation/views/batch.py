@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import plugins
 from harness.base import noise
 from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.guided import pixels, sample_noise, trajectory
-from harness.models.tiles import Tiles, finite
+from harness.diffusion.guided_sampler import GuidedSampler
+from harness.models.tiles import Tiles
 from harness.types import Adaptation, Batch, Guide, HarnessError, Sampling, Smoother, Views
 
 UNDIFFUSED = (
@@ -164,27 +163,10 @@ class BatchViews:
 
         Raises HarnessError for samples that are NaN or infinite.
         """
-        denoiser, shape = self._require_denoiser(), self.batch.images.shape[1:]
-
-        def sample(asked: Tensor, row: Tensor) -> Tensor:
-            ids = [self.batch.ids[k] for k in row.tolist()]
-
-            def draw(step: int | None) -> Tensor:
-                return sample_noise(shape, self._seed, ids, step).to(asked.device)
-
-            x = draw(None)
-            for x in trajectory(denoiser, guide, network, x, asked, sampling, draw):  # noqa: B007, B020
-                pass
-            finite(
-                x.flatten(1),
-                f"Sampling under --guide {plugins.guide.text_of(guide) or guide}",
-                "Take a smaller scale, or --dtype float32.",
-            )
-            return pixels(x).float() / 255
-
-        times = denoiser.schedule.spaced(sampling.steps)
-        self.calls += len(self.batch) * sum(map(guide.calls, times))
-        return self._tiles(sample, labels, torch.arange(len(self.batch)))
+        shape = self.batch.images.shape[1:]
+        sampler = GuidedSampler(self._require_denoiser(), guide, network, sampling, shape, self._seed, self._tiles)
+        self.calls += len(self.batch) * sum(map(guide.calls, sampler.times))
+        return sampler(self.batch.ids, labels).float() / 255
 
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:
         """Images (R, 3, H, W) that the smoother shows in place of image `rows[i]` under noise draw `draws[i]`.
