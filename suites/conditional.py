@@ -1,4 +1,4 @@
-"""Conditional DiffAug (Sastry et al., NeurIPS 2024): one reverse step that is told the class, by its weight lambda."""
+"""Conditional DiffAug (Sastry et al., NeurIPS 2024): one reverse step that is told the class, by lambda."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from harness.suites.bases.suite import refuse_denoising
 from harness.suites.diffusion_time import ByDiffusionTime
 from harness.types import BatchTask, Calls, Columns, HarnessError, Method, Metric, Pair
 
-COLUMN = "weighted"
-"""Column of the sample table, (N, W): the predicted class at each weight."""
+COLUMN = "mixed"
+"""Column of the sample table, (N, L): the predicted class at each lambda."""
 
 TOLD = "The reverse step is told the true class: accuracy says how much of it the denoised images show."
 
@@ -29,31 +29,33 @@ TOLD = "The reverse step is told the true class: accuracy says how much of it th
 @suite("conditional-diffaug", version=1, dataset="digits", denoiser="digits-conditional")
 @dataclass(frozen=True)
 class ConditionalDiffAug(ByDiffusionTime):
-    """Accuracy on test digits diffused to time t and denoised with the class at weight lambda, by both.
+    """Accuracy on test digits diffused to time t and denoised with the class y, by time and lambda.
 
-    The noise is (1 - lambda) eps(x_t, t) + lambda eps(x_t, t, y). Sastry et al., NeurIPS 2024, Figure 15.
+    The noise is (1 - lambda) eps(x_t, t) + lambda eps(x_t, t, y). Sastry et al., NeurIPS 2024, Figure 15. One network
+    predicts both: it was trained with label dropout, and its label for none gives eps(x_t, t).
     """
 
     row_columns: ClassVar[Sequence[str]] = (COLUMN,)
     keeps_logits: ClassVar[bool] = False
+    tells_class: ClassVar[bool] = True
     methods = ("default",)
     times: tuple[int, ...] = (400, 500, 600, 700)
-    weights: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    lambdas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.weights or len(set(self.weights)) < len(self.weights) or min(self.weights) < 0:
-            raise HarnessError(f"{self.name}: weights={self.weights} must be distinct and not negative.")
+        if not self.lambdas or len(set(self.lambdas)) < len(self.lambdas) or min(self.lambdas) < 0:
+            raise HarnessError(f"{self.name}: lambdas={self.lambdas} must be distinct and not negative.")
 
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
-        """Accuracy at the first and the last weight, at each time."""
-        ends = dict.fromkeys((self.weights[0], self.weights[-1]))
-        return [("accuracy", _name(time, weight)) for time in self.times for weight in ends]
+        """Accuracy at the first and the last lambda, at each time."""
+        ends = dict.fromkeys((self.lambdas[0], self.lambdas[-1]))
+        return [("accuracy", _name(time, value)) for time in self.times for value in ends]
 
     def tally(self, methods: Sequence[Method], image: torch.Tensor, classes: int) -> Calls:
-        """One prediction with and one without the class per image, for all weights."""
-        return Calls(self.times, denoised=2, classified=len(self.weights) * len(methods))
+        """One prediction with and one without the class per image, for all lambdas."""
+        return Calls(self.times, denoised=2, classified=len(self.lambdas) * len(methods))
 
     def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that denoise are refused, and diffusion models that take no class or always need one."""
@@ -65,17 +67,17 @@ class ConditionalDiffAug(ByDiffusionTime):
             )
 
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
-        """The predicted class at each weight."""
+        """The predicted class at each lambda."""
         time = self.times[self.conditions().index(task.condition)]
         predictions = []
-        for image in task.views.conditioned(time, task.labels, self.weights):
+        for image in task.views.conditioned(time, task.labels, self.lambdas):
             probabilities = pair.classifier(image).softmax(-1)
             check_probabilities(probabilities, pair, len(task.labels))
             predictions.append(probabilities.argmax(1))
         return {"prediction": predictions[0], COLUMN: torch.stack(predictions, 1).int()}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
-        """Accuracy by time and weight."""
+        """Accuracy by time and lambda."""
         return [accuracy(correct, name) for name, _, correct in self._correct(rows)], [TOLD]
 
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
@@ -86,23 +88,23 @@ class ConditionalDiffAug(ByDiffusionTime):
         raise Undefined(f"{metric} under {condition} is no sum of means over images")
 
     def _correct(self, rows: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-        """By time and weight the metric's condition, the images' ids (n,) and the correct answers (n,) bool."""
+        """By time and lambda the metric's condition, the images' ids (n,) and the correct answers (n,) bool."""
         for time, condition in zip(self.times, self.conditions(), strict=True):
             cells = rows["condition"] == condition.name
-            for k, weight in enumerate(self.weights):
-                yield _name(time, weight), rows["id"][cells], (rows[COLUMN][:, k] == rows["label"])[cells]
+            for k, value in enumerate(self.lambdas):
+                yield _name(time, value), rows["id"][cells], (rows[COLUMN][:, k] == rows["label"])[cells]
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Accuracy against lambda, a line per classifier, a panel per time."""
         lines = {}
         for entry in entries:
             for time in self.times:
-                metrics = [(weight, entry.metric("accuracy", _name(time, weight))) for weight in sorted(self.weights)]
-                points = [(weight, m.value, *m.interval) for weight, m in metrics if m]
-                lines[entry.model.name, f"t={time}"] = [(w, *(100 * v for v in values)) for w, *values in points]
-        return figures.lines(lines, "weight lambda of the class", "accuracy (%)", title(entries[0]))
+                metrics = [(value, entry.metric("accuracy", _name(time, value))) for value in sorted(self.lambdas)]
+                points = [(value, m.value, *m.interval) for value, m in metrics if m]
+                lines[entry.model.name, f"t={time}"] = [(x, *(100 * v for v in values)) for x, *values in points]
+        return figures.lines(lines, "lambda of the class", "accuracy (%)", title(entries[0]))
 
 
-def _name(time: int, weight: float) -> str:
-    """Name of a time and a weight, as a metric's condition."""
-    return f"t={time} lambda={weight:g}"
+def _name(time: int, value: float) -> str:
+    """Name of a time and a lambda, as a metric's condition."""
+    return f"t={time} lambda={value:g}"

@@ -11,6 +11,7 @@ from torch import nn
 
 from harness import plugins
 from harness.base.errors import Notice
+from harness.base.files import file_sha256
 from harness.data import benchmark_classes
 from harness.diffusion import hub
 from harness.diffusion.adm.unet import load_adm
@@ -19,7 +20,7 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import SCHEDULES
 from harness.models.checkpoint import build_network, of_kind, read_checkpoint
 from harness.models.files.state_dict import recorded
-from harness.models.lookup import PICKLED_SUFFIXES, check_name, is_path
+from harness.models.lookup import PICKLED_SUFFIXES, bundled, check_name, is_path
 from harness.models.matching import model_classes, order_of
 from harness.models.published.locate import WeightFiles, chosen
 from harness.types import Dataset, HarnessError, Weights
@@ -105,6 +106,22 @@ def find_denoiser(name: str, weight_files: WeightFiles | None = None) -> tuple[D
     plugin = plugins.denoiser.configure(name, **offers).plugin
     built: tuple[Denoiser, Weights] = plugin(**plugins.arguments_for(plugin, **offers)) if callable(plugin) else plugin
     return built
+
+
+def usual_eta(name: str) -> float:
+    """The noise of DDIM that suits a denoiser, from 0 to 1: what its registered name states (fact ``eta``), or else 0.
+
+    name: registered, or a path to the weights that a registered one ships with (fact ``checkpoint``).
+    """
+    if not is_path(name, plugins.denoiser):
+        return float(plugins.denoiser.of(name).facts.get("eta", 0.0))
+    file, _ = chosen(Path(name))
+    sha256 = file_sha256(file) if file.is_file() else ""
+    for entry in plugins.denoiser.entries():
+        shipped = entry.facts.get("checkpoint")
+        if shipped and bundled(shipped)[1] == sha256:
+            return float(entry.facts.get("eta", 0.0))
+    return 0.0
 
 
 def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who: str) -> Denoiser:

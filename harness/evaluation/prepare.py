@@ -80,7 +80,8 @@ def _denoiser(request: Request, data: Dataset, weight_files: WeightFiles | None)
     denoiser, weights = find_denoiser(name, weight_files)
     check_side(name, trained_side(weights), side)
     note_side(name, denoiser, side)
-    if denoiser.conditional and is_guided(request.suite.plugin):
+    suite = request.suite.plugin
+    if denoiser.conditional and (is_guided(suite) or getattr(suite, "tells_class", False)):
         denoiser = conditioned(denoiser, name, weights, data, f"--denoiser {name}")
     place(denoiser.network, spec.device, spec.compile)
     return denoiser, weights

@@ -67,16 +67,24 @@ class FigureSources(Protocol):
     def sample_table(self, record: Any) -> dict[str, Any]:
         """A record's sample table, checked: numpy arrays (N,) by column."""
 
-    def denoiser(self, name: str = "") -> Any:
+    def denoiser(self, name: str = "", data: Dataset | None = None) -> Any:
         """The diffusion model (`Denoiser`) of this name, by default of `diffusion`.
 
-        It lies on the device, ready for `tiles`.
+        It lies on the device, ready for `tiles`. data: whose labels it is told, if it takes the class.
         """
 
-    def classifier(self, name: str) -> Any:
+    def classifier(self, name: str, data: Dataset | None = None) -> Any:
         """A classifier (`harness.models.tiles.TiledClassifier`) on the device.
 
+        data: whose classes its outputs are, matched by name; without, the outputs are in the classifier's own order.
         Called with images (B, 3, H, W) in [0, 1] it gives logits (B, K) on the CPU; its `network` is the module.
+        """
+
+    def generation(self, guide: str, model: str = "", **settings: Any) -> Any:
+        """A generation (`harness.generation.job.Generation`) as ``harness generate`` prepares it.
+
+        guide: text of a guide. model: its classifier, "" for none. settings: others of the specification, and the
+        steps of DDIM. Diffusion model, folder of the data, seed and device are those of the figure.
         """
 
     def dataset(self, name: str, split: str = "test") -> Dataset:

@@ -9,14 +9,15 @@ from harness.plugins import denoiser
 from harness.types import Weights
 
 
-@denoiser("digits", dataset="digits", eta=1.0)  # without noise in DDIM, samples keep a tint of x_T
+# eta: without noise in DDIM, samples keep a tint of x_T.
+@denoiser("digits", dataset="digits", checkpoint="digits-unet", eta=1.0)
 def digits() -> tuple[Denoiser, Weights]:
     """Unconditional UNet of the 32x32 digits, linear schedule, 1000 steps, trained on the training split only."""
     return load_denoiser(*bundled("digits-unet"))
 
 
 # No fact "dataset": the unconditional one is the default of its data set.
-@denoiser("digits-conditional", conditional="digits", eta=1.0)
+@denoiser("digits-conditional", conditional="digits", checkpoint="digits-unet-conditional", eta=1.0)
 def digits_conditional() -> tuple[Denoiser, Weights]:
     """The same with the class as an input, and a tenth of the labels dropped: conditional, unconditional, `cfg`."""
     return load_denoiser(*bundled("digits-unet-conditional"))

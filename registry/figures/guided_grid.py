@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import plugins
-from harness.plugins import Configured, figure
-from harness.types import HarnessError
+from harness.plugins import figure
 from harness.types.figures import Drawing, FigureSources
 
 PAGE = 7.0
@@ -23,11 +21,11 @@ PAGE = 7.0
 )
 @dataclass(frozen=True)
 class GuidedGrid:
-    """Samples by guide and class; all guides start from the same noise.
+    """The samples of `harness generate` by guide and class; all guides share the noise of start and steps.
 
     guides: names; each is a row per scale, and per --model where it asks a classifier. classes: of the samples, by
-    default each once. steps: of DDIM, which adds no noise. judge: classifier of the samples, for the CSV. width: in
-    inches.
+    default each once. steps: of DDIM, whose eta is the denoiser's usual one. judge: classifier of the samples, for the
+    CSV. width: in inches.
     """
 
     guides: tuple[str, ...] = ("none", "classifier")
@@ -42,57 +40,45 @@ class GuidedGrid:
         import numpy as np
         import torch
 
-        from harness.diffusion.guided import sample_noise
+        from harness.generation.spec import sample_id
         from harness.report.figures.grids import picture_grid
 
-        data, judge = sources.dataset(self.dataset), sources.classifier(self.judge)
-        if not all(0 <= label < data.num_classes for label in self.classes):
-            classes = ",".join(map(str, self.classes))
-            raise HarnessError(f"guided-grid: classes={classes} must lie in 0 to {data.num_classes - 1}.")
-        labels = torch.tensor(self.classes or range(data.num_classes))
-        ids = [str(number) for number in range(len(labels))]
-        start = sample_noise((3, data.geometry.crop, data.geometry.crop), sources.seed, ids, None)
+        jobs, judge = self._jobs(sources), sources.classifier(self.judge, sources.dataset(self.dataset))
+        numbers = range(jobs[0].spec.samples)
         pictures, beside, rows = [], [], []
-        for guide, classifier in sources.track(self._arms(sources), "samples"):
-            samples = sources.tiles(partial(self._sampled, sources, guide.plugin, classifier), start, labels)
+        for job in sources.track(jobs, "samples"):
+            samples = torch.from_numpy(np.asarray(job.sample(numbers))).permute(0, 3, 1, 2).float() / 255
             pictures.append(samples.numpy())
-            beside.append("\n".join(filter(None, (classifier, guide.text))))
+            beside.append("\n".join(filter(None, (job.spec.model, job.spec.guide))))
             answers = judge(samples).softmax(1)
-            columns = labels, answers.gather(1, labels[:, None])[:, 0], answers.argmax(1)
+            columns = job.labels, answers.gather(1, job.labels[:, None])[:, 0], answers.argmax(1)
             rows += [
-                (guide.text, classifier, sources.seed, *row)
-                for row in zip(ids, *(column.tolist() for column in columns), strict=True)
+                (job.spec.guide, job.spec.model, sources.seed, *row)
+                for row in zip(map(sample_id, numbers), *(column.tolist() for column in columns), strict=True)
             ]
         drawn = picture_grid(
-            np.stack(pictures), [str(label) for label in labels.tolist()], beside, title="class", width=self.width
-        )
+            np.stack(pictures), [str(label) for label in jobs[0].labels.tolist()], beside, title="class",
+            width=self.width,
+        )  # fmt: skip
         caption = (
-            f"Samples of each class, a row per guide; all rows start from the same noise. DDIM, {self.steps}, without "
-            f"noise. Seed: {sources.seed}. Diffusion model: {sources.diffusion}. Numbers: the probability that "
-            f"{self.judge} gives the class asked for, and the class that it finds most probable."
+            "Samples of each class, a row per guide; all rows share the noise of start and steps. DDIM, "
+            f"{self.steps}, eta = {jobs[0].spec.sampling.eta:g}. Seed: {sources.seed}. Diffusion model: "
+            f"{sources.diffusion}. Numbers: the probability that {self.judge} gives the class asked for, and the class "
+            "that it finds most probable."
         )
         return Drawing(
             drawn, ("guide", "classifier", "seed", "sample", "class", "probability", "judged"), rows, caption
         )
 
-    def _arms(self, sources: FigureSources) -> list[tuple[Configured, str]]:
-        """Guides with the classifiers that they ask, "" for none, checked."""
+    def _jobs(self, sources: FigureSources) -> list[Any]:
+        """A generation per row, checked."""
         plugins.discover()
-        arms = []
+        count = len(self.classes) or sources.dataset(self.dataset).num_classes
+        classes = ",".join(map(str, self.classes)) or "balanced"
+        settings = {"dataset": self.dataset, "samples": count, "classes": classes, "steps": self.steps}
+        jobs: list[Any] = []
         for name in self.guides:
             texts = [name] if name == "none" else [f"{name}:scale={scale!r}" for scale in self.scales]
-            models = sources.classifiers if plugins.guide[name].facts.get("classifier") else [""]
-            arms += [(plugins.guide.configure(text), model) for model in models for text in texts]
-        for guide, model in arms:
-            guide.plugin.check(model, sources.classifier(model).network if model else None, sources.denoiser())
-        return arms
-
-    def _sampled(self, sources: FigureSources, guide: Any, classifier: str, start: Any, labels: Any) -> Any:
-        """Images (B, 3, H, W) in [0, 1] from x_T."""
-        from harness.diffusion.guided import trajectory
-        from harness.types import Sampling
-
-        network = sources.classifier(classifier).network if classifier else None
-        settings = Sampling(steps=self.steps)
-        *_, x = trajectory(sources.denoiser(), guide, network, start, labels, settings, lambda step: 0 * start)
-        return ((x + 1) / 2).clamp(0, 1)
+            for model in sources.classifiers if plugins.guide[name].facts.get("classifier") else [""]:
+                jobs += [sources.generation(text, model, **settings) for text in texts]
+        return [replace(job, denoiser=jobs[0].denoiser) for job in jobs]  # one in memory, not one per row

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.diffusion.schedule import SCHEDULES
 from harness.plugins import figure
-from harness.report.figures.numbers import METRIC, by_time, described, percent, rows_of
+from harness.report.figures.numbers import METRIC, by_row, by_time, described, percent, rows_of
 from harness.report.figures.pairs import by_recipe
 from harness.report.figures.panels import panels
 from harness.types import HarnessError
@@ -35,8 +35,8 @@ class NoiseAccuracy:
         points = by_time(entries, "accuracy")
         xlabel = "diffusion time t"
         if self.by == "noise":
-            scales = noise_scales(entries[0].denoiser)
-            points = {row: [(scales[t], *value) for t, *value in line] for row, line in points.items()}
+            scales = {row: noise_scales(entry.denoiser) for row, entry in by_row(entries).items()}
+            points = {row: [(scales[row][t], *value) for t, *value in line] for row, line in points.items()}
             xlabel = "noise scale √((1 − ᾱ) / ᾱ)"
         curves = by_recipe(percent(points), lambda method: SEEN.get(method, method))
         drawn = panels(curves, xlabel, "accuracy (%)", top=102, log=self.by == "noise")

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class PerceptuallyAlignedGradients:
     """The gradient of log p(y | x0_hat) by x_t, through the denoiser, of classifiers side by side.
 
-    images: test ids of `dataset`, or files. labels: the class y of each, for files. percentile: of the magnitudes of an
-    image's gradient, beyond which its contrast is clipped; zero is mid grey. width: in inches.
+    images: test ids of `dataset`, or files. labels: the class y of each; for files the number of a classifier's output.
+    percentile: of the magnitudes of an image's gradient, beyond which its contrast is clipped; zero is mid grey.
+    width: in inches.
     """
 
     images: tuple[str, ...] = ("digits-0043", "digits-0372", "digits-0096")
@@ -74,14 +75,15 @@ class PerceptuallyAlignedGradients:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The classes y (B,), log p(y | x0_hat) (B,), and its gradient by x_t (B, 3, H, W)."""
         from harness.api.figures.classes import classes_of
+        from harness.evaluation.views.diffused_gradients import log_probability
 
-        classifier = sources.classifier(name)
         batch = sources.images(self.images, self.dataset)
+        of_dataset = bool((batch.labels >= 0).all())
+        classifier = sources.classifier(name, sources.dataset(self.dataset) if of_dataset else None)
         labels = classes_of(batch, self.labels, classifier(batch.images).shape[1])
 
         def log_p(x: Tensor, times: Tensor, classes: Tensor) -> Tensor:
-            logits = classifier.network(denoiser.predict_x0(x, times))
-            return logits.log_softmax(1).gather(1, classes[:, None])[:, 0]
+            return log_probability(classifier.network(denoiser.predict_x0(x, times)), classes)
 
         return labels, *sources.tiles.gradient(log_p, x_t, t, labels)
 

@@ -45,6 +45,7 @@ class SuiteBase:
     split: split of `dataset` that `test_images` opens.
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
     keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
+    tells_class: its views tell the denoiser the class of each image, as guides may.
     row_columns: columns that its rows can have beside id, condition, label and prediction; empty: not stated.
     """
 
@@ -60,6 +61,7 @@ class SuiteBase:
     part: ClassVar[int] = 200
     diffuses: ClassVar[bool] = False
     differentiates: ClassVar[bool] = False
+    tells_class: ClassVar[bool] = False
     size: ClassVar[int] = 0
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""

@@ -7,13 +7,16 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import ROOT, harness, process, run_small
 from small_denoisers import random_conditional
 
 from harness import plugins
+from harness.diffusion.schedule import cosine, linear
 from harness.report import boards
 from harness.types import Weights
 
@@ -38,7 +41,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             shutil.copy(file, folder / suite)
     former = dict(plugins.denoiser._entries)
     plugins.denoiser("tiny")(lambda: (random_conditional(), Weights("tiny", "0" * 64, "test")))
-    suite = "conditional-diffaug:times=300,600,weights=0,0.5,1"
+    suite = "conditional-diffaug:times=300,600,lambdas=0,0.5,1"
     models = ("digits/resnet", "digits/resnet+diffaug")
     run_small(folder, {"suite": suite, "models": models, "methods": ("default",), "denoiser": "tiny", "limit": 4})
     plugins.denoiser._entries = former
@@ -156,6 +159,19 @@ def test_the_noise_scale_stands_in_for_the_time_where_that_is_asked(
     assert [row["value"] for row in by_noise] == [row["value"] for row in by_time]
     assert float(by_noise[0]["noise"]) == pytest.approx(0.01, abs=1e-4), "beta_0 of the linear schedule is 1e-4"
     assert "noise scale" in (tmp_path / "noise-accuracy.svg").read_text()
+
+
+def test_each_record_has_the_noise_scales_of_its_own_denoiser(results: Path) -> None:
+    entries = [entry for entry in boards.find(results) if entry.suite == "noisy-accuracy"]
+    denoiser = replace(entries[1].denoiser, details={**entries[1].denoiser.details, "schedule": "cosine"})
+    entries[1] = replace(entries[1], denoiser=denoiser)
+    figure = plugins.figure.configure("noise-accuracy:by=noise").plugin
+    drawing = figure(SimpleNamespace(records=lambda suite: entries))
+    for place, entry in enumerate(entries):
+        (first, *_) = [row[2] for row in drawing.rows if row[:2] == (entry.model.name, entry.method)]
+        time = min(int(m.condition[2:]) for m in entry.metrics if m.name == "accuracy" and m.condition[:2] == "t=")
+        kept = (cosine if place == 1 else linear)(1000).alpha_bar[time]
+        assert first == pytest.approx(((1 - kept) / kept) ** 0.5)
 
 
 def test_models_choose_the_lines(

@@ -14,6 +14,7 @@ from helpers import ROOT, harness
 import harness as package
 from harness import plugins
 from harness.api.generation.generate import specification
+from harness.models.lookup import bundled
 from harness.types import HarnessError
 
 BASE = ("generate", "--dataset", "tiny", "--steps", "ddim5", "--samples", "6", "--tile", "4", "--device", "cpu")
@@ -68,11 +69,17 @@ def test_the_ancestral_sampler_takes_its_usual_steps(
     assert code == 0 and "ancestral, 250 steps, t = 999 to 0" in printed
 
 
-def test_a_denoiser_states_its_usual_noise(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denoiser_states_its_usual_noise(tiny: list[str], tmp_path: Path) -> None:
     settings = {"dataset": "digits", "device": "cpu", "guide": "none"}
     etas = [specification(settings, "ddim", "", eta, "auto").sampling.eta for eta in (None, 0.0, 0.5)]
     assert etas == [1.0, 0.0, 0.5]
     assert specification(settings, "ancestral", "", None, "auto").sampling.eta == 0
+    file = tmp_path / "digits.safetensors"
+    shutil.copy(bundled("digits-unet")[0], file)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"others")
+    by_path = [specification({**settings, "denoiser": str(path)}, "ddim", "", None, "auto") for path in (file, other)]
+    assert [spec.sampling.eta for spec in by_path] == [1.0, 0.0], "the same weights by path, and other ones"
 
 
 def test_shards_share_a_folder(

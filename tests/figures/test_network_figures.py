@@ -15,20 +15,23 @@ import torch.nn.functional as F
 from helpers import harness
 from PIL import Image
 from small_denoisers import gaussian_data, random_unet
+from small_denoisers import random_conditional as with_null_label
 from torch import Tensor, nn
 
 from harness import plugins
+from harness.api.generation.generate import generate
 from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.guided import sample_noise, trajectory
 from harness.diffusion.schedule import linear
 from harness.evaluation.views.batch import BatchViews
 from harness.models.tiles import Tiles
 from harness.train.objectives.reverse import Reverse
-from harness.types import Batch, Sampling, Weights
+from harness.types import Batch, Weights
 
 IDS = ("digits-0043", "digits-0372")
 SPREAD = 0.7
+
+GRID = "guided-grid:classes=3,3,7,steps=ddim4,width=3.5"
 
 DOUBLE: Any = {"dtype": torch.float64}
 
@@ -56,9 +59,28 @@ def random_conditional() -> Denoiser:
     return Denoiser(network.eval().requires_grad_(False), linear())
 
 
+def names_backwards() -> tuple[nn.Module, Weights]:
+    """The random classifier, with its outputs in the opposite order, by name."""
+    details = {"classes": list("9876543210")}
+    return Backwards(random_classifier()), Weights("figure/backwards", "1" * 64, "plugin", details=details)
+
+
+class Backwards(nn.Module):
+    """The outputs of a network in the opposite order."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images).flip(1)
+        return logits
+
+
 DENOISERS = {
     "figure-random": random_unet,
     "figure-conditional": random_conditional,
+    "figure-null": with_null_label,
     "figure-gaussian": lambda: gaussian_data(SPREAD),
 }
 
@@ -69,7 +91,9 @@ def networks() -> None:
     plugins.discover()
     for name, build in DENOISERS.items():
         plugins.denoiser(name)(lambda build=build, name=name: (build(), Weights(name, "0" * 64, "plugin")))
+    plugins.denoiser("figure-noisy", eta=0.5)(lambda: (random_unet(), Weights("figure-noisy", "0" * 64, "plugin")))
     plugins.model("figure/random")(random_classifier)
+    plugins.model("figure/backwards")(names_backwards)
 
 
 @pytest.fixture
@@ -183,13 +207,29 @@ def test_gradients_are_total_derivatives_of_the_log_probability(draw: Any) -> No
     assert "percentile 95" in caption
 
 
+def test_classes_are_matched_by_name(draw: Any) -> None:
+    rows, _ = draw(
+        "pag:images=digits-0043", "--denoiser", "figure-random", "--model", "figure/random", "--model",
+        "figure/backwards",
+    )  # fmt: skip
+    one, other = rows
+    assert one["class"] == other["class"] == "7"
+    assert float(one["gradient_norm"]) == pytest.approx(float(other["gradient_norm"]), rel=1e-4)
+    options = "--denoiser", "figure-random"
+    judged = [
+        [float(row["probability"]) for row in draw(f"{GRID},guides=none,judge=figure/{judge}", *options)[0]]
+        for judge in ("random", "backwards")
+    ]
+    assert judged[0] == pytest.approx(judged[1], rel=1e-4)
+
+
 # lambda-grid
 
 
 def test_lambda_mixes_the_noise_without_and_with_the_class(draw: Any) -> None:
-    rows, _ = draw(
-        f"lambda-grid:images={','.join(IDS)},lambdas=0,0.3,1,conditional=figure-conditional,time=600",
-        "--denoiser", "figure-random",
+    rows, caption = draw(
+        f"lambda-grid:images={','.join(IDS)},lambdas=0,0.3,1,unconditional=figure-random,time=600",
+        "--denoiser", "figure-conditional",
     )  # fmt: skip
     errors = numbers(rows, "rmse", "image", "lambda")
     denoiser, conditional = random_unet(), random_conditional()
@@ -203,11 +243,24 @@ def test_lambda_mixes_the_noise_without_and_with_the_class(draw: Any) -> None:
             eps = (1 - weight) * without + weight * within
             x0 = ((x_t - (1 - abar) ** 0.5 * eps) / abar**0.5).clamp(-1, 1)
             assert errors[name, text] == pytest.approx(rmse((x0 + 1) / 2, batch.images), rel=1e-4)
+    assert "eps(x_t, t, y) of figure-conditional, eps(x_t, t) of figure-random" in caption
+
+
+def test_lambda_takes_both_predictions_of_one_network_with_a_label_for_none(draw: Any) -> None:
+    rows, caption = draw("lambda-grid:images=digits-0043,lambdas=0,1,time=600", "--denoiser", "figure-null")
+    batch, t = digits("digits-0043"), torch.tensor([600])
+    denoiser = with_null_label()
+    x_t = denoiser.diffuse(batch.images, t, noise_of("digits-0043", 600))
+    for row, label in zip(rows, (10, 7), strict=True):
+        eps = denoiser.network(x_t, t, class_labels=torch.tensor([label]), return_dict=False)[0]
+        x0 = denoiser.x0(denoiser.schedule, x_t, t, eps)
+        assert float(row["rmse"]) == pytest.approx(rmse((x0 + 1) / 2, batch.images), rel=1e-4)
+    assert "figure-null, eps(x_t, t) of the same with its label for none" in caption
 
 
 def test_other_classes_than_the_images_own_can_be_asked_for(draw: Any) -> None:
-    options = "--denoiser", "figure-random"
-    text = "lambda-grid:images=digits-0043,lambdas=1,conditional=figure-conditional"
+    options = "--denoiser", "figure-null"
+    text = "lambda-grid:images=digits-0043,lambdas=1"
     own, other, named = (draw(f"{text}{more}", *options)[0][0] for more in ("", ",labels=3", ",labels=7"))
     assert own == named and own["rmse"] != other["rmse"]
     assert (own["class"], other["class"]) == ("7", "3")
@@ -264,26 +317,51 @@ def test_toy_points_are_denoised_by_tweedies_formula(draw: Any) -> None:
 # guided-grid
 
 
-def test_guides_start_from_the_same_noise(draw: Any) -> None:
-    """Each sample alone, by the sampler of `harness.diffusion.guided`, whose steps have tests of their own."""
+def test_guided_samples_are_those_of_harness_generate(draw: Any, tmp_path: Path) -> None:
+    """Byte for byte, with the noise that the denoiser states; a judge sees them on the 8-bit grid."""
+    networks = {"model": "figure/random", "denoiser": "figure-noisy"}
     rows, caption = draw(
-        "guided-grid:guides=none,denoised,scales=2,classes=3,3,7,steps=ddim4,judge=figure/random,width=3.5",
-        "--denoiser", "figure-random", "--model", "figure/random",
-    )  # fmt: skip
-    assert [(row["guide"], row["sample"], row["class"]) for row in rows] == [
-        (guide, str(k), label) for guide in ("none", "denoised:scale=2") for k, label in enumerate("337")
-    ]
+        f"{GRID},judge=figure/random,guides=none,denoised,scales=2",
+        "--denoiser",
+        "figure-noisy",
+        "--model",
+        "figure/random",
+        "--seed",
+        "4",
+    )
     network = random_classifier().requires_grad_(False)
-    for row in rows:
-        start = sample_noise((3, 32, 32), 0, [row["sample"]], None)
-        guide, label = plugins.guide.configure(row["guide"]).plugin, int(row["class"])
-        *_, x = trajectory(
-            random_unet(), guide, network, start, torch.tensor([label]), Sampling(steps="ddim4"), torch.zeros_like
-        )
-        probabilities = network(((x + 1) / 2).clamp(0, 1)).softmax(1)[0]
-        assert float(row["probability"]) == pytest.approx(probabilities[label].item(), rel=1e-3)
-        assert int(row["judged"]) == probabilities.argmax()
-    assert len({row["probability"] for row in rows}) == 6 and "ddim4" in caption
+    for guide, model in (("none", ""), ("denoised:scale=2", "figure/random")):
+        own = [row for row in rows if row["guide"] == guide]
+        made = generate(
+            guide, **{**networks, "model": model}, samples=3, classes="3,3,7", steps="ddim4", seed=4, device="cpu",
+            out=tmp_path / guide[:4], progress=False,
+        )  # fmt: skip
+        probabilities = network(torch.from_numpy(made.images).permute(0, 3, 1, 2) / 255).softmax(1)
+        assert made.card["made_from"]["eta"] == 0.5
+        assert [row["sample"] for row in own] == ["sample/000000", "sample/000001", "sample/000002"]
+        assert [int(row["class"]) for row in own] == made.labels.tolist() == [3, 3, 7]
+        for row, answer in zip(own, probabilities, strict=True):
+            assert float(row["probability"]) == pytest.approx(answer[int(row["class"])].item(), rel=1e-4)
+            assert int(row["judged"]) == answer.argmax()
+    assert "ddim4, eta = 0.5" in caption
+
+
+def test_guides_start_from_the_same_noise(draw: Any) -> None:
+    """A guide of scale 0 gives the samples of none, and one that pulls gives others."""
+    rows, _ = draw(
+        f"{GRID},judge=figure/random,guides=none,denoised,scales=0,1000",
+        "--denoiser",
+        "figure-noisy",
+        "--model",
+        "figure/random",
+    )
+    columns = {
+        guide: [row["probability"] for row in rows if row["guide"] == guide]
+        for guide in dict.fromkeys(row["guide"] for row in rows)
+    }
+    none, still, pulled = columns.values()
+    assert none == still and len(set(none)) == 3
+    assert all(one != other for one, other in zip(none, pulled, strict=True))
 
 
 # All of them
@@ -315,13 +393,11 @@ def options_of(text: str, denoiser: str = "figure-random") -> list[str]:
         ("pag:percentile=0", "percentile=0 must lie in"),
         ("pag:labels=3", "one class for each of the 3 images"),
         ("pag:images=digits-0043,labels=10", "no class here.*0 to 9"),
-        ("lambda-grid:conditional=figure-random", "figure-random takes no class"),
-        ("lambda-grid:conditional=figure-conditional,time=1000", "time 1000 lies outside"),
-        ("lambda-grid:conditional=figure-conditional,lambdas=2", "must lie in"),
+        ("lambda-grid", "figure-random takes no class"),
         ("jacobian:times=1000", "time 1000 lies outside"),
         ("jacobian:vectors=30", "between 1 and probes=24"),
         ("jacobian:iterations=-1", "must not be negative"),
-        ("guided-grid:classes=3,10", "classes=3,10 must lie in 0 to 9"),
+        ("guided-grid:classes=3,10", "'10' is none of the 10 classes"),
         ("guided-grid:guides=cfg", "with and without a class"),
         ("guided-grid:guides=classifier", "figure/random knows no diffusion time"),
         ("guided-grid:guides=none,steps=ddim600", "600"),
@@ -332,6 +408,18 @@ def options_of(text: str, denoiser: str = "figure-random") -> list[str]:
 def test_bad_settings_are_refused(refused: Any, text: str, message: str) -> None:
     printed = refused(text, *options_of(text))
     assert re.search(message, printed), printed
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("time=1000", "time 1000 lies outside"),
+        ("lambdas=2", "must lie in"),
+        ("unconditional=figure-conditional", "figure-conditional always needs the class"),
+    ],
+)
+def test_bad_settings_of_a_mixture_are_refused(refused: Any, settings: str, message: str) -> None:
+    assert message in refused(f"lambda-grid:{settings}", "--denoiser", "figure-null")
 
 
 def test_a_denoiser_that_needs_classes_is_refused_where_there_are_none(refused: Any) -> None:

@@ -56,7 +56,7 @@ SETTINGS = {
     "cifar10-c": "severity extra data clean",
     "cifar10-c-gen": "severity extra frost corruption data",
     "cifar10-certify": "sigma n n0 alpha radii data",
-    "conditional-diffaug": "times weights",
+    "conditional-diffaug": "times lambdas",
     "de-times": "severity extra frost corruption step last",
     "digits": "",
     "digits-c": "severity extra frost corruption",

@@ -1,9 +1,10 @@
-"""Conditional DiffAug: accuracy by the weight of the class, for a tiny class-conditional denoiser."""
+"""Conditional DiffAug: accuracy by lambda, for a tiny class-conditional denoiser."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from harness.models.tiles import Tiles
 from harness.train.objectives.reverse import Reverse
 from harness.types import Batch, HarnessError, Weights
 
-SUITE = "conditional-diffaug:times=300,600,weights=0,0.5,1"
+SUITE = "conditional-diffaug:times=300,600,lambdas=0,0.5,1"
 
 
 def register(name: str, denoiser: Denoiser) -> None:
@@ -42,21 +43,36 @@ def test_the_view_is_the_reverse_step_of_training() -> None:
     torch.testing.assert_close(without, denoised, atol=1e-6, rtol=0)
 
 
-def test_rows_are_classes_by_weight_and_metrics_their_accuracies(tmp_path: Path) -> None:
+def test_rows_are_classes_by_lambda_and_metrics_their_accuracies(tmp_path: Path) -> None:
     register("tiny", random_conditional())
     (entry,) = run_small(
         tmp_path, {"suite": SUITE, "models": ("digits/vit",), "methods": ("default",), "denoiser": "tiny"}
     )
     rows = entry.rows()
-    assert rows["weighted"].shape == (18, 3) and (rows["prediction"] == rows["weighted"][:, 0]).all()
+    assert rows["mixed"].shape == (18, 3) and (rows["prediction"] == rows["mixed"][:, 0]).all()
     for time in (300, 600):
         cells = rows["condition"] == f"t={time}"
         for k, weight in enumerate(("0", "0.5", "1")):
             metric = entry.metric("accuracy", f"t={time} lambda={weight}")
             assert metric and metric.n == 9
-            assert metric.value == np.mean(rows["weighted"][cells, k] == rows["label"][cells])
+            assert metric.value == np.mean(rows["mixed"][cells, k] == rows["label"][cells])
     assert entry.cost.denoiser_calls == 18 * 2
     assert any("told the true class" in note for note in entry.notes)
+
+
+def test_classes_of_the_denoiser_are_matched_by_name(tmp_path: Path) -> None:
+    backwards = random_conditional()
+    table: Any = backwards.network.class_embedding
+    table.weight[:10] = table.weight[:10].flip(0)
+    details = {"classes": list("9876543210")}
+    plugins.denoiser("backwards")(lambda: (backwards, Weights("backwards", "1" * 64, "test", details=details)))
+    register("tiny", random_conditional())
+    columns = []
+    for name in ("tiny", "backwards"):
+        settings = {"suite": SUITE, "models": ("digits/vit",), "methods": ("default",), "denoiser": name}
+        (entry,) = run_small(tmp_path / name, settings)
+        columns.append(entry.rows()["mixed"])
+    assert (columns[0] == columns[1]).all()
 
 
 @pytest.mark.parametrize("denoiser", [random_unet(), replace(random_conditional(), null_label=None)])
@@ -66,7 +82,7 @@ def test_other_diffusion_models_are_refused(tmp_path: Path, denoiser: Denoiser) 
         run_small(tmp_path, {"suite": SUITE, "models": ("digits/vit",), "methods": ("default",), "denoiser": "other"})
 
 
-@pytest.mark.parametrize("settings", ["weights=0,0", "weights=-1,0", "times=600,600"])
+@pytest.mark.parametrize("settings", ["lambdas=0,0", "lambdas=-1,0", "times=600,600"])
 def test_bad_settings_are_refused(settings: str) -> None:
     with pytest.raises(HarnessError, match="must be distinct and not negative"):
         plugins.suite.configure(f"conditional-diffaug:{settings}")

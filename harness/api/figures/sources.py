@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from harness.diffusion.denoiser import Denoiser
     from harness.evaluation.records.record import RunRecord
+    from harness.generation.job import Generation
     from harness.models.tiles import TiledClassifier, Tiles
     from harness.plugins import Entry
     from harness.types import Batch, Dataset
@@ -46,8 +47,8 @@ class StoredSources:
     seed: int = 0
     device_name: str = "auto"
     leave_out: LeaveOut = boards.raise_error
-    _classifiers: dict[str, TiledClassifier] = field(default_factory=dict, init=False, repr=False)
-    _denoisers: dict[str, Denoiser] = field(default_factory=dict, init=False, repr=False)
+    _classifiers: dict[tuple[str, str], TiledClassifier] = field(default_factory=dict, init=False, repr=False)
+    _denoisers: dict[tuple[str, str], Denoiser] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def classifiers(self) -> Sequence[str]:
@@ -98,28 +99,47 @@ class StoredSources:
             raise HarnessError(f"Figure {self.figure.name} needs a diffusion model. Name one with --denoiser.")
         return name
 
-    def denoiser(self, name: str = "") -> Denoiser:
+    def denoiser(self, name: str = "", data: Dataset | None = None) -> Denoiser:
         """See `FigureSources`."""
         name = name or self.diffusion
-        if name not in self._denoisers:
-            from harness.diffusion.lookup import find_denoiser
+        key = name, data.name if data else ""
+        if key not in self._denoisers:
+            from harness.diffusion.lookup import conditioned, find_denoiser
             from harness.models.tiles import place
 
             self._discover([name])
-            denoiser, _ = find_denoiser(name)
+            denoiser, weights = find_denoiser(name)
+            if data and denoiser.conditional:
+                denoiser = conditioned(denoiser, name, weights, data, f"Figure {self.figure.name}: denoiser {name}")
             place(denoiser.network, self.device)
-            self._denoisers[name] = denoiser
-        return self._denoisers[name]
+            self._denoisers[key] = denoiser
+        return self._denoisers[key]
 
-    def classifier(self, name: str) -> TiledClassifier:
+    def classifier(self, name: str, data: Dataset | None = None) -> TiledClassifier:
         """See `FigureSources`."""
-        if name not in self._classifiers:
+        key = name, data.name if data else ""
+        if key not in self._classifiers:
+            from harness.models import matching
             from harness.models.lookup import find_classifier
             from harness.models.tiles import TiledClassifier
 
             self._discover([name])
-            self._classifiers[name] = TiledClassifier(find_classifier(name)[0], self.tiles)
-        return self._classifiers[name]
+            network, weights = find_classifier(name)
+            if data:
+                network = matching.match({"": data}, {name: (network, weights)}).networks[name]
+            self._classifiers[key] = TiledClassifier(network, self.tiles)
+        return self._classifiers[key]
+
+    def generation(self, guide: str, model: str = "", **settings: Any) -> Generation:
+        """See `FigureSources`."""
+        from harness.api.generation.generate import prepared, specification
+
+        self._discover([])
+        named = {"guide": guide, "model": model, "denoiser": self.diffusion, "data": self.data}
+        steps = settings.pop("steps", "")
+        machine = {"seed": self.seed, "device": self.device}
+        job, _ = prepared(specification({**named, **machine, **settings}, "ddim", steps, None, "auto"), (), None)
+        return job
 
     def dataset(self, name: str, split: str = "test") -> Dataset:
         """See `FigureSources`."""

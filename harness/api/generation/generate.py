@@ -73,18 +73,17 @@ def generate(
 def specification(settings: dict[str, Any], sampler: str, steps: str, eta: float | None, variance: str) -> GenerateSpec:
     """The specification with what belongs to its data set and denoiser filled in, and a device that works.
 
-    steps: "" for the sampler's usual ones. eta: None for what the denoiser states (fact ``eta``), or else 0.
+    steps: "" for the sampler's usual ones. eta: None for that of the denoiser, `harness.diffusion.lookup.usual_eta`.
     """
-    from harness import plugins
+    from harness.diffusion.lookup import usual_eta
     from harness.generation.spec import GenerateSpec, resolve
     from harness.types import USUAL_STEPS, Sampling
 
     sampling = Sampling(sampler, steps or USUAL_STEPS.get(sampler, ""), eta or 0.0, variance)
     named = {**settings, "device": usable_device(settings["device"])}
     spec = resolve(GenerateSpec(**named, sampling=sampling))
-    entry = plugins.denoiser.get(spec.denoiser)
-    if eta is None and sampler == "ddim" and entry:
-        spec = replace(spec, sampling=replace(sampling, eta=float(entry.facts.get("eta", 0.0))))
+    if eta is None and sampler == "ddim":
+        spec = replace(spec, sampling=replace(sampling, eta=usual_eta(spec.denoiser)))
     return spec
 
 

@@ -21,18 +21,24 @@ Measured = tuple[float, float, float, float, int]
 """x, then `METRIC`."""
 
 
+def by_row(entries: Sequence[RunRecord]) -> dict[Row, RunRecord]:
+    """Records by classifier and method."""
+    methods = variants(entries)
+    return {(entry.model.name, method): entry for entry, method in zip(entries, methods, strict=True)}
+
+
 def by_number(entries: Sequence[RunRecord], metric: str, pattern: str) -> dict[Row, list[Measured]]:
     """By classifier and method a metric's values by the number in its condition, rising.
 
     pattern: of the condition, with one group: ``t=(\\d+)``. Raises HarnessError for records without such a metric.
     """
     lines: dict[Row, list[Measured]] = {}
-    for entry, method in zip(entries, variants(entries), strict=True):
+    for row, entry in by_row(entries).items():
         matches = [(re.fullmatch(pattern, m.condition), m) for m in entry.metrics if m.name == metric]
         points = [(_number(match[1]), m.value, *m.interval, m.n) for match, m in matches if match]
         if not points:
             raise HarnessError(f"{entry.path}: no {metric} by {pattern!r}. Take records of another suite.")
-        lines[entry.model.name, method] = sorted(points)
+        lines[row] = sorted(points)
     return lines
 
 

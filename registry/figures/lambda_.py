@@ -1,4 +1,4 @@
-"""Conditional DiffAug by the weight of the class (Sastry et al., NeurIPS 2024)."""
+"""Conditional DiffAug by lambda (Sastry et al., NeurIPS 2024)."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from harness.types.figures import Drawing, FigureSources
 
 @figure("lambda", paper="Sastry et al., NeurIPS 2024, Figure 15")
 @dataclass(frozen=True)
-class AccuracyByWeight:
-    """Accuracy on images denoised with their class, against its weight lambda, a panel per diffusion time."""
+class AccuracyByLambda:
+    """Accuracy on images denoised with their class, against lambda, a panel per diffusion time."""
 
     suite: str = "conditional-diffaug"
 
@@ -26,10 +26,11 @@ class AccuracyByWeight:
         curves = {}
         for (model, _, time), line in percent(lines).items():
             curves.setdefault(time.replace("=", " = "), []).append(Curve(model, line))
-        drawn = panels(curves, "weight λ of the class in the reverse step", "accuracy (%)", top=102)
+        drawn = panels(curves, "λ of the class in the reverse step", "accuracy (%)", top=102)
         header = ("model", "method", "time", "lambda", *METRIC)
         caption = (
             "Accuracy on test images diffused to time t and denoised in one step by the noise "
-            "(1 - λ) ε(x_t, t) + λ ε(x_t, t, y), y the true class: how much of the class the denoised images show."
+            "(1 - λ) ε(x_t, t) + λ ε(x_t, t, y), y the true class: how much of the class the denoised images show. "
+            "One network predicts both, ε(x_t, t) with its label for none."
         )
         return Drawing(drawn, header, rows_of(lines), described(caption, entries))
