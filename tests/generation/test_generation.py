@@ -294,12 +294,6 @@ def test_a_folder_grows_and_keeps_what_is_there(out: Path, tmp_path: Path) -> No
     assert generate(job(samples=4), out, fresh=True)
 
 
-def test_a_name_of_two_classes_is_refused() -> None:
-    with pytest.raises(HarnessError, match=r"'crane' is the name of classes 0 and 2. Give the number"):
-        labels_of(replace(FEW, classes="crane"), ["crane", "bee", "crane"])
-    assert labels_of(replace(FEW, classes="2", samples=2), ["crane", "bee", "crane"]).tolist() == [2, 2]
-
-
 def test_the_key_holds_the_source_of_a_classifier_with_settings() -> None:
     whole = job(guide="classifier", model="tiny/da")
     named = replace(whole, spec=replace(whole.spec, model="tiny/da:layers=3"))
