@@ -54,8 +54,7 @@ def prepare(
     for name, (network, weights) in classifiers.items():
         models[name] = replace(weights, name=name)
         classifier = TiledClassifier(matched.networks.get(name, network), classifier_tiles, gradient_tiles)
-        own = {method: p for method, p in methods.items() if belong(suite, name, method)}
-        pairs += [Pair(name, method, classifier, p, models[name]) for method, p in own.items()]
+        pairs += [Pair(name, m, classifier, p, models[name]) for m, p in methods.items() if belong(suite, name, m)]
     pairs = fitting(suite, pairs, denoiser)
     job = Job(
         spec, Path(out), suite, matched.datasets, pairs, models, denoiser, denoiser_weights, tiles, classifier_tiles,
