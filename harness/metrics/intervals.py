@@ -53,6 +53,21 @@ class Undefined(HarnessError):
     """The data do not determine this metric; the message says why. A report leaves the metric out and quotes it."""
 
 
+def student(values: Floats, name: str) -> Interval:
+    """95 % t interval of the mean of values without bounds (n,): it assumes that means of n are close to normal.
+
+    name: of the quantity, in messages. Raises `Undefined` for fewer than two values, and for equal ones, whose spread
+    is unknown.
+    """
+    if len(values) < 2:
+        raise Undefined(f"{name}: an interval needs at least two images, and here are {len(values)}.")
+    if np.ptp(values) < TINY:
+        raise Undefined(f"{name}: all images have the same value, {values[0]:g}; an interval needs some spread.")
+    half = float(stats.t.isf(TAIL, len(values) - 1) * stats.sem(values))
+    mean = float(np.mean(values))
+    return round(mean - half, DIGITS), round(mean + half, DIGITS)
+
+
 def of_mean(values: Floats | Bools, low: float = 0.0, high: float = 1.0, tail: float = TAIL) -> Interval:
     """95 % interval of the mean of values in [low, high], one per source image.
 

@@ -90,20 +90,16 @@ class PairedMeans:
 
 
 def compare_values(a: Floats, b: Floats) -> PairedMeans:
-    """Two means of numbers without bounds over the same samples, such as log-probabilities.
+    """Two means of numbers over the same samples, such as log-probabilities or cosines.
 
-    a, b: (n,), row by row the same samples. Raises `Undefined` for fewer than two.
+    a, b: (n,), row by row the same samples. Raises `Undefined` for fewer than two, and for differences that are all
+    the same, none included: their spread is unknown.
     """
     differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    n, mean = len(differences), float(differences.mean())
-    if n < 2:
-        raise intervals.Undefined("One sample has no sampling variation; a paired difference needs at least two.")
-    error = float(stats.sem(differences))
-    if not error:
-        return PairedMeans(mean, (mean, mean), n, 1.0 if mean == 0 else 0.0)
-    reach = float(stats.t.isf(intervals.TAIL, n - 1)) * error
-    ends = round(mean - reach, intervals.DIGITS), round(mean + reach, intervals.DIGITS)
-    return PairedMeans(mean, ends, n, float(2 * stats.t.sf(abs(mean) / error, n - 1)))
+    interval = intervals.student(differences, "difference")
+    mean = float(differences.mean())
+    p = float(2 * stats.t.sf(abs(mean) / stats.sem(differences), len(differences) - 1))
+    return PairedMeans(mean, interval, len(differences), p)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -25,7 +25,8 @@ from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.intervals import Undefined
-from harness.suites.gradients.randomised import randomised
+from harness.suites.bases.gradients.measures import PRIMARY, mean_of
+from harness.suites.bases.gradients.randomised import randomised
 from harness.types import HarnessError, RunSpec, Weights
 
 TARGET = "target=denoiser:test-conditional"
@@ -100,6 +101,16 @@ class Posterior(nn.Module):
         return (self.prior - distance / 2).float()
 
 
+def shuffled() -> tuple[Denoiser, Weights]:
+    """The network of test-conditional with its classes in another order, and their names."""
+    order = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
+    network = seeded(ByClass, 5)
+    table = network.class_embedding.weight.data
+    table[:10] = table[order]
+    weights = Weights("shuffled", "1" * 64, "a test", {"classes": [str(k) for k in order]})
+    return Denoiser(network, linear(), 10), weights
+
+
 def seeded(build: Any, seed: int) -> Any:
     torch.manual_seed(seed)
     return build()
@@ -109,6 +120,7 @@ def seeded(build: Any, seed: int) -> Any:
 def small_plugins() -> Iterator[None]:
     for number, (name, build) in enumerate([("plain", Plain), ("noisy", Noisy), ("judge", Plain)]):
         plugins.model(f"test-{name}", dataset="digits")(lambda b=build, n=number: seeded(b, n))
+    plugins.model("test-random", dataset="digits")(lambda: randomised(seeded(Plain, 0), 0))
     plugins.model("test-posterior", dataset="digits")(Posterior)
     plugins.model("test-three")(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 3)))
     for name, classes, schedule in [("conditional", 10, linear()), ("few", 7, linear()), ("other", 10, cosine())]:
@@ -117,6 +129,7 @@ def small_plugins() -> Iterator[None]:
             Weights(name, f"{classes:064d}", "a test"),
         )
         plugins.denoiser(f"test-{name}")(lambda b=built: b)
+    plugins.denoiser("test-shuffled")(shuffled)
     unconditional = Denoiser(nn.Identity(), linear()), Weights("unconditional", "0" * 64, "a test")
     plugins.denoiser("test-unconditional")(lambda: unconditional)
     yield
@@ -158,10 +171,35 @@ def test_the_exact_posterior_has_cosine_one(tmp_path: Path) -> None:
     assert rows["cosine_mean"].max() < 0.9
 
 
-def test_the_controls_of_a_network_that_learnt_nothing_are_near_zero(small: list[RunRecord]) -> None:
-    for entry in small:
-        for name in ("cosine_score_random", "cosine_mean_random"):
-            assert np.abs(entry.rows()[name][entry.rows()["condition"] == "raw/t=600"]).mean() < 0.15
+def test_the_control_is_the_row_of_the_same_architecture_with_random_weights(
+    tmp_path: Path, small: list[RunRecord]
+) -> None:
+    (control,) = run(tmp_path, {"models": ("test-random",)})
+    rows = small[0].rows()
+    for name in PRIMARY:
+        assert np.array_equal(rows[f"{name}_random"], control.rows()[name])
+        assert not np.array_equal(rows[f"{name}_random"], rows[name])
+    cosines = rows["cosine_score_random"][rows["condition"] == "raw/t=600"]
+    assert 0 < np.abs(cosines).mean() < 0.15
+
+
+def test_a_target_s_classes_are_matched_by_name(tmp_path: Path, small: list[RunRecord]) -> None:
+    suite = SPEC.suite.replace(TARGET, "target=denoiser:test-shuffled")
+    (entry,) = run(tmp_path, {"suite": suite, "models": ("test-plain",)})
+    assert np.array_equal(entry.rows()["cosine_score"], small[0].rows()["cosine_score"])
+
+
+def test_the_training_images_enter_the_key() -> None:
+    suite = plugins.suite.configure(SPEC.suite).plugin
+    assert suite.facts()["training"] == open_dataset("digits", "train").sha256
+
+
+def test_means_without_vanishing_gradients() -> None:
+    rows = {"cosine_score": np.array([0.1, 0.9, 0.3, 0.8]), "norm": np.array([1e-2, 1e-4, 1e-3, 1e-2])}
+    metric = mean_of(rows, np.array([True, True, True, False]), "cosine_score_nonvanishing", "total/t=300")
+    assert (metric.value, metric.n) == (pytest.approx(0.2), 2)
+    with pytest.raises(Undefined, match="at least two images, and here are 1"):
+        mean_of(rows, np.array([True, True, False, False]), "cosine_score_nonvanishing", "total/t=300")
 
 
 def test_a_classifier_without_a_denoised_image_has_no_partial_gradient(small: list[RunRecord]) -> None:

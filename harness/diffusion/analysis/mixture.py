@@ -1,6 +1,7 @@
 """Gaussian mixtures: data whose diffusion, score and optimal denoiser have a closed form. Everything is float64.
 
-A component N(mu, S) diffused to alpha_bar is N(sqrt(abar) mu, abar S + (1 - abar) I).
+A component N(mu, S) diffused to alpha_bar is N(sqrt(abar) mu, abar S + (1 - abar) I). This serves known distributions
+of few dimensions; `harness.diffusion.analysis.gaussian_classes` fits the classes of images, without a (D, D) matrix.
 """
 
 from __future__ import annotations

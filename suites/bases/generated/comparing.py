@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.generation.moments import Moments, frechet, influence, moments
 from harness.metrics.generation.neighbours import neighbours
 from harness.metrics.generation.scores import full_name
+from harness.metrics.intervals import Undefined
 from harness.metrics.paired import PairedMeans, PairedResult, compare_condition, compare_values, holm
 from harness.report import comparison
 from harness.report.selection import check_pairable
@@ -43,7 +44,7 @@ def table(a: RunRecord, b: RunRecord, judges: Judges) -> Table:
 def _verdicts(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparisons:
     """The judge's accuracy and log-probability."""
     yield "accuracy", "points", compare_condition(*(rows["prediction"] == rows["label"] for rows in (a, b)))
-    yield "log probability", "nats", compare_values(a["log_probability"], b["log_probability"])
+    yield from _means("log probability", "nats", a["log_probability"], b["log_probability"])
 
 
 def _by_features(a: Mapping[str, Any], b: Mapping[str, Any], judges: Judges) -> Comparisons:
@@ -53,17 +54,24 @@ def _by_features(a: Mapping[str, Any], b: Mapping[str, Any], judges: Judges) -> 
             continue
         reference = judges.reference(extractor)
         distance = full_name("fd", extractor.name, extractor.published)
-        yield f"{distance}, lower is better", "", _frechet(a[column], b[column], moments(reference))
+        values = _frechet(a[column], b[column], moments(reference))
+        yield from _means(f"{distance}, lower is better", "", *values)
         near_a, near_b = (neighbours(rows[column], reference) for rows in (a, b))
         yield f"precision[{extractor.name}]", "points", compare_condition(near_a.precise, near_b.precise)
-        yield f"density[{extractor.name}]", "", compare_values(near_a.held, near_b.held)
+        yield from _means(f"density[{extractor.name}]", "", near_a.held, near_b.held)
 
 
-def _frechet(a: NDArray[Any], b: NDArray[Any], reference: Moments) -> PairedMeans:
-    """Difference of two Frechet distances: that of the influences, whose means are 0, is the spread around it."""
+def _means(name: str, unit: str, a: NDArray[Any], b: NDArray[Any]) -> Comparisons:
+    """Two means; nothing where all samples differ by as much, as those of one record from themselves."""
+    with suppress(Undefined):
+        yield name, unit, compare_values(a, b)
+
+
+def _frechet(a: NDArray[Any], b: NDArray[Any], reference: Moments) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Each side's Frechet distance plus its samples' influences, whose mean is 0: they are the spread around it."""
     distance_a, distance_b = (frechet(features, reference).value for features in (a, b))
     influence_a, influence_b = (influence(features, moments(features), reference) for features in (a, b))
-    return compare_values(np.zeros(len(a)), influence_b - influence_a + (distance_b - distance_a))
+    return distance_a + influence_a, distance_b + influence_b
 
 
 def _numbers(name: str, unit: str, result: PairedResult | PairedMeans, p: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Alignment of classifiers' gradients along the diffusion: do gradients of log p(y) point towards the class?"""
+"""Base of the suites of gradient alignment: do gradients of log p(y) along the diffusion point towards the class?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness import plugins
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.lookup import find_denoiser
+from harness.diffusion.lookup import conditioned, find_denoiser
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.views.diffused_gradients import KINDS
 from harness.metrics.intervals import Undefined
@@ -22,14 +22,13 @@ from harness.metrics.ranking import Sample
 from harness.models import matching
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles, place
-from harness.plugins import suite
 from harness.report.table import Table
+from harness.suites.bases.gradients.measures import MEANS, MEASURES, VANISHING, mean_of, selected
+from harness.suites.bases.gradients.randomised import randomised
+from harness.suites.bases.gradients.shown import compared, drawn
+from harness.suites.bases.gradients.targets import DenoiserTarget, ScoreTarget, check_target, gaussian_target
+from harness.suites.bases.gradients.yardstick import Yardstick
 from harness.suites.bases.suite import SuiteBase
-from harness.suites.gradients.measures import MEASURES, VANISHING, mean_of, vanishing
-from harness.suites.gradients.randomised import randomised
-from harness.suites.gradients.shown import compared, drawn
-from harness.suites.gradients.targets import DenoiserTarget, ScoreTarget, check_target, gaussian_target
-from harness.suites.gradients.yardstick import Yardstick
 from harness.types import (
     Batch,
     BatchTask,
@@ -50,7 +49,7 @@ GAUSSIAN, DENOISER = "gaussian", "denoiser:"
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Standard:
     """Stands in for a pair's method: what its gradients are held against, and its control with random weights."""
 
     yardstick: Yardstick
@@ -106,8 +105,8 @@ class Alignment(SuiteBase):
         return self.test_images()
 
     def facts(self) -> Mapping[str, str]:
-        """Hashes of the judge's weights, and of the target's."""
-        facts = {"judge": self._judge[1].sha256}
+        """Hashes of the judge's weights, of the training images behind the targets, and of the target's."""
+        facts = {"judge": self._judge[1].sha256, "training": self._training.sha256}
         return {**facts, "target": self._denoiser[1].sha256} if self._denoiser else facts
 
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
@@ -142,7 +141,7 @@ class Alignment(SuiteBase):
             return replace(pair, unsuited=f"{pair.model} would judge its own gradients. {remedy}")
         network = randomised(pair.classifier.network, self.control)
         control = TiledClassifier(network, pair.classifier.tiles, pair.classifier.gradient_tiles)
-        return replace(pair, method=Measured(yardstick, control))
+        return replace(pair, method=Standard(yardstick, control))
 
     def _yardstick(self, tiles: Tiles, report: Callable[[Stage], None]) -> Yardstick:
         training = self._training
@@ -184,7 +183,7 @@ class Alignment(SuiteBase):
             if not rows["exists"][cells].all():
                 notes[f"No {condition.group} gradient: this classifier takes no denoised image."] = None
                 continue
-            for name in (*MEASURES, VANISHING):
+            for name in MEANS:
                 try:
                     results.append(mean_of(rows, cells, name, condition.name))
                 except Undefined as reason:
@@ -194,9 +193,11 @@ class Alignment(SuiteBase):
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
         """See `SuiteBase`: for every mean. Cosines have no exact test: it would go by their whole range."""
         cells = rows["condition"] == condition
-        if metric not in (*MEASURES, VANISHING) or not cells.any() or not rows["exists"][cells].all():
+        if metric not in MEANS or not rows["exists"][cells].all():
             return super().contributions(rows, metric, condition)
-        values = vanishing(rows) if metric == VANISHING else rows[metric]
+        values, cells = selected(rows, cells, metric)
+        if not cells.any():
+            return super().contributions(rows, metric, condition)
         return [Sample(rows["id"][cells], values[cells].astype(float), 1.0 if metric == VANISHING else np.inf)]
 
     def figure(self, entries: Sequence[RunRecord]) -> Mapping[str, Any]:
@@ -217,22 +218,11 @@ class Alignment(SuiteBase):
 
     @cached_property
     def _denoiser(self) -> tuple[Denoiser, Weights] | None:
-        """The target's; None for Gaussian classes."""
-        return None if self.target == GAUSSIAN else find_denoiser(self.target.removeprefix(DENOISER))
-
-
-@suite("gradient-alignment", version=1, dataset="digits", denoiser="digits", every=10)
-@dataclass(frozen=True)
-class GradientAlignment(Alignment):
-    """Alignment of gradients of log p(y) at diffused digits, on every tenth test digit unless --every says otherwise.
-
-    Sastry et al., NeurIPS 2024, section 4: gradients through the denoiser look like the class. The judge was trained
-    without DiffAug.
-    """
-
-    times: tuple[int, ...] = (300, 500, 700)
-    kinds: tuple[str, ...] = KINDS
-    target: str = GAUSSIAN
-    judge: str = "digits/resnet+augmix+deepaugment"
-    step: float = 1.0
-    control: int = 0
+        """The target's, with the classes in the order of the data; None for Gaussian classes."""
+        if self.target == GAUSSIAN:
+            return None
+        name = self.target.removeprefix(DENOISER)
+        denoiser, weights = find_denoiser(name)
+        if denoiser.conditional:
+            denoiser = conditioned(denoiser, name, weights, self._training, f"target={self.target}")
+        return denoiser, weights

@@ -46,15 +46,34 @@ MEASURES = {
 }
 """All columns that have a mean."""
 
+NONVANISHING = {f"{name}_nonvanishing": name for name in ("cosine_score", "cosine_mean")}
+"""Means over the gradients that do not vanish alone, whose n says how many: by name, their column.
+
+A classifier that is certain has gradients that guide nothing, whatever their direction.
+"""
+
+MEANS = (*MEASURES, VANISHING, *NONVANISHING)
+"""Names of all means."""
+
 
 def vanishing(rows: Mapping[str, Any]) -> Any:
     """Rows (N,) bool whose gradient vanishes: see `RELATIVE`."""
     return rows["norm"] < RELATIVE
 
 
+def selected(rows: Mapping[str, Any], cells: Any, name: str) -> tuple[Any, Any]:
+    """Values (N,) of a mean's column, and those of the rows `cells` (N,) bool that it averages."""
+    if name == VANISHING:
+        return vanishing(rows), cells
+    if name in NONVANISHING:
+        return rows[NONVANISHING[name]], cells & ~vanishing(rows)
+    return rows[name], cells
+
+
 def mean_of(rows: Mapping[str, Any], cells: Any, name: str, condition: str) -> Metric:
     """The mean of a measure over some rows. Raises `Undefined` where an interval has no basis."""
+    values, cells = selected(rows, cells, name)
     if name == VANISHING:
-        return replace(accuracy(vanishing(rows)[cells], condition, VANISHING), higher_is_better=False)
-    measure = MEASURES[name]
-    return mean_over_images(rows[name][cells], name, condition, measure.unit, measure.limits, measure.higher)
+        return replace(accuracy(values[cells], condition, VANISHING), higher_is_better=False)
+    measure = MEASURES[NONVANISHING.get(name, name)]
+    return mean_over_images(values[cells], name, condition, measure.unit, measure.limits, measure.higher)

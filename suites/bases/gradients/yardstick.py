@@ -14,7 +14,7 @@ from harness.base import noise
 from harness.evaluation.views.diffused_gradients import DiffusedGradients
 from harness.metrics.gradients.directions import cosine, low_frequency_share, norms
 from harness.models.tiles import TiledClassifier
-from harness.suites.gradients.targets import ScoreTarget, wrong_classes
+from harness.suites.bases.gradients.targets import ScoreTarget, wrong_classes
 from harness.types import Columns, DiffusedViews, HarnessError
 
 

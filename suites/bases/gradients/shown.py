@@ -7,16 +7,18 @@ from typing import Any
 
 from harness.evaluation.records.keys import benchmark
 from harness.evaluation.records.record import RunRecord
-from harness.metrics.gradients.means import mean_difference
 from harness.metrics.intervals import Undefined
-from harness.metrics.paired import holm
+from harness.metrics.paired import compare_values, holm
 from harness.report import comparison
 from harness.report.figures import draw as figures
 from harness.report.names import title
 from harness.report.selection import check_pairable
 from harness.report.table import Table
-from harness.suites.gradients.measures import PRIMARY
+from harness.suites.bases.gradients.measures import NONVANISHING, PRIMARY, selected
 from harness.types import HarnessError
+
+COMPARED = (*PRIMARY, *NONVANISHING)
+"""Means of which two records are compared."""
 
 AXES = {
     "cosine_score": "cosine, score target",
@@ -25,21 +27,27 @@ AXES = {
 
 
 def compared(a: RunRecord, b: RunRecord, conditions: Sequence[str]) -> Table:
-    """Paired differences of the means, B minus A, per condition and measure, on the images that both have."""
+    """Paired differences of the means, B minus A, per condition and measure, on the images that both have.
+
+    Those of `NONVANISHING` are on images for which neither gradient vanishes.
+    """
     check_pairable(a, b)
     if benchmark(a.suite) != benchmark(b.suite):
         raise HarnessError(f"{a.suite} and {b.suite} measure gradients by different targets, judges or steps.")
-    rows_a, rows_b = comparison.common_rows(a, b, *PRIMARY, "exists")
+    rows_a, rows_b = comparison.common_rows(a, b, *PRIMARY, "exists", "norm")
     data: list[dict[str, Any]] = []
     for name in conditions:
-        cells = (rows_a["condition"] == name) & rows_a["exists"] & rows_b["exists"]
-        for measure in PRIMARY:
+        exist = (rows_a["condition"] == name) & rows_a["exists"] & rows_b["exists"]
+        for measure in COMPARED:
+            values_a, cells_a = selected(rows_a, exist, measure)
+            values_b, cells_b = selected(rows_b, exist, measure)
+            cells = cells_a & cells_b
             try:
-                result = mean_difference(rows_a[measure][cells], rows_b[measure][cells])
+                result = compare_values(values_a[cells], values_b[cells])
             except Undefined:
                 continue
             low, high = result.interval
-            numbers = {"difference": result.value, "low": low, "high": high, "n": result.n, "p": result.p}
+            numbers = {"difference": result.difference, "low": low, "high": high, "n": result.n, "p": result.p}
             data.append({"condition": name, "measure": measure, **numbers})
     for row, p in zip(data, holm([row["p"] for row in data]), strict=True):
         row["p"] = p
@@ -52,7 +60,7 @@ def compared(a: RunRecord, b: RunRecord, conditions: Sequence[str]) -> Table:
 def _row(row: Mapping[str, Any]) -> list[str]:
     difference = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
     words = row["measure"].replace("_", " ")
-    unit = PRIMARY[row["measure"]].unit
+    unit = PRIMARY[NONVANISHING.get(row["measure"], row["measure"])].unit
     return [
         row["condition"],
         words if words.startswith(unit) else f"{words} ({unit})",

@@ -1,0 +1,1 @@
+"""What the suites of gradient alignment share: targets, measures, tables."""

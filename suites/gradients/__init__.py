@@ -1,1 +1,0 @@
-"""Gradients of classifiers along the diffusion: do they point towards the class?"""
