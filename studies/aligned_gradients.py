@@ -25,7 +25,9 @@ MEASURES = {
 
 def _cell(name: str, time: int) -> Cell:
     metric = MEASURES[name], f"total/t={time}"
-    return Cell(f"{name}, t={time}", "gradient-alignment", every=10, metric=metric, factor=1.0, digits=3)
+    return Cell(
+        f"{name}, t={time}", "gradient-alignment", every=10, metric=metric, denoiser="digits", factor=1.0, digits=3
+    )
 
 
 STUDY = Study(
