@@ -67,7 +67,10 @@ def test_cards_tell_the_truth(file: Path) -> None:
 
 def test_there_are_cards_for_everything_bundled() -> None:
     assert {c.stem for c in CARDS} == {name.replace("/", "-") for name in BUNDLED} | {
+        "digits-encoder+da",
+        "digits-encoder+noisy",
         "digits-unet",
+        "digits-unet-conditional",
         "digits-autoencoder",
         "cifar10-resnet",
     }
