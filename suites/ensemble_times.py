@@ -32,7 +32,6 @@ class EnsembleTimes(CommonCorruptions):
     """Accuracy of DiffAug-Ensemble over the times 0, step, ..., t, by step and last time t, on corrupted digits.
 
     Sastry et al., NeurIPS 2024, Figure 12. Each image is denoised once per time, for all steps and classifiers.
-
     step: distances between the times of an ensemble. last: largest time.
     """
 
@@ -61,13 +60,15 @@ class EnsembleTimes(CommonCorruptions):
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
         """For each step the ensemble to about half of the largest time; and the image alone."""
-        half = [(step, max(step, self.last // 2 // step * step)) for step in self.step]
-        return [("mean_accuracy", name) for name in [*map(_name, half), "t=0"]]
+        half = (_name((step, max(step, self.last // 2 // step * step))) for step in self.step)
+        return [("mean_accuracy", name) for name in (*half, "t=0")]
 
     def tally(self, methods: Sequence[Method], image: Tensor, classes: int) -> Calls:
         """One denoising per image and time, shared by all."""
-        calls, times = super().tally(methods, image, classes), tuple(self.times)
-        return replace(calls, times=times, denoised=len(times), classified=1 + len(times))
+        times = tuple(self.times)
+        return replace(
+            super().tally(methods, image, classes), times=times, denoised=len(times), classified=1 + len(times)
+        )
 
     def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that denoise are refused: the suite's ensembles do it."""
@@ -79,13 +80,7 @@ class EnsembleTimes(CommonCorruptions):
         for time, image in zip(self.times, task.views.denoised(self.times), strict=True):
             answers[time] = pair.classifier(image).softmax(-1)
         check_probabilities(torch.stack([*answers.values()]).mean(0), pair, len(task.labels))
-        predictions = []
-        for step in self.step:
-            total = answers[0]
-            for count, time in enumerate(range(step, self.last + 1, step), 2):
-                total = total + answers[time]
-                predictions.append((total / count).argmax(1))
-        return {"prediction": answers[0].argmax(1), COLUMN: torch.stack(predictions, 1).int()}
+        return {"prediction": answers[0].argmax(1), COLUMN: _predictions(answers, self.step, self.last)}
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """Mean accuracy over the corruptions, of the image alone and of each ensemble."""
@@ -110,13 +105,8 @@ class EnsembleTimes(CommonCorruptions):
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Accuracy against the last time, a line per classifier, a panel per step."""
-        lines = {}
-        for entry in entries:
-            for step in self.step:
-                names = {0: "t=0"} | {last: _name((s, last)) for s, last in self.ensembles if s == step}
-                metrics = [(time, entry.metric("mean_accuracy", name)) for time, name in names.items()]
-                points = [(time, m.value, *m.interval) for time, m in metrics if m]
-                lines[entry.model.name, f"step {step}"] = [(t, *(100 * v for v in values)) for t, *values in points]
+        names = {step: {0: "t=0"} | {t: _name((s, t)) for s, t in self.ensembles if s == step} for step in self.step}
+        lines = {(e.model.name, f"step {step}"): _points(e, names[step]) for e in entries for step in self.step}
         return figures.lines(lines, "last diffusion time t", "mean accuracy (%)", title(entries[0]))
 
 
@@ -124,3 +114,20 @@ def _name(ensemble: tuple[int, int]) -> str:
     """Name of the ensemble of a step and a last time, as a metric's condition."""
     step, last = ensemble
     return f"step={step} t={last}"
+
+
+def _predictions(answers: Mapping[int, Tensor], steps: Sequence[int], last: int) -> Tensor:
+    """Classes (B, E) of the ensembles' mean probabilities. answers: probabilities (B, K) by time, 0 among them."""
+    predictions = []
+    for step in steps:
+        total = answers[0]
+        for count, time in enumerate(range(step, last + 1, step), 2):
+            total = total + answers[time]
+            predictions.append((total / count).argmax(1))
+    return torch.stack(predictions, 1).int()
+
+
+def _points(entry: RunRecord, names: Mapping[int, str]) -> list[tuple[float, ...]]:
+    """Last time, accuracy in percent and its interval. names: conditions by last time."""
+    metrics = [(time, entry.metric("mean_accuracy", name)) for time, name in names.items()]
+    return [(time, *(100 * value for value in (m.value, *m.interval))) for time, m in metrics if m]

@@ -21,7 +21,8 @@ from harness.types.spec import as_option
 
 RUN: dict[str, Any] = {
     "suite": [], "models": [], "methods": [], "denoiser": None, "data": None, "severity": None, "sigma": None,
-    "radii": None, "near": [], "far": [], "smooth": [], "detector": [], "attack": [], "only": [], "skip": [],
+    "radii": None, "near": [], "far": [], "smooth": [], "detector": [], "attack": [], "guide": [], "only": [],
+    "skip": [],
     "architecture": None, "mean": None, "std": None, "image_size": None, "interpolation": None, "classes": None,
     "full": False, "every": None, "limit": 0, "seed": 0,
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
