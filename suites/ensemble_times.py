@@ -60,15 +60,13 @@ class EnsembleTimes(CommonCorruptions):
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
         """For each step the ensemble to about half of the largest time; and the image alone."""
-        half = (_name((step, max(step, self.last // 2 // step * step))) for step in self.step)
-        return [("mean_accuracy", name) for name in (*half, "t=0")]
+        half = [(step, max(step, self.last // 2 // step * step)) for step in self.step]
+        return [("mean_accuracy", name) for name in [*map(_name, half), "t=0"]]
 
     def tally(self, methods: Sequence[Method], image: Tensor, classes: int) -> Calls:
         """One denoising per image and time, shared by all."""
-        times = tuple(self.times)
-        return replace(
-            super().tally(methods, image, classes), times=times, denoised=len(times), classified=1 + len(times)
-        )
+        calls, times = super().tally(methods, image, classes), tuple(self.times)
+        return replace(calls, times=times, denoised=len(times), classified=1 + len(times))
 
     def check(self, methods: Sequence[Method], denoiser: Any) -> None:
         """Methods that denoise are refused: the suite's ensembles do it."""
