@@ -20,8 +20,8 @@ from harness.generation.classes import labels_of
 from harness.generation.requested import RequestedSamples
 from harness.generation.spec import GenerateSpec, sample_id
 from harness.models.tiles import Tiles
-from harness.suites.gradients.randomised import randomised
-from harness.suites.gradients.yardstick import Yardstick
+from harness.suites.bases.gradients.randomised import randomised
+from harness.suites.bases.gradients.yardstick import Yardstick
 from harness.train.objectives.denoising import NoisePrediction
 from harness.train.step import Step
 from harness.types import Batch, Geometry
