@@ -80,7 +80,7 @@ def _listed(text: str, names: Sequence[str]) -> list[int]:
         numbers.append(names.index(part) if part in names else by_number)
         if numbers[-1] is None:
             raise HarnessError(
-                f"--classes {text!r}: {part!r} is none of the {len(names)} classes ({', '.join(names[:5])}, ...). Give "
-                f"names or numbers below {len(names)} with a comma, such as 3,5; or {BALANCED}, or {RANDOM}."
+                f"--classes {text!r}: no class is called {part!r}; there are {', '.join(names[:5])}, ... Give names or "
+                f"numbers below {len(names)} with a comma, such as 3,5; or {BALANCED}, or {RANDOM}."
             )
     return numbers

@@ -44,7 +44,12 @@ def nll(probability: Floats, condition: str) -> Metric:
 
     probability: of the true class, in [0, 1]. Raises `Undefined` for fewer than two images.
     """
-    per_image = -np.log(np.maximum(np.asarray(probability, dtype=np.float64), LEAST)).mean(axis=1)
+    return mean_loss(-np.log(np.maximum(np.asarray(probability, dtype=np.float64), LEAST)), condition)
+
+
+def mean_loss(losses: Floats, condition: str) -> Metric:
+    """The same of losses (N, C) in nats, one per image and condition, such as those of log-probabilities themselves."""
+    per_image = losses.mean(axis=1)
     largest = max(UNSEEN, 2 * float(per_image.max(initial=0.0)))
     return mean_value(per_image, "nll", condition, "nats", largest)
 

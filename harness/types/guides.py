@@ -44,6 +44,8 @@ class Sampling:
             raise HarnessError(f"variance={self.variance!r} must be one of {', '.join(VARIANCES)}.")
         if not re.fullmatch(r"(ddim)?[1-9]\d{0,5}", self.steps):
             raise HarnessError(f"steps={self.steps!r}: give a number such as 250, or one with a whole stride, ddim25.")
+        if self.count < 2:
+            raise HarnessError(f"steps={self.steps}: one step would start from noise at t = 0. Give 2 or more.")
         if not 0 <= self.eta <= 1:
             raise HarnessError(f"eta={self.eta:g} must lie between 0 and 1.")
 

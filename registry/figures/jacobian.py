@@ -43,13 +43,13 @@ class JacobianFigure:
         denoiser.check_times(self.times)
         pictures, below, rows, asymmetries = [], [], [], []
         for time in sources.track(self.times, "derivatives"):
-            x_t, x0_hat, found, asymmetry = self._decomposed(sources, denoiser, batch, time)
+            x_t, x0_hat, leading, asymmetry = self._decomposed(sources, denoiser, batch, time)
             # A singular vector has no sign: more white than black.
-            u = (found.u * found.u.sum(1, keepdim=True).sign())[: self.vectors].reshape(-1, *x_t.shape[1:])
+            u = (leading.u * leading.u.sum(1, keepdim=True).sign())[: self.vectors].reshape(-1, *x_t.shape[1:])
             pictures.append(np.concatenate([(x_t.numpy() + 1) / 2, x0_hat.numpy(), signed(u.numpy())[0]]))
-            values = found.s[: self.vectors].tolist()
+            values = leading.s[: self.vectors].tolist()
             below.append(["", "", *(f"{value:.2f}" for value in values)])
-            overlaps = (found.u * found.v).sum(1).tolist()
+            overlaps = (leading.u * leading.v).sum(1).tolist()
             rows += [
                 (self.image, sources.seed, time, k, value, overlap, asymmetry)
                 for k, (value, overlap) in enumerate(zip(values, overlaps, strict=False), 1)
@@ -81,5 +81,5 @@ class JacobianFigure:
             (size,), seed=sources.seed, purpose="jacobian", samples=samples, draw=range(self.probes)
         )
         products = jacobian.Jacobian(denoiser, x_t[0], time, sources.tiles)
-        found = jacobian.leading(products, probes, self.iterations)
-        return x_t, sources.tiles(denoiser.predict_x0, x_t, t), found, jacobian.asymmetry(products, probes)
+        leading = jacobian.leading(products, probes, self.iterations)
+        return x_t, sources.tiles(denoiser.predict_x0, x_t, t), leading, jacobian.asymmetry(products, probes)

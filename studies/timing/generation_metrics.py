@@ -2,8 +2,8 @@
 
     python studies/timing/generation_metrics.py [--write]   # with --write into results/generation_metrics.md
 
-Features are float32, as extractors give them. Every case runs in a process of its own, whose memory includes the
-features and the libraries: so much has the machine to have.
+Features are float32, as extractors give them. Each case runs in a separate process. Its memory includes the
+features and the libraries: a machine needs as much.
 """
 
 from __future__ import annotations

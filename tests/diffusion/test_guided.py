@@ -340,3 +340,9 @@ def test_a_scale_must_be_finite(scale: float) -> None:
         guide(scale=scale)
     with pytest.raises(HarnessError, match="give two times"):
         guide(interval=(500, 200))
+
+
+@pytest.mark.parametrize("steps", ["1", "ddim1"])
+def test_a_single_step_is_refused(steps: str) -> None:
+    with pytest.raises(HarnessError, match=f"steps={steps}: one step .* Give 2 or more"):
+        Sampling(steps=steps)

@@ -397,7 +397,7 @@ def options_of(text: str, denoiser: str = "figure-random") -> list[str]:
         ("jacobian:times=1000", "time 1000 lies outside"),
         ("jacobian:vectors=30", "between 1 and probes=24"),
         ("jacobian:iterations=-1", "must not be negative"),
-        ("guided-grid:classes=3,10", "'10' is none of the 10 classes"),
+        ("guided-grid:classes=3,10", "no class is called '10'"),
         ("guided-grid:guides=cfg", "with and without a class"),
         ("guided-grid:guides=classifier", "figure/random knows no diffusion time"),
         ("guided-grid:guides=none,steps=ddim600", "600"),

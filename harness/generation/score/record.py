@@ -46,7 +46,7 @@ class ExtractorScores:
     """Metrics in the features of one network.
 
     sha256: of its weights. dimension: D. resizing: its treatment of images of other sizes. arithmetic: device,
-    precision and images per call. left_out: reason, by metric.
+    precision and images per call. left_out: reason, by metric. notes: metrics as papers print them.
     """
 
     extractor: str
@@ -56,6 +56,7 @@ class ExtractorScores:
     arithmetic: Mapping[str, Any]
     rows: Sequence[MetricRow]
     left_out: Mapping[str, str]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,9 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
             left_out[full_name(metric, extractor.name, extractor.published)] = str(error)
     report(Stage(f"{METRICS} {extractor.name}", len(metrics), len(metrics)))
     return ExtractorScores(
-        extractor.name, extractor.sha256, extractor.dimension, extractor.resizing, extractor.arithmetic, rows, left_out
-    )
+        extractor.name, extractor.sha256, extractor.dimension, extractor.resizing, extractor.arithmetic, rows, left_out,
+        compared.published_forms(metrics),
+    )  # fmt: skip
 
 
 def _floor_metric(floor: ComparedFeatures | None, metric: str) -> Metric | None:

@@ -27,6 +27,9 @@ PIECE = 1_024
 WIDTH = 10.0
 """Standard deviation of CMMD's Gaussian kernel, in units of the features."""
 
+SUBSET = 1_000
+"""Samples of a subset of the published KID."""
+
 PUBLISHED_SEED = 2020
 """Seed of torch-fidelity."""
 
@@ -78,7 +81,7 @@ def kid(generated: ArrayLike, reference: ArrayLike, piece: int = PIECE) -> Inter
 
 
 def published_kid(
-    generated: ArrayLike, reference: ArrayLike, subsets: int = 100, size: int = 1_000, seed: int = PUBLISHED_SEED
+    generated: ArrayLike, reference: ArrayLike, subsets: int = 100, size: int = SUBSET, seed: int = PUBLISHED_SEED
 ) -> PublishedKID:
     """KID as papers print it: over random subsets, drawn as torch-fidelity draws them.
 

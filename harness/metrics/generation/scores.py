@@ -15,8 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.base.errors import suggest
 from harness.metrics.generation.estimates import IntervalEstimate
-from harness.metrics.generation.inception_score import inception_score
-from harness.metrics.generation.kernel import kid
+from harness.metrics.generation.inception_score import (
+    PUBLISHED_SPLITS,
+    inception_score,
+    published_inception_score,
+)
+from harness.metrics.generation.kernel import SUBSET, kid, published_kid
 from harness.metrics.generation.memorisation import expected_memorised, memorised
 from harness.metrics.generation.moments import Moments, frechet, frechet_infinity, moments
 from harness.metrics.generation.neighbours import (
@@ -45,7 +49,7 @@ class ComparedFeatures:
 
     extractor: its name. generated: (M, D). reference: (N, D), or None where only statistics are at hand: the training
     images where `memorised` is to mean something. seed: of the subsets of `fd_infinity`.
-    statistics: of the reference's features from a file, which take the place of its own for Frechet distances.
+    statistics: from a file, for Frechet distances in place of those of `reference`.
     logits: from features (M, D) to (M, K), or None. published: the extractor is Inception with the published weights.
     """
 
@@ -95,6 +99,26 @@ class ComparedFeatures:
     def near(self) -> Neighbours:
         """Both sets in each other's balls."""
         return neighbours(self.generated, self.rows)
+
+    def published_forms(self, names: Sequence[str]) -> list[str]:
+        """Sentences with KID and the inception score as papers print them, where the images suffice for that.
+
+        names: metrics that were asked for. The deviations are those of subsets and splits, and no standard errors.
+        """
+        made = []
+        if "kid" in names and self.reference is not None and min(len(self.generated), len(self.reference)) >= SUBSET:
+            form = published_kid(self.generated, self.reference, size=SUBSET)
+            made.append(
+                f"KID as published: mean {form.mean:.5f} and standard deviation {form.deviation:.5f} of {form.subsets} "
+                f"subsets of {form.size:,}; the deviation is that of a subset, no standard error."
+            )
+        if "inception_score" in names and self.logits is not None and len(self.generated) >= PUBLISHED_SPLITS:
+            mean, deviation = published_inception_score(self.logits(self.generated))
+            made.append(
+                f"Inception score as published: mean {mean:.3f} and standard deviation {deviation:.3f} of "
+                f"{PUBLISHED_SPLITS} splits; it falls with smaller splits, and the deviation is no standard error."
+            )
+        return made
 
     def inception_score(self) -> IntervalEstimate:
         """See `harness.metrics.generation.inception_score`; `Undefined` without logits."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.accuracy import accuracy
-from harness.metrics.calibration import nll
+from harness.metrics.calibration import mean_loss
 from harness.metrics.intervals import Bools
 from harness.types import Metric
 
@@ -25,7 +25,7 @@ def verdicts(correct: Bools, log_probabilities: NDArray[Any], condition: str) ->
 
 def log_probability(values: NDArray[Any], condition: str) -> Metric:
     """Mean log-probability of the class asked for, with the interval of `nll`. values: (N,), N >= 2."""
-    loss = nll(np.exp(values.astype(np.float64))[:, None], condition)
+    loss = mean_loss(-values.astype(np.float64)[:, None], condition)
     low, high = loss.interval
     words: dict[str, Any] = {"name": "log_probability", "unit": "natural log", "higher_is_better": True}
     return replace(loss, value=-loss.value, interval=(-high, -low), **words)

@@ -57,6 +57,7 @@ def _caption(record: ScoreRecord, scores: ExtractorScores) -> str:
         "Ideal: mean for samples of the reference's own distribution.",
         *([f"Real: {record.floor.name}, the floor."] if record.floor else []),
         *record.notes,
+        *scores.notes,
         *(f"Left out: {name}, because {reason.rstrip('.')}." for name, reason in scores.left_out.items()),
     ]
     return " ".join(sentences)

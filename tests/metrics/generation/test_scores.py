@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from harness.metrics.generation.inception_score import published_inception_score
+from harness.metrics.generation.kernel import published_kid
 from harness.metrics.generation.memorisation import expected_memorised, memorised
 from harness.metrics.generation.moments import moments
 from harness.metrics.generation.neighbours import neighbours
@@ -110,3 +114,15 @@ def test_sets_that_do_not_belong_together_are_refused() -> None:
         scored(FAKE[:8])
     with pytest.raises(HarnessError, match=r"shape \(80,\)"):
         scored(FAKE[:, 0])
+
+
+def test_published_forms_are_those_of_torch_fidelity_and_are_called_what_they_are() -> None:
+    rng = np.random.default_rng(5)
+    sets = ComparedFeatures("x", rng.normal(size=(1200, 4)), rng.normal(size=(1100, 4)), logits=lambda rows: rows)
+    kid, score = sets.published_forms(["kid", "inception_score"])
+    form, (mean, deviation) = published_kid(sets.generated, sets.rows), published_inception_score(sets.generated)
+    assert f"mean {form.mean:.5f} and standard deviation {form.deviation:.5f} of 100 subsets of 1,000" in kid
+    assert f"mean {mean:.3f} and standard deviation {deviation:.3f} of 10 splits" in score
+    assert all("no standard error" in sentence for sentence in (kid, score))
+    few = replace(sets, generated=sets.generated[:999])
+    assert not few.published_forms(["kid"]) and not sets.published_forms(["fd"])
