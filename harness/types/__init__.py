@@ -9,6 +9,8 @@ from harness.base.errors import BadImage as BadImage
 from harness.base.errors import HarnessError as HarnessError
 from harness.base.errors import Incompatible as Incompatible
 from harness.base.errors import Unsuited as Unsuited
+from harness.types.attacks import Attack as Attack
+from harness.types.attacks import ThreatModel as ThreatModel
 from harness.types.data import Batch as Batch
 from harness.types.data import Columns as Columns
 from harness.types.data import Condition as Condition
@@ -28,7 +30,6 @@ from harness.types.guides import Guide as Guide
 from harness.types.guides import Sampling as Sampling
 from harness.types.guides import check_scale as check_scale
 from harness.types.methods import Adaptation as Adaptation
-from harness.types.methods import Attack as Attack
 from harness.types.methods import Classifier as Classifier
 from harness.types.methods import DiffusedViews as DiffusedViews
 from harness.types.methods import FeatureClassifier as FeatureClassifier

@@ -1,4 +1,4 @@
-"""Classifiers, the test-time methods and smoothers around them, and attacks against all of these."""
+"""Classifiers, and the test-time methods and smoothers around them."""
 
 from __future__ import annotations
 
@@ -221,15 +221,4 @@ class Smoother(Protocol):
         """Images (B, 3, H, W) to classify, from images in [0, 1] under noise of standard deviation sigma.
 
         noise: the same purpose is the same noise for every vote of a draw.
-        """
-
-
-class Attack(Protocol):
-    """An adversarial attack: images and their labels to images that the classifier takes for something else."""
-
-    def __call__(self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, /) -> Tensor:
-        """Adversarial images (B, 3, H, W) in [0, 1], each within the attack's ball around its image.
-
-        images: (B, 3, H, W) in [0, 1]. labels: (B,) int64. noise: keyed by the sample, so that random starts are the
-        same at any batch size; other purposes are independent.
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from harness.attacks.losses import loss_named
 from harness.attacks.projections import Projection
 from harness.attacks.steps import StepRule
 from harness.plugins import attack
-from harness.types import GradientClassifier, HarnessError, Noise
+from harness.types import GradientClassifier, HarnessError, Noise, ThreatModel
 
 
 def _start_linf(noise: Tensor) -> Tensor:
@@ -38,18 +37,18 @@ NORMS: dict[str, tuple[StepRule, Projection, Callable[[Tensor], Tensor]]] = {
 @attack("pgd")
 @dataclass(frozen=True)
 class PGD:
-    """PGD in an linf ball: x <- P(x + step sign(grad)); defaults of the authors' evaluation on CIFAR-10 (table 2).
+    """PGD: x <- P(x + step sign(grad)), for l2 x <- P(x + step grad / |grad|).
 
-    eps: radius of the ball. step: length of a step. steps: their number. loss: ce, margin or dlr.
+    The number and length of steps are those of the authors' evaluation on CIFAR-10 (Madry et al., ICLR 2018, table 2):
+    20 of 2/255 at eps = 8/255.
+
+    step: length of a step, as a share of eps. steps: their number. loss: ce, margin or dlr.
     random_start: sets out from a random point of the ball instead of from the image.
     draws: fresh noise draws of a stochastic defence whose gradients each step averages (expectation over
         transformation, Athalye et al., ICML 2018); 0 takes the evaluation's own noise.
     """
 
-    norm: ClassVar[str] = "linf"
-
-    eps: float = 8 / 255
-    step: float = 2 / 255
+    step: float = 0.25
     steps: int = 20
     loss: str = "ce"
     random_start: bool = True
@@ -57,14 +56,15 @@ class PGD:
 
     def __post_init__(self) -> None:
         loss_named(self.loss)
-        if min(self.eps, self.step) < 0 or min(self.steps, self.draws) < 0:
+        if self.step < 0 or min(self.steps, self.draws) < 0:
             raise HarnessError(
-                f"pgd: eps={self.eps:g}, step={self.step:g}, steps={self.steps} and draws={self.draws} must not be "
-                "negative."
+                f"pgd: step={self.step:g}, steps={self.steps} and draws={self.draws} must not be negative."
             )
 
-    def __call__(self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise) -> Tensor:
-        loss, (step, project, spread) = loss_named(self.loss), NORMS[self.norm]
+    def __call__(
+        self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
+    ) -> Tensor:
+        loss, (step, project, spread) = loss_named(self.loss), NORMS[threat.norm]
 
         def gradient(x: Tensor, number: int) -> Tensor:
             if not self.draws:
@@ -76,28 +76,14 @@ class PGD:
                 total += fresh.gradient(x, loss, labels)[1]
             return total / self.draws
 
-        start = self.eps * spread(noise("pgd/start")) if self.random_start else torch.zeros_like(images)
+        start = threat.eps * spread(noise("pgd/start")) if self.random_start else torch.zeros_like(images)
         return ascend(
             gradient,
             images,
             projections.box(images, start),
             step=step,
-            size=self.step,
+            size=self.step * threat.eps,
             project=project,
-            radius=self.eps,
+            radius=threat.eps,
             steps=self.steps,
         )
-
-
-@attack("pgd-l2")
-@dataclass(frozen=True)
-class PGDL2(PGD):
-    """PGD in an l2 ball: x <- P(x + step grad / |grad|); defaults of the robustness library (Engstrom et al., 2019).
-
-    The library evaluates CIFAR-10 with eps = 0.5 and steps of length 2.5 eps / steps.
-    """
-
-    norm: ClassVar[str] = "l2"
-
-    eps: float = 0.5
-    step: float = 2.5 * 0.5 / 20

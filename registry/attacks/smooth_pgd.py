@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from harness.attacks import projections, steps
 from harness.attacks.ascent import Gradient, ascend
 from harness.plugins import attack
-from harness.types import GradientClassifier, HarnessError, Noise
+from harness.types import GradientClassifier, HarnessError, Noise, ThreatModel
 
 
 @attack("smooth-pgd")
@@ -19,22 +19,26 @@ from harness.types import GradientClassifier, HarnessError, Noise
 class SmoothPGD:
     """l2 PGD on the mean softmax under Gaussian noise, the smoothed classifier of randomized smoothing (eq. 5 and 6).
 
-    sigma: standard deviation of the noise. eps: radius of the l2 ball. draws: noise draws per step, fresh in each.
+    sigma: standard deviation of the noise. draws: noise draws per step, fresh in each.
     """
 
     sigma: float = 0.25
-    eps: float = 0.5
     steps: int = 20
     draws: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.sigma, self.eps) < 0 or min(self.steps, self.draws) < 1:
+        if self.sigma < 0 or min(self.steps, self.draws) < 1:
             raise HarnessError(
-                f"smooth-pgd: sigma={self.sigma} and eps={self.eps} must not be negative, steps={self.steps} and "
-                f"draws={self.draws} at least 1."
+                f"smooth-pgd: sigma={self.sigma} must not be negative, steps={self.steps} and draws={self.draws} at "
+                "least 1."
             )
 
-    def __call__(self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise) -> Tensor:
+    def __call__(
+        self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
+    ) -> Tensor:
+        if threat.norm != "l2":
+            raise HarnessError(f"smooth-pgd attacks within l2 balls, as certificates hold, not {threat.norm}: norm=l2.")
+
         def gradient(x: Tensor, step: int) -> Tensor:
             noisy = [x + self.sigma * noise(f"smooth-pgd/{step}/{draw}") for draw in range(self.draws)]
             log_p = [-F.cross_entropy(classifier(view), labels, reduction="none") for view in noisy]
@@ -45,7 +49,7 @@ class SmoothPGD:
                 total += classifier.gradient(view, _weighted_cross_entropy, labels, weight)[1]
             return total
 
-        return climb(gradient, images, torch.full((len(images),), self.eps), self.steps)
+        return climb(gradient, images, torch.full((len(images),), threat.eps), self.steps)
 
 
 def _weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

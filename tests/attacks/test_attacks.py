@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from harness.attacks.ascent import ascend
 from harness.attacks.norms import l2_norm
 from harness.base import noise
 from harness.models.tiles import TiledClassifier, Tiles
-from harness.types import HarnessError
+from harness.types import HarnessError, ThreatModel
 
 LOGITS = torch.tensor([[3.0, 1.0, 0.0, -2.0], [1.0, 3.0, 2.5, 0.0], [5.0, 4.0, 1.0, 0.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 2, 2])
@@ -157,6 +158,8 @@ def test_ascent_stays_in_the_box() -> None:
 
 # Attacks.
 
+THREAT = ThreatModel("linf", 8 / 255)
+
 
 class Small(nn.Module):
     """A fixed random classifier of eight-pixel images into five classes."""
@@ -177,40 +180,49 @@ def digits_like(count: int) -> Tensor:
     return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def attacked(name: str, classifier: Any, images: Tensor, labels: Tensor, ids: list[str]) -> Tensor:
+def attacked(
+    name: str, classifier: Any, images: Tensor, labels: Tensor, ids: list[str], threat: ThreatModel = THREAT
+) -> Tensor:
     def eps(purpose: str) -> Tensor:
         return noise.gaussian(images.shape[1:], seed=0, purpose=purpose, samples=ids)
 
-    adversarial: Tensor = plugins.attack.configure(name).plugin(images, labels, classifier, eps)
+    adversarial: Tensor = plugins.attack.configure(name).plugin(images, labels, classifier, eps, threat)
     return adversarial
 
 
 def test_every_attack_stays_in_its_ball_and_raises_the_loss_and_gives_the_same_bits_in_any_batch() -> None:
-    """One table-driven test over every attack there is."""
+    """One table-driven test over every attack there is, in the norms that it knows."""
     images, ids = digits_like(7), [f"image-{k}" for k in range(7)]
     classifier = TiledClassifier(Small(), Tiles(4), Tiles(3))
     labels = classifier(images).argmax(1)
-    for entry in [e for e in plugins.attack.entries() if not e.name.startswith("test/")]:
-        plugin = entry.build()
-        adversarial = attacked(entry.name, classifier, images, labels, ids)
+    entries = [e for e in plugins.attack.entries() if not e.name.startswith("test/")]
+    for entry, threat in product(entries, (THREAT, ThreatModel("l2", 0.5))):
+        try:
+            adversarial = attacked(entry.name, classifier, images, labels, ids, threat)
+        except HarnessError as reason:
+            assert f"norm={'l2' if threat.norm == 'linf' else 'linf'}" in str(reason), entry.name
+            continue
         assert adversarial.shape == images.shape and 0 <= adversarial.min() <= adversarial.max() <= 1, entry.name
-        order = torch.inf if getattr(plugin, "norm", "l2") == "linf" else 2
+        order = torch.inf if threat.norm == "linf" else 2
         moved = torch.linalg.vector_norm((adversarial - images).flatten(1), ord=order, dim=1)
-        assert (moved <= plugin.eps + 1e-6).all() and (moved > 0.5 * plugin.eps).all(), entry.name
+        assert (moved <= threat.eps + 1e-6).all() and (moved > 0.5 * threat.eps).all(), entry.name
         before, after = (losses.cross_entropy(classifier(x), labels) for x in (images, adversarial))
         assert (after > before).all(), entry.name
         for rows in (slice(0, 1), slice(2, 7)):
-            alone = attacked(entry.name, classifier, images[rows], labels[rows], ids[rows])
+            alone = attacked(entry.name, classifier, images[rows], labels[rows], ids[rows], threat)
             assert torch.equal(alone, adversarial[rows]), entry.name
 
 
-@pytest.mark.parametrize("name", ["pgd:eps=1,step=0.25", "pgd:eps=1,step=0.25,loss=margin,random_start=false",
-                                  "pgd-l2:eps=20,step=2", "pgd-l2:eps=20,step=2,loss=dlr"])  # fmt: skip
-def test_an_attack_without_bounds_leaves_nothing_standing(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "threat"),
+    [("pgd", ThreatModel("linf", 1)), ("pgd:loss=margin,random_start=false", ThreatModel("linf", 1)),
+     ("pgd:step=0.1", ThreatModel("l2", 20)), ("pgd:step=0.1,loss=dlr", ThreatModel("l2", 20))],
+)  # fmt: skip
+def test_an_attack_without_bounds_leaves_nothing_standing(name: str, threat: ThreatModel) -> None:
     """If it did, the attack and not the classifier would be what is measured (Carlini et al., 2019)."""
     images, classifier = digits_like(7), TiledClassifier(Small(), Tiles(4))
     labels = classifier(images).argmax(1)
-    adversarial = attacked(name, classifier, images, labels, [str(k) for k in range(7)])
+    adversarial = attacked(name, classifier, images, labels, [str(k) for k in range(7)], threat)
     assert (classifier(adversarial).argmax(1) != labels).all()
 
 
@@ -224,7 +236,9 @@ def test_pgd_is_the_textbook_loop() -> None:
         (gradient,) = torch.autograd.grad(F.cross_entropy(network(x), labels, reduction="sum"), x)
         expected = (expected + 0.02 * gradient.sign()).clamp(images - 0.05, images + 0.05).clamp(0, 1)
     classifier = TiledClassifier(network, Tiles(3), Tiles(3))
-    adversarial = attacked("pgd:eps=0.05,step=0.02,steps=5,random_start=false", classifier, images, labels, ["a"] * 3)
+    adversarial = attacked(
+        "pgd:step=0.4,steps=5,random_start=false", classifier, images, labels, ["a"] * 3, ThreatModel("linf", 0.05)
+    )
     torch.testing.assert_close(adversarial, expected, rtol=0, atol=1e-6)
 
 
@@ -275,18 +289,40 @@ def test_smooth_pgd_takes_the_gradient_of_the_mean_softmax() -> None:
         return torch.stack([network(x + 0.25 * eps) for eps in draws])
 
     expected = smooth_pgd(logits, images, labels, torch.full((3,), 0.5), steps=4)
-    adversarial = attacked("smooth-pgd:steps=4", TiledClassifier(network, Tiles(4)), images, labels, ids)
+    adversarial = attacked(
+        "smooth-pgd:steps=4", TiledClassifier(network, Tiles(4)), images, labels, ids, ThreatModel("l2", 0.5)
+    )
     torch.testing.assert_close(adversarial, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pgd:eps=-1", "eps=-1.*must not be negative"),
+        ("pgd:step=-1", "step=-1.*must not be negative"),
         ("pgd:loss=cw", "must be one of ce, margin, dlr"),
         ("smooth-pgd:draws=0", "draws=0 at least 1"),
     ],
 )
-def test_impossible_settings_are_refused(text: str, message: str) -> None:
+def test_impossible_settings_of_an_attack_are_refused(text: str, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         plugins.attack.configure(text)
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "message"),
+    [
+        ("l1", 1.0, "norm='l1' must be one of linf, l2"),
+        ("linf", 8.0, r"images lie in \[0, 1\].*eps=8/255"),
+        ("l2", float("nan"), "eps=nan must be a number"),
+        ("l2", -0.5, "at least 0"),
+    ],
+)
+def test_an_impossible_threat_model_is_refused(norm: str, eps: float, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        ThreatModel(norm, eps)
+
+
+def test_a_threat_model_is_written_as_papers_write_it() -> None:
+    assert [str(ThreatModel(*pair)) for pair in (("linf", 8 / 255), ("linf", 0.3), ("l2", 0.5))] == [
+        "linf 8/255", "linf 0.3", "l2 0.5",
+    ]  # fmt: skip

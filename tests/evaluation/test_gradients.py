@@ -21,7 +21,7 @@ from harness.evaluation.records.keys import identity
 from harness.evaluation.views.batch import BatchViews, view_noise
 from harness.evaluation.views.gradients import GradientViews, MethodClassifier, log_probabilities
 from harness.models.tiles import TiledClassifier, Tiles
-from harness.types import Adaptation, Classifier, HarnessError, RunSpec, Views
+from harness.types import Adaptation, Classifier, HarnessError, RunSpec, ThreatModel, Views
 
 LABELS = torch.tensor([0, 1, 2, 3, 0])
 
@@ -335,7 +335,7 @@ def test_pgd_through_a_method_breaks_more_than_one_that_looks_past_it() -> None:
     labels = defended(images).argmax(1)
     attack = plugins.attack.configure("pgd:steps=5,random_start=false").plugin
     adaptive, transferred = (
-        cross_entropy(defended(attack(images, labels, target, lambda purpose: images)), labels)
+        cross_entropy(defended(attack(images, labels, target, lambda purpose: images, ThreatModel())), labels)
         for target in (defended, network)
     )
     assert adaptive.mean() > transferred.mean() > cross_entropy(defended(images), labels).mean()

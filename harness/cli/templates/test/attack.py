@@ -8,6 +8,7 @@ from harness import plugins
 from harness.attacks import losses
 from harness.models.lookup import find_classifier
 from harness.models.tiles import TiledClassifier, Tiles
+from harness.types import ThreatModel
 
 plugins.discover(Path(__file__).with_name("my_name.py"))
 BATCH = plugins.dataset["digits"].build("test").read(range(6))
@@ -16,8 +17,9 @@ CLASSIFIER = TiledClassifier(find_classifier("digits/resnet")[0], Tiles(100))
 
 def attacked(rows: slice, eps: float) -> torch.Tensor:
     """Adversarial versions of some of the images."""
-    attack = plugins.attack.configure(f"my-name:eps={eps}").plugin
-    return attack(BATCH.images[rows], BATCH.labels[rows], CLASSIFIER, lambda purpose: torch.zeros_like(BATCH.images))
+    attack, threat = plugins.attack.configure("my-name").plugin, ThreatModel("linf", eps)
+    images, labels = BATCH.images[rows], BATCH.labels[rows]
+    return attack(images, labels, CLASSIFIER, lambda purpose: torch.zeros_like(images), threat)
 
 
 def test_the_result_lies_in_the_ball_and_in_0_to_1() -> None:
