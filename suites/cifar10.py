@@ -1,4 +1,4 @@
-"""CIFAR-10: clean, under the common corruptions, and certified."""
+"""CIFAR-10: clean, under the common corruptions, diffused, and certified."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.suites.bases.certification import Certification
 from harness.suites.bases.corrupted import SEVERITIES, CommonCorruptions, FifteenAndFour, Severities
 from harness.suites.bases.covariate_shift import CleanAccuracy
 from harness.suites.bases.published import Published
+from harness.suites.diffusion_time import NoisyAccuracy
 from harness.types import Condition, Dataset, Geometry
 
 TEST = 10_000
@@ -100,6 +101,16 @@ class Cifar10CGenerated(CifarTestSplit, CommonCorruptions):
     """The common corruptions of CIFAR-10's test split, made on the fly: --data DIR as for cifar10. Not CIFAR-10-C."""
 
     shown = MEANS
+    size = TEST
+    data: str = ""
+
+
+@suite("cifar10-noisy-accuracy", version=1, dataset="cifar10", denoiser="cifar10-conditional")
+@dataclass(frozen=True)
+class Cifar10NoisyAccuracy(NoisyAccuracy):
+    """Accuracy on diffused CIFAR-10 test images by time, as noisy-accuracy: --data DIR as for cifar10."""
+
+    models = ("cifar10/resnet",)
     size = TEST
     data: str = ""
 

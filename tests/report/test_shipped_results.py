@@ -71,6 +71,7 @@ def test_there_are_cards_for_everything_bundled() -> None:
         "digits-encoder+noisy",
         "digits-unet",
         "digits-unet-conditional",
+        "cifar10-unet-conditional",
         "digits-autoencoder",
         "cifar10-resnet",
     }
