@@ -44,10 +44,14 @@ def by_recipe(
         shown = [method for method in methods if (model, method) in points]
         for method in shown:
             words = name_of(method) if paired or len(shown) > 1 else ""
-            line = LINES[(methods if paired else shown).index(method) % len(LINES)]
-            look = (COLOURS[kind] if paired else _ink(len(panels.get(OTHERS, ()))), line)
+            place = len(panels.get(OTHERS, ()))  # curves of others differ in colour and line: they may coincide
+            look = (
+                (COLOURS[kind], LINES[methods.index(method) % len(LINES)])
+                if paired
+                else (_ink(place), LINES[place % len(LINES)])
+            )
             name = ", ".join(filter(None, [kind, words]))
-            panels.setdefault(title, []).append(Curve(name, points[model, method], look, steps))
+            panels.setdefault(title, []).append(Curve(name, points[model, method], look, steps, kind == WITHOUT))
     others = panels.pop(OTHERS, [])
     return {**panels, **({OTHERS if panels else "": others} if others else {})}
 
