@@ -44,12 +44,10 @@ def by_recipe(
         shown = [method for method in methods if (model, method) in points]
         for method in shown:
             words = name_of(method) if paired or len(shown) > 1 else ""
-            place = len(panels.get(OTHERS, ()))  # curves of others differ in colour and line: they may coincide
-            look = (
-                (COLOURS[kind], LINES[methods.index(method) % len(LINES)])
-                if paired
-                else (_ink(place), LINES[place % len(LINES)])
-            )
+            place = len(panels.get(OTHERS, ()))
+            # The line tells methods apart; of one method, others whose curves may coincide.
+            number = methods.index(method) if paired else shown.index(method) if len(shown) > 1 else place
+            look = COLOURS[kind] if paired else _ink(place), LINES[number % len(LINES)]
             name = ", ".join(filter(None, [kind, words]))
             panels.setdefault(title, []).append(Curve(name, points[model, method], look, steps, kind == WITHOUT))
     others = panels.pop(OTHERS, [])
