@@ -10,7 +10,7 @@ from harness.evaluation.records import keys
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
-from harness.report.names import heading, model_names, settings_note, spell, title, variants
+from harness.report.names import heading, model_names, settings_note, spell, title, variants, weights_named
 from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
 from harness.report.table import RANK, Table, markdown
 
@@ -24,8 +24,14 @@ COVERS: Mapping[str, str] = {
     "coverage_at_5_risk": "The interval of coverage at 5 % risk is for the largest coverage over all such images, "
     "whose estimate here is biased upwards where the risk is near 5 % throughout; it is made of tests of thresholds.",
     "nll": "NLL's interval allows for unseen images with a loss of 10 nats, or of twice the worst one seen.",
+    **dict.fromkeys(
+        ("cosine_wrong", "cosine_score_random", "cosine_mean_random", "gain_random", "low_frequency_random"),
+        "Controls: cosine wrong is held against the target of a wrong class; columns that end in random are of the "
+        "same architecture with random weights.",
+    ),
 }
-"""By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
+"""By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images, or
+whose columns are controls."""
 
 
 def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, patterns: Sequence[str] = ()) -> Table:
@@ -57,11 +63,10 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
         ]
         for row, place in enumerate(places)
     ]
-    facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
+    facts = "; ".join(f"{name}: {weights_named(value)}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     caption = " ".join(filter(None, [ranks.caption, caption]))
-    metrics = {metric for metric, _ in shown}
-    sentences = covers(metrics)
+    sentences = [*covers({metric for metric, _ in shown}), *_one_condition(board, shown)]
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
@@ -80,9 +85,20 @@ def _spare(shown: Sequence[tuple[str, str]], header: Sequence[str]) -> list[int]
     return [*places, *([len(header) - 1] if header[-1] == "denoiser calls" else [])]
 
 
+def _one_condition(board: Sequence[RunRecord], shown: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence on the condition of all columns, where headings do not name it and its metrics have others."""
+    conditions = {condition for _, condition in shown}
+    if len(conditions) != 1 or conditions & {"mean", ""}:
+        return []
+    metrics = {metric for metric, _ in shown}
+    others = {metric.condition for metric in board[0].metrics if metric.name in metrics}
+    several = f"All columns are of the condition {min(conditions)}, one of {len(others)}; --metric shows the others."
+    return [several] if len(others) > 1 else []
+
+
 def covers(metrics: Collection[str]) -> list[str]:
     """The sentences of `COVERS` on these metrics."""
-    return [sentence for metric, sentence in COVERS.items() if metric in metrics]
+    return list(dict.fromkeys(sentence for metric, sentence in COVERS.items() if metric in metrics))
 
 
 def _columns(board: Sequence[RunRecord], patterns: Sequence[str]) -> Sequence[tuple[str, str]]:

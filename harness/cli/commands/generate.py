@@ -54,8 +54,8 @@ class Subjects:
         str,
         _panel(
             WHAT,
-            "none, classifier, denoised, cfg or a plugin, with settings: classifier:scale=2,through=total,"
-            "interval=200,800. [default: classifier, else denoised, at the scale of the data set's classifier for it]",
+            "none, classifier, denoised, cfg or a plugin, with settings, such as classifier:scale=2: see harness list "
+            "guides. [default: classifier, else denoised, at the scale of the data set's classifier for it]",
         ),
     ] = ""
     model: Annotated[

@@ -9,7 +9,7 @@ from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
 from harness.report.leaderboard import COVERS, marked_notes, spell_calls
-from harness.report.names import heading, model_names, settings_note, spell, variants
+from harness.report.names import heading, model_names, settings_note, spell, variants, weights_named
 from harness.report.page.charts.boards import charts_of_board
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
 from harness.report.page.provenance import rows_of_board
@@ -85,7 +85,7 @@ def top_rows(ranks: Ranks) -> list[int]:
 def _facts(board: Sequence[RunRecord]) -> str:
     """What all rows of a board share, in one line."""
     first = board[0]
-    facts = [f"{name}: {value}" for name, value in sorted(first.facts.items())]
+    facts = [f"{name}: {weights_named(value)}" for name, value in sorted(first.facts.items())]
     subset = "" if first.status == "complete" else " (a subset)"
     rows = "1 row" if len(board) == 1 else f"{len(board)} rows"
     scope = [rows, f"version {first.suite_version}", f"{first.coverage}{subset}"]
