@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from harness.types import HarnessError
 
@@ -24,6 +26,10 @@ class Schedule:
 
     betas: Floats
     times: Floats
+
+    def network_times(self, index: Tensor) -> Tensor:
+        """The network's own times (B,) at indices (B,) int64, on their device: int64, or float32 where rescaled."""
+        return torch.from_numpy(self.times).to(index.device)[index]
 
     @cached_property
     def alpha_bar(self) -> Floats:

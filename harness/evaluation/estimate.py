@@ -23,7 +23,8 @@ from harness.types import NO_CLASSIFIER, Adaptation, Batch, Calls, Pair
 class Estimate:
     """Counts of single images. `missing` excludes what is already on disk; seconds are for the missing images.
 
-    at_most: calls and seconds are upper limits.
+    at_most: calls and seconds are upper limits. Gradients are backward passes, beside the calls. judge_calls: of the
+    networks that judge images, or give features to compare.
     """
 
     conditions: int
@@ -33,6 +34,9 @@ class Estimate:
     denoiser_calls: int
     seconds: float
     at_most: bool
+    classifier_gradients: int = 0
+    denoiser_gradients: int = 0
+    judge_calls: int = 0
 
 
 def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
@@ -57,15 +61,19 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
         per_image += _denoising(job, job.denoiser, calls, batch) / size
     data = job.datasets[parts[0].condition.name] if parts else job.data
     per_image += _seconds(data.read, positions) / size
+    rows = sum(missing) * (1 if job.generates else len(models))
     return Estimate(
         conditions=len(job.suite.conditions()),
         images=sum(len(part.indices) for part in parts),
         missing=sum(missing),
-        classifier_calls=sum(missing) * calls.classified * (1 if job.generates else len(models)),
+        classifier_calls=rows * calls.classified,
         denoiser_calls=sum(missing) * calls.denoiser,
         # Tiles are padded, so a part costs as much as the whole tiles that hold it.
         seconds=sum(-(-n * calls.together // size) * size for n in missing) / calls.together * per_image,
         at_most=calls.at_most,
+        classifier_gradients=rows * calls.classifier_gradients,
+        denoiser_gradients=sum(missing) * calls.denoiser_gradients,
+        judge_calls=rows * calls.judged,
     )
 
 

@@ -76,9 +76,7 @@ class DataAtHand:
 
         Raises HarnessError for settings that a method which is here refuses.
         """
-        counted = [self._calls_of(record, method) for method in methods(record)]
-        most = any(calls.at_most for calls in counted)
-        return Calls(denoised=sum(calls.denoiser for calls in counted), at_most=most)
+        return sum((self._calls_of(record, method) for method in methods(record)), start=Calls())
 
     def _calls_of(self, record: RunRecord, text: str) -> Calls:
         """Network calls of one method of a record."""

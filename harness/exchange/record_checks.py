@@ -182,7 +182,10 @@ def data(subject: Examined) -> Iterator[str]:
 
 
 def cost(subject: Examined) -> Iterator[str]:
-    """Denoiser calls per image, which leaderboards show, are those of the method."""
+    """Network calls per image, which leaderboards show, are those of the method.
+
+    Those of a guide depend on its classifier, too: its settings give limits.
+    """
     stated = subject.record.cost
     _ = subject.suite
     calls = subject.inputs.calls(subject.record)
@@ -192,6 +195,14 @@ def cost(subject: Examined) -> Iterator[str]:
             f"its method makes {most}{stated.method_calls_per_image} denoiser calls per image by the record, "
             f"{'at most ' if calls.at_most else ''}{calls.denoiser} by its settings"
         )
+    limits = {
+        "backward passes of the denoiser": (stated.denoiser_gradients_per_image, calls.denoiser_gradients),
+        "classifier calls": (stated.classifier_calls_per_image, calls.classified),
+        "backward passes of the classifier": (stated.classifier_gradients_per_image, calls.classifier_gradients),
+    }
+    for name, (number, own) in limits.items():
+        if number is not None and (number > own if subject.suite.axis == "guide" else number != own):
+            yield f"its method makes {number} {name} per image by the record, {own} by its settings"
     # Conditions of a suite that diffuses may need no call.
     least = 0 if calls.at_most else min(calls.denoiser, 1) if subject.suite.diffuses else calls.denoiser * stated.images
     if stated.denoiser_calls < least:

@@ -186,9 +186,13 @@ def by_condition(
 
 
 def spell_calls(cost: Cost) -> str:
-    """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit."""
+    """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit.
+
+    With backward passes ``50 + 50 back / image``.
+    """
     most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
-    return f"{most}{cost.method_calls_per_image} / image"
+    back = f" + {cost.denoiser_gradients_per_image} back" if cost.denoiser_gradients_per_image else ""
+    return f"{most}{cost.method_calls_per_image}{back} / image"
 
 
 def crosstab(entries: Sequence[RunRecord]) -> Table:

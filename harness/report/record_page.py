@@ -114,6 +114,9 @@ def _cost(cost: Cost) -> Iterator[list[str]]:
     yield ["seconds", f"{cost.seconds:.0f}{shared}"]
     yield ["denoiser calls", f"{cost.denoiser_calls}{shared}"]
     yield ["of the method alone", spell_calls(cost)]
+    if cost.classifier_calls_per_image is not None:
+        back = f" + {cost.classifier_gradients_per_image} back" if cost.classifier_gradients_per_image else ""
+        yield ["its classifier calls", f"{cost.classifier_calls_per_image}{back} / image"]
     if cost.tile_halvings:
         yield ["tile halvings", f"{cost.tile_halvings}, forced by memory: rows agree with other runs to rounding only"]
 

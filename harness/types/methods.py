@@ -71,7 +71,7 @@ class NoisyClassifier(Protocol):
     denoised: whether it also takes the one-step denoised image.
     Two more attributes may be missing. `noise_schedule`: name and number of times of the schedule that it was trained
     with, such as ("cosine", 1000); None if unknown. `takes_network_times`: true if its t is the time that a denoiser's
-    network sees, scaled to 1000 in some schedules, and not the schedule's index.
+    network sees, scaled to 1000 in some schedules, and not the schedule's index: see `times_for`.
     """
 
     denoised: bool
@@ -81,8 +81,27 @@ class NoisyClassifier(Protocol):
     def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
         """Logits (B, K) of diffused images (B, 3, H, W) as `Denoiser.diffuse` gives them, around [-1, 1].
 
-        x0_hat: the same after one reverse step, in [0, 1]; may be None where `denoised` is False. t: (B,) int64.
+        x0_hat: the same after one reverse step, in [0, 1]; may be None where `denoised` is False. t: (B,) int64, or
+        float32 of a classifier that takes the times of a denoiser's network.
         """
+
+
+class TimedImages(Protocol):
+    """Diffused images as a step of a sampler or a suite has them.
+
+    times: (B,) int64, indices of the noise schedule. network_times: (B,), the same as the denoiser's network sees them.
+    """
+
+    @property
+    def times(self) -> Tensor: ...
+
+    @property
+    def network_times(self) -> Tensor: ...
+
+
+def times_for(network: NoisyClassifier, images: TimedImages) -> Tensor:
+    """The times (B,) that a classifier of diffused images is given: indices, unless it takes those of networks."""
+    return images.network_times if getattr(network, "takes_network_times", False) else images.times
 
 
 @dataclass(frozen=True)
@@ -153,11 +172,13 @@ class DiffusedViews(Views, Protocol):
 
     Methods that diffuse images themselves are refused: `denoised` and `adapted` raise HarnessError.
 
-    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64. alpha_bar: of these, (B,) float64.
+    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64. network_times: (B,), the same as the
+    denoiser's network sees them. alpha_bar: of these, (B,) float64.
     """
 
     noisy: Tensor
     times: Tensor
+    network_times: Tensor
     alpha_bar: Tensor
 
     def pulled_back(self, gradients: Tensor, tiles: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness import generate, plugins
 from harness.api.requests import requests
 from harness.api.rerun.records import rerun_record
 from harness.api.rerun.verdict import IDENTICAL
+from harness.base.files import file_sha256
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation import loop, part_in_progress
@@ -27,6 +29,10 @@ from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.exchange import record_checks
+from harness.exchange.inputs import DataAtHand
+from harness.exchange.subject import Examined
+from harness.exchange.verify import OK, examine
 from harness.generation.requested import RequestedSamples
 from harness.generation.score import extractors
 from harness.generation.score.extractors import find_extractor
@@ -34,6 +40,7 @@ from harness.generation.score.features import features_of
 from harness.generation.score.images import of_dataset, open_set
 from harness.generation.score.scoring import ScoreSpec, score
 from harness.models.published.locate import WeightFiles
+from harness.report.leaderboard import spell_calls
 from harness.suites.bases.generated.scoring import FEATURES
 from harness.suites.bases.guided import GuidedGeneration
 from harness.types import NO_CLASSIFIER, Geometry, HarnessError, RunSpec, Unsuited, Weights
@@ -192,9 +199,6 @@ def test_metrics_follow_from_the_table_and_each_has_an_interval(undisturbed: lis
 
 
 def test_a_record_is_verified_and_repeated(tmp_path: Path, undisturbed: list[RunRecord]) -> None:
-    from harness.exchange.inputs import DataAtHand
-    from harness.exchange.verify import OK, examine
-
     entry = undisturbed[1]
     assert entry.path
     verdict = examine(entry.path, DataAtHand())
@@ -228,6 +232,35 @@ def test_the_key_holds_the_settings_of_the_sampler_and_the_judges(tmp_path: Path
     job = prepare(RunSpec(other, (NO_CLASSIFIER,), ("none",), "tiny", tile=4), tmp_path)
     assert first == keys[0] != job.key(job.pairs[0])
     assert job.suite.facts()["judge"].startswith("tiny/judge2 ")
+
+
+def test_weights_named_by_file_serve_judge_and_extractor_and_are_recorded_by_hash(tmp_path: Path) -> None:
+    def filed(name: str) -> Any:
+        def build(weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
+            path = weight_files.find(name)
+            if path is None:
+                raise HarnessError(f"No weights of {name!r} here.")
+            return Tiny(int(path.read_text())), Weights(name, file_sha256(path), path.name)
+
+        return build
+
+    for name in ("filed-judge", "filed-extractor"):
+        plugins.model(name)(filed(name))
+    suite = SUITE.replace("tiny/judge", "filed-judge").replace("tiny/other", "filed-extractor")
+    spec = RunSpec(suite, (NO_CLASSIFIER,), ("none",), "tiny", tile=4)
+    keys = []
+    for seed in ("3", "4"):
+        files = {"filed-judge": tmp_path / f"judge{seed}", "filed-extractor": tmp_path / "extractor"}
+        for path in files.values():
+            path.write_text(seed if "judge" in path.name else "5")
+        job = prepare(spec, tmp_path / "out", weight_files=WeightFiles(files))
+        facts = job.suite.facts()
+        for role, name in (("judge", "filed-judge"), ("extractor", "filed-extractor")):
+            assert facts[role] == f"{name} {file_sha256(files[name])[:16]}"
+        keys.append(job.key(job.pairs[0]))
+    assert keys[0] != keys[1]
+    with pytest.raises(HarnessError, match="No weights of 'filed-judge' here"):
+        prepare(spec, tmp_path / "out")
 
 
 def test_guides_that_ask_no_classifier_are_paired_with_none_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -362,15 +395,30 @@ def test_costs_are_counted_before_and_after(tmp_path: Path) -> None:
     job = prepare(replace(conditional, models=(NO_CLASSIFIER, "tiny/da")), tmp_path)
     guess = estimate(job)
     assert guess.denoiser_calls == 14 * 4 * (1 + 2 + 1)
-    assert guess.classifier_calls == 14 * 4
+    assert guess.classifier_calls == guess.classifier_gradients == guess.denoiser_gradients == 14 * 4
+    assert guess.judge_calls == 14 * 2 * 3, "judge and extractor look at each image once"
     assert guess.seconds > 0
     assert job.denoiser
     rows: list[int] = []
     job.denoiser.network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    began = time.perf_counter()
     records = [record.load(path) for path in loop.run(job)]
+    elapsed = time.perf_counter() - began
     assert sum(rows) * 14 == guess.denoiser_calls * 16, "counted at the network; the last of four tiles is padded"
-    assert {r.cost.denoiser_calls for r in records} == {guess.denoiser_calls}
-    assert [r.cost.method_calls_per_image for r in records] == [4, 8, 4]
+    costs = [r.cost for r in records]
+    assert [cost.denoiser_calls for cost in costs] == [14 * 4, 14 * 8, 14 * 4], "each row has its own"
+    assert {cost.pairs for cost in costs} == {1}
+    assert sum(cost.seconds for cost in costs) <= elapsed + 0.02, "and its own seconds"
+    assert [cost.method_calls_per_image for cost in costs] == [4, 8, 4]
+    assert [cost.denoiser_gradients_per_image for cost in costs] == [0, 0, 4]
+    assert [(cost.classifier_calls_per_image, cost.classifier_gradients_per_image) for cost in costs] == [
+        (0, 0), (0, 0), (4, 4),
+    ]  # fmt: skip
+    assert [spell_calls(cost) for cost in costs] == ["4 / image", "8 / image", "4 + 4 back / image"]
+    assert examine(records[2].path or Path(), DataAtHand()).outcome == OK
+    more = replace(records[2], cost=replace(costs[2], denoiser_gradients_per_image=5, classifier_calls_per_image=5))
+    said = list(record_checks.cost(Examined(tmp_path / "record.json", {}, more, DataAtHand())))
+    assert len(said) == 2 and "makes 5 backward passes of the denoiser per image by the record, 4 by" in said[0]
     some = prepare(replace(SPEC, methods=("denoised:interval=200,800",), models=("tiny/da",)), tmp_path)
     assert estimate(some).at_most
 

@@ -167,7 +167,9 @@ def _show_plan(job: Generation, out: Path) -> None:
         ["time", f"{seconds(job, lacking) / 60:.1f} min"],
         ["folder", str(out)],
     ]
-    caption = "Calls are of single images. Time from a short measurement on this machine."
+    caption = (
+        "Calls are of single images; gradients are backward passes. Time from a short measurement on this machine."
+    )
     console.show(Table("Dry run", ["", ""], rows, caption))
 
 

@@ -44,13 +44,16 @@ class Samples(TypedDict):
 class Cost:
     """Cost of a run: beside `created` the only part of a record that may differ between two runs of the same spec.
 
-    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together.
+    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together. Pairs that share
+        no images, as those of guides, have their own, and one in `pairs`; older records of theirs share them, too.
     images: test images evaluated, one per sample and condition.
     denoiser_calls: images that went through the denoiser while these rows were made, shared by all `pairs`.
     method_calls_per_image: denoiser calls that the method asks for on its own.
     at_most: that is an upper limit, of a suite that stops earlier where it can.
     pairs: how many classifier-method pairs shared the seconds and the calls.
     tile_halvings: how often memory forced a smaller tile; not zero means rows agree with other runs to rounding only.
+    denoiser_gradients_per_image, classifier_calls_per_image, classifier_gradients_per_image: the same of the denoiser's
+        backward passes, and of the classifier's calls and backward passes; None in records that are older.
     """
 
     seconds: float = 0.0
@@ -60,6 +63,9 @@ class Cost:
     at_most: bool = False
     pairs: int = 1
     tile_halvings: int = 0
+    denoiser_gradients_per_image: int | None = None
+    classifier_calls_per_image: int | None = None
+    classifier_gradients_per_image: int | None = None
 
 
 @dataclass(frozen=True, repr=False)

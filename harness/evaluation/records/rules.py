@@ -84,6 +84,9 @@ FIELDS = {
     "Cost.method_calls_per_image": at_least(0),
     "Cost.pairs": at_least(1),
     "Cost.tile_halvings": at_least(0),
+    "Cost.denoiser_gradients_per_image": at_least(0),
+    "Cost.classifier_calls_per_image": at_least(0),
+    "Cost.classifier_gradients_per_image": at_least(0),
 }
 """By dataclass and field."""
 

@@ -140,7 +140,7 @@ class BatchViews:
                 return gradient_tiles.gradient(denoiser.projected_x0, x_t, t, gradients)[1]
 
             alpha_bar = torch.from_numpy(denoiser.schedule.alpha_bar)[t]
-            self._diffused[time] = Diffused(x_t, t, restore, alpha_bar, pull_back)
+            self._diffused[time] = Diffused(x_t, t, restore, alpha_bar, pull_back, denoiser.schedule.network_times(t))
         return self._diffused[time]
 
     def conditioned(self, time: int, labels: Tensor, weights: Sequence[float]) -> Iterator[Tensor]:
@@ -232,6 +232,7 @@ class Diffused:
 
     restore: computes the one-step denoised images; called once, when they are first needed.
     pull_back: computes `pulled_back`; a suite that differentiates nothing needs none.
+    network_times: `times` by default.
     """
 
     def __init__(
@@ -241,9 +242,11 @@ class Diffused:
         restore: Callable[[], Tensor],
         alpha_bar: Tensor | None = None,
         pull_back: Callable[[Tensor, Tiles], Tensor] | None = None,
+        network_times: Tensor | None = None,
     ) -> None:
         self.noisy = noisy
         self.times = times
+        self.network_times = times if network_times is None else network_times
         self.alpha_bar = torch.empty(0) if alpha_bar is None else alpha_bar
         self._restore = restore
         self._pull_back = pull_back

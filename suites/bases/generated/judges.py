@@ -15,6 +15,7 @@ from harness.generation.score.extractors import Extractor, find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import ImageSet, of_dataset
 from harness.metrics.generation.neighbours import DENSITY_K
+from harness.models.published.locate import WeightFiles
 from harness.types import HarnessError
 
 HEX = 16
@@ -23,17 +24,22 @@ HEX = 16
 
 @dataclass(frozen=True)
 class Judges:
-    """A judge and another extractor by name, and the data set of the reference. folder: of the data set."""
+    """A judge and another extractor by name, and the data set of the reference. folder: of the data set.
+
+    weight_files: places of published weights; None: the weights folder.
+    """
 
     judge: str
     extractor: str
     dataset: str
     folder: str
+    weight_files: WeightFiles | None = None
 
     @property
     def both(self) -> tuple[Extractor, Extractor]:
         """The judge, and the other extractor."""
-        return _extractor(self.judge, self.dataset, self.folder), _extractor(self.extractor, self.dataset, self.folder)
+        data = self.dataset, self.folder
+        return _extractor(self.judge, *data, self.weight_files), _extractor(self.extractor, *data, self.weight_files)
 
     @property
     def num_classes(self) -> int:
@@ -75,8 +81,9 @@ class Judges:
 
 
 @lru_cache(maxsize=8)
-def _extractor(name: str, dataset: str, folder: str) -> Extractor:
-    return find_extractor(name, _images(dataset, folder, "train"), data=open_dataset(dataset, "train", folder))
+def _extractor(name: str, dataset: str, folder: str, weight_files: WeightFiles | None) -> Extractor:
+    data = open_dataset(dataset, "train", folder)
+    return find_extractor(name, _images(dataset, folder, "train"), data=data, weight_files=weight_files)
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.diffusion.log_probability import log_probability
 from harness.generation.score.extractors import Extractor
 from harness.metrics.generation.memorisation import expected_memorised
 from harness.metrics.generation.neighbours import DENSITY_K, EXPECTED_DENSITY, expected_coverage, nearest_others
@@ -44,10 +45,10 @@ def columns(both: tuple[Extractor, Extractor], images: Tensor, labels: Tensor) -
     features = [finite(one.features(images).half(), f"In float16, features of {one.name}") for one in both]
     head = both[0].head
     assert head
-    log_probabilities = head(features[0].float()).log_softmax(1)
+    logits = head(features[0].float())
     return {
-        "prediction": log_probabilities.argmax(1),
-        "log_probability": log_probabilities.gather(1, labels[:, None])[:, 0],
+        "prediction": logits.argmax(1),
+        "log_probability": log_probability(logits, labels),
         **dict(zip(FEATURES, features, strict=True)),
     }
 
