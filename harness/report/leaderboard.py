@@ -12,6 +12,7 @@ from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
 from harness.report.names import heading, model_names, settings_note, spell, title, variants, weights_named
 from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
+from harness.report.ranks.unranked import unranked
 from harness.report.table import RANK, Table, markdown
 
 COVERS: Mapping[str, str] = {
@@ -39,6 +40,7 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
 
     board: all of its records, ranked: ranks are of the whole board. places: of the rows to show; None for all.
     patterns: of the columns to show, see `filters.columns`; none for those of the board.
+    Rows that never rank follow, see `unranked`; they are in no `Table.data`.
     """
     ranks = board_ranks(board)
     places = range(len(board)) if places is None else places
@@ -47,7 +49,8 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     shown = [column for column in _columns(board, patterns) if any(entry.metric(*column) for entry in entries)]
     costs = [spell_calls(entry.cost) for entry in entries]
     calls = CALLS in patterns or (not patterns and (len(set(costs)) > 1 or len(costs) == 1))
-    marks, notes = marked_notes(entries)
+    more, read = unranked(board)
+    marks, notes = marked_notes(entries, read)
     named = shown if patterns else ()
     header = [RANK if ranks.sets else "", "model", "method", *(heading(first, *c, beside=named) for c in shown)]
     header += [*(["note"] if marks else []), *(["denoiser calls"] if calls else [])]
@@ -63,6 +66,8 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
         ]
         for row, place in enumerate(places)
     ]
+    spare_cells = [""] * (len(header) - 3 - len(shown))
+    rows += [["", row.name, "", *map(row.cell, shown), *spare_cells] for row in more]
     facts = "; ".join(f"{name}: {weights_named(value)}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     caption = " ".join(filter(None, [ranks.caption, caption]))
@@ -70,6 +75,7 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
+    sentences += [row.caption for row in more]
     data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
     top = [row for row, place in enumerate(places) if ranks.is_top(place)]
     spare = [] if patterns else _spare(shown, header)
@@ -120,8 +126,10 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     return {**values, "denoiser_calls": entry.cost.method_calls_per_image, "key": entry.key}
 
 
-def marked_notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
+def marked_notes(entries: Sequence[RunRecord], read: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Marks of the rows, and sentences: notes of all rows first, then each other note after its mark.
+
+    read: notes that the table says in another way.
 
     A mark is letters such as "a" or "a, c"; no row has one where all notes are shared. Notes that begin alike and end
     otherwise give the beginning once: "BEGINNING: a: END; b: END."
@@ -135,7 +143,7 @@ def marked_notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
     by_beginning: dict[str, list[str]] = {}
     for note in marks:
         by_beginning.setdefault(note.rpartition(": ")[0] or note, []).append(note)
-    sentences = sorted(shared)
+    sentences = sorted(shared.difference(read))
     for beginning, notes in by_beginning.items():
         if len(notes) == 1:
             sentences += [f"{marks[note]}: {note}" for note in notes]

@@ -56,6 +56,8 @@ class GuidedGeneration(SuiteBase):
     judge: classifier that says whether an image shows the class asked for; its features are compared, too.
     extractor: another classifier whose features are compared, or ``inception:weights=FILE``. Neither takes part in the
         sampling.
+    reference: archive in OpenAI's layout whose images, and for Inception whose mu and sigma, generated images are
+        compared with; "" takes the training images. See `harness.suites.bases.generated.judges.Judges`.
     """
 
     axis: ClassVar[str] = "guide"
@@ -68,6 +70,7 @@ class GuidedGeneration(SuiteBase):
     variance: str = "auto"
     judge: str = ""
     extractor: str = ""
+    reference: str = ""
 
     def __post_init__(self) -> None:
         check_sampling(self.sampling, type(self).eta)
@@ -87,8 +90,8 @@ class GuidedGeneration(SuiteBase):
 
     @property
     def judges(self) -> Judges:
-        """The judge and the extractor, with the features of the training images."""
-        return Judges(self.judge, self.extractor, self.dataset, self.data, self.weight_files)
+        """The judge and the extractor, with the features of the reference."""
+        return Judges(self.judge, self.extractor, self.dataset, self.data, self.reference, self.weight_files)
 
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
@@ -185,7 +188,7 @@ class GuidedGeneration(SuiteBase):
         return scoring.columns(self.judges.both, images, task.labels)
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
-        """Metrics from the rounded features of the table, beside those of the training images."""
+        """Metrics from the rounded features of the table, beside those of the reference."""
         return scoring.summary(rows, self.judges)
 
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:

@@ -39,6 +39,7 @@ from harness.generation.score.extractors import find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import of_dataset, open_set
 from harness.generation.score.scoring import ScoreSpec, score
+from harness.metrics.generation.moments import frechet_distance, moments
 from harness.models.published.locate import WeightFiles
 from harness.report.leaderboard import spell_calls
 from harness.suites.bases.generated.scoring import FEATURES
@@ -351,6 +352,74 @@ def test_too_few_samples_for_inception_are_refused_with_the_number_that_is_neede
     message = "samples=600 and 1197 training images: too few .* 2048 features of inception.* at least 2049"
     with pytest.raises(HarnessError, match=message):
         prepare(replace(SPEC, suite=suite), tmp_path)
+
+
+@pytest.mark.usefixtures("inception")
+def test_a_reference_archive_gives_fid_its_statistics_and_all_other_metrics_its_images(tmp_path: Path) -> None:
+    """Its folder is in no key; the hash of its content is."""
+    rng = np.random.default_rng(3)
+    target = moments(rng.normal(size=(60, 3)))
+    pixels = open_dataset("digits", "test").read(range(40)).images
+    arrays = {"arr_0": (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()}
+    suite = SUITE.replace("tiny/other", "inception:weights=3.pth")
+    spec = replace(SPEC, models=(NO_CLASSIFIER,), methods=("none",))
+    entries = {}
+    for place, more in (("a", {}), ("b", {}), ("both", {"mu": target.mean, "sigma": target.covariance})):
+        (tmp_path / place).mkdir()
+        file = tmp_path / place / "reference.npz"
+        np.savez(file, **arrays, **more)
+        (entries[place],) = run(tmp_path, replace(spec, suite=f"{suite},reference={file}"))
+    (entries["train"],) = run(tmp_path, replace(spec, suite=suite))
+    assert entries["a"].key == entries["b"].key and len({entry.key for entry in entries.values()}) == 3
+    assert entries["a"].board == entries["b"].board != entries["both"].board
+    assert entries["both"].facts["reference"].startswith("40 reference images ")
+    assert "statistics" in entries["both"].facts["reference"] and "statistics" not in entries["a"].facts["reference"]
+    features = entries["both"].rows(*FEATURES)["extractor_features"]
+    expected = frechet_distance(moments(features.astype(np.float64)), target)
+    assert entries["both"].metric("fid").value == pytest.approx(expected, rel=1e-9)  # type: ignore[union-attr]
+    for name in ("fd[tiny/judge]", "kid[tiny/judge]", "kid[inception]"):
+        a, both, train = (entries[place].metric(name).value for place in ("a", "both", "train"))  # type: ignore[union-attr]
+        assert a == both != train, name
+    assert entries["a"].metric("fid") != entries["both"].metric("fid")
+    suite_of_both = plugins.suite.configure(entries["both"].suite).plugin
+    assert any("real test images beside the reference images have: fid " in note for note in entries["both"].notes)
+    paired = {row["metric"]: row["difference"] for row in suite_of_both.compare(entries["both"], entries["both"]).data}
+    assert paired["precision[inception]"] == 0
+
+
+@pytest.mark.usefixtures("inception")
+def test_statistics_alone_serve_fid_and_the_training_images_all_other_metrics(tmp_path: Path) -> None:
+    target = moments(np.random.default_rng(3).normal(size=(60, 3)))
+    file = tmp_path / "statistics.npz"
+    np.savez(file, mu=target.mean, sigma=target.covariance)
+    spec = replace(SPEC, models=(NO_CLASSIFIER,), methods=("none",))
+    suite = SUITE.replace("tiny/other", "inception:weights=3.pth") + f",reference={file}"
+    (entry,) = run(tmp_path, replace(spec, suite=suite))
+    (train,) = run(tmp_path, replace(spec, suite=SUITE.replace("tiny/other", "inception:weights=3.pth")))
+    same = {metric.name for metric in entry.metrics if metric == train.metric(metric.name)}
+    assert {metric.name for metric in entry.metrics} - same == {"fid", "fid_infinity"}
+    assert entry.facts["reference"].startswith(train.facts["reference"] + ", statistics ")
+
+
+@pytest.mark.usefixtures("inception")
+@pytest.mark.parametrize(
+    "arrays, extractor, message",
+    [
+        ({}, "tiny/other", "No file at reference="),
+        ({"mu": np.zeros(3), "sigma": np.eye(3)}, "tiny/other", "statistics of Inception features alone"),
+        ({"mu": np.zeros(4), "sigma": np.eye(4)}, "inception:weights=3.pth", "mu has 4 dimensions, inception has 3"),
+        ({"arr_0": np.zeros((9, 8, 8, 3), np.uint8)}, "tiny/other", "images of 8 x 8 pixels, the samples have 32 x 32"),
+        ({"arr_0": np.zeros((4, 32, 32, 3), np.uint8)}, "tiny/other", "4 reference images: too few"),
+    ],
+)
+def test_a_reference_that_does_not_fit_is_refused_before_any_sampling(
+    tmp_path: Path, arrays: dict[str, np.ndarray], extractor: str, message: str
+) -> None:
+    file = tmp_path / "reference.npz"
+    if arrays:
+        np.savez(file, **arrays)
+    with pytest.raises(HarnessError, match=message):
+        prepare(replace(SPEC, suite=SUITE.replace("tiny/other", extractor) + f",reference={file}"), tmp_path)
 
 
 def test_scoring_the_samples_of_the_same_guide_gives_the_numbers_of_the_suite(
