@@ -55,6 +55,7 @@ class SuiteBase:
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
     keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
     tells_class: its views tell the denoiser the class of each image, as guides may.
+    precision: relative difference up to which a metric computed from the table once more counts as the record's.
     row_columns: columns that its rows can have beside id, condition, label and prediction; empty: not stated.
     weight_files: places of published weights, for networks that its settings name: see `using`.
     """
@@ -76,6 +77,7 @@ class SuiteBase:
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""
     keeps_logits: ClassVar[bool] = False
+    precision: ClassVar[float] = 1e-9
     row_columns: ClassVar[Sequence[str]] = ()
     weight_files: ClassVar[WeightFiles | None] = None
 
