@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from harness.attacks import losses
 from harness.attacks.apgd import apgd, unit
-from harness.attacks.losses import LossFunction
+from harness.attacks.losses import AnyLoss, LossFunction
 from harness.attacks.passes import Passes, clean_logits, of_rows
 from harness.base.errors import Notice
 from harness.types import GradientClassifier, HarnessError, Noise, ThreatModel
@@ -22,7 +23,7 @@ class Attempt:
     """One ascent of all standing images. purpose: of the noise of its start. others: (B, ...) rows of the loss."""
 
     purpose: str
-    loss: LossFunction
+    loss: AnyLoss
     others: Sequence[Tensor] = ()
 
 
@@ -77,8 +78,8 @@ class Ascents:
         threat: ThreatModel,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Iterates, their losses, and whether the evaluation takes them for another class."""
-        ball = {"norm": threat.norm, "eps": threat.eps, "steps": self.steps}
-        outcome = apgd(passes, images, start, until_falls=self.until_falls, **ball)
+        ascend = partial(apgd, norm=threat.norm, eps=threat.eps, steps=self.steps)
+        outcome = ascend(passes, images, start, until_falls=self.until_falls)
         x = torch.where(outcome.fell[:, None, None, None], outcome.adversarial, outcome.best)
         loss = outcome.loss
         if not outcome.fell.any():
@@ -90,7 +91,7 @@ class Ascents:
             def rest(y: Tensor, rows: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
                 return passes(y, doubtful[rows], number)
 
-            again = apgd(rest, images[doubtful], start[doubtful], until_falls=False, **ball)
+            again = ascend(rest, images[doubtful], start[doubtful], until_falls=False)
             x[doubtful], loss[doubtful] = again.best, again.loss
             fell[doubtful] = of_rows(classifier, places[doubtful])(again.best).argmax(1) != labels[doubtful]
         return x, loss, fell
@@ -132,7 +133,7 @@ def dlr_loss(classes: int) -> LossFunction:
     return losses.dlr
 
 
-def targeted_loss(classes: int) -> LossFunction:
+def targeted_loss(classes: int) -> AnyLoss:
     """The targeted DLR loss, or the form of it that is defined for two or three classes."""
     _need_two(classes)
     if classes == 3:

@@ -211,7 +211,7 @@ def fab(
 def _fab_of(library: ModuleType, part: GradientClassifier, classes: int) -> Any:
     """The library's FAB with a classifier's own gradients in place of the library's."""
 
-    class Fab(library.FABAttack):  # type: ignore[misc, name-defined]
+    class Fab(library.FABAttack):  # type: ignore[name-defined]
         def _predict_fn(self, x: Tensor) -> Tensor:
             return part(x)
 

@@ -13,6 +13,9 @@ from harness.types import HarnessError
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, K) and labels (B,) to values (B,)."""
 
+AnyLoss = Callable[..., Tensor]
+"""From logits (B, K), labels (B,) and what else it takes per image, such as targets (B,), to values (B,)."""
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(z)_y (Goodfellow et al., ICLR 2015; Madry et al., ICLR 2018); not negative.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.attacks.losses import LossFunction
+from harness.attacks.losses import AnyLoss
 from harness.models.tiles import TiledClassifier, finite
 from harness.types import GradientClassifier, HarnessError
 
@@ -28,7 +28,7 @@ class Passes:
     def __init__(
         self,
         classifier: GradientClassifier,
-        loss: LossFunction,
+        loss: AnyLoss,
         labels: Tensor,
         *others: Tensor,
         draws: int = 0,

@@ -84,8 +84,9 @@ class AutoAttack:
     ) -> Tensor:
         """The members in turn. A suite runs `members` itself, and notes what each of them achieves."""
         adversarial = images.clone()
+        standing = classifier(images).argmax(1) == labels
         for _, member in self.members:
-            places = (classifier(adversarial).argmax(1) == labels).nonzero()[:, 0]
+            places = standing.nonzero()[:, 0]
             if not len(places):
                 break
             part = of_rows(classifier, places)
@@ -93,6 +94,7 @@ class AutoAttack:
             inside = lengths(x - images[places], threat.norm) <= threat.eps + ROUNDING
             fallen = inside & (part(x).argmax(1) != labels[places])
             adversarial[places[fallen]] = x[fallen]
+            standing[places[fallen]] = False
         return adversarial
 
 
