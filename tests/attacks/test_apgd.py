@@ -184,14 +184,14 @@ def test_with_few_classes_an_attack_takes_the_form_that_is_defined_and_says_so(
 # The classifier under attack.
 
 
-@pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "fab-t", "square"])
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "apgd-t", "fab-t", "square"])
 def test_probabilities_are_refused(name: str) -> None:
     classifier = TiledClassifier(Linear(5, lambda z: z.softmax(1)), Tiles(4))
     with pytest.raises(HarnessError, match=r"probabilities, not logits.*Remove the softmax"):
         attacked(name, classifier, torch.rand(4, 3, 4, 4), torch.zeros(4, dtype=torch.int64), ThreatModel())
 
 
-@pytest.mark.parametrize("name", ["apgd-ce", "fab-t"])
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "fab-t"])
 def test_gradients_that_are_no_numbers_are_refused(name: str) -> None:
     classifier = TiledClassifier(Linear(5, lambda z: z + (z - z).sqrt()), Tiles(4))
     images = torch.rand(4, 3, 4, 4)
