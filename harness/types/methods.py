@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from harness.base.errors import HarnessError
 
@@ -62,6 +62,16 @@ class GradientClassifier(Protocol):
 
     def drawn(self, draw: int) -> GradientClassifier:
         """The same under fresh noise number `draw`; under that of the evaluation with 0. Itself where none is drawn."""
+
+    def of(self, rows: Sequence[int]) -> GradientClassifier:
+        """The same for some of the images, those in these places: noise belongs to a sample. Itself without noise."""
+
+    def straight_through(self) -> GradientClassifier:
+        """The same with the identity for the derivative of its views (BPDA). Itself where it has no views."""
+
+    @property
+    def undefended(self) -> GradientClassifier:
+        """The classifier without the method, which attacks by transfer look at. Itself where there is no method."""
 
 
 @runtime_checkable
@@ -134,6 +144,17 @@ class Adaptation:
     def settings(self) -> Adaptation:
         """These settings without what a method adds to them: the key under which adapted images are shared."""
         return Adaptation(self.steps, self.start, self.factor, self.scale, self.norm)
+
+    def shortened(self, start: int) -> Self:
+        """The same method with an adaptation of `start` steps from about the same noise level: an attack's surrogate.
+
+        Every guidance step pulls that much further, so that all of them pull as far as those of the defence together.
+        Raises HarnessError unless 1 <= start <= the defence's own.
+        """
+        if not 1 <= start <= self.start:
+            raise HarnessError(f"surrogate={start} must be a number of steps from 1 to the defence's {self.start}.")
+        steps = 1 + round((self.steps - 1) * start / self.start)
+        return replace(self, steps=steps, start=start, scale=self.scale * self.start / start)
 
     @property
     def group(self) -> int:

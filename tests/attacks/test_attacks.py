@@ -203,6 +203,7 @@ def test_every_attack_stays_in_its_ball_and_raises_the_loss_and_gives_the_same_b
     classifier = TiledClassifier(Small(), Tiles(4), Tiles(3))
     labels = classifier(images).argmax(1)
     entries = [e for e in plugins.attack.entries() if not e.name.startswith("test/")]
+    entries = [e for e in entries if not getattr(plugins.attack.configure(e.name).plugin, "members", ())]
     for entry, threat in product(entries, (THREAT, ThreatModel("l2", 0.5))):
         name = f"{entry.name}:{QUICK.get(entry.name, '')}".rstrip(":")
         plugin = plugins.attack.configure(name).plugin
