@@ -172,7 +172,7 @@ class Job:
                 self.key(p),
                 key_of(self._identity(p)),
                 self.parts,
-                self.spec.keep_logits,
+                self.spec.kept,
             )
             for p in self.pairs
         ]

@@ -104,8 +104,9 @@ class PartInProgress:
         self._goes_on = any(columns is not None for columns in begun)
         self._views = BatchViews(batch, self._job.denoiser, self._job.tiles, self._job.spec.seed)
         pairs = [member.pair for member in self._pairs]
-        keep_logits = self._job.spec.keep_logits
-        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, keep_logits, batch.ids)
+        spec = self._job.spec
+        kept = spec.keep_logits, batch.ids, spec.keep_images
+        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, *kept)
 
     def add(self, observation: Observation) -> None:
         """Take the rows of the batch at hand as they stand. Keeps an interim state now and then."""

@@ -62,6 +62,7 @@ def prepare(
     )  # fmt: skip
     checks.check_stride(job)
     checks.check_logits(job)
+    checks.check_images(job)
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)

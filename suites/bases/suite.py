@@ -45,6 +45,7 @@ class SuiteBase:
     split: split of `dataset` that `test_images` opens.
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
     keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
+    keeps_images: its rows can hold images that it made, see `harness.types.BatchTask.keep_images`.
     tells_class: its views tell the denoiser the class of each image, as guides may.
     row_columns: columns that its rows can have beside id, condition, label and prediction; empty: not stated.
     """
@@ -66,6 +67,7 @@ class SuiteBase:
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""
     keeps_logits: ClassVar[bool] = False
+    keeps_images: ClassVar[bool] = False
     row_columns: ClassVar[Sequence[str]] = ()
 
     @classmethod

@@ -77,6 +77,19 @@ def check_logits(job: Job) -> None:
         )
 
 
+def check_images(job: Job) -> None:
+    """Raise HarnessError where the run is to keep images and the suite makes none, or they would be too large."""
+    if not job.spec.keep_images:
+        return
+    if not getattr(job.suite, "keeps_images", False):
+        raise HarnessError(f"--keep-images: {job.suite.name} makes no images to keep. Leave the option out.")
+    if (size := 4 * job.planned * job.example.numel()) > MOST:
+        raise HarnessError(
+            f"--keep-images: {job.planned:,} images take {size / 1e9:.1f} GB per pair, more than the {MOST / 1e9:.1f} "
+            "GB that are held in memory at once. Take fewer images (--every, --limit)."
+        )
+
+
 def logits_size(job: Job) -> int:
     """Bytes of the logits that a run keeps for each pair, uncompressed; 0 for a run that keeps none."""
     return 2 * job.planned * job.data.num_classes if job.spec.keep_logits else 0
