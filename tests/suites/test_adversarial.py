@@ -33,6 +33,7 @@ from harness.models.tiles import TiledClassifier
 from harness.registry.attacks.pgd import PGD
 from harness.report import boards
 from harness.suites.bases.adversarial import measures
+from harness.suites.bases.adversarial.cost import passes
 from harness.types import GradientClassifier, HarnessError, Noise, RunSpec, ThreatModel, Weights
 
 EPS = "digits-adversarial:eps=4/255,0.05"
@@ -326,10 +327,13 @@ def test_eps_is_written_as_a_fraction_and_refused_on_the_wrong_scale() -> None:
 def test_the_cost_is_counted_beforehand_as_an_upper_limit(tmp_path: Path) -> None:
     job = prepare(SPEC, tmp_path)
     once = {"weak": 1, "strong": 4}
-    # A gradient is a forward pass and a backward one, which counts twice; and each member is judged once.
-    expected = sum(3 * steps for steps in once.values()) + len(once) + 1
+    # A gradient, of the start as well, is a forward pass and a backward one, which counts twice; each member is judged.
+    expected = sum(3 * (steps + 1) for steps in once.values()) + len(once) + 1
     result = estimate(job)
     assert result.at_most and result.classifier_calls == 28 * expected
+    image, threat = torch.rand(1, 3, 8, 8), ThreatModel("linf", 0.1)
+    assert passes(Largest(), image, 10, threat) == (0, 0)
+    assert passes(PGD(steps=3, draws=2), image, 10, threat) == (8, 8)
 
 
 def test_a_list_of_validation_images_is_taken_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

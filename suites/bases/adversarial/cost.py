@@ -66,19 +66,29 @@ class Counted:
 def passes(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
     """Forward and backward passes per image, at most, of all members of an attack.
 
-    An attack may state them, ``calls(threat)``; others are run on a stand-in that they never deceive.
+    An attack may state them, ``calls(threat)``. Otherwise settings that are called steps, restarts, targets, draws and
+    queries say it, as those of the project's attacks do; an attack without these is run on a stand-in that it never
+    deceives.
     """
     if hasattr(attack, "calls"):
         forward, backward = attack.calls(threat)
         return int(forward), int(backward)
-    counts = [_counted(member, image, classes, threat) for _, member in members_of(attack)]
-    return sum(forward for forward, _ in counts), sum(backward for _, backward in counts)
+    members = members_of(attack)
+    if len(members) > 1 or members[0][1] is not attack:
+        counts = [passes(member, image, classes, threat) for _, member in members]
+        return sum(forward for forward, _ in counts), sum(backward for _, backward in counts)
+    restarts = getattr(attack, "restarts", 1)
+    if hasattr(attack, "queries"):
+        return attack.queries * restarts, 0
+    if hasattr(attack, "steps"):
+        # FAB without targets takes a gradient per class and step.
+        directions = getattr(attack, "targets", classes if getattr(attack, "minimal", False) else 1)
+        backward = (attack.steps + 1) * restarts * directions * max(getattr(attack, "draws", 0), 1)
+        return backward, backward
+    return _counted(attack, image, classes, threat)
 
 
 def _counted(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
-    if hasattr(attack, "calls"):
-        forward, backward = attack.calls(threat)
-        return int(forward), int(backward)
     counted = Counted(classes)
 
     def noise(purpose: str) -> Tensor:
