@@ -63,6 +63,12 @@ def check_method(job: Job, pair: Pair) -> None:
         job.denoiser.check_times(needs.times)
 
 
+def check_kept(job: Job) -> None:
+    """Raise HarnessError where the run is to keep what its suite does not make, or what would be too large."""
+    check_logits(job)
+    check_images(job)
+
+
 def check_logits(job: Job) -> None:
     """Raise HarnessError where the run is to keep logits and the suite has none, or they would be too large to read."""
     if not job.spec.keep_logits:
