@@ -164,7 +164,7 @@ class Job:
     @cached_property
     def journals(self) -> Sequence[Journal]:
         """The journal of each pair, which keeps its rows."""
-        kept = self.parts, self.spec.keep_logits
+        kept = self.parts, self.spec.kept
         suite = self.spec.suite
         return [
             Journal(self.out, suite, p.model, p.method_name, self.key(p), key_of(self._identity(p)), *kept)

@@ -109,8 +109,9 @@ class PartInProgress:
         self._views = BatchViews(batch, self._job.denoiser, self._job.tiles, self._job.spec.seed)
         self._seen = time.perf_counter(), 0
         pairs = [member.pair for member in self._pairs]
-        keep_logits = self._job.spec.keep_logits
-        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, keep_logits, batch.ids)
+        spec = self._job.spec
+        kept = spec.keep_logits, batch.ids, spec.keep_images
+        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, *kept)
 
     def add(self, observation: Observation) -> None:
         """Take the rows of the batch at hand as they stand. Keeps an interim state now and then."""

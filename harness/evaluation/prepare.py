@@ -62,7 +62,7 @@ def prepare(
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
     checks.check_stride(job)
-    checks.check_logits(job)
+    checks.check_kept(job)
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)

@@ -20,8 +20,8 @@ from harness.plugins.settings import moved, split
 from harness.report.posthoc.ensemble import SOURCE, digest, method_of
 from harness.types import Absent, Calls, Dataset, RunSpec
 
-FOLDERS = ("data", "clean", "near", "far", "held_out")
-"""Settings of suites that name folders of a user's machine."""
+FOLDERS = ("data", "clean", "near", "far", "held_out", "ids")
+"""Settings of suites that name folders and files of a user's machine."""
 
 
 class NotAtHand(Exception):

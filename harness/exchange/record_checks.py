@@ -14,6 +14,7 @@ from harness import plugins
 from harness.base.provenance import key_of
 from harness.base.validation import shown
 from harness.evaluation.job import OUTSIDE
+from harness.evaluation.kept import images as kept
 from harness.evaluation.records import record as records
 from harness.evaluation.records import rules
 from harness.evaluation.records.journal import record_file
@@ -106,6 +107,9 @@ def suite(subject: Examined) -> Iterator[str]:
         "columns": (tuple(map(tuple, record.columns)), tuple(map(tuple, suite.shown))),
         "conditions": (record.conditions or conditions, conditions),
     }
+    if hasattr(suite, "aside"):
+        method = plugins.AXES[suite.axis].configure(record.method)
+        expected["aside"] = (record.aside, suite.aside(method.plugin, method.text))
     for name, (stated, own) in expected.items():
         if stated != own:
             yield f"its {name} are {stated!r}; those of {record.suite} are {own!r}"
@@ -207,6 +211,22 @@ def cost(subject: Examined) -> Iterator[str]:
     least = 0 if calls.at_most else min(calls.denoiser, 1) if subject.suite.diffuses else calls.denoiser * stated.images
     if stated.denoiser_calls < least:
         yield f"its cost is {stated.denoiser_calls} denoiser calls; its own {stated.images} images need {least}"
+
+
+def images(subject: Examined) -> Iterator[str]:
+    """Images that a run kept are those that it wrote; raises NotAtHand where they were left behind."""
+    record = subject.record
+    if bool(record.images) != record.spec.keep_images:
+        yield "it names images, and its run kept none" if record.images else "it names no images, and its run kept them"
+    if not record.images:
+        return
+    file = subject.file.with_suffix(kept.SUFFIX)
+    if record.images.get("file") != file.name:
+        yield f"its images are called {record.images.get('file', '')[:80]!r}, not {file.name}"
+    elif not file.is_file():
+        raise NotAtHand("they are not beside it")
+    elif not kept.is_beside(record.images, subject.file):
+        yield f"{file.name} holds other images than it names: its SHA-256 differs"
 
 
 def time(subject: Examined) -> Iterator[str]:

@@ -46,7 +46,8 @@ def plain(name: str) -> str:
 def title(entry: RunRecord) -> str:
     """The title of a board: suite, version, coverage."""
     subset = "" if entry.status == "complete" else " (subset)"
-    return f"{keys.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
+    aside = f", {entry.aside}" if entry.aside else ""
+    return f"{keys.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}{aside}"
 
 
 def heading(

@@ -239,6 +239,18 @@ class SuiteViews(Views, Protocol):
         rows, draws: (R,) int64. vote: number of the smoother's vote. Not cached: every draw is looked at once.
         """
 
+    def attacked(self, method: Method, classifier: Any, rows: Sequence[int]) -> GradientClassifier:
+        """A test-time method around a tiled classifier as one classifier under attack.
+
+        rows: places (R,) of the images that it will be shown, whose samples key the method's noise.
+        """
+
+    def attack_noise(self, purpose: str, rows: Sequence[int]) -> Tensor:
+        """Standard normal noise (R, 3, H, W) for an attack on the images in these places, keyed by their samples.
+
+        purpose: another one is another, independent draw.
+        """
+
 
 class Method(Protocol):
     """A test-time method: views of a batch and a classifier to class probabilities (B, K)."""

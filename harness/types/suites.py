@@ -107,6 +107,7 @@ class BatchTask:
         begun; None if it stored nothing.
     keep_logits: the columns get "logits", (B, K) float16; asked only of suites that say `keeps_logits`.
     ids: (B,) of the samples, which key whatever a suite draws itself.
+    keep_images: the columns get "image", (B, 3 H W) float32; asked only of suites that say `keeps_images`.
     """
 
     condition: Condition
@@ -116,6 +117,7 @@ class BatchTask:
     resumed: Sequence[Columns | None]
     keep_logits: bool = False
     ids: Sequence[str] = ()
+    keep_images: bool = False
 
 
 @dataclass(frozen=True, eq=False)

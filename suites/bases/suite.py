@@ -54,6 +54,7 @@ class SuiteBase:
     split: split of `dataset` that `test_images` opens.
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
     keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
+    keeps_images: its rows can hold images that it made, see `harness.types.BatchTask.keep_images`.
     tells_class: its views tell the denoiser the class of each image, as guides may.
     precision: relative difference up to which a metric computed from the table once more counts as the record's.
     row_columns: columns that its rows can have beside id, condition, label and prediction; empty: not stated.
@@ -78,6 +79,7 @@ class SuiteBase:
     data: ClassVar[str] = ""
     keeps_logits: ClassVar[bool] = False
     precision: ClassVar[float] = 1e-9
+    keeps_images: ClassVar[bool] = False
     row_columns: ClassVar[Sequence[str]] = ()
     weight_files: ClassVar[WeightFiles | None] = None
 

@@ -86,6 +86,8 @@ class RunRecord:
     plugins: files from outside of the package, "FILE SHA256" by kind of plugin: suite, method, ...
     probe: what the networks and the method gave for fixed images before the run; None in older records.
     conditions: number of conditions of the suite; 0 in older records.
+    aside: why it ranks among its own kind alone, such as "attack pgd"; empty for the rows that its board is for.
+    images: "file" and "sha256" of the adversarial images beside this file; empty where the run kept none.
     sha256: of the record's canonical JSON without this field; empty in records of versions that wrote none.
     """
 
@@ -114,6 +116,8 @@ class RunRecord:
     plugins: Mapping[str, str] = field(default_factory=dict)
     probe: Mapping[str, Any] | None = None
     conditions: int = 0
+    aside: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     path: Path | None = field(default=None, compare=False)
 
@@ -127,7 +131,7 @@ class RunRecord:
         spec = self.spec
         facts = ",".join(f"{k}={v}" for k, v in sorted(self.facts.items()))
         data = (self.data_sha256, self.coverage, str(spec.seed), self.status)
-        return (benchmark(self.suite), str(self.suite_version), facts, *data)
+        return (benchmark(self.suite), str(self.suite_version), facts, *data, *([self.aside] if self.aside else []))
 
     @property
     def variant(self) -> str:

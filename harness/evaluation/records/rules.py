@@ -24,6 +24,7 @@ UNITS = {
     "ratio": (0.0, float("inf")),
     "nats": (0.0, float("inf")),
     "l2": (0.0, float("inf")),
+    "linf": (0.0, 1.0),
     "cosine": (-1.0, 1.0),
 }
 """Least and largest value by unit; suites from plugin files may have others. Older intervals reach beyond."""

@@ -15,7 +15,7 @@ from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.guided_sampler import GuidedSampler
 from harness.models.tiles import Tiles
-from harness.types import Adaptation, Batch, Guide, HarnessError, Sampling, Smoother, Views
+from harness.types import Adaptation, Batch, GradientClassifier, Guide, HarnessError, Method, Sampling, Smoother, Views
 
 UNDIFFUSED = (
     "This suite shows images as they are, without a diffusion time to denoise them from. "
@@ -186,6 +186,17 @@ class BatchViews:
 
         self.calls += len(rows) * smoother.calls
         return self._tiles(smooth, rows, draws)
+
+    def attacked(self, method: Method, classifier: Any, rows: Sequence[int]) -> GradientClassifier:
+        """The method around a classifier as one classifier under attack, for the images in these places."""
+        from harness.evaluation.views.gradients import MethodClassifier  # which imports this module
+
+        ids = [self.batch.ids[row] for row in rows]
+        return MethodClassifier(method, classifier, self._denoiser, self._tiles, self._seed, ids)
+
+    def attack_noise(self, purpose: str, rows: Sequence[int]) -> Tensor:
+        """Standard normal noise (R, 3, H, W) of an attack, keyed by the samples in these places."""
+        return self._noise(f"attack/{purpose}", 0, rows)
 
     def _noise(
         self, purpose: str, step: int | Sequence[int], rows: Sequence[int] | None = None, draw: int = 0
