@@ -15,7 +15,7 @@ from harness.train import defaults
 from harness.train.augment.deepaugment import configured
 from harness.train.engine import optimize
 from harness.train.input.splits import open_training
-from harness.train.kinds import KINDS, kind_of
+from harness.train.kinds import KINDS, attack, kind_of
 from harness.train.kinds.architecture import check_size
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
@@ -39,6 +39,7 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     """
     check_size(repr(spec.model), spec.model, spec.dataset)
     _check_meaning(spec)
+    spec = attack.filled(spec)
     if kind_of(spec).needs_denoiser(spec) and not spec.diffusion:
         spec = replace(spec, diffusion=_diffusion(spec))
     spec = _filled(spec)
@@ -105,13 +106,31 @@ def _check_meaning(spec: TrainSpec) -> None:
         raise HarnessError("--conditional needs --conditional-weight, the share of its prediction, such as 0.5.")
     if spec.augmix and (spec.mixup or spec.cutmix):
         raise HarnessError("--augmix compares views of one image, and --mixup and --cutmix mix several. Leave one out.")
-    if spec.limit and spec.data_extra:
+    if spec.ema_form != "timm" and not spec.ema:
+        raise HarnessError("--ema-form means nothing without --ema, such as 0.995.")
+    _check_extra(spec)
+    if spec.limit and spec.data_extra and spec.extra_as != "fraction":
         raise HarnessError("--limit leaves images out, and --data-extra has copies of all. Leave one out.")
     if spec.labels < 1 and spec.data_extra:
         raise HarnessError("--labels leaves labels out, and the images of --data-extra have theirs. Leave one out.")
     if spec.consistency_radius and spec.repeats > 1:
         raise HarnessError(
             "--consistency-radius tells samples by their names, and --repeats renames them. Leave one out."
+        )
+
+
+def _check_extra(spec: TrainSpec) -> None:
+    """Raises HarnessError for shares of generated images that mean nothing."""
+    if (spec.extra_as == "fraction") != bool(spec.extra_fraction):
+        raise HarnessError(
+            "--extra-as fraction and --extra-fraction, the share of every batch such as 0.7, need one another."
+        )
+    if spec.extra_fraction and spec.repeats > 1:
+        raise HarnessError("--repeats draws samples of an epoch again, as --extra-as fraction does. Leave one out.")
+    if spec.select and spec.data_extra and spec.extra_as == "union":
+        raise HarnessError(
+            "--select holds training images out, and --extra-as union would train on their copies. Give --extra-as "
+            "terms, or fraction for generated images."
         )
 
 

@@ -67,7 +67,7 @@ digits = plugins.dataset["digits"]
 plugins.dataset._entries["digits"] = replace(digits, build=lambda split: Subset(digits.build(split), tuple(range(100))))
 usual = TrainSpec("still", epochs=1, batch_size=32, lr=1e-3, augment="affine")
 if "mixed" in sys.argv:
-    run(replace(usual, diffaug=True, augmix=True), out / "mixed")
+    run(replace(usual, diffaug=True, augmix=True, adversarial="trades", attack_steps=2), out / "mixed")
 if "terms" in sys.argv:
     terms = classifier.terms
     classifier.terms = lambda *arguments: [*terms(*arguments), FeatureMatching(), FastSign()]
