@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -130,6 +130,17 @@ class _Threaded:
 
     def drawn(self, draw: int) -> GradientClassifier:
         return _Threaded(self._classifier.drawn(draw), self._count)
+
+    def of(self, rows: Sequence[int]) -> GradientClassifier:
+        part = self._classifier.of(rows)
+        return self if part is self._classifier else _Threaded(part, self._count)
+
+    def straight_through(self) -> GradientClassifier:
+        return _Threaded(self._classifier.straight_through(), self._count)
+
+    @property
+    def undefended(self) -> GradientClassifier:
+        return _Threaded(self._classifier.undefended, self._count)
 
 
 def square(

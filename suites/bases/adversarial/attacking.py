@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from harness import plugins
+from harness.evaluation.attacked.judging import JUDGED, JUDGES
 from harness.models.tiles import TiledClassifier
 from harness.suites.bases.adversarial import verdicts
 from harness.suites.bases.adversarial.progress import Progress
-from harness.suites.bases.adversarial.verdicts import DRAWS, JUDGED, KNOWN, UNSEEN
+from harness.suites.bases.adversarial.verdicts import KNOWN, UNSEEN
 from harness.types import BatchTask, GradientClassifier, HarnessError, Pair, ThreatModel
 
 ABREAST = 4
@@ -66,7 +67,7 @@ class RowUnderAttack:
         clean, choice = own, None
         if way == UNSEEN:
             clean = verdicts.judged(classifier, images, labels, way)
-            choice = verdicts.judged(classifier, images, labels, way, JUDGED + DRAWS)
+            choice = verdicts.judged(classifier, images, labels, way, JUDGED + JUDGES)
         kept = images if task.keep_images else None
         progress = Progress.begin(own.prediction, labels, clean, choice, len(members), kept)
         progress.resume(task.resumed[place])
@@ -106,7 +107,7 @@ class RowUnderAttack:
         verdict = verdicts.judged(classifier, images, labels, self.way)
         choice = None
         if self.way == UNSEEN:
-            choice = verdicts.judged(classifier, images, labels, self.way, JUDGED + DRAWS)
+            choice = verdicts.judged(classifier, images, labels, self.way, JUDGED + JUDGES)
         self.progress.add(number, rows, images, norms, allowed, verdict, choice)
 
 

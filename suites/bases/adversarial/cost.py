@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from harness.base.noise import gaussian
+from harness.evaluation.attacked.judging import JUDGES
 from harness.evaluation.views.calls import tally
 from harness.suites.bases.adversarial.attacking import members_of, way_of
-from harness.suites.bases.adversarial.verdicts import DRAWS, UNSEEN
+from harness.suites.bases.adversarial.verdicts import UNSEEN
 from harness.types import Calls, ThreatModel
 
 BACKWARD = 2
@@ -107,7 +108,7 @@ def calls(combinations: Sequence[Any], image: Tensor, classes: int, threat: Thre
     for combination in combinations:
         attack = combination.inner
         forward, backward = passes(attack, image, classes, threat)
-        judging = 2 * DRAWS if way_of(combination) == UNSEEN else 1
+        judging = 2 * JUDGES if way_of(combination) == UNSEEN else 1
         times = forward + BACKWARD * backward + judging * (len(members_of(attack)) + 1)
         once = tally([combination.outer], image, classes)
         total = Calls(

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.evaluation.attacked.judging import JUDGES
 from harness.metrics import intervals
 from harness.metrics.accuracy import accuracy, mean_accuracy
 from harness.metrics.intervals import Undefined
 from harness.suites.bases.adversarial.progress import NOWHERE, ROBUST, WRONG
-from harness.suites.bases.adversarial.verdicts import DRAWS, slack
+from harness.suites.bases.adversarial.verdicts import slack
 from harness.types import Metric, ThreatModel
 
 CLEAN = "clean"
@@ -101,7 +102,7 @@ def _median(level: Level, condition: str, norm: str) -> Metric:
 def _shares(rows: Mapping[str, Any], cells: Any, stochastic: bool) -> Any:
     """Right answers (n, M + 1) of some rows, as shares."""
     if stochastic:
-        return rows["right"][cells].astype(float) / DRAWS
+        return rows["right"][cells].astype(float) / JUDGES
     fallen = rows["fallen"][cells].astype(int)
     number = np.arange(int(rows["attacks"].max()))
     survived = (fallen[:, None] == ROBUST) | (fallen[:, None] > number)
@@ -128,7 +129,7 @@ def faults(rows: Mapping[str, Any], threats: Threats) -> Iterator[str]:
         "have a loss below 0": rows["loss"] < 0,
     }
     if "right" in rows:
-        checks["have more right draws than there are"] = (rows["right"] > DRAWS).any(1) | (rows["chosen"] > DRAWS)
+        checks["have more right draws than there are"] = (rows["right"] > JUDGES).any(1) | (rows["chosen"] > JUDGES)
     else:
         checks |= {
             "are called clean errors against their prediction": (fallen == WRONG) != (rows["prediction"] != label),

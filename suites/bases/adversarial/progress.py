@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.suites.bases.adversarial.verdicts import DRAWS, Verdict
+from harness.evaluation.attacked.judging import JUDGES
+from harness.suites.bases.adversarial.verdicts import Verdict
 from harness.types import Columns
 
 ROBUST, WRONG = -1, -2
@@ -28,7 +29,7 @@ class Progress:
     adversarial: (B,) int64, prediction for the strongest image found; loss: (B,) float32, its cross-entropy.
     distance: (B,) float32, smallest norm of a perturbation that changes the answer, also of one beyond eps; 0 for clean
         errors, `NOWHERE` where none is known.
-    right: (B, M + 1) uint8, draws of unseen noise with the right answer, of `DRAWS`: for the clean image, and for the
+    right: (B, M + 1) uint8, draws of unseen noise with the right answer, of `JUDGES`: for the clean image, and for the
         strongest after each of M attacks. chosen: (B,) uint8, the same of the draws that choose. None in known noise.
     image: (B, 3, H, W), the strongest; None unless the run keeps images.
     """
@@ -103,7 +104,7 @@ class Progress:
 
         choice: verdict of the draws that choose; None in known noise.
         """
-        wrong = verdict.right == 0 if choice is None else choice.right <= DRAWS // 2
+        wrong = verdict.right == 0 if choice is None else choice.right <= JUDGES // 2
         before = self.distance[rows].double()
         closer = wrong & ((before == NOWHERE) | (distances < before))
         self.distance[rows[closer]] = distances[closer].float()

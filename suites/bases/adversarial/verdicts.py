@@ -12,14 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness.evaluation.attacked.judging import JUDGED, judged_logits
 from harness.models.tiles import finite
 from harness.types import GradientClassifier, HarnessError, ThreatModel
-
-DRAWS = 10
-"""Draws of noise that judge a stochastic classifier; Lee & Kim (ICCV 2023) evaluate with as many."""
-
-JUDGED = 2**20
-"""Number of the first draw that judges; attacks take smaller numbers. Those that choose come after the ten."""
 
 KNOWN, UNSEEN = "known", "unseen"
 """Ways to judge: on the classifier as it is, or on noise that the attack never saw."""
@@ -63,7 +58,7 @@ class Verdict:
 
     prediction: (B,) int64, the class; of several draws the one with the largest mean probability.
     loss: (B,) float32, cross-entropy of the labels, averaged over draws.
-    right: (B,) int64, draws with the right answer, of one or of `DRAWS`.
+    right: (B,) int64, draws with the right answer, of one or of `JUDGES`.
     """
 
     prediction: Tensor
@@ -74,13 +69,10 @@ class Verdict:
 def judged(classifier: GradientClassifier, images: Tensor, labels: Tensor, way: str, first: int = JUDGED) -> Verdict:
     """The answers to images (B, 3, H, W) in `KNOWN` or `UNSEEN` noise; raises HarnessError for answers of NaN.
 
-    first: number of the first of `DRAWS` draws.
+    first: number of the first of `JUDGES` draws.
     """
-    if way == KNOWN:
-        logits = finite(classifier(images), "A classifier under attack")[None]
-    else:
-        drawn = [classifier.drawn(first + draw)(images) for draw in range(DRAWS)]
-        logits = torch.stack([finite(one, "A classifier under attack") for one in drawn])
+    logits = classifier(images)[None] if way == KNOWN else judged_logits(classifier, images, first=first)
+    finite(logits.flatten(0, 1), "A classifier under attack")
     losses = torch.stack([F.cross_entropy(one, labels, reduction="none") for one in logits])
     right = (logits.argmax(2) == labels).sum(0)
     prediction = logits[0].argmax(1) if way == KNOWN else logits.softmax(2).mean(0).argmax(1)
