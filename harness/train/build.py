@@ -38,7 +38,7 @@ def build(
     once, and even a network whose weights are then loaded draws first. So the order below decides the weights of every
     checkpoint, and retraining from a shipped card depends on it:
 
-    1. the denoiser of --diffusion, 2. that of --conditional, 3. the network to train.
+    1. the denoiser of --diffusion, 2. that of --conditional, 3. the network to train, 4. the projection of --align.
 
     What is loaded after the network (a distorting network, --init) decides nothing: the loop seeds each pass anew.
     """
@@ -62,7 +62,8 @@ def build(
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment).plugin
     host, device = _transforms(spec, data, distorter)
     feed = TrainFeed(plan, data, augment, host, bool(entry.facts.get("pictures")), paired, spec.diffaug)
-    return Task(spec, built.network, built.objective, feed, device, inputs), _header(spec, kind, built, inputs, data)
+    task = Task(spec, built.network, built.objective, feed, device, inputs, built.projection)
+    return task, _header(spec, kind, built, inputs, data)
 
 
 def _header(spec: TrainSpec, kind: NetworkKind, built: Built, inputs: Inputs, data: Dataset) -> dict[str, Any]:

@@ -44,11 +44,19 @@ CHOICES = {
     "loss": ("ce", "bce"),
     "decay": ("matrices", "all", "timm"),
     "noise_schedule": ("linear", "cosine"),
+    "align": ("dra",),
+    "align_on": ("adv", "clean", "both"),
 }
 """Values of the settings that name one of several ways."""
 
-LATER_SETTINGS = {"max_steps": 0, "limit": 0, "label_dropout": 0.0}
-"""Settings that shipped cards are older than, with their defaults: cards and names have them only where they differ."""
+NAMED = {"max_steps": 0, "limit": 0, "label_dropout": 0.0}
+"""Later settings that the default name of the result shows with their value."""
+
+LATER_SETTINGS: dict[str, Any] = {
+    **NAMED, "align": "", "align_weight": 0.5, "align_time": None, "align_on": "", "align_layer": "middle",
+    "align_width": 0,
+}  # fmt: skip
+"""Settings that shipped cards are older than, with their defaults: cards have them only where they differ."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,12 @@ class TrainSpec:
         0.0, "Share of labels hidden from a class-conditional denoiser, for --guide cfg.", TERMS, min=0, max=1
     )
     consistency_radius: int = option(0, "Largest distance of times with consistent predictions; 0: none.", TERMS)
+    align: str = option("", "dra: features aligned with the diffusion model's; its settings are ours.", TERMS)
+    align_weight: float = option(0.5, "Weight of the alignment.", TERMS, min=0)
+    align_time: int | None = option(None, "Diffusion time of its targets. [default: the denoiser's]", TERMS, min=0)
+    align_on: str = option("", "adv, clean or both. [default: adv with --adversarial, else clean]", TERMS)
+    align_layer: str = option("middle", "Layer of the diffusion model: middle, or its name there.", TERMS)
+    align_width: int = option(0, "Width of the projection; 0: the denoiser's own, or 2048.", TERMS, min=0, max=2**16)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)
     diffusion: str = option("", "Denoiser, by name or path. [default: the data set's]", DIFFAUG)
@@ -164,7 +178,8 @@ class TrainSpec:
         """Default name of the result: digits-resnet+augmix+diffaug."""
         parts = [f"{self.dataset}-{self.model}"]
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
-        cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in LATER_SETTINGS if getattr(self, name)]
+        parts += [self.align] if self.align else []
+        cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in NAMED if getattr(self, name)]
         return "+".join([*parts, *filter(None, [self.objective]), *cuts])
 
     @property
