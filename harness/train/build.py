@@ -44,7 +44,7 @@ def build(
     once, and even a network whose weights are then loaded draws first. So the order below decides the weights of every
     checkpoint, and retraining from a shipped card depends on it:
 
-    1. the denoiser of --diffusion, 2. that of --conditional, 3. the network to train.
+    1. the denoiser of --diffusion, 2. that of --conditional, 3. the network to train, 4. the projection of --align.
 
     What is loaded after the network (a distorting network, --init) decides nothing: the loop seeds each pass anew.
     """
@@ -69,7 +69,7 @@ def build(
     host, device = _transforms(spec, data, distorter)
     feed = TrainFeed(plan, data, augment, host, bool(entry.facts.get("pictures")), paired, spec.diffaug)
     selection = None if heldout is None else selected(spec, heldout, world.device)
-    return Task(spec, built.network, built.objective, feed, device, inputs, selection), _header(
+    return Task(spec, built.network, built.objective, feed, device, inputs, built.projection, selection), _header(
         spec, kind, built, inputs, data
     )
 

@@ -36,6 +36,7 @@ class Task:
 
     feed: the host's share of every pass; transforms: the augmentation that is left to the device.
     inputs: SHA-256s of the data and of the weights that the training starts from or looks at.
+    projection: a loss term's own network, trained with the first and discarded.
     selection: chooses the weights of the best epoch; None for the last ones.
     """
 
@@ -45,6 +46,7 @@ class Task:
     feed: TrainFeed
     transforms: Sequence[BatchTransform] = ()
     inputs: Inputs = field(default_factory=Inputs)
+    projection: nn.Module | None = None
     selection: Selection | None = None
 
 
@@ -94,9 +96,10 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
     repeatable()
     network = task.network.to(world.device).to(memory_format=torch.channels_last)
     runner = world.wrap(JointForward(network))
-    optimizer = optimize.build(spec, network)
+    optimizer = optimize.build(spec, network, task.projection)
+    trainee = nn.ModuleList([network, task.projection]) if task.projection else network
     ema, selection = averaged(spec, network, plan), task.selection
-    state = State(out / "state.pt", {**spec.settings, **task.inputs.all}, network, optimizer, ema, selection)
+    state = State(out / "state.pt", {**spec.settings, **task.inputs.all}, trainee, optimizer, ema, selection)
     start = state.resume()
     world.check_agrees(start, f"the steps that {state.file} has done")
     if spec.compile:
@@ -160,7 +163,9 @@ def _step(
             (torch.stack(list(terms.values())).sum() / count).backward()
         for name, term in terms.items():
             losses[name] += float(term.detach()) / count
-    norm = nn.utils.clip_grad_norm_(network.parameters(), spec.clip or float("inf"))
+    others = [*task.projection.parameters()] if task.projection else []
+    world.average_gradients(others)
+    norm = nn.utils.clip_grad_norm_([*network.parameters(), *others], spec.clip or float("inf"))
     if not torch.isfinite(norm):
         raise HarnessError(
             f"The loss or its gradient is no longer finite in step {number + 1} ({dict(losses)}). "

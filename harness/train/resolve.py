@@ -15,7 +15,7 @@ from harness.train import defaults
 from harness.train.augment.deepaugment import configured
 from harness.train.engine import optimize
 from harness.train.input.splits import open_training
-from harness.train.kinds import KINDS, attack, kind_of
+from harness.train.kinds import KINDS, align, attack, kind_of
 from harness.train.kinds.architecture import check_size
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
@@ -42,7 +42,7 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     spec = attack.filled(spec)
     if kind_of(spec).needs_denoiser(spec) and not spec.diffusion:
         spec = replace(spec, diffusion=_diffusion(spec))
-    spec = _filled(spec)
+    spec = _filled(align.filled(spec))
     for name in ("epochs", "batch_size", "lr"):
         if getattr(spec, name) is None:
             raise HarnessError(f"The recipe of {spec.model!r} leaves {flag(name)} open. Give a number.")
@@ -100,8 +100,9 @@ def _check_meaning(spec: TrainSpec) -> None:
             raise HarnessError(
                 f"{flag(name)} is for networks of kind {' or '.join(kinds)}; {spec.model!r} is a {spec.kind} network."
             )
-        if name in this.beside and not getattr(spec, this.beside[name]):
-            raise HarnessError(f"{flag(name)} means nothing without {flag(this.beside[name])}.")
+        others = this.beside[name].split(" or ") if name in this.beside else []
+        if others and not any(getattr(spec, other) for other in others):
+            raise HarnessError(f"{flag(name)} means nothing without {' or '.join(map(flag, others))}.")
     if spec.conditional and not spec.conditional_weight:
         raise HarnessError("--conditional needs --conditional-weight, the share of its prediction, such as 0.5.")
     if spec.augmix and (spec.mixup or spec.cutmix):
@@ -138,7 +139,7 @@ def _diffusion(spec: TrainSpec) -> str:
     """The one denoiser of the data set."""
     names = denoisers_of(spec.dataset)
     if len(names) != 1:
-        what = "--diffaug" if spec.diffaug else repr(spec.model)
+        what = "--diffaug" if spec.diffaug else "--align" if spec.align else repr(spec.model)
         raise HarnessError(
             f"{what} needs a diffusion model of {spec.dataset!r}, and {', '.join(names) or 'none'} is registered. "
             "Name one with --diffusion, or train one with --denoiser and give its folder."

@@ -45,6 +45,8 @@ CHOICES = {
     "loss": ("ce", "bce"),
     "decay": ("matrices", "all", "timm"),
     "noise_schedule": ("linear", "cosine"),
+    "align": ("dra",),
+    "align_on": ("adv", "clean", "both"),
     "adversarial": ("pgd", "trades", "trades:original"),
     "attack_norm": NORMS,
     "ema_form": ("timm", "wang"),
@@ -55,7 +57,8 @@ NAMED = {"max_steps": 0, "limit": 0, "label_dropout": 0.0}
 """Later settings that the default name of the result shows with their value."""
 
 LATER_SETTINGS: dict[str, Any] = {
-    **NAMED, "adversarial": "", "attack_norm": "linf", "attack_eps": "", "attack_steps": 10, "attack_step": "",
+    **NAMED, "align": "", "align_weight": 0.5, "align_time": None, "align_on": "", "align_layer": "middle",
+    "align_width": 0, "adversarial": "", "attack_norm": "linf", "attack_eps": "", "attack_steps": 10, "attack_step": "",
     "beta": None, "extra_fraction": 0.0, "select": "", "select_images": 0, "ema_form": "timm",
 }  # fmt: skip
 """Settings that shipped cards are older than, with their defaults: cards have them only where they differ."""
@@ -97,6 +100,12 @@ class TrainSpec:
         0.0, "Share of labels hidden from a class-conditional denoiser, for --guide cfg.", TERMS, min=0, max=1
     )
     consistency_radius: int = option(0, "Largest distance of times with consistent predictions; 0: none.", TERMS)
+    align: str = option("", "dra: features aligned with the diffusion model's; its settings are ours.", TERMS)
+    align_weight: float = option(0.5, "Weight of the alignment.", TERMS, min=0)
+    align_time: int | None = option(None, "Diffusion time of its targets. [default: the denoiser's]", TERMS, min=0)
+    align_on: str = option("", "adv, clean or both. [default: adv with --adversarial, else clean]", TERMS)
+    align_layer: str = option("middle", "Layer of the diffusion model: middle, or its name there.", TERMS)
+    align_width: int = option(0, "Width of the projection; 0: the denoiser's own, or 2048.", TERMS, min=0, max=2**16)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)
     diffusion: str = option("", "Denoiser, by name or path. [default: the data set's]", DIFFAUG)
@@ -195,6 +204,7 @@ class TrainSpec:
         """Default name of the result: digits-resnet+augmix+diffaug."""
         parts = [f"{self.dataset}-{self.model}"]
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
+        parts += [self.align] if self.align else []
         parts += [self.adversarial.replace(":", "-")] if self.adversarial else []
         cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in NAMED if getattr(self, name)]
         return "+".join([*parts, *filter(None, [self.objective]), *cuts])
