@@ -12,8 +12,8 @@ from torch import Tensor
 from harness.analysis.extracting import stored
 from harness.analysis.record import ScoredTime
 from harness.base import noise
+from harness.diffusion.analysis.layer_features import layer_features
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.features import layer_features
 from harness.metrics.features.probes import cross_validated
 from harness.metrics.intervals import of_mean
 from harness.models.tiles import Tiles

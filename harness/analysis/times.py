@@ -10,7 +10,7 @@ from harness.analysis.features import TILE, limited
 from harness.analysis.record import AnalysedImages, TimesRecord
 from harness.base.provenance import environment
 from harness.data import open_dataset
-from harness.diffusion.features import MIDDLE, layer_of
+from harness.diffusion.analysis.layer_features import MIDDLE, layer_of
 from harness.diffusion.lookup import find_denoiser
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import Tiles, place
@@ -21,8 +21,8 @@ from harness.types import HarnessError, Stage
 class TimesSpec:
     """Everything that decides the accuracy of linear probes by diffusion time.
 
-    denoiser: by name or path. times: indices of its schedule. layer: see `harness.diffusion.features`. limit: training
-    images at most, drawn by a keyed order; 0 for all.
+    denoiser: by name or path. times: indices of its schedule. layer: see `harness.diffusion.analysis.layer_features`.
+        limit: training images at most, drawn by a keyed order; 0 for all.
     """
 
     denoiser: str

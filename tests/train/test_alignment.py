@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harness.base import noise
 from harness.data import ArrayDataset
-from harness.diffusion.features import layer_features
+from harness.diffusion.analysis.layer_features import layer_features
 from harness.train import loop
 from harness.train.build import build
 from harness.train.engine.parallel import World

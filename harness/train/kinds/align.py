@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from harness import plugins
+from harness.diffusion.analysis.layer_features import layer_features
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.features import layer_features
 from harness.models.tiles import Tiles
 from harness.train.objectives.alignment import ADVERSARIAL, CLEAN, Alignment, projection
 from harness.train.objectives.joint import shows_features

@@ -95,7 +95,6 @@ CLASSIFIER = register(
         options=frozenset({
             "loss", "smoothing", "augmix", "augmix_severity", "jsd", "deepaugment", "deepaugment_share",
             "diffaug", "diffusion", "diffaug_times", "diffaug_sampler", "conditional", "conditional_weight",
-            "mixup", "cutmix", "data_extra", "extra_as", "labels", "drop_path",
             "align", "align_weight", "align_time", "align_on", "align_layer", "align_width",
             "mixup", "cutmix", "data_extra", "extra_as", "extra_fraction", "labels", "drop_path",
             "adversarial", "attack_norm", "attack_eps", "attack_steps", "attack_step", "beta", "select",

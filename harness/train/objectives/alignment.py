@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.base import noise
+from harness.diffusion.analysis.layer_features import MIDDLE, layer_features
 from harness.diffusion.denoiser import Denoiser
-from harness.diffusion.features import MIDDLE, layer_features
 from harness.models.tiles import Tiles
 from harness.train.objectives.protocol import CurrentNetwork, TermResponse
 from harness.train.step import Step
