@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.api.analysis.analyse import analyse as analyse
     from harness.api.evaluate import evaluate as evaluate
     from harness.api.frames import compare as compare
     from harness.api.frames import leaderboard as leaderboard
@@ -20,6 +21,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "registry").is_dir():
 
 _PUBLIC: dict[str, str] = {
     "Model": "harness.api.live.networks",
+    "analyse": "harness.api.analysis.analyse",
     "compare": "harness.api.frames",
     "evaluate": "harness.api.evaluate",
     "generate": "harness.api.generation.generate",
@@ -29,7 +31,7 @@ _PUBLIC: dict[str, str] = {
 }
 """Modules of the public functions, by name; imported at first use, since torch takes seconds."""
 
-__all__ = ["Model", "__version__", "compare", "evaluate", "generate", "leaderboard", "load", "load_record"]
+__all__ = ["Model", "__version__", "analyse", "compare", "evaluate", "generate", "leaderboard", "load", "load_record"]
 
 
 def __dir__() -> list[str]:

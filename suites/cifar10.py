@@ -1,13 +1,15 @@
-"""CIFAR-10: clean, under the common corruptions, diffused, and certified."""
+"""CIFAR-10: clean, under the common corruptions, diffused, attacked and certified."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.data import Place, Recognised, StoredSplit, benchmark_classes, corruptions, largest_label, open_mapped
 from harness.plugins import suite
+from harness.suites.bases.adversarial.base import Adversarial
 from harness.suites.bases.certification import Certification
 from harness.suites.bases.corrupted import SEVERITIES, CommonCorruptions, FifteenAndFour, Severities
 from harness.suites.bases.covariate_shift import CleanAccuracy
@@ -111,6 +113,19 @@ class Cifar10NoisyAccuracy(NoisyAccuracy):
     """Accuracy on diffused CIFAR-10 test images by time, as noisy-accuracy: --data DIR as for cifar10."""
 
     models = ("cifar10/resnet",)
+    size = TEST
+    data: str = ""
+
+
+@suite("cifar10-adversarial", version=1, dataset="cifar10", denoiser="cifar10", every=100)
+@dataclass(frozen=True)
+class Cifar10Adversarial(Adversarial):
+    """Robust accuracy on every 100th test image unless --every says otherwise: --data DIR as for cifar10.
+
+    RobustBench (Croce et al., NeurIPS 2021) attacks all 10,000, --every 1, at linf 8/255 or l2 0.5.
+    """
+
+    radii: ClassVar[Mapping[str, float]] = {"linf": 8 / 255, "l2": 0.5}
     size = TEST
     data: str = ""
 

@@ -35,6 +35,7 @@ from harness.types import (
     Metric,
     NoisyClassifier,
     Pair,
+    times_for,
 )
 
 Point = tuple[float, float, float, float]
@@ -208,8 +209,9 @@ def _with_times(classifier: Classifier, views: DiffusedViews) -> Classifier:
     def classify(images: Tensor) -> Tensor:
         if images is not views.original():
             return classifier(images)
+        times = times_for(network, views)
         if network.denoised:
-            return tiles(network.noisy, views.noisy, views.restored(), views.times)
-        return tiles(lambda x_t, t: network.noisy(x_t, None, t), views.noisy, views.times)
+            return tiles(network.noisy, views.noisy, views.restored(), times)
+        return tiles(lambda x_t, t: network.noisy(x_t, None, t), views.noisy, times)
 
     return classify

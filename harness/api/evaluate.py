@@ -42,7 +42,7 @@ def evaluate(
     compile: bool = False, out: Path | str = OUT, workers: int | str = "auto", batch_size: int = 0,
     on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugins: Any = (),
     fresh: bool = False, shard: tuple[int, int] = (0, 1), progress: bool = True, keep_logits: bool = False,
-    **suite_settings: Any,
+    keep_images: bool = False, **suite_settings: Any,
 ) -> list[RunRecord]:  # fmt: skip
     """Evaluate classifiers under test-time methods on benchmarks; the complete records, which also lie in `out`.
 

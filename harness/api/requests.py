@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.api.machine import precisions, usable_device
-from harness.api.weight_files import fetch_missing
+from harness.api.weight_files import check_classes, fetch_missing
 from harness.base.errors import Absent, HarnessError, Incompatible
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def requests(
     check_options(suites, texts)
     named = [name for name in settings["models"] if name not in (networks or {})]
     check_denoiser(suites, settings["denoiser"])
+    if len(suites) == 1:
+        for name in named:
+            check_classes(name, str(suites[0].entry.facts.get("dataset", "")))
     check_networks(named, settings["denoiser"], weight_files)
     settings = {**settings, "models": canonical_models(settings["models"])}
     all_requests = [_request(suite, settings, texts, {**common, "every": every}, weight_files) for suite in suites]

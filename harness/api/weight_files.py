@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.base.errors import HarnessError
+from harness.base.errors import HarnessError, Incompatible
 
 if TYPE_CHECKING:
     from harness.models.published.locate import PublishedWeights, WeightFiles
@@ -42,6 +42,33 @@ def fetch_missing(names: Iterable[str], weight_files: WeightFiles) -> None:
             continue
         if any(file.urls for file in published.files):
             fetch(published, weight_files)
+
+
+def check_classes(name: str, dataset: str) -> None:
+    """Raise Incompatible for a published classifier that states a data set with other classes (fact ``dataset``).
+
+    That costs no download; all other classifiers are matched with the data once they are loaded.
+    """
+    from harness import plugins
+
+    entry = plugins.model.get(name) if name in published_weights() else None
+    stated = entry.facts.get("dataset", "") if entry else ""
+    own, others = _stated_classes(dataset), _stated_classes(stated)
+    if own and others and not set(own) <= set(others):
+        raise Incompatible(
+            f"Model {name!r} was trained on the classes of {stated!r}, not on those of {dataset!r}. Name a model of "
+            f"{dataset!r} with --model: harness list models."
+        )
+
+
+def _stated_classes(dataset: str) -> tuple[str, ...]:
+    """Names of a data set's classes, or their numbers, by its facts alone; empty where these do not say."""
+    from harness import plugins
+    from harness.data import benchmark_classes
+    from harness.data.classes import numbers
+
+    entry = plugins.dataset.get(dataset)
+    return benchmark_classes(dataset) or numbers(entry.facts.get("num_classes", 0) if entry else 0)
 
 
 def fetch(published: PublishedWeights, weight_files: WeightFiles) -> Path:

@@ -28,7 +28,8 @@ def ascend(
 ) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] after `steps` of x <- P(x + step) (Madry et al., ICLR 2018, section 2.1, PGD).
 
-    P projects onto the ball around `images` first and onto [0, 1] second, which never leaves the ball again.
+    P projects onto [0, 1] first and onto the ball around `images` second, as the code of Wang et al. (ICML 2023) does.
+    The second never leaves [0, 1] again, as it moves towards an image that lies there.
     images: (B, 3, H, W) in [0, 1]. start: displacement (B, 3, H, W) from which the ascent sets out.
     size, radius: length of a step and radius of the ball, one for all images or (B,).
     """
@@ -36,6 +37,6 @@ def ascend(
     for number in range(steps):
         ascent = gradient(images + delta, number)
         with torch.no_grad():
-            delta = project(delta + step(ascent, size), radius)
-            delta = projections.box(images, delta)
-    return (images + delta).detach()
+            delta = projections.box(images, delta + step(ascent, size))
+            delta = project(delta, radius)
+    return (images + delta).detach().clamp(0, 1)

@@ -13,6 +13,9 @@ from harness.types import HarnessError
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, K) and labels (B,) to values (B,)."""
 
+AnyLoss = Callable[..., Tensor]
+"""From logits (B, K), labels (B,) and what else it takes per image, such as targets (B,), to values (B,)."""
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(z)_y (Goodfellow et al., ICLR 2015; Madry et al., ICLR 2018); not negative.
@@ -27,7 +30,7 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
 
     Needs two classes or more.
     """
-    return _strongest_other(logits, labels) - _true(logits, labels)
+    return _strongest_other(logits, labels) - _of_class(logits, labels)
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
@@ -46,8 +49,35 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
     return margin(logits, labels) / (largest[:, 0] - largest[:, 2] + 1e-12)
 
 
-def _true(logits: Tensor, labels: Tensor) -> Tensor:
-    return logits.gather(1, labels[:, None])[:, 0]
+def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """DLR towards a class t, -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2) (Croce & Hein, ICML 2020, eq. 7).
+
+    targets: (B,) int64, the classes t. The denominator has 1e-12 more, as in the authors' code. Raises HarnessError for
+    fewer than four classes.
+    """
+    if logits.shape[1] < 4:
+        raise HarnessError(
+            "The targeted DLR loss compares the largest logit with the third and the fourth: it needs 4 classes or "
+            f"more, not {logits.shape[1]}."
+        )
+    largest = logits.topk(4, 1).values
+    scale = largest[:, 0] - 0.5 * (largest[:, 2] + largest[:, 3]) + 1e-12
+    return -(_of_class(logits, labels) - _of_class(logits, targets)) / scale
+
+
+def targeted_margin(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """z_t - z_y, the difference of logits towards a class t (Carlini & Wagner, S&P 2017); targets: (B,) int64."""
+    return _of_class(logits, targets) - _of_class(logits, labels)
+
+
+def targeted_dlr_of_three(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """-(z_y - z_t) / (z_(1) - z_(3)): towards a class t, over the denominator of the untargeted DLR; for 3 classes."""
+    largest = logits.topk(3, 1).values
+    return targeted_margin(logits, labels, targets) / (largest[:, 0] - largest[:, 2] + 1e-12)
+
+
+def _of_class(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.gather(1, classes[:, None])[:, 0]
 
 
 def _strongest_other(logits: Tensor, labels: Tensor) -> Tensor:

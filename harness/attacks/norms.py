@@ -22,3 +22,9 @@ def per_image(values: float | Tensor, images: Tensor) -> float | Tensor:
 def l2_norm(x: Tensor) -> Tensor:
     """Euclidean norm of each image (B, ...), shaped (B, 1, ...)."""
     return per_image(x.flatten(1).norm(dim=1), x)
+
+
+def lengths(delta: Tensor, norm: str) -> Tensor:
+    """Norm of each displacement (B, ...), linf or l2, shaped (B,)."""
+    flat = delta.flatten(1)
+    return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)

@@ -25,8 +25,11 @@ GO_ON = "Everything finished is kept: the same command, without --fresh, goes on
 REPEAT = "Nothing is half-written: give the same command again."
 """Advice where a command has no option --fresh."""
 
-READERS = {"results", "report", "leaderboard", "compare", "show", "gallery", "effective", "ensemble", "posthoc"}
-"""Commands that work on results."""
+WITHOUT_FRESH = {
+    "results", "report", "leaderboard", "compare", "show", "gallery", "effective", "ensemble", "posthoc", "figure",
+    "score", "reproduce", "list", "new",
+}  # fmt: skip
+"""Commands without the option --fresh."""
 
 unfinished: set[str] = set()
 """Paths of files that are being written, which an interruption removes."""
@@ -36,7 +39,7 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 def sentence(code: int) -> str:
     """The sentence that the user reads. code: the exit code."""
-    advice = REPEAT if READERS & set(sys.argv[1:2]) else GO_ON
+    advice = REPEAT if WITHOUT_FRESH & set(sys.argv[1:2]) else GO_ON
     return f"{'Terminated' if code == TERMINATED else 'Interrupted'}. {advice}"
 
 

@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import isfinite
 from typing import Any
 
 NESTED = 100
@@ -24,6 +25,18 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
     return values
+
+
+def parse_number(text: str) -> float:
+    """The number of a text, which may be a fraction such as 8/255; ValueError for others."""
+    numerator, _, denominator = text.partition("/")
+    try:
+        value = float(numerator) / float(denominator or "1")
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{text!r} is no number, such as 0.03, and no fraction, such as 8/255") from error
+    if not isfinite(value):
+        raise ValueError(f"{text!r} is not finite")
+    return value
 
 
 def parse_toml(text: str) -> dict[str, Any]:

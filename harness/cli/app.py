@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import harness
-from harness.cli.commands import augment, data, weights
+from harness.cli.commands import analyse, augment, data, weights
 from harness.cli.commands.generate import generate
 from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
@@ -89,6 +89,7 @@ app.command()(run)
 app.command()(train)
 app.command()(generate)
 app.command()(score)
+app.add_typer(analyse.app, name="analyse")
 app.add_typer(data.app, name="data")
 app.add_typer(augment.app, name="augment")
 app.add_typer(weights.app, name="weights")

@@ -50,7 +50,7 @@ class OtherMethods:
         list[str],
         typer.Option(
             help="Adversarial attack, with settings: see harness list attacks. Repeatable; every --tta with every "
-            "--attack. No bundled suite takes one yet.",
+            "--attack. [default: autoattack]",
             rich_help_panel=WHAT,
         ),
     ] = field(default_factory=list)

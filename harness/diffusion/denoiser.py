@@ -113,7 +113,7 @@ class Denoiser:
         Raises HarnessError for labels where the network takes none, and for none where it needs them.
         """
         self.check_sides(x_t)
-        times = torch.from_numpy((schedule or self.schedule).times).to(index.device)[index]
+        times = (schedule or self.schedule).network_times(index)
         times = times.double() if x_t.dtype == torch.float64 else times
         out = cast(Tensor, self.network(x_t, times, return_dict=False, **self._classes(index, labels))[0])
         out = out.to(torch.float64 if x_t.dtype == torch.float64 else torch.float32)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.log_probability import log_probability
 from harness.diffusion.sampling import ancestral_mean, ancestral_noise, ddim_step
 from harness.diffusion.schedule import Schedule
 from harness.types import Guide, HarnessError, Sampling, check_scale
@@ -50,7 +51,7 @@ class SamplingStep:
     ) -> None:
         self.x_t = x.detach().requires_grad_()
         self.time = time
-        self.t = torch.full((len(x),), time, device=x.device)
+        self.t = self.times = torch.full((len(x),), time, device=x.device)
         self.labels = labels
         self.position = position
         self.schedule = schedule
@@ -60,7 +61,7 @@ class SamplingStep:
     @property
     def network_times(self) -> Tensor:
         """The times of the denoiser's network, (B,): t for every row, or t scaled to 1000 (`Schedule.rescaled`)."""
-        return torch.from_numpy(self.schedule.times).to(self.index.device)[self.index]
+        return self.schedule.network_times(self.index)
 
     def predict(self, labels: Tensor | None, differentiable: bool = False) -> Guidance:
         """The denoiser's prediction: one call. labels: classes that it is told, or None.
@@ -86,7 +87,7 @@ class SamplingStep:
 
     def log_probability(self, logits: Tensor) -> Tensor:
         """Log-probability (B,) of the classes asked for."""
-        return logits.log_softmax(1).gather(1, self.labels[:, None])[:, 0]
+        return log_probability(logits, self.labels)
 
 
 @dataclass(frozen=True)

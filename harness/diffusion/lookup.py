@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -127,6 +128,8 @@ def usual_eta(name: str) -> float:
 def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who: str) -> Denoiser:
     """A class-conditional denoiser that takes the labels of the data, whatever its own order of classes.
 
+    The denoiser itself stays as it is; the new one shares all of its weights but the table of classes.
+
     name: by which it was found. who: the denoiser in messages, such as "--conditional NAME".
     Raises HarnessError where its classes are others, or cannot be reordered.
     """
@@ -142,10 +145,17 @@ def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who
     order = order_of(names, data, who)
     if order == list(range(len(order))):
         return denoiser
-    network = denoiser.network
-    table: Any = network.class_embedding
+    table: Any = denoiser.network.class_embedding
     if not isinstance(table, nn.Embedding):
         raise HarnessError(f"{who} has its classes in another order than the data, and no table to reorder. Train one.")
     others = sorted(set(range(table.num_embeddings)) - set(order))  # among them that of no class, which stays the last
-    network.class_embedding = nn.Embedding.from_pretrained(table.weight.detach()[[*order, *others]], freeze=True)
-    return replace(denoiser, network=network)
+    reordered = nn.Embedding.from_pretrained(table.weight.detach()[[*order, *others]], freeze=True)
+    return replace(denoiser, network=_with_table(denoiser.network, reordered))
+
+
+def _with_table(network: nn.Module, table: nn.Embedding) -> nn.Module:
+    """A network with another table of classes, and otherwise the same modules and weights."""
+    other = copy.copy(network)
+    # A copy shares the dictionary of modules, in which the table stands.
+    other._modules = {**network._modules, "class_embedding": table}
+    return other

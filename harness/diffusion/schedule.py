@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.types import HarnessError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = np.ndarray
 
@@ -24,6 +27,12 @@ class Schedule:
 
     betas: Floats
     times: Floats
+
+    def network_times(self, index: Tensor) -> Tensor:
+        """The network's own times (B,) at indices (B,) int64, on their device: int64, or float32 where rescaled."""
+        import torch  # figures read schedules, and start without it
+
+        return torch.from_numpy(self.times).to(index.device)[index]
 
     @cached_property
     def alpha_bar(self) -> Floats:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from harness import plugins
 from harness.base import noise
 from harness.diffusion.adaptation import guided_step
 from harness.diffusion.denoiser import Denoiser
@@ -23,7 +24,8 @@ from harness.types import NO_CLASSIFIER, Adaptation, Batch, Calls, Pair
 class Estimate:
     """Counts of single images. `missing` excludes what is already on disk; seconds are for the missing images.
 
-    at_most: calls and seconds are upper limits.
+    at_most: calls and seconds are upper limits. Gradients are backward passes, beside the calls. judge_calls: of the
+    networks that judge images, or give features to compare.
     """
 
     conditions: int
@@ -33,6 +35,9 @@ class Estimate:
     denoiser_calls: int
     seconds: float
     at_most: bool
+    classifier_gradients: int = 0
+    denoiser_gradients: int = 0
+    judge_calls: int = 0
 
 
 def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
@@ -51,21 +56,27 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     # A clone, because a classifier remembers the views it has seen.
     one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
     per_image = one_view * calls.classified / size
+    # An attack makes its own images for each classifier, which share no denoising.
+    apart = len(models) if plugins.attack in job.axis.registries else 1
     if job.denoiser and job.generates:
         per_image = sum(_guiding(job, job.denoiser, pair) for pair in job.pairs) / size
     elif job.denoiser and calls.denoiser:
-        per_image += _denoising(job, job.denoiser, calls, batch) / size
+        per_image += apart * _denoising(job, job.denoiser, calls, batch) / size
     data = job.datasets[parts[0].condition.name] if parts else job.data
     per_image += _seconds(data.read, positions) / size
+    rows = sum(missing) * (1 if job.generates else len(models))
     return Estimate(
         conditions=len(job.suite.conditions()),
         images=sum(len(part.indices) for part in parts),
         missing=sum(missing),
-        classifier_calls=sum(missing) * calls.classified * (1 if job.generates else len(models)),
-        denoiser_calls=sum(missing) * calls.denoiser,
+        classifier_calls=rows * calls.classified,
+        denoiser_calls=sum(missing) * calls.denoiser * apart,
         # Tiles are padded, so a part costs as much as the whole tiles that hold it.
         seconds=sum(-(-n * calls.together // size) * size for n in missing) / calls.together * per_image,
         at_most=calls.at_most,
+        classifier_gradients=rows * calls.classifier_gradients,
+        denoiser_gradients=sum(missing) * calls.denoiser_gradients,
+        judge_calls=rows * calls.judged,
     )
 
 

@@ -24,6 +24,7 @@ from harness.evaluation.records.journal import Journal, Required
 from harness.evaluation.records.keys import identity
 from harness.evaluation.records.parts import Part
 from harness.evaluation.records.rows import Rows
+from harness.evaluation.views.calls import of_pairs
 from harness.models.external.text import ModelText
 from harness.models.probe import PROBED, Probe, shown
 from harness.models.tiles import GRADIENT_TILE, Tiles
@@ -163,17 +164,10 @@ class Job:
     @cached_property
     def journals(self) -> Sequence[Journal]:
         """The journal of each pair, which keeps its rows."""
+        kept = self.parts, self.spec.kept
+        suite = self.spec.suite
         return [
-            Journal(
-                self.out,
-                self.spec.suite,
-                p.model,
-                p.method_name,
-                self.key(p),
-                key_of(self._identity(p)),
-                self.parts,
-                self.spec.keep_logits,
-            )
+            Journal(self.out, suite, p.model, p.method_name, self.key(p), key_of(self._identity(p)), *kept)
             for p in self.pairs
         ]
 
@@ -212,10 +206,11 @@ class Job:
 
         A method that pairs share counts once, a guide for every pair.
         """
-        methods = {f"{pair.model if self.generates else ''} {pair.method_name}": pair.method for pair in pairs}
-        names = tuple(methods)
+        distinct = {f"{pair.model if self.generates else ''} {pair.method_name}": pair for pair in pairs}
+        names = tuple(distinct)
         if names not in self._tallies:
-            self._tallies[names] = self.suite.tally(list(methods.values()), self.example, self.data.num_classes)
+            those = list(distinct.values())
+            self._tallies[names] = of_pairs(self.suite, those, self.example, self.data.num_classes, self.generates)
         return self._tallies[names]
 
     def uses_denoiser(self, pair: Pair) -> bool:

@@ -32,6 +32,7 @@ class PairInProgress:
     interim: rows of an interrupted run, final and begun ones; None if there are none.
     spent: the cost of these. batches: finished rows of this run, in the order of the part.
     current: rows of the batch at hand as they stand; None between batches.
+    seconds, calls: spent on this pair alone in this run, and images that went through the denoiser for it.
     """
 
     pair: Pair
@@ -40,6 +41,8 @@ class PairInProgress:
     spent: Mapping[str, float]
     batches: list[Rows] = field(default_factory=list)
     current: Rows | None = None
+    seconds: float = 0.0
+    calls: int = 0
 
     def end_batch(self) -> None:
         """The rows of the batch at hand are final."""
@@ -83,6 +86,7 @@ class PartInProgress:
         self._halvings = job.halvings()
         self._start = time.perf_counter()
         self._last_kept = self._start
+        self._seen = self._start, 0
 
     def resume(self, batch: Batch) -> bool:
         """Take the batch's rows from the interim state; False unless they are final for every pair.
@@ -103,9 +107,11 @@ class PartInProgress:
         begun = [interim_columns(member.interim, batch) for member in self._pairs]
         self._goes_on = any(columns is not None for columns in begun)
         self._views = BatchViews(batch, self._job.denoiser, self._job.tiles, self._job.spec.seed)
+        self._seen = time.perf_counter(), 0
         pairs = [member.pair for member in self._pairs]
-        keep_logits = self._job.spec.keep_logits
-        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, keep_logits, batch.ids)
+        spec = self._job.spec
+        kept = spec.keep_logits, batch.ids, spec.keep_images
+        return BatchTask(self._part.condition, self._views, batch.labels, pairs, begun, *kept)
 
     def add(self, observation: Observation) -> None:
         """Take the rows of the batch at hand as they stand. Keeps an interim state now and then."""
@@ -113,6 +119,7 @@ class PartInProgress:
         batch = self._views.batch
         for member, columns in zip(self._pairs, observation.columns, strict=True):
             member.current = rows_of_batch(batch, self._part.condition, columns)
+        self._attribute(observation.only, self._views.calls)
         if observation.done < 1 and self._is_due():
             self._keep()
         # A suite that goes on from begun rows first yields the state that these amount to.
@@ -132,29 +139,41 @@ class PartInProgress:
 
     def finish(self) -> None:
         """Put the part on disk for each pair, in place of its interim state."""
-        cost = self._cost()
         for member in self._pairs:
-            member.journal.write(self._part, joined(member.batches), _sum(cost, member.spent))
+            member.journal.write(self._part, joined(member.batches), _sum(self._cost(member), member.spent))
 
     def _is_due(self) -> bool:
         return time.perf_counter() - self._last_kept > KEEP_EVERY
 
     def _keep(self) -> None:
         """Put an interim state on disk for each pair."""
-        cost = self._cost()
         for member in self._pairs:
-            member.journal.write_interim(self._part, member.interim_rows(), _sum(cost, member.spent))
+            member.journal.write_interim(self._part, member.interim_rows(), _sum(self._cost(member), member.spent))
         self._last_kept = time.perf_counter()
 
-    def _cost(self) -> dict[str, float]:
-        """The cost of this run so far, shared by all pairs: seconds, denoiser calls, tiles that memory made smaller."""
-        at_hand = self._views.calls if self._views else 0
-        return {
-            "pairs": len(self._pairs),
-            "seconds": time.perf_counter() - self._start,
-            "denoiser_calls": self._calls + at_hand,
-            "halvings": self._job.halvings() - self._halvings,
-        }
+    def _attribute(self, only: int | None, calls: int) -> None:
+        """Note what was spent since the last observation for the pair that it was for. calls: of the batch so far."""
+        now = time.perf_counter()
+        before, earlier = self._seen
+        if only is not None:
+            self._pairs[only].seconds += now - before
+            self._pairs[only].calls += calls - earlier
+        self._seen = now, calls
+
+    def _cost(self, member: PairInProgress) -> dict[str, float]:
+        """The cost of this run so far: seconds, denoiser calls, tiles that memory made smaller.
+
+        Shared by all pairs; where each makes its own images, a pair's own and an equal share of the rest.
+        """
+        seconds = time.perf_counter() - self._start
+        calls: float = self._calls + (self._views.calls if self._views else 0)
+        together = len(self._pairs)
+        if self._job.generates:
+            seconds = member.seconds + (seconds - sum(each.seconds for each in self._pairs)) / together
+            calls = member.calls + (calls - sum(each.calls for each in self._pairs)) / together
+            together = 1
+        halvings = self._job.halvings() - self._halvings
+        return {"pairs": together, "seconds": seconds, "denoiser_calls": calls, "halvings": halvings}
 
 
 def _sum(cost: Mapping[str, float], spent: Mapping[str, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.data.folder_contents import check_all_read
 from harness.diffusion.denoiser import Denoiser
@@ -31,7 +32,7 @@ def prepare(
     that fails on a few images.
     """
     request = spec if isinstance(spec, Request) else Request.of(spec)
-    spec, suite = request.spec, request.suite.plugin
+    spec, suite = request.spec, _suite(request, weight_files)
     datasets = {c.name: checks.open_condition(suite, c, spec.seed) for c in suite.conditions()}
     for data in datasets.values() if not skip_bad else ():
         check_all_read(data)
@@ -61,7 +62,7 @@ def prepare(
         matched.notes, skip_bad=skip_bad, gradient_tiles=gradient_tiles,
     )  # fmt: skip
     checks.check_stride(job)
-    checks.check_logits(job)
+    checks.check_kept(job)
     check_corruptions(job)
     suite.check(list(methods.values()), denoiser)
     checks.check_denoiser(job)
@@ -70,6 +71,12 @@ def prepare(
     job = replace(job, probes=probing.probes(job))
     checks.check_records(job)
     return job
+
+
+def _suite(request: Request, weight_files: WeightFiles | None) -> Any:
+    """The suite, with the files of networks that its settings name; suites from elsewhere may lack the base."""
+    suite: Any = request.suite.plugin
+    return suite.using(weight_files) if hasattr(suite, "using") else suite
 
 
 def _denoiser(request: Request, data: Dataset, weight_files: WeightFiles | None) -> tuple[Denoiser, Weights]:

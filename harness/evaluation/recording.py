@@ -33,7 +33,8 @@ def record_of(
     model_notes = [*_live(job, pair), *job.notes.get(pair.model, ()), *_features(job, pair)]
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
     doubts = _doubts(job, index, rows)
-    return replace(record, metrics=metrics, notes=[*model_notes, *doubts, *notes, *devices, *job.left_out(rows)])
+    said = getattr(job.suite, "notes_on", lambda method: ())(pair.method)
+    return replace(record, metrics=metrics, notes=[*model_notes, *said, *doubts, *notes, *devices, *job.left_out(rows)])
 
 
 def _doubts(job: Job, index: int, rows: Rows) -> list[str]:
@@ -107,10 +108,14 @@ def _without_metrics(job: Job, index: int, images: int, samples: Samples, cost: 
             at_most=calls.at_most,
             pairs=round(cost["pairs"] / len(job.parts)),
             tile_halvings=int(cost["halvings"]),
+            denoiser_gradients_per_image=calls.denoiser_gradients,
+            classifier_calls_per_image=calls.classified,
+            classifier_gradients_per_image=calls.classifier_gradients,
         ),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         plugins=job.origins(pair),
         probe=job.probes[index].to_json(),
         classes=data_classes(job.data),
         conditions=len(job.suite.conditions()),
+        aside=getattr(job.suite, "aside", lambda method, text: "")(pair.method, pair.method_name),
     )

@@ -20,8 +20,8 @@ from harness.plugins.settings import moved, split
 from harness.report.posthoc.ensemble import SOURCE, digest, method_of
 from harness.types import Absent, Calls, Dataset, RunSpec
 
-FOLDERS = ("data", "clean", "near", "far", "held_out")
-"""Settings of suites that name folders of a user's machine."""
+FOLDERS = ("data", "clean", "near", "far", "held_out", "ids")
+"""Settings of suites that name folders and files of a user's machine."""
 
 
 class NotAtHand(Exception):
@@ -76,9 +76,7 @@ class DataAtHand:
 
         Raises HarnessError for settings that a method which is here refuses.
         """
-        counted = [self._calls_of(record, method) for method in methods(record)]
-        most = any(calls.at_most for calls in counted)
-        return Calls(denoised=sum(calls.denoiser for calls in counted), at_most=most)
+        return sum((self._calls_of(record, method) for method in methods(record)), start=Calls())
 
     def _calls_of(self, record: RunRecord, text: str) -> Calls:
         """Network calls of one method of a record."""

@@ -14,6 +14,7 @@ from harness import plugins
 from harness.base.provenance import key_of
 from harness.base.validation import shown
 from harness.evaluation.job import OUTSIDE
+from harness.evaluation.kept import images as kept
 from harness.evaluation.records import record as records
 from harness.evaluation.records import rules
 from harness.evaluation.records.journal import record_file
@@ -106,6 +107,9 @@ def suite(subject: Examined) -> Iterator[str]:
         "columns": (tuple(map(tuple, record.columns)), tuple(map(tuple, suite.shown))),
         "conditions": (record.conditions or conditions, conditions),
     }
+    if hasattr(suite, "aside"):
+        method = plugins.AXES[suite.axis].configure(record.method)
+        expected["aside"] = (record.aside, suite.aside(method.plugin, method.text))
     for name, (stated, own) in expected.items():
         if stated != own:
             yield f"its {name} are {stated!r}; those of {record.suite} are {own!r}"
@@ -182,7 +186,10 @@ def data(subject: Examined) -> Iterator[str]:
 
 
 def cost(subject: Examined) -> Iterator[str]:
-    """Denoiser calls per image, which leaderboards show, are those of the method."""
+    """Network calls per image, which leaderboards show, are those of the method.
+
+    Those of a guide depend on its classifier, too: its settings give limits.
+    """
     stated = subject.record.cost
     _ = subject.suite
     calls = subject.inputs.calls(subject.record)
@@ -192,10 +199,34 @@ def cost(subject: Examined) -> Iterator[str]:
             f"its method makes {most}{stated.method_calls_per_image} denoiser calls per image by the record, "
             f"{'at most ' if calls.at_most else ''}{calls.denoiser} by its settings"
         )
+    limits = {
+        "backward passes of the denoiser": (stated.denoiser_gradients_per_image, calls.denoiser_gradients),
+        "classifier calls": (stated.classifier_calls_per_image, calls.classified),
+        "backward passes of the classifier": (stated.classifier_gradients_per_image, calls.classifier_gradients),
+    }
+    for name, (number, own) in limits.items():
+        if number is not None and (number > own if subject.suite.axis == "guide" else number != own):
+            yield f"its method makes {number} {name} per image by the record, {own} by its settings"
     # Conditions of a suite that diffuses may need no call.
     least = 0 if calls.at_most else min(calls.denoiser, 1) if subject.suite.diffuses else calls.denoiser * stated.images
     if stated.denoiser_calls < least:
         yield f"its cost is {stated.denoiser_calls} denoiser calls; its own {stated.images} images need {least}"
+
+
+def images(subject: Examined) -> Iterator[str]:
+    """Images that a run kept are those that it wrote; raises NotAtHand where they were left behind."""
+    record = subject.record
+    if bool(record.images) != record.spec.keep_images:
+        yield "it names images, and its run kept none" if record.images else "it names no images, and its run kept them"
+    if not record.images:
+        return
+    file = subject.file.with_suffix(kept.SUFFIX)
+    if record.images.get("file") != file.name:
+        yield f"its images are called {record.images.get('file', '')[:80]!r}, not {file.name}"
+    elif not file.is_file():
+        raise NotAtHand("they are not beside it")
+    elif not kept.is_beside(record.images, subject.file):
+        yield f"{file.name} holds other images than it names: its SHA-256 differs"
 
 
 def time(subject: Examined) -> Iterator[str]:

@@ -176,7 +176,7 @@ def metrics(subject: Examined) -> Iterator[str]:
         if key not in stated:
             yield f"the record lacks {where}, which is {metric.value:.6g} by the table"
         else:
-            yield from differences(where, stated[key], metric)
+            yield from differences(where, stated[key], metric, getattr(subject.suite, "precision", RELATIVE))
     for key in stated.keys() - computed.keys():
         yield f"the record has {' of '.join(key)}, which the suite does not compute from the table"
     yield from _missing_notes(subject, notes)
@@ -205,15 +205,15 @@ def _summarised(subject: Examined) -> Rows:
     return {name: values[order] for name, values in rows.items()}
 
 
-def differences(where: str, stated: Metric, computed: Metric) -> Iterator[str]:
-    """Sentences on where a stated metric is not the computed one, up to `RELATIVE` and `ABSOLUTE`."""
+def differences(where: str, stated: Metric, computed: Metric, relative: float = RELATIVE) -> Iterator[str]:
+    """Sentences on where a stated metric is not the computed one, up to `relative` and `ABSOLUTE`."""
     pairs = {
         "": (stated.value, computed.value),
         "the lower end of the interval of ": (stated.interval[0], computed.interval[0]),
         "the upper end of the interval of ": (stated.interval[1], computed.interval[1]),
     }
     for what, (old, new) in pairs.items():
-        if not math.isclose(old, new, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+        if not math.isclose(old, new, rel_tol=relative, abs_tol=ABSOLUTE):
             yield f"{what}{where} is {old:.12g} in the record, {new:.12g} by the table"
     for name in ("n", "unit", "higher_is_better"):
         if getattr(stated, name) != getattr(computed, name):

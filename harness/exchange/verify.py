@@ -34,6 +34,7 @@ RECORD_CHECKS: Sequence[tuple[str, Check]] = (
     ("suite", record_checks.suite),
     ("cost", record_checks.cost),
     ("data", record_checks.data),
+    ("images", record_checks.images),
     ("created", record_checks.time),
 )
 """By the field that they look at."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from harness.base.files import writing
 from harness.generation.spec import sample_id
@@ -18,8 +19,11 @@ SAMPLES, GRID, CARD, IMAGES = "samples.npz", "grid.png", "card.json", "images"
 ROWS, COLUMNS = 20, 10
 """Classes and samples of a class in the grid at most."""
 
-GAP, LEAST_SIDE = 2, 64
+GAP, USUAL_SIDE = 2, 96
 """Pixels between images of the grid; smaller images are magnified by a whole factor to about this side."""
+
+FONT_SIZE, LINE = 16, 22
+"""Size of the names of classes beside the grid, and characters of a line of them at most."""
 
 UNGUIDED = "unguided"
 """Folder of images that belong to no class."""
@@ -51,10 +55,10 @@ def grid_rows(labels: np.ndarray) -> list[list[int]]:
     return [np.flatnonzero(labels == label)[:COLUMNS].tolist() for label in np.unique(labels)[:ROWS]]
 
 
-def write_grid(file: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
-    """grid.png: rows of images (H, W, 3) uint8."""
+def write_grid(file: Path, rows: Sequence[Sequence[np.ndarray]], names: Sequence[str] = ()) -> None:
+    """grid.png: rows of images (H, W, 3) uint8, magnified by nearest neighbours. names: of the rows, beside them."""
     height = len(rows[0][0])
-    factor = max(1, LEAST_SIDE // height)
+    factor = max(1, round(USUAL_SIDE / height))
     side = height * factor + GAP
     canvas = np.full((GAP + len(rows) * side, GAP + max(map(len, rows)) * side, 3), 255, dtype=np.uint8)
     for row, images in enumerate(rows):
@@ -62,8 +66,22 @@ def write_grid(file: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
             large = image.repeat(factor, 0).repeat(factor, 1)
             top, left = GAP + row * side, GAP + column * side
             canvas[top : top + len(large), left : left + len(large)] = large
+    labels = _labels(names, len(canvas), side)
     with writing(file) as partial:
-        Image.fromarray(canvas).save(partial, format="PNG")
+        Image.fromarray(np.concatenate([labels, canvas], 1)).save(partial, format="PNG")
+
+
+def _labels(names: Sequence[str], height: int, side: int) -> np.ndarray:
+    """A margin (height, W, 3) uint8 with a name in the middle of each row of the grid; W is 0 without names."""
+    font = ImageFont.load_default(FONT_SIZE)
+    texts = ["\n".join(textwrap.wrap(name, LINE)) for name in names]
+    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    width = max((ruler.multiline_textbbox((0, 0), text, font)[2] for text in texts), default=-2 * GAP)
+    margin = Image.new("RGB", (int(width) + 2 * GAP, height), "white")
+    for row, text in enumerate(texts):
+        middle = GAP + row * side + side / 2
+        ImageDraw.Draw(margin).multiline_text((margin.width - GAP, middle), text, "black", font, "rm", align="right")
+    return np.asarray(margin)
 
 
 def write_images(folder: Path, pixels: np.ndarray, labels: np.ndarray, folders: Sequence[str]) -> None:

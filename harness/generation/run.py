@@ -213,7 +213,8 @@ def _finish(job: Generation, out: Path, parts: PartFolder) -> dict[str, Any]:
 
     file = out / outputs.SAMPLES
     outputs.write_samples(file, pixels(), labels, job.shape)
-    outputs.write_grid(out / outputs.GRID, [[shown[number] for number in row] for row in rows])
+    names = [str(job.names[labels[row[0]]]) for row in rows] if job.guide.steers else []
+    outputs.write_grid(out / outputs.GRID, [[shown[number] for number in row] for row in rows], names)
     card = {
         "kind": "generation",
         "status": "complete",

@@ -83,6 +83,25 @@ def of_mean(values: Floats | Bools, low: float = 0.0, high: float = 1.0, tail: f
     return round(low + (high - low) * float(bottom), DIGITS), round(low + (high - low) * float(top), DIGITS)
 
 
+def of_median(values: Floats) -> tuple[float, Interval]:
+    """Median of a sample and its 95 % interval by order statistics, for any distribution (Clopper & Pearson's level).
+
+    The k-th smallest and the k-th largest value, where k or more of n fair coins show heads with a chance of 97.5 %.
+
+    values: (n,), infinite where only a lower bound is known. Raises `Undefined` where an end lies among these, and for
+    samples of fewer than six, which no order statistics of this level belong to.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    rank = int(stats.binom.ppf(TAIL, n, 0.5))
+    if rank < 1:
+        raise Undefined(f"A median has no 95 % interval with {n} images; it takes 6.")
+    low, high = float(ordered[rank - 1]), float(ordered[n - rank])
+    if not np.isfinite(high):
+        raise Undefined(f"the interval of the median reaches beyond the {int(np.isfinite(ordered).sum())} known values")
+    return float(np.median(ordered)), (low, high)
+
+
 def p_value(values: Floats, low: float, high: float, mean: float = 0.0) -> float:
     """Two-sided p-value of the hypothesis that the mean of values in [low, high] is `mean`.
 

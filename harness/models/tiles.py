@@ -169,10 +169,9 @@ class Tiles:
 
     def _halve(self, error: Exception) -> None:
         if self.size < 2 * self.multiple:
-            raise HarnessError(
-                f"Out of memory on {self.device} even with {self.size} image(s) at a time. "
-                "Use a smaller network, --dtype bfloat16, or a device with more memory."
-            ) from error
+            small = f"Out of memory on {self.device} even with {self.size} image(s) at a time"
+            remedy = "Use a smaller network, --dtype bfloat16, or a device with more memory"
+            raise HarnessError(f"{small}. {remedy}.") from error
         torch.cuda.empty_cache()
         self.size = self.size // 2 // self.multiple * self.multiple
         self.halved += 1
@@ -249,6 +248,19 @@ class TiledClassifier:
         """The classifier itself, which draws nothing at random."""
         return self
 
+    def of(self, rows: Sequence[int]) -> TiledClassifier:
+        """The classifier itself, which knows no samples."""
+        return self
+
+    def straight_through(self) -> TiledClassifier:
+        """The classifier itself, which has no view to go through."""
+        return self
+
+    @property
+    def undefended(self) -> TiledClassifier:
+        """The classifier itself: no method defends it."""
+        return self
+
     def respond(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Penultimate features (B, D) and the head's logits (B, K), in one pass.
 
@@ -285,5 +297,4 @@ class TiledClassifier:
     @property
     def notes(self) -> Sequence[str]:
         """A sentence for records on the layer whose input are the features; none for a network's own."""
-        note = self._shown.note if self._shown else ""
-        return [note] if note else []
+        return [self._shown.note] if self._shown and self._shown.note else []

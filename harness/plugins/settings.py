@@ -15,6 +15,9 @@ TUNE = "tune"
 LARGEST = 2**63 - 1
 """Largest magnitude of a whole number: that of torch's and numpy's 64 bits."""
 
+LONG = 8
+"""Characters of a decimal number beyond which a fraction of 255 is easier to read."""
+
 START = re.compile(r":(?=[A-Za-z_]+=)")
 """The colon between a name, which may hold colons itself, and its settings."""
 
@@ -32,10 +35,15 @@ def changed(plugin: Any) -> list[str]:
 
 
 def spell(value: Any) -> str:
-    """The spelling of a value after the equals sign."""
+    """The spelling of a value after the equals sign; levels of 8-bit images as people write them, 8/255."""
     if isinstance(value, tuple):
         return ",".join(map(spell, value))
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    level = round(255 * value) if isfinite(value) else 0
+    if 0 < level <= 255 and level / 255 == value and len(repr(value)) > LONG:
+        return f"{level}/255"
+    return repr(value).removesuffix(".0")
 
 
 def split(settings: str) -> list[str]:
@@ -111,8 +119,9 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
 
 
 def _number(kind: type[int] | type[float], text: str) -> int | float:
-    """A finite number; raises ValueError for others, and for whole numbers beyond 64 bits."""
-    value = kind(text)
+    """A finite number, a fraction such as 8/255 included; ValueError for others, and for whole ones beyond 64 bits."""
+    numerator, slash, denominator = text.partition("/")
+    value = float(numerator) / (float(denominator) or float("nan")) if slash and kind is float else kind(text)
     if not (-LARGEST <= value <= LARGEST if isinstance(value, int) else isfinite(value)):
         raise ValueError(text)
     return value

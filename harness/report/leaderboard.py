@@ -10,8 +10,9 @@ from harness.evaluation.records import keys
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
-from harness.report.names import heading, model_names, settings_note, spell, title, variants
+from harness.report.names import heading, model_names, settings_note, spell, title, variants, weights_named
 from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
+from harness.report.ranks.unranked import unranked
 from harness.report.table import RANK, Table, markdown
 
 COVERS: Mapping[str, str] = {
@@ -24,8 +25,14 @@ COVERS: Mapping[str, str] = {
     "coverage_at_5_risk": "The interval of coverage at 5 % risk is for the largest coverage over all such images, "
     "whose estimate here is biased upwards where the risk is near 5 % throughout; it is made of tests of thresholds.",
     "nll": "NLL's interval allows for unseen images with a loss of 10 nats, or of twice the worst one seen.",
+    **dict.fromkeys(
+        ("cosine_wrong", "cosine_score_random", "cosine_mean_random", "gain_random", "low_frequency_random"),
+        "Controls: cosine wrong is held against the target of a wrong class; columns that end in random are of the "
+        "same architecture with random weights.",
+    ),
 }
-"""By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images."""
+"""By metric, a sentence for the captions of tables whose intervals cover something else than sampling of images, or
+whose columns are controls."""
 
 
 def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, patterns: Sequence[str] = ()) -> Table:
@@ -33,6 +40,7 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
 
     board: all of its records, ranked: ranks are of the whole board. places: of the rows to show; None for all.
     patterns: of the columns to show, see `filters.columns`; none for those of the board.
+    Rows that never rank follow, see `unranked`; they are in no `Table.data`.
     """
     ranks = board_ranks(board)
     places = range(len(board)) if places is None else places
@@ -41,7 +49,8 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     shown = [column for column in _columns(board, patterns) if any(entry.metric(*column) for entry in entries)]
     costs = [spell_calls(entry.cost) for entry in entries]
     calls = CALLS in patterns or (not patterns and (len(set(costs)) > 1 or len(costs) == 1))
-    marks, notes = marked_notes(entries)
+    more, read = unranked(board)
+    marks, notes = marked_notes(entries, read)
     named = shown if patterns else ()
     header = [RANK if ranks.sets else "", "model", "method", *(heading(first, *c, beside=named) for c in shown)]
     header += [*(["note"] if marks else []), *(["denoiser calls"] if calls else [])]
@@ -57,14 +66,16 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
         ]
         for row, place in enumerate(places)
     ]
-    facts = "; ".join(f"{name}: {value}" for name, value in sorted(first.facts.items()))
+    spare_cells = [""] * (len(header) - 3 - len(shown))
+    rows += [["", row.name, "", *map(row.cell, shown), *spare_cells] for row in more]
+    facts = "; ".join(f"{name}: {weights_named(value)}" for name, value in sorted(first.facts.items()))
     caption = f"95 % intervals over source images. Data {first.data_sha256[:12]}, seed {first.spec.seed}."
     caption = " ".join(filter(None, [ranks.caption, caption]))
-    metrics = {metric for metric, _ in shown}
-    sentences = covers(metrics)
+    sentences = [*covers({metric for metric, _ in shown}), *_one_condition(board, shown)]
     sentences += [f"{facts}."] if facts else []
     sentences += filter(None, [settings_note(entries)])
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
+    sentences += [row.caption for row in more]
     data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
     top = [row for row, place in enumerate(places) if ranks.is_top(place)]
     spare = [] if patterns else _spare(shown, header)
@@ -80,9 +91,20 @@ def _spare(shown: Sequence[tuple[str, str]], header: Sequence[str]) -> list[int]
     return [*places, *([len(header) - 1] if header[-1] == "denoiser calls" else [])]
 
 
+def _one_condition(board: Sequence[RunRecord], shown: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence on the condition of all columns, where headings do not name it and its metrics have others."""
+    conditions = {condition for _, condition in shown}
+    if len(conditions) != 1 or conditions & {"mean", ""}:
+        return []
+    metrics = {metric for metric, _ in shown}
+    others = {metric.condition for metric in board[0].metrics if metric.name in metrics}
+    several = f"All columns are of the condition {min(conditions)}, one of {len(others)}; --metric shows the others."
+    return [several] if len(others) > 1 else []
+
+
 def covers(metrics: Collection[str]) -> list[str]:
     """The sentences of `COVERS` on these metrics."""
-    return [sentence for metric, sentence in COVERS.items() if metric in metrics]
+    return list(dict.fromkeys(sentence for metric, sentence in COVERS.items() if metric in metrics))
 
 
 def _columns(board: Sequence[RunRecord], patterns: Sequence[str]) -> Sequence[tuple[str, str]]:
@@ -104,8 +126,10 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
     return {**values, "denoiser_calls": entry.cost.method_calls_per_image, "key": entry.key}
 
 
-def marked_notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
+def marked_notes(entries: Sequence[RunRecord], read: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Marks of the rows, and sentences: notes of all rows first, then each other note after its mark.
+
+    read: notes that the table says in another way.
 
     A mark is letters such as "a" or "a, c"; no row has one where all notes are shared. Notes that begin alike and end
     otherwise give the beginning once: "BEGINNING: a: END; b: END."
@@ -119,7 +143,7 @@ def marked_notes(entries: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
     by_beginning: dict[str, list[str]] = {}
     for note in marks:
         by_beginning.setdefault(note.rpartition(": ")[0] or note, []).append(note)
-    sentences = sorted(shared)
+    sentences = sorted(shared.difference(read))
     for beginning, notes in by_beginning.items():
         if len(notes) == 1:
             sentences += [f"{marks[note]}: {note}" for note in notes]
@@ -170,9 +194,13 @@ def by_condition(
 
 
 def spell_calls(cost: Cost) -> str:
-    """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit."""
+    """Denoiser calls of a method per image: ``50 / image``, or ``≤ 50 / image`` where that is a limit.
+
+    With backward passes ``50 + 50 back / image``.
+    """
     most = "≤ " if cost.at_most and cost.method_calls_per_image else ""
-    return f"{most}{cost.method_calls_per_image} / image"
+    back = f" + {cost.denoiser_gradients_per_image} back" if cost.denoiser_gradients_per_image else ""
+    return f"{most}{cost.method_calls_per_image}{back} / image"
 
 
 def crosstab(entries: Sequence[RunRecord]) -> Table:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
 
 from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
@@ -43,7 +46,8 @@ def plain(name: str) -> str:
 def title(entry: RunRecord) -> str:
     """The title of a board: suite, version, coverage."""
     subset = "" if entry.status == "complete" else " (subset)"
-    return f"{keys.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}"
+    aside = f", {entry.aside}" if entry.aside else ""
+    return f"{keys.benchmark(entry.suite)} v{entry.suite_version}, {entry.coverage}{subset}{aside}"
 
 
 def heading(
@@ -74,6 +78,21 @@ def spell(metric: Metric | None) -> str:
     if metric.unit not in ("fraction", "ratio"):
         return f"{metric.value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{100 * metric.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+@cache
+def bundled_names() -> Mapping[str, str]:
+    """Names of the classifiers that ship with the project, ``digits/vit``, by the SHA-256 of their weights."""
+    files = (file for file in resources.files("harness.registry.checkpoints").iterdir() if file.name.endswith(".json"))
+    cards = [card for card in (json.loads(file.read_text()) for file in files) if "clean_accuracy" in card]
+    return {card["sha256"]: card["name"].replace("-", "/", 1) for card in cards}
+
+
+def weights_named(fact: str) -> str:
+    """A fact of a record; of one that is a whole SHA-256 its beginning, after the name of the classifier it is of."""
+    if not re.fullmatch("[0-9a-f]{64}", fact):
+        return fact
+    return " ".join(filter(None, [bundled_names().get(fact, ""), fact[:12]]))
 
 
 def variants(entries: Sequence[RunRecord]) -> list[str]:

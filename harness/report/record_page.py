@@ -11,7 +11,7 @@ from typing import Any
 from harness.evaluation.records.frames import metric_rows
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.leaderboard import covers, spell_calls
-from harness.report.names import heading, label, spell, title
+from harness.report.names import bundled_names, heading, label, spell, title
 from harness.report.table import Table
 from harness.types import Weights
 
@@ -102,7 +102,8 @@ def _measured(entry: RunRecord) -> Iterator[list[str]]:
     if entry.classes:
         names = ", ".join(entry.classes[:10]) + (", ..." if len(entry.classes) > 10 else "")
         yield ["classes", f"{len(entry.classes)}: {names}"]
-    yield from ([name, value] for name, value in sorted(entry.facts.items()))
+    for name, value in sorted(entry.facts.items()):
+        yield [name, " ".join(filter(None, [bundled_names().get(value, ""), value]))]
     yield ["method", entry.variant]
     yield ["record", f"{entry.key}, of {entry.created}"]
 
@@ -113,6 +114,9 @@ def _cost(cost: Cost) -> Iterator[list[str]]:
     yield ["seconds", f"{cost.seconds:.0f}{shared}"]
     yield ["denoiser calls", f"{cost.denoiser_calls}{shared}"]
     yield ["of the method alone", spell_calls(cost)]
+    if cost.classifier_calls_per_image is not None:
+        back = f" + {cost.classifier_gradients_per_image} back" if cost.classifier_gradients_per_image else ""
+        yield ["its classifier calls", f"{cost.classifier_calls_per_image}{back} / image"]
     if cost.tile_halvings:
         yield ["tile halvings", f"{cost.tile_halvings}, forced by memory: rows agree with other runs to rounding only"]
 

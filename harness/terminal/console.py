@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import sys
 import time
@@ -206,9 +207,25 @@ def show(table: Table, least: bool = False) -> None:
         first = [*name.split(), *(row[0] for row in table.rows)]
         width = min(max(map(len, first)), USUAL // 2 + 4) if least and not k else None
         rich.add_column(name, overflow="fold", justify="left" if k < 3 else "right", width=width)
+    whole = USUAL if least and out.width == BOUNDLESS else room()
+    left = whole - (rich.columns[0].width or whole) - 1
     for row in table.rows:
-        rich.add_row(*row)
-    out.print(rich, width=USUAL if least and out.width == BOUNDLESS else room())
+        rich.add_row(row[0], *([_folded(cell, left) for cell in row[1:]] if least and left > 1 else row[1:]))
+    out.print(rich, width=whole)
+
+
+def _folded(text: str, width: int) -> str:
+    """A text whose words of more than `width` characters end their lines after commas and slashes."""
+
+    def fold(word: re.Match[str]) -> str:
+        lines = [""]
+        for piece in re.findall(r"[^,/]+[,/]*|[,/]+", word[0]):
+            if lines[-1] and len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
+        return "\n".join(lines)
+
+    return re.sub(rf"\S{{{width + 1},}}", fold, text)
 
 
 PLAIN = str.maketrans({"●": "*", "≤": "<=", "→": "->", "−": "-"})

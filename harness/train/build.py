@@ -15,11 +15,13 @@ from harness.train.augment.distort_share import DistortShare
 from harness.train.augment.mixing import Mixing
 from harness.train.engine.init import start_from
 from harness.train.engine.parallel import World
-from harness.train.input.copies import PairedCopy, open_copies
+from harness.train.engine.selection import Selection
+from harness.train.input.copies import PairedCopy, WithCopies, open_copies
 from harness.train.input.feed import TrainFeed
 from harness.train.input.plan import Plan
 from harness.train.inputs import Inputs
 from harness.train.kinds import Built, NetworkKind, kind_of
+from harness.train.kinds.attack import selecting_attack
 from harness.train.kinds.frozen import Frozen, find_frozen
 from harness.train.loop import Task
 from harness.train.spec import TrainSpec
@@ -28,17 +30,21 @@ from harness.types import Dataset, HarnessError
 
 
 def build(
-    spec: TrainSpec, data: Dataset, world: World, weight_files: WeightFiles | None = None
+    spec: TrainSpec,
+    data: Dataset,
+    world: World,
+    weight_files: WeightFiles | None = None,
+    heldout: Dataset | None = None,
 ) -> tuple[Task, dict[str, Any]]:
     """The task of a resolved specification, and the header of the checkpoint that it will make.
 
-    weight_files: places of published weights, for --diffusion, --conditional and --init.
+    weight_files: places of published weights, for --diffusion, --conditional and --init. heldout: images of --select.
 
     Order of construction. Networks draw their initial weights from torch's one global generator, which `run` seeds
     once, and even a network whose weights are then loaded draws first. So the order below decides the weights of every
     checkpoint, and retraining from a shipped card depends on it:
 
-    1. the denoiser of --diffusion, 2. that of --conditional, 3. the network to train.
+    1. the denoiser of --diffusion, 2. that of --conditional, 3. the network to train, 4. the projection of --align.
 
     What is loaded after the network (a distorting network, --init) decides nothing: the loop seeds each pass anew.
     """
@@ -62,7 +68,15 @@ def build(
     entry, augment = plugins.augmentation.of(spec.augment), plugins.augmentation.configure(spec.augment).plugin
     host, device = _transforms(spec, data, distorter)
     feed = TrainFeed(plan, data, augment, host, bool(entry.facts.get("pictures")), paired, spec.diffaug)
-    return Task(spec, built.network, built.objective, feed, device, inputs), _header(spec, kind, built, inputs, data)
+    selection = None if heldout is None else selected(spec, heldout, world.device)
+    return Task(spec, built.network, built.objective, feed, device, inputs, built.projection, selection), _header(
+        spec, kind, built, inputs, data
+    )
+
+
+def selected(spec: TrainSpec, heldout: Dataset, device: str) -> Selection:
+    """What chooses the best epoch on held-out images."""
+    return Selection(heldout, selecting_attack(spec), spec.select, spec.seed, device)
 
 
 def _header(spec: TrainSpec, kind: NetworkKind, built: Built, inputs: Inputs, data: Dataset) -> dict[str, Any]:
@@ -80,8 +94,10 @@ def _header(spec: TrainSpec, kind: NetworkKind, built: Built, inputs: Inputs, da
 
 def planned(spec: TrainSpec, data: Dataset, world: World) -> Plan:
     """The plan of passes; raises HarnessError where the batch does not fit the data or the processes."""
+    extra = len(data.ids) - len(data.whole.ids) if isinstance(data, WithCopies) and spec.extra_fraction else 0
     return Plan(
-        images=len(data.ids), name=spec.dataset, seed=spec.seed, batch_size=spec.batch_size or 0,
+        images=len(data.ids) - extra, extra=extra, fraction=spec.extra_fraction, name=spec.dataset, seed=spec.seed,
+        batch_size=spec.batch_size or 0,
         epochs=spec.epochs or 0, repeats=spec.repeats, passes=spec.accumulate, rank=world.rank, world=world.size,
         max_steps=spec.max_steps,
     )  # fmt: skip

@@ -16,8 +16,9 @@ from torch import nn
 
 from harness.data import Subset
 from harness.models.published.locate import WeightFiles
-from harness.train.build import build
+from harness.train.build import build, selected
 from harness.train.engine.parallel import World
+from harness.train.input.splits import open_heldout
 from harness.train.kinds import kind_of
 from harness.train.kinds.measure import TILE
 from harness.train.loop import RunMode, Task, train
@@ -38,19 +39,20 @@ FEWEST, MOST = 2, 6
 class TrainingEstimate:
     """Seconds of a run in one process like this one.
 
-    start: until the first step, without opening the data. step: of one of `steps`. measurement: of the finished
-    network, on the test images.
+    start: until the first step, without opening the data. step: of one of `steps`, the passes of an attack in it.
+    measurement: of the finished network, on the test images. selection: of all attacks on the held-out images.
     """
 
     start: float
     step: float
     steps: int
     measurement: float
+    selection: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Seconds of the whole run."""
-        return self.start + self.step * self.steps + self.measurement
+        return self.start + self.step * self.steps + self.measurement + self.selection
 
 
 def estimate(
@@ -71,9 +73,8 @@ def estimate(
     images = max(few, min(whole, int(BUDGET / FEWEST / per_image)))
     count = min(max(int(BUDGET / (per_image * images)), FEWEST), MOST)
     a_pass = median(_pass_seconds(task, images, count, world)) * whole / images
-    return TrainingEstimate(
-        start, a_pass * plan.passes, plan.steps, _measurement(spec, task.network, test, world.device)
-    )
+    measurement = _measurement(spec, task.network, test, world.device)
+    return TrainingEstimate(start, a_pass * plan.passes, plan.steps, measurement, _selection(task, world.device))
 
 
 def _pass_seconds(task: Task, images: int, count: int, world: World) -> Sequence[float]:
@@ -96,6 +97,19 @@ def _measurement(spec: TrainSpec, network: nn.Module, test: Dataset, device: str
     began = time.monotonic()
     kind_of(spec).measure(spec, network.eval(), tile, device)
     return (time.monotonic() - began) * -(-len(test.ids) // TILE)
+
+
+def _selection(task: Task, device: str) -> float:
+    """Seconds of the attacks of --select, from one tile of the held-out images."""
+    heldout = open_heldout(task.spec)
+    if heldout is None:
+        return 0.0
+    count = min(TILE, len(heldout.ids))
+    tile = cast(Dataset, Subset(heldout, tuple(range(count))))
+    began = time.monotonic()
+    selected(task.spec, tile, device).robust(task.network.eval(), tile)
+    looks = -(-task.feed.plan.steps // task.feed.plan.per_epoch)
+    return (time.monotonic() - began) * len(heldout.ids) / count * looks
 
 
 def spell(seconds: float) -> str:

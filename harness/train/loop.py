@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
 from harness.base import noise
 from harness.models.tiles import autocast, repeatable
 from harness.train.engine import optimize
+from harness.train.engine.average import averaged
 from harness.train.engine.log import Log, Stopwatch
 from harness.train.engine.parallel import World
+from harness.train.engine.selection import Selection
 from harness.train.engine.state import State
 from harness.train.input.feed import ErrorAsText, TrainFeed
 from harness.train.inputs import Inputs
@@ -35,6 +36,8 @@ class Task:
 
     feed: the host's share of every pass; transforms: the augmentation that is left to the device.
     inputs: SHA-256s of the data and of the weights that the training starts from or looks at.
+    projection: a loss term's own network, trained with the first and discarded.
+    selection: chooses the weights of the best epoch; None for the last ones.
     """
 
     spec: TrainSpec
@@ -43,6 +46,8 @@ class Task:
     feed: TrainFeed
     transforms: Sequence[BatchTransform] = ()
     inputs: Inputs = field(default_factory=Inputs)
+    projection: nn.Module | None = None
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,10 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
     repeatable()
     network = task.network.to(world.device).to(memory_format=torch.channels_last)
     runner = world.wrap(JointForward(network))
-    optimizer = optimize.build(spec, network)
-    ema = ModelEmaV3(network, decay=spec.ema, use_warmup=True) if spec.ema else None
-    state = State(out / "state.pt", {**spec.settings, **task.inputs.all}, network, optimizer, ema)
+    optimizer = optimize.build(spec, network, task.projection)
+    trainee = nn.ModuleList([network, task.projection]) if task.projection else network
+    ema, selection = averaged(spec, network, plan), task.selection
+    state = State(out / "state.pt", {**spec.settings, **task.inputs.all}, trainee, optimizer, ema, selection)
     start = state.resume()
     world.check_agrees(start, f"the steps that {state.file} has done")
     if spec.compile:
@@ -115,6 +121,8 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
                 ) from error
         if ema:
             ema.update(network, step)
+        if selection and world.first and plan.ends_epoch(step):  # the best weights are written by the first process
+            selection.look(ema.module if ema else network, step + 1, (step + 1) / plan.per_epoch)
         log.note(step, rate, losses)
         mode.report(TrainingProgress(step + 1, plan.steps, plan.batch_size, losses, start, log.shares))
         if world.first:
@@ -122,7 +130,10 @@ def train(task: Task, out: Path, mode: RunMode) -> Trained:
     if world.first:
         state.save(plan.steps, log.shares)
     world.wait()
-    return Trained((ema.module if ema else network).eval(), plan.steps, state.seconds, log.shares or state.shares)
+    final = (ema.module if ema else network).eval()
+    if selection and world.first:
+        final.load_state_dict(selection.weights)
+    return Trained(final, plan.steps, state.seconds, log.shares or state.shares)
 
 
 def _step(
@@ -152,7 +163,9 @@ def _step(
             (torch.stack(list(terms.values())).sum() / count).backward()
         for name, term in terms.items():
             losses[name] += float(term.detach()) / count
-    norm = nn.utils.clip_grad_norm_(network.parameters(), spec.clip or float("inf"))
+    others = [*task.projection.parameters()] if task.projection else []
+    world.average_gradients(others)
+    norm = nn.utils.clip_grad_norm_([*network.parameters(), *others], spec.clip or float("inf"))
     if not torch.isfinite(norm):
         raise HarnessError(
             f"The loss or its gradient is no longer finite in step {number + 1} ({dict(losses)}). "

@@ -15,7 +15,7 @@ from harness.train import defaults
 from harness.train.augment.deepaugment import configured
 from harness.train.engine import optimize
 from harness.train.input.splits import open_training
-from harness.train.kinds import KINDS, kind_of
+from harness.train.kinds import KINDS, align, attack, kind_of
 from harness.train.kinds.architecture import check_size
 from harness.train.spec import TrainSpec, default_denoisers, denoisers_of, flag
 from harness.types import HarnessError
@@ -39,9 +39,10 @@ def resolve(spec: TrainSpec) -> TrainSpec:
     """
     check_size(repr(spec.model), spec.model, spec.dataset)
     _check_meaning(spec)
+    spec = attack.filled(spec)
     if kind_of(spec).needs_denoiser(spec) and not spec.diffusion:
         spec = replace(spec, diffusion=_diffusion(spec))
-    spec = _filled(spec)
+    spec = _filled(align.filled(spec))
     for name in ("epochs", "batch_size", "lr"):
         if getattr(spec, name) is None:
             raise HarnessError(f"The recipe of {spec.model!r} leaves {flag(name)} open. Give a number.")
@@ -99,13 +100,17 @@ def _check_meaning(spec: TrainSpec) -> None:
             raise HarnessError(
                 f"{flag(name)} is for networks of kind {' or '.join(kinds)}; {spec.model!r} is a {spec.kind} network."
             )
-        if name in this.beside and not getattr(spec, this.beside[name]):
-            raise HarnessError(f"{flag(name)} means nothing without {flag(this.beside[name])}.")
+        others = this.beside[name].split(" or ") if name in this.beside else []
+        if others and not any(getattr(spec, other) for other in others):
+            raise HarnessError(f"{flag(name)} means nothing without {' or '.join(map(flag, others))}.")
     if spec.conditional and not spec.conditional_weight:
         raise HarnessError("--conditional needs --conditional-weight, the share of its prediction, such as 0.5.")
     if spec.augmix and (spec.mixup or spec.cutmix):
         raise HarnessError("--augmix compares views of one image, and --mixup and --cutmix mix several. Leave one out.")
-    if spec.limit and spec.data_extra:
+    if spec.ema_form != "timm" and not spec.ema:
+        raise HarnessError("--ema-form means nothing without --ema, such as 0.995.")
+    _check_extra(spec)
+    if spec.limit and spec.data_extra and spec.extra_as != "fraction":
         raise HarnessError("--limit leaves images out, and --data-extra has copies of all. Leave one out.")
     if spec.labels < 1 and spec.data_extra:
         raise HarnessError("--labels leaves labels out, and the images of --data-extra have theirs. Leave one out.")
@@ -115,11 +120,26 @@ def _check_meaning(spec: TrainSpec) -> None:
         )
 
 
+def _check_extra(spec: TrainSpec) -> None:
+    """Raises HarnessError for shares of generated images that mean nothing."""
+    if (spec.extra_as == "fraction") != bool(spec.extra_fraction):
+        raise HarnessError(
+            "--extra-as fraction and --extra-fraction, the share of every batch such as 0.7, need one another."
+        )
+    if spec.extra_fraction and spec.repeats > 1:
+        raise HarnessError("--repeats draws samples of an epoch again, as --extra-as fraction does. Leave one out.")
+    if spec.select and spec.data_extra and spec.extra_as == "union":
+        raise HarnessError(
+            "--select holds training images out, and --extra-as union would train on their copies. Give --extra-as "
+            "terms, or fraction for generated images."
+        )
+
+
 def _diffusion(spec: TrainSpec) -> str:
     """The one denoiser of the data set."""
     names = denoisers_of(spec.dataset)
     if len(names) != 1:
-        what = "--diffaug" if spec.diffaug else repr(spec.model)
+        what = "--diffaug" if spec.diffaug else "--align" if spec.align else repr(spec.model)
         raise HarnessError(
             f"{what} needs a diffusion model of {spec.dataset!r}, and {', '.join(names) or 'none'} is registered. "
             "Name one with --diffusion, or train one with --denoiser and give its folder."

@@ -20,7 +20,7 @@ from harness.models.published.locate import WeightFiles
 from harness.models.tiles import check_compiler
 from harness.train.build import build
 from harness.train.engine.parallel import World, world
-from harness.train.input.splits import open_split, open_training
+from harness.train.input.splits import open_heldout, open_split, open_training
 from harness.train.kinds import kind_of
 from harness.train.loop import RunMode, TrainingProgress, train
 from harness.train.resolve import resolve
@@ -84,8 +84,8 @@ def _run(
         torch.manual_seed(spec.seed)
         if spec.compile:
             check_compiler(here.device)
-        data, test = open_training(spec), open_split(spec, "test")
-        task, header = build(spec, data, here, weight_files)
+        data, heldout, test = open_training(spec), open_heldout(spec), open_split(spec, "test")
+        task, header = build(spec, data, here, weight_files, heldout)
         if here.first:
             check_writable(out)
             held.enter_context(locked(out))
@@ -111,6 +111,7 @@ def _run(
         "seconds": round(trained.seconds, 1),
         "shares": trained.shares,
         "made_with": _made_with(here.size),
+        **({"selection": task.selection.facts()} if task.selection else {}),
         **kind_of(spec).measure(spec, trained.network, test, here.device),
     }
     with writing(out / "card.json") as partial:

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from harness.base.errors import HarnessError
+from harness.types.attacks import NORMS
 
 
 def default_denoisers() -> list[str]:
@@ -31,8 +32,8 @@ def option(default: Any, help: str, panel: str, **limits: Any) -> Any:
     return field(default=default, metadata={"help": help, "panel": panel, **limits})
 
 
-TASK, TERMS, DIFFAUG, AUGMENT, OPTIMISER, MACHINE = (
-    "What to train", "Loss terms", "DiffAug", "Augmentation", "Optimisation", "Machine",
+TASK, TERMS, DIFFAUG, ADVERSARIAL, AUGMENT, OPTIMISER, MACHINE = (
+    "What to train", "Loss terms", "DiffAug", "Adversarial training", "Augmentation", "Optimisation", "Machine",
 )  # fmt: skip
 
 
@@ -40,15 +41,27 @@ LARGEST = 2**31 - 1
 """Largest value of whole numbers without another limit: counts and sides of images."""
 
 CHOICES = {
-    "extra_as": ("union", "terms"),
+    "extra_as": ("union", "terms", "fraction"),
     "loss": ("ce", "bce"),
     "decay": ("matrices", "all", "timm"),
     "noise_schedule": ("linear", "cosine"),
+    "align": ("dra",),
+    "align_on": ("adv", "clean", "both"),
+    "adversarial": ("pgd", "trades", "trades:original"),
+    "attack_norm": NORMS,
+    "ema_form": ("timm", "wang"),
 }
 """Values of the settings that name one of several ways."""
 
-LATER_SETTINGS = {"max_steps": 0, "limit": 0, "label_dropout": 0.0}
-"""Settings that shipped cards are older than, with their defaults: cards and names have them only where they differ."""
+NAMED = {"max_steps": 0, "limit": 0, "label_dropout": 0.0}
+"""Later settings that the default name of the result shows with their value."""
+
+LATER_SETTINGS: dict[str, Any] = {
+    **NAMED, "align": "", "align_weight": 0.5, "align_time": None, "align_on": "", "align_layer": "middle",
+    "align_width": 0, "adversarial": "", "attack_norm": "linf", "attack_eps": "", "attack_steps": 10, "attack_step": "",
+    "beta": None, "extra_fraction": 0.0, "select": "", "select_images": 0, "ema_form": "timm",
+}  # fmt: skip
+"""Settings that shipped cards are older than, with their defaults: cards have them only where they differ."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,10 @@ class TrainSpec:
     data_extra: tuple[str, ...] = option(
         (), "Folder with a copy of the training images, CLASS/IMAGE, such as harness augment makes. Repeatable.", TASK
     )
-    extra_as: str = option("union", "union: copies are more samples; terms: a loss term for each copy.", TASK)
+    extra_as: str = option(
+        "union", "union: copies are more samples; terms: a loss term each; fraction: a share of every batch.", TASK
+    )
+    extra_fraction: float = option(0.0, "Share of every batch for --extra-as fraction.", TASK, min=0, max=1)
     labels: float = option(1.0, "Share of the training images whose labels may be used, above 0.", TASK, min=0, max=1)
     limit: int = option(0, "Train on this many images, as many of each class as possible; 0: all.", TASK, min=0)
 
@@ -84,6 +100,12 @@ class TrainSpec:
         0.0, "Share of labels hidden from a class-conditional denoiser, for --guide cfg.", TERMS, min=0, max=1
     )
     consistency_radius: int = option(0, "Largest distance of times with consistent predictions; 0: none.", TERMS)
+    align: str = option("", "dra: features aligned with the diffusion model's; its settings are ours.", TERMS)
+    align_weight: float = option(0.5, "Weight of the alignment.", TERMS, min=0)
+    align_time: int | None = option(None, "Diffusion time of its targets. [default: the denoiser's]", TERMS, min=0)
+    align_on: str = option("", "adv, clean or both. [default: adv with --adversarial, else clean]", TERMS)
+    align_layer: str = option("middle", "Layer of the diffusion model: middle, or its name there.", TERMS)
+    align_width: int = option(0, "Width of the projection; 0: the denoiser's own, or 2048.", TERMS, min=0, max=2**16)
 
     diffaug: bool = option(False, "Add the loss on one-step denoised images.", DIFFAUG)
     diffusion: str = option("", "Denoiser, by name or path. [default: the data set's]", DIFFAUG)
@@ -93,6 +115,23 @@ class TrainSpec:
     diffaug_sampler: str = option("ddim", "Reverse step: ddim, or dpm2 for DPM-Solver-2.", DIFFAUG)
     conditional: str = option("", "Class-conditional denoiser to mix in, by name or path.", DIFFAUG)
     conditional_weight: float = option(0.0, "Weight lambda of --conditional.", DIFFAUG, min=0, max=1)
+
+    adversarial: str = option(
+        "",
+        "pgd: cross-entropy on attacked images; trades: cross-entropy, and KL to them; or trades:original.",
+        ADVERSARIAL,
+    )
+    attack_norm: str = option("linf", "Norm of the perturbation: linf or l2.", ADVERSARIAL)
+    attack_eps: str = option(
+        "", "Its largest norm, for images in [0, 1]. [default: 8/255, for l2 128/255]", ADVERSARIAL
+    )
+    attack_steps: int = option(10, "Steps of the attack.", ADVERSARIAL, min=1, max=10**4)
+    attack_step: str = option("", "Length of a step. [default: 2/255 at 8/255, and in proportion]", ADVERSARIAL)
+    beta: float | None = option(None, "Weight of the KL. [default: 5, of trades:original 6]", ADVERSARIAL, min=0)
+    select: str = option(
+        "", "pgd-40: keep the epoch that is most robust to it on held-out training images.", ADVERSARIAL
+    )
+    select_images: int = option(0, "Images held out. [default: 1024, a tenth of all at most]", ADVERSARIAL, min=0)
 
     augment: str = option("", "Augmentation of every image: see harness list augmentations.", AUGMENT)
     image_size: int = option(0, "Side of the images in pixels; 0: the data set's.", AUGMENT, min=0, max=2**14)
@@ -121,6 +160,7 @@ class TrainSpec:
     clip: float | None = option(None, "Largest norm of the gradient; 0: any.", OPTIMISER, min=0)
     drop_path: float = option(0.0, "Stochastic depth; 0: the architecture's own.", OPTIMISER, min=0, max=1)
     ema: float | None = option(None, "Decay of the averaged weights; 0: none.", OPTIMISER, min=0, max=1)
+    ema_form: str = option("timm", "timm; or wang: from the end of the warm-up, statistics copied.", OPTIMISER)
 
     seed: int = option(0, "Seed of everything random.", MACHINE, min=0, max=2**63 - 1)
     dtype: str = option("float32", "Arithmetic: float32 or bfloat16.", MACHINE)
@@ -164,7 +204,9 @@ class TrainSpec:
         """Default name of the result: digits-resnet+augmix+diffaug."""
         parts = [f"{self.dataset}-{self.model}"]
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
-        cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in LATER_SETTINGS if getattr(self, name)]
+        parts += [self.align] if self.align else []
+        parts += [self.adversarial.replace(":", "-")] if self.adversarial else []
+        cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in NAMED if getattr(self, name)]
         return "+".join([*parts, *filter(None, [self.objective]), *cuts])
 
     @property

@@ -40,6 +40,7 @@ from harness.types.methods import NoisyClassifier as NoisyClassifier
 from harness.types.methods import Smoother as Smoother
 from harness.types.methods import SuiteViews as SuiteViews
 from harness.types.methods import Views as Views
+from harness.types.methods import times_for as times_for
 from harness.types.spec import RunSpec as RunSpec
 from harness.types.spec import dtype_of as dtype_of
 from harness.types.suites import BatchTask as BatchTask

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from harness.base.errors import HarnessError
 
@@ -63,6 +63,16 @@ class GradientClassifier(Protocol):
     def drawn(self, draw: int) -> GradientClassifier:
         """The same under fresh noise number `draw`; under that of the evaluation with 0. Itself where none is drawn."""
 
+    def of(self, rows: Sequence[int]) -> GradientClassifier:
+        """The same for some of the images, those in these places: noise belongs to a sample. Itself without noise."""
+
+    def straight_through(self) -> GradientClassifier:
+        """The same with the identity for the derivative of its views (BPDA). Itself where it has no views."""
+
+    @property
+    def undefended(self) -> GradientClassifier:
+        """The classifier without the method, which attacks by transfer look at. Itself where there is no method."""
+
 
 @runtime_checkable
 class NoisyClassifier(Protocol):
@@ -71,7 +81,7 @@ class NoisyClassifier(Protocol):
     denoised: whether it also takes the one-step denoised image.
     Two more attributes may be missing. `noise_schedule`: name and number of times of the schedule that it was trained
     with, such as ("cosine", 1000); None if unknown. `takes_network_times`: true if its t is the time that a denoiser's
-    network sees, scaled to 1000 in some schedules, and not the schedule's index.
+    network sees, scaled to 1000 in some schedules, and not the schedule's index: see `times_for`.
     """
 
     denoised: bool
@@ -81,8 +91,27 @@ class NoisyClassifier(Protocol):
     def noisy(self, x_t: Tensor, x0_hat: Tensor | None, t: Tensor) -> Tensor:
         """Logits (B, K) of diffused images (B, 3, H, W) as `Denoiser.diffuse` gives them, around [-1, 1].
 
-        x0_hat: the same after one reverse step, in [0, 1]; may be None where `denoised` is False. t: (B,) int64.
+        x0_hat: the same after one reverse step, in [0, 1]; may be None where `denoised` is False. t: (B,) int64, or
+        float32 of a classifier that takes the times of a denoiser's network.
         """
+
+
+class TimedImages(Protocol):
+    """Diffused images as a step of a sampler or a suite has them.
+
+    times: (B,) int64, indices of the noise schedule. network_times: (B,), the same as the denoiser's network sees them.
+    """
+
+    @property
+    def times(self) -> Tensor: ...
+
+    @property
+    def network_times(self) -> Tensor: ...
+
+
+def times_for(network: NoisyClassifier, images: TimedImages) -> Tensor:
+    """The times (B,) that a classifier of diffused images is given: indices, unless it takes those of networks."""
+    return images.network_times if getattr(network, "takes_network_times", False) else images.times
 
 
 @dataclass(frozen=True)
@@ -115,6 +144,17 @@ class Adaptation:
     def settings(self) -> Adaptation:
         """These settings without what a method adds to them: the key under which adapted images are shared."""
         return Adaptation(self.steps, self.start, self.factor, self.scale, self.norm)
+
+    def shortened(self, start: int) -> Self:
+        """The same method with an adaptation of `start` steps from about the same noise level: an attack's surrogate.
+
+        Every guidance step pulls that much further, so that all of them pull as far as those of the defence together.
+        Raises HarnessError unless 1 <= start <= the defence's own.
+        """
+        if not 1 <= start <= self.start:
+            raise HarnessError(f"surrogate={start} must be a number of steps from 1 to the defence's {self.start}.")
+        steps = 1 + round((self.steps - 1) * start / self.start)
+        return replace(self, steps=steps, start=start, scale=self.scale * self.start / start)
 
     @property
     def group(self) -> int:
@@ -153,11 +193,13 @@ class DiffusedViews(Views, Protocol):
 
     Methods that diffuse images themselves are refused: `denoised` and `adapted` raise HarnessError.
 
-    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64. alpha_bar: of these, (B,) float64.
+    noisy: x_t (B, 3, H, W), around [-1, 1], not clipped. times: t, (B,) int64. network_times: (B,), the same as the
+    denoiser's network sees them. alpha_bar: of these, (B,) float64.
     """
 
     noisy: Tensor
     times: Tensor
+    network_times: Tensor
     alpha_bar: Tensor
 
     def pulled_back(self, gradients: Tensor, tiles: Any) -> Tensor:
@@ -195,6 +237,18 @@ class SuiteViews(Views, Protocol):
         """Images (R, 3, H, W) that a smoother shows in place of image ``rows[i]`` under noise draw ``draws[i]``.
 
         rows, draws: (R,) int64. vote: number of the smoother's vote. Not cached: every draw is looked at once.
+        """
+
+    def attacked(self, method: Method, classifier: Any, rows: Sequence[int]) -> GradientClassifier:
+        """A test-time method around a tiled classifier as one classifier under attack.
+
+        rows: places (R,) of the images that it will be shown, whose samples key the method's noise.
+        """
+
+    def attack_noise(self, purpose: str, rows: Sequence[int]) -> Tensor:
+        """Standard normal noise (R, 3, H, W) for an attack on the images in these places, keyed by their samples.
+
+        purpose: another one is another, independent draw.
         """
 
 

@@ -40,6 +40,7 @@ class RunSpec:
     compile: whether the networks went through torch.compile, which changes roundings.
     gradient_tile: rows per gradient at any batch size; only attacks and suites of gradients depend on it.
     keep_logits: the sample table gets the logits, too; no number depends on it, nor a record's key.
+    keep_images: adversarial images lie beside the sample table; no number depends on it, nor a record's key.
     """
 
     suite: str = field(
@@ -119,6 +120,14 @@ class RunSpec:
             HOW_MUCH,
         ),
     )
+    keep_images: bool = field(
+        default=False,
+        metadata=as_option(
+            "Also keep every adversarial image (float32), for harness results rescore: 12 kB for one of 32 pixels. "
+            "Changes no number.",
+            HOW_MUCH,
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.limit < 0:
@@ -126,6 +135,12 @@ class RunSpec:
         for name, rows in (("tile", self.tile), ("gradient_tile", self.gradient_tile)):
             if not 1 <= rows <= LARGEST_TILE:
                 raise HarnessError(f"{name}={rows} must be at least 1 and at most {LARGEST_TILE:,}.")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of what the run keeps beside the numbers: "logits", "images"."""
+        names = {"logits": self.keep_logits, "images": self.keep_images}
+        return tuple(name for name, is_kept in names.items() if is_kept)
 
     @property
     def stride(self) -> str:

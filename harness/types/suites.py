@@ -52,9 +52,10 @@ class Calls:
     """Network calls per image.
 
     times: diffusion times of the one-step denoisings that the denoiser must know.
-    denoised: one-step denoisings.
+    denoised: one-step denoisings. differentiated: backward passes of the denoiser through these.
     guided: steps of diffusion-driven adaptation, each a forward and a backward pass.
-    classified: different images that each classifier sees.
+    classified: different images that each classifier sees. classifier_gradients: backward passes of each classifier.
+    judged: images that networks see which neither guide nor are measured: judges and extractors.
     together: rows per image in one network call: calls of one image that share a tile.
     at_most: these are upper limits; the run may need less.
     """
@@ -65,11 +66,33 @@ class Calls:
     classified: int = 0
     together: int = 1
     at_most: bool = False
+    differentiated: int = 0
+    classifier_gradients: int = 0
+    judged: int = 0
 
     @property
     def denoiser(self) -> int:
         """All denoiser calls."""
         return self.denoised + self.guided
+
+    @property
+    def denoiser_gradients(self) -> int:
+        """All backward passes of the denoiser."""
+        return self.differentiated + self.guided
+
+    def __add__(self, other: Calls) -> Calls:
+        """The calls of both, which share none."""
+        return Calls(
+            tuple(sorted({*self.times, *other.times})),
+            self.denoised + other.denoised,
+            self.guided + other.guided,
+            self.classified + other.classified,
+            max(self.together, other.together),
+            self.at_most or other.at_most,
+            self.differentiated + other.differentiated,
+            self.classifier_gradients + other.classifier_gradients,
+            self.judged + other.judged,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +107,7 @@ class BatchTask:
         begun; None if it stored nothing.
     keep_logits: the columns get "logits", (B, K) float16; asked only of suites that say `keeps_logits`.
     ids: (B,) of the samples, which key whatever a suite draws itself.
+    keep_images: the columns get "image", (B, 3 H W) float32; asked only of suites that say `keeps_images`.
     """
 
     condition: Condition
@@ -93,6 +117,7 @@ class BatchTask:
     resumed: Sequence[Columns | None]
     keep_logits: bool = False
     ids: Sequence[str] = ()
+    keep_images: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +126,13 @@ class Observation:
 
     columns: one set per pair, (B,) or (B, K) each. The sample table gets those of the last observation.
     done: share of the batch's work that is done, in [0, 1]; 1 for the last observation.
+    only: index of the pair that all work since the last observation was for; None if it was for several. Records of
+        suites whose pairs share nothing then state what each pair cost by itself.
     """
 
     columns: Sequence[Columns]
     done: float = 1.0
+    only: int | None = None
 
 
 class Suite(Protocol):
@@ -154,6 +182,7 @@ class Suite(Protocol):
         """Network calls of these methods per image, with everything shared that a run shares.
 
         methods: plugins of the suite's axis. image: (1, 3, H, W) in [0, 1] of the data. classes: number of classes K.
+        Where calls depend on the classifier, too, these are upper limits, and `SuiteBase.calls_of` knows better.
         """
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.attacks import norms, projections, steps
 from harness.attacks.ascent import ascend
 from harness.attacks.losses import loss_named
+from harness.attacks.passes import checked_gradient, clean_logits
 from harness.attacks.projections import Projection
 from harness.attacks.steps import StepRule
 from harness.plugins import attack
@@ -65,15 +66,17 @@ class PGD:
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
     ) -> Tensor:
         loss, (step, project, spread) = loss_named(self.loss), NORMS[threat.norm]
+        if not self.draws:
+            clean_logits(classifier, images)
 
         def gradient(x: Tensor, number: int) -> Tensor:
             if not self.draws:
-                return classifier.gradient(x, loss, labels)[1]
+                return checked_gradient(classifier.gradient(x, loss, labels)[1])
             total = torch.zeros_like(x)
             for draw in range(self.draws):
                 # Draw 0 is the evaluation's: an attacker who averages never sees it.
                 fresh = classifier.drawn(1 + number * self.draws + draw)
-                total += fresh.gradient(x, loss, labels)[1]
+                total += checked_gradient(fresh.gradient(x, loss, labels)[1])
             return total / self.draws
 
         start = threat.eps * spread(noise("pgd/start")) if self.random_start else torch.zeros_like(images)

@@ -10,7 +10,10 @@ from harness.types import Weights
 
 
 # eta: without noise in DDIM, samples keep a tint of x_T.
-@denoiser("digits", dataset="digits", checkpoint="digits-unet", eta=1.0)
+# alignment: width of the projection, and the time at which a linear probe of the middle block is best.
+@denoiser(
+    "digits", dataset="digits", checkpoint="digits-unet", eta=1.0, alignment={"time": 25, "width": 256}
+)  # fmt: skip
 def digits() -> tuple[Denoiser, Weights]:
     """Unconditional UNet of the 32x32 digits, linear schedule, 1000 steps, trained on the training split only."""
     return load_denoiser(*bundled("digits-unet"))

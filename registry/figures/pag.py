@@ -75,7 +75,7 @@ class PerceptuallyAlignedGradients:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The classes y (B,), log p(y | x0_hat) (B,), and its gradient by x_t (B, 3, H, W)."""
         from harness.api.figures.classes import classes_of
-        from harness.evaluation.views.diffused_gradients import log_probability
+        from harness.diffusion.log_probability import log_probability_by_odds
 
         batch = sources.images(self.images, self.dataset)
         of_dataset = bool((batch.labels >= 0).all())
@@ -83,7 +83,7 @@ class PerceptuallyAlignedGradients:
         labels = classes_of(batch, self.labels, classifier(batch.images).shape[1])
 
         def log_p(x: Tensor, times: Tensor, classes: Tensor) -> Tensor:
-            return log_probability(classifier.network(denoiser.predict_x0(x, times)), classes)
+            return log_probability_by_odds(classifier.network(denoiser.predict_x0(x, times)), classes)
 
         return labels, *sources.tiles.gradient(log_p, x_t, t, labels)
 

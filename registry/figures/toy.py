@@ -28,7 +28,7 @@ class Toy:
     """Paths from x_0 over x_t to x0_hat = E[x_0 | x_t] of a mixture of three Gaussians, by diffusion time."""
 
     times: tuple[int, ...] = (50, 100, 200, 400)
-    points: int = 18
+    points: int = 9
 
     def __post_init__(self) -> None:
         if not self.times or not all(0 <= time < 1000 for time in self.times):
@@ -82,8 +82,8 @@ def _drawn(mixture: GaussianMixture, paths: dict[int, Any], component: Any) -> A
     for panel, (time, (x_0, x_t, x0_hat)) in zip(grid.flat, paths.items(), strict=False):
         panel.contour(line, line, density, levels=levels, colors="0.75", linewidths=0.5)
         for path, ink in zip(np.stack([x_0, x_t, x0_hat], 1), inks, strict=True):
-            panel.plot(*path[:2].T, color=ink, linewidth=0.4, linestyle=":", alpha=0.6)
-            panel.plot(*path[1:].T, color=ink, linewidth=0.4)
+            panel.plot(*path[:2].T, color=ink, linewidth=0.5, linestyle=":", alpha=0.6)
+            panel.plot(*path[1:].T, color=ink, linewidth=0.6)
         panel.scatter(*x_0.T, s=8, facecolors="white", edgecolors=inks, linewidths=0.6, zorder=3)
         panel.scatter(*x_t.T, s=8, marker="x", c=inks, linewidths=0.5, zorder=3)
         panel.scatter(*x0_hat.T, s=8, c=inks, zorder=4)

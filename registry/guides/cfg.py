@@ -10,7 +10,7 @@ from harness.plugins import guide
 from harness.types import HarnessError
 
 
-@guide("cfg", conditional=True)
+@guide("cfg", conditional=True, inert=("conditional",))
 @dataclass(frozen=True)
 class ClassifierFreeGuidance(BaseGuide):
     """eps_u + scale (eps_c - eps_u) of a denoiser with label dropout; scale 1 samples the class without more."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from harness.diffusion.guided import GradientGuide, Guidance, SamplingStep
 from harness.diffusion.schedule import name_of
 from harness.plugins import guide
-from harness.types import HarnessError, NoisyClassifier
+from harness.types import HarnessError, NoisyClassifier, times_for
 
 WAYS = ("total", "partial")
 """Derivatives of a denoising-assisted classifier: through the denoiser, as its authors credit, or not."""
@@ -50,8 +50,7 @@ class ClassifierGuidance(GradientGuide):
 
     def log_probability(self, step: SamplingStep, prediction: Guidance, network: NoisyClassifier) -> Tensor:
         x0_hat = step.x0_hat(prediction) if network.denoised else None
-        times = step.network_times if getattr(network, "takes_network_times", False) else step.t
-        return step.log_probability(network.noisy(step.x_t, x0_hat, times))
+        return step.log_probability(network.noisy(step.x_t, x0_hat, times_for(network, step)))
 
 
 def _words(schedule: tuple[str, int]) -> str:

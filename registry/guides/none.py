@@ -8,7 +8,7 @@ from harness.plugins import guide
 from harness.types import HarnessError
 
 
-@guide("none")
+@guide("none", inert=("scale", "interval"))
 @dataclass(frozen=True)
 class Unguided(BaseGuide):
     """The denoiser by itself; with conditional=true it is told the class."""

@@ -19,7 +19,7 @@ class NoClassifier(nn.Module):
         )
 
 
-@model(NO_CLASSIFIER)
+@model(NO_CLASSIFIER, stand_in=True)
 def none() -> nn.Module:
-    """No classifier: of guides that ask none, which `--suite guidance` adds by itself."""
+    """No classifier: of guides that ask none, which `--suite guidance` adds by itself and no list shows."""
     return NoClassifier()

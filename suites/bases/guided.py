@@ -12,7 +12,8 @@ from torch import Tensor
 from harness import plugins
 from harness.base.errors import Notice
 from harness.data import open_dataset
-from harness.diffusion.guided import EVERY_TIME, GradientGuide
+from harness.diffusion.guided import EVERY_TIME
+from harness.diffusion.guided_calls import calls_of_step
 from harness.diffusion.guided_sampler import check_interval
 from harness.evaluation.records.record import RunRecord
 from harness.generation.requested import RequestedSamples
@@ -20,13 +21,14 @@ from harness.generation.score.extractors import is_inception
 from harness.generation.spec import check_sampling
 from harness.metrics.generation.scores import full_name
 from harness.metrics.ranking import Sample
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TiledClassifier
 from harness.report.figures import draw as figures
 from harness.report.names import title
 from harness.report.table import Table
 from harness.suites.bases.generated import comparing, scoring
 from harness.suites.bases.generated.judges import Judges
-from harness.suites.bases.suite import SuiteBase
+from harness.suites.bases.suite import SuiteBase, with_weight_files
 from harness.types import (
     NO_CLASSIFIER,
     BatchTask,
@@ -54,10 +56,14 @@ class GuidedGeneration(SuiteBase):
     judge: classifier that says whether an image shows the class asked for; its features are compared, too.
     extractor: another classifier whose features are compared, or ``inception:weights=FILE``. Neither takes part in the
         sampling.
+    reference: archive in OpenAI's layout whose images, and for Inception whose mu and sigma, generated images are
+        compared with; "" takes the training images. See `harness.suites.bases.generated.judges.Judges`.
     """
 
     axis: ClassVar[str] = "guide"
     diffuses: ClassVar[bool] = True
+    # Features of the reference are no part of the table. Another processor computes them with other last bits.
+    precision: ClassVar[float] = 1e-5
     row_columns: ClassVar[Sequence[str]] = ("log_probability", *scoring.FEATURES)
     samples: int = 600
     sampler: str = "ddim"
@@ -66,6 +72,7 @@ class GuidedGeneration(SuiteBase):
     variance: str = "auto"
     judge: str = ""
     extractor: str = ""
+    reference: str = ""
 
     def __post_init__(self) -> None:
         check_sampling(self.sampling, type(self).eta)
@@ -85,8 +92,8 @@ class GuidedGeneration(SuiteBase):
 
     @property
     def judges(self) -> Judges:
-        """The judge and the extractor, with the features of the training images."""
-        return Judges(self.judge, self.extractor, self.dataset, self.data)
+        """The judge and the extractor, with the features of the reference."""
+        return Judges(self.judge, self.extractor, self.dataset, self.data, self.reference, self.weight_files)
 
     @property
     def shown(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
@@ -96,6 +103,10 @@ class GuidedGeneration(SuiteBase):
         )
         names = [*first, second[0], *second[-len(scoring.NEAR) :]]
         return [(name, GENERATED) for name in ("accuracy", "log_probability", *names)]
+
+    def using(self, weight_files: WeightFiles | None) -> Any:
+        """For the judge and the extractor."""
+        return with_weight_files(self, weight_files)
 
     def conditions(self) -> Sequence[Condition]:
         """One: the generated images."""
@@ -112,11 +123,24 @@ class GuidedGeneration(SuiteBase):
         return self.judges.facts()
 
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
-        """Forward calls of denoiser and guiding classifiers; judging an image once by two networks is not counted."""
-        steps = self.sampling.count
-        denoised = sum(steps * guide.calls(guide.interval[0]) for guide in methods)
-        classified = sum(steps for guide in methods if isinstance(guide, GradientGuide))
-        return Calls(denoised=denoised, classified=classified, at_most=any(g.interval != EVERY_TIME for g in methods))
+        """Calls of denoiser, guiding classifiers and judges, with classifiers that look at the denoised image."""
+        return sum((self._calls(guide, True, classes) for guide in methods), start=Calls())
+
+    def calls_of(self, pair: Pair, image: Tensor, classes: int) -> Calls:
+        """The calls of a guide with its classifier."""
+        return self._calls(pair.method, getattr(_network(pair), "denoised", False), classes)
+
+    def _calls(self, guide: Any, denoised: bool, classes: int) -> Calls:
+        """Network calls per sample, as if the guide acted in every step."""
+        step, steps = calls_of_step(guide, denoised, classes), self.sampling.count
+        return Calls(
+            denoised=steps * step.denoiser,
+            differentiated=steps * step.denoiser_gradients,
+            classified=steps * step.classifier,
+            classifier_gradients=steps * step.classifier_gradients,
+            judged=len(scoring.FEATURES),
+            at_most=guide.interval != EVERY_TIME,
+        )
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """Steps that the schedule lacks are refused, and fewer samples than the metrics need."""
@@ -158,7 +182,7 @@ class GuidedGeneration(SuiteBase):
             if columns[place] is None:
                 columns[place] = self.columns_of(task, pair)
                 missing = columns.count(None)
-                yield Observation([one or empty for one in columns], 1 - missing * share)
+                yield Observation([one or empty for one in columns], 1 - missing * share, only=place)
 
     def columns_of(self, task: BatchTask, pair: Pair) -> Columns:
         """The judge's class, its log-probability of the class asked for, and both networks' features."""
@@ -166,7 +190,7 @@ class GuidedGeneration(SuiteBase):
         return scoring.columns(self.judges.both, images, task.labels)
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
-        """Metrics from the rounded features of the table, beside those of the training images."""
+        """Metrics from the rounded features of the table, beside those of the reference."""
         return scoring.summary(rows, self.judges)
 
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:

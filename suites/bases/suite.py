@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from harness.data import Place, Recognised, open_dataset
 from harness.evaluation.views.calls import tally
 from harness.metrics.intervals import Undefined
 from harness.metrics.ranking import Sample
+from harness.models.published.locate import WeightFiles
 from harness.types import (
     Batch,
     BatchTask,
@@ -35,6 +37,13 @@ def refuse_denoising(name: str, methods: Sequence[Any]) -> None:
         raise HarnessError(f"{name} looks at one-step denoisings itself; leave out --tta.")
 
 
+def with_weight_files(suite: Any, weight_files: WeightFiles | None) -> Any:
+    """A suite, a dataclass, with places of published weights, and without anything that it has loaded."""
+    fresh = replace(suite)
+    object.__setattr__(fresh, "weight_files", weight_files)  # no setting: places decide no number, and hashes are facts
+    return fresh
+
+
 class SuiteBase:
     """Defaults of a suite; see `harness.types.Suite` for the meaning of each member.
 
@@ -45,8 +54,11 @@ class SuiteBase:
     split: split of `dataset` that `test_images` opens.
     data: folder of `dataset`. A suite that reads a folder declares it as a setting: ``data: str = ""``.
     keeps_logits: its rows can hold logits, see `harness.types.BatchTask.keep_logits`.
+    keeps_images: its rows can hold images that it made, see `harness.types.BatchTask.keep_images`.
     tells_class: its views tell the denoiser the class of each image, as guides may.
+    precision: relative difference up to which a metric computed from the table once more counts as the record's.
     row_columns: columns that its rows can have beside id, condition, label and prediction; empty: not stated.
+    weight_files: places of published weights, for networks that its settings name: see `using`.
     """
 
     name: ClassVar[str]
@@ -66,7 +78,14 @@ class SuiteBase:
     split: ClassVar[str] = "test"
     data: ClassVar[str] = ""
     keeps_logits: ClassVar[bool] = False
+    precision: ClassVar[float] = 1e-9
+    keeps_images: ClassVar[bool] = False
     row_columns: ClassVar[Sequence[str]] = ()
+    weight_files: ClassVar[WeightFiles | None] = None
+
+    def using(self, weight_files: WeightFiles | None) -> Any:
+        """The suite with places of published weights: by default itself, as its settings name no networks."""
+        return self
 
     @classmethod
     def recognise(cls, place: Place) -> Sequence[Recognised]:
@@ -95,6 +114,10 @@ class SuiteBase:
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
         """Network calls of test-time methods, counted by running them on views that only count."""
         return tally(methods, image, classes)
+
+    def calls_of(self, pair: Pair, image: Tensor, classes: int) -> Calls:
+        """Network calls of one pair by itself, as of `tally`; of a suite of guides by its classifier, too."""
+        return self.tally([pair.method], image, classes)
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """Nothing: a method that cannot run raises its error when it is counted."""

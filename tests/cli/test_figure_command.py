@@ -174,6 +174,18 @@ def test_each_record_has_the_noise_scales_of_its_own_denoiser(results: Path) -> 
         assert first == pytest.approx(((1 - kept) / kept) ** 0.5)
 
 
+def test_without_a_results_folder_the_records_are_those_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, printed = harness(monkeypatch, capsys, "figure", "de-times", "--dry-run")
+    assert code == 0 and f"the records are those of the project, in {ROOT / 'results'}" in printed
+    assert f"records of de-times in {ROOT / 'results'}" in printed
+    Path("results").mkdir()
+    code, printed = harness(monkeypatch, capsys, "figure", "de-times", "--dry-run")
+    assert code == 2 and "no records of suite 'de-times'" in printed and "repository has records" in printed
+
+
 def test_models_choose_the_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path, tmp_path: Path
 ) -> None:

@@ -130,6 +130,15 @@ def test_mistakes_end_with_one_message_and_leave_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_published_classifier_of_other_classes_is_refused_before_its_weights_are_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("harness.api.weight_files.fetch", lambda *_: pytest.fail("a download begins"))
+    code, printed = harness(monkeypatch, capsys, "generate", "--guide", "denoised", "--model", "resnet50")
+    assert code == 2 and "trained on the classes of 'imagenet', not on those of 'digits'" in printed
+
+
 def test_python_gives_the_samples_of_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: list[str], tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ RUN: dict[str, Any] = {
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,
     "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "0/1", "plugin": [],
-    "dry_run": False, "fresh": False, "corruption": None, "keep_logits": False,
+    "dry_run": False, "fresh": False, "corruption": None, "keep_logits": False, "keep_images": False,
 }  # fmt: skip
 """Defaults of the options of ``harness run``."""
 

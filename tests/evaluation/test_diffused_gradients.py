@@ -11,12 +11,15 @@ import torch
 from small_denoisers import images, normal, random_unet
 from torch import Tensor, nn
 
+from harness import plugins
 from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.log_probability import log_probability, log_probability_by_odds
+from harness.diffusion.schedule import cosine
 from harness.evaluation.views.batch import BatchViews, Diffused
-from harness.evaluation.views.diffused_gradients import KINDS, DiffusedGradients, log_probability
+from harness.evaluation.views.diffused_gradients import KINDS, DiffusedGradients
 from harness.models.classifier import TimeConditionedClassifier
 from harness.models.tiles import TiledClassifier, Tiles
-from harness.types import Batch, HarnessError
+from harness.types import Batch, BatchTask, HarnessError, Pair, Weights
 
 COUNT, SIDE, CLASSES, TIME = 3, 16, 4, 300
 
@@ -117,11 +120,47 @@ def test_the_total_derivative_is_zero_through_clipped_pixels(denoiser: Denoiser)
 def test_the_log_probability_keeps_its_gradient_where_it_rounds_to_zero() -> None:
     logits = normal(6, 5)
     labels = torch.tensor([0, 1, 2, 3, 4, 0])
-    assert log_probability(logits, labels) == pytest.approx(logits.log_softmax(1).gather(1, labels[:, None])[:, 0])
+    expected = logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
+    assert torch.equal(log_probability(logits, labels), expected)
+    assert log_probability_by_odds(logits, labels) == pytest.approx(expected)
     certain = torch.tensor([[60.0, 1.0, 0.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(log_probability(certain, torch.tensor([0])).sum(), certain)
+    (gradient,) = torch.autograd.grad(log_probability_by_odds(certain, torch.tensor([0])).sum(), certain)
     assert gradient[0].sum().abs() < 1e-6 * gradient[0, 0], "one gains what the others lose"
     assert gradient[0, 0] > 0
+
+
+class Clock(Body):
+    """A body that notes the times it is given. takes_network_times: as of guided-diffusion's classifiers."""
+
+    def __init__(self, channels: int, takes_network_times: bool) -> None:
+        super().__init__(channels)
+        self.takes_network_times = takes_network_times
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        assert t is not None
+        self.seen.append(t)
+        return super().forward(x, t)
+
+
+@pytest.mark.parametrize("way", ["raw", "partial", "accuracy"])
+@pytest.mark.parametrize("takes", [True, False], ids=["OpenAI's", "own"])
+def test_classifiers_of_guided_diffusion_get_the_networks_times(takes: bool, way: str, denoiser: Denoiser) -> None:
+    """Under a rescaled schedule of 4,000 times: in gradients, and in the suite `noisy-accuracy`."""
+    clock = Clock(6, takes)
+    classifier = tiled(TimeConditionedClassifier(clock, denoised=True))
+    rescaled = Denoiser(denoiser.network, cosine(4000).rescaled())
+    batch_views, labels = diffused(rescaled)
+    views = batch_views.diffused(TIME)
+    if way == "accuracy":
+        suite = plugins.suite.configure(f"noisy-accuracy:times={TIME}").plugin
+        pair = Pair("clock", "default", classifier, plugins.method.configure("default").plugin, Weights("", "", ""))
+        task = BatchTask(suite.conditions()[-1], batch_views, labels, [pair], [None])
+        assert (suite.columns_of(task, pair)["time"] == TIME).all(), "the table has the schedule's index"
+    else:
+        assert DiffusedGradients(classifier, views, labels).of(way) is not None
+    seen = torch.cat(clock.seen)
+    assert (seen == (TIME * 1000 / 4000 if takes else TIME)).all() and seen.is_floating_point() == takes
 
 
 def test_views_without_a_denoiser_have_no_derivative() -> None:

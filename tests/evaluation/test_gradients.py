@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.differentiable import adapt_differentiably
 from harness.diffusion.schedule import linear
+from harness.evaluation.attacked.judging import JUDGED, judged_logits
 from harness.evaluation.records.keys import identity
 from harness.evaluation.views.batch import BatchViews, view_noise
 from harness.evaluation.views.gradients import GradientViews, MethodClassifier, log_probabilities
@@ -339,3 +341,76 @@ def test_pgd_through_a_method_breaks_more_than_one_that_looks_past_it() -> None:
         for target in (defended, network)
     )
     assert adaptive.mean() > transferred.mean() > cross_entropy(defended(images), labels).mean()
+
+
+# What attacks on defences ask of a classifier.
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """Largest number of bytes that tensors of one call hold at once, on the CPU."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        function()
+    assert profiler.profiler is not None
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = torch.tensor([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]).cumsum(0)
+    return int(held.max())
+
+
+def test_a_method_over_many_times_needs_the_memory_of_one() -> None:
+    images = batch(slice(0, 5)).images
+    peaks = []
+    for times in ("100", "100,200,300,400"):
+        under_attack = under(f"de:times={times}", random_unet(), classifier())
+        peaks.append(peak_memory(partial(under_attack.gradient, images, margin, LABELS)))
+    # Three more views of the tile, and what autograd keeps of each, are small beside the activations of one UNet.
+    assert peaks[0] < peaks[1] < 1.25 * peaks[0]
+
+
+@pytest.mark.parametrize("method", ["de:times=100,300", "dda:steps=10,start=2,factor=2"])
+def test_gradients_straight_through_take_each_view_for_the_image(method: str) -> None:
+    """The value is that of the method; the gradient that of the classifier at the views, as if they were the image."""
+    images, network = batch(slice(0, 5)).images, classifier()
+    under_attack = under(method, tiny_denoiser(), network).drawn(2)
+    values, gradients = under_attack.straight_through().gradient(images, cross_entropy, LABELS)
+    torch.testing.assert_close(values, under_attack.gradient(images, cross_entropy, LABELS)[0], rtol=0, atol=1e-6)
+    views = BatchViews(batch(slice(0, 5)), under_attack.denoiser, Tiles(8), 0).drawn(2)
+    settings = under_attack.method
+    shown = [views.adapted(settings)] if isinstance(settings, Adaptation) else list(views.denoised((100, 300)))
+    leaves = [view.clone().requires_grad_() for view in shown]
+    total = torch.stack([network.network(leaf.clone()).softmax(-1) for leaf in leaves]).mean(0)
+    expected = torch.autograd.grad(-total.gather(1, LABELS[:, None]).log().sum(), leaves)
+    torch.testing.assert_close(gradients, torch.stack(expected).sum(0), rtol=1e-3, atol=1e-5)
+
+
+def test_a_plain_classifier_has_no_defence_to_take_away() -> None:
+    plain = classifier()
+    assert plain.undefended is plain and plain.straight_through() is plain and plain.of([0]) is plain
+    defended = under("de:times=0,100", tiny_denoiser(), plain)
+    assert defended.undefended is plain
+
+
+def test_judging_draws_are_ten_that_no_attack_takes() -> None:
+    images, defended = batch(slice(0, 5)).images, under("de:times=100,300", tiny_denoiser(), classifier())
+    logits = judged_logits(defended, images)
+    assert logits.shape == (10, 5, 4) and len({tuple(row.flatten().tolist()) for row in logits}) == 10
+    assert torch.equal(logits[3], defended.drawn(JUDGED + 3)(images))
+    plain = classifier()
+    assert torch.equal(judged_logits(plain, images), plain(images).expand(10, -1, -1))
+
+
+def test_a_surrogate_adapts_from_the_same_noise_level_in_fewer_steps() -> None:
+    """On a denoiser of Gaussian data a third of the steps come closer to the whole adaptation than the image itself."""
+    settings, denoiser, some = Adaptation(steps=100, start=30), gaussian_data(0.5), batch(slice(0, 5))
+    short = settings.shortened(10)
+    assert (short.start, short.steps, short.scale) == (10, 34, 18.0)
+    levels = [denoiser.schedule.respaced(s.steps).alpha_bar[s.start] for s in (settings, short)]
+    assert abs(levels[0] - levels[1]) < 0.03
+    defended = under("dda:steps=100,start=30", denoiser, classifier())
+    views = BatchViews(some, denoiser, Tiles(8), 0)
+    whole, fewer = views.adapted(settings), views.adapted(short)
+    assert (fewer - whole).norm() < (some.images - whole).norm()
+    assert defended.surrogate(10).method == replace(defended.method, start=10, steps=34, scale=18.0)  # type: ignore[type-var]
+    with pytest.raises(HarnessError, match="from 1 to the defence's 30"):
+        defended.surrogate(31)
+    with pytest.raises(HarnessError, match="no chain of steps"):
+        under("de:times=100", denoiser, classifier()).surrogate(5)

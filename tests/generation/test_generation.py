@@ -181,7 +181,23 @@ def test_the_samples_are_in_openais_layout_truncated(out: Path) -> None:
     assert card["samples"] == {"file": "samples.npz", "count": 7, "sha256": file_sha256(out / "samples.npz")}
     assert card["samples per class"] == [3, 2, 2] and card["classes"] == ["ant", "bee", "cat"]
     assert card["times"] == [0, 200, 400, 600, 800] and card["steers"] is True
-    assert Image.open(out / "grid.png").size == (2 + 3 * 66, 2 + 3 * 66)
+
+
+def test_the_grid_has_a_row_per_class_under_its_name_and_magnifies_small_images(out: Path, tmp_path: Path) -> None:
+    generate(job(), out)
+    images, labels = outputs.read_samples(out / "samples.npz")
+    grid = np.asarray(Image.open(out / "grid.png"))
+    step = 96 + 2
+    margin = grid.shape[1] - (2 + 3 * step)
+    assert grid.shape[0] == 2 + 3 * step and margin > 10
+    pixels = grid[:, margin:]
+    for row in range(3):
+        assert grid[2 + row * step : (row + 1) * step, :margin].min() == 0, "a name stands beside the row"
+        for column, number in enumerate(np.flatnonzero(labels == row)):
+            shown = pixels[2 + row * step : 2 + row * step + 96 : 12, 2 + column * step : 2 + column * step + 96 : 12]
+            assert (shown == images[number]).all()
+    generate(job(guide="none"), tmp_path / "none")
+    assert Image.open(tmp_path / "none" / "grid.png").width == 2 + 3 * step, "without a guide a row has no class"
 
 
 def exact(whole: Generation) -> Tensor:

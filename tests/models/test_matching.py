@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from harness import plugins
 from harness.data import ArrayDataset, Corrupted, ImageList, Subset, Widened, open_dataset, open_pictures
 from harness.data.classes import names_of, naming_of, numbered, places
-from harness.diffusion.lookup import find_denoiser
+from harness.diffusion.lookup import conditioned, find_denoiser
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
@@ -338,6 +338,11 @@ def test_a_conditional_denoiser_is_told_classes_by_name(tmp_path: Path) -> None:
     told: Any = task.objective.terms[1].reverse.conditional  # type: ignore[attr-defined]
     table: Any = denoiser.network.class_embedding
     assert torch.equal(told.network.class_embedding.weight, table.weight[[2, 1, 0]])
+    data = open_dataset("folder", "train", str(tmp_path / "b"))
+    again: list[Any] = [conditioned(denoiser, "net", info, data, "It") for _ in range(2)]
+    assert all(torch.equal(one.network.class_embedding.weight, table.weight[[2, 1, 0]]) for one in again)
+    assert denoiser.network.class_embedding is table, "the denoiser that was found keeps its order"
+    assert again[0].network.conv_in is denoiser.network.conv_in
     settings = replace(settings, data=str(tmp_path / "c"))
     with pytest.raises(HarnessError, match=r"--conditional .* knows other classes than the data: 'wolf'"):
         build(settings, open_training(settings), World())

@@ -21,13 +21,14 @@ def test_a_pair_shares_a_panel_and_others_have_one_in_other_colours() -> None:
     names = ("a/net+diffaug", "a/net", "a/lone", "a/net+augmix+diffaug")
     drawn = by_recipe({(name, "default"): LINE for name in names})
     assert list(drawn) == ["net", OTHERS]
+    assert [curve.wide for curve in drawn["net"]] == [True, False], "the first stays visible under the second"
     assert [(curve.name, curve.look) for curve in drawn["net"]] == [
         (WITHOUT, (COLOURS[WITHOUT], "-")),
         (WITH, (COLOURS[WITH], "-")),
     ]
     assert [(curve.name, curve.look) for curve in drawn[OTHERS]] == [
         ("lone", (PALETTE[1][0], "-")),
-        ("net+augmix+diffaug", (PALETTE[2][0], "-")),
+        ("net+augmix+diffaug", (PALETTE[2][0], "--")),
     ]
 
 

@@ -25,6 +25,7 @@ from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.intervals import Undefined
+from harness.models.published.locate import WeightFiles
 from harness.suites.bases.gradients.measures import PRIMARY, mean_of
 from harness.suites.bases.gradients.randomised import randomised
 from harness.types import HarnessError, RunSpec, Weights
@@ -242,6 +243,25 @@ def test_records_are_verified(
 ) -> None:
     code, text = harness(monkeypatch, capsys, "results", "verify", str(folder))
     assert code == 0, text
+
+
+def test_weights_named_by_file_serve_judge_and_target(tmp_path: Path) -> None:
+    """Both are found under --weights NAME=FILE, and their hashes are facts."""
+
+    @plugins.model("filed-judge")
+    def judge(weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
+        return Plain(), Weights("filed-judge", "a" * 64, weight_files.by_name["filed-judge"].name)
+
+    @plugins.denoiser("filed-target")
+    def target(weight_files: WeightFiles) -> tuple[Denoiser, Weights]:
+        found = plugins.denoiser["test-conditional"].build()
+        return found[0], Weights("filed-target", "b" * 64, weight_files.by_name["filed-target"].name)
+
+    files = WeightFiles(dict.fromkeys(("filed-judge", "filed-target"), tmp_path / "any"))
+    (tmp_path / "any").touch()
+    suite = SPEC.suite.replace("test-judge", "filed-judge").replace(TARGET, "target=denoiser:filed-target")
+    facts = prepare(replace(SPEC, suite=suite), tmp_path / "out", weight_files=files).suite.facts()
+    assert (facts["judge"], facts["target"]) == ("a" * 64, "b" * 64)
 
 
 def test_the_judge_does_not_judge_itself(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness import generate, plugins
 from harness.api.requests import requests
 from harness.api.rerun.records import rerun_record
 from harness.api.rerun.verdict import IDENTICAL
+from harness.base.files import file_sha256
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.evaluation import loop, part_in_progress
@@ -27,13 +29,19 @@ from harness.evaluation.loop import Progress
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.exchange import record_checks
+from harness.exchange.inputs import DataAtHand
+from harness.exchange.subject import Examined
+from harness.exchange.verify import OK, examine
 from harness.generation.requested import RequestedSamples
 from harness.generation.score import extractors
 from harness.generation.score.extractors import find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import of_dataset, open_set
 from harness.generation.score.scoring import ScoreSpec, score
+from harness.metrics.generation.moments import frechet_distance, moments
 from harness.models.published.locate import WeightFiles
+from harness.report.leaderboard import spell_calls
 from harness.suites.bases.generated.scoring import FEATURES
 from harness.suites.bases.guided import GuidedGeneration
 from harness.types import NO_CLASSIFIER, Geometry, HarnessError, RunSpec, Unsuited, Weights
@@ -192,9 +200,6 @@ def test_metrics_follow_from_the_table_and_each_has_an_interval(undisturbed: lis
 
 
 def test_a_record_is_verified_and_repeated(tmp_path: Path, undisturbed: list[RunRecord]) -> None:
-    from harness.exchange.inputs import DataAtHand
-    from harness.exchange.verify import OK, examine
-
     entry = undisturbed[1]
     assert entry.path
     verdict = examine(entry.path, DataAtHand())
@@ -228,6 +233,35 @@ def test_the_key_holds_the_settings_of_the_sampler_and_the_judges(tmp_path: Path
     job = prepare(RunSpec(other, (NO_CLASSIFIER,), ("none",), "tiny", tile=4), tmp_path)
     assert first == keys[0] != job.key(job.pairs[0])
     assert job.suite.facts()["judge"].startswith("tiny/judge2 ")
+
+
+def test_weights_named_by_file_serve_judge_and_extractor_and_are_recorded_by_hash(tmp_path: Path) -> None:
+    def filed(name: str) -> Any:
+        def build(weight_files: WeightFiles) -> tuple[nn.Module, Weights]:
+            path = weight_files.find(name)
+            if path is None:
+                raise HarnessError(f"No weights of {name!r} here.")
+            return Tiny(int(path.read_text())), Weights(name, file_sha256(path), path.name)
+
+        return build
+
+    for name in ("filed-judge", "filed-extractor"):
+        plugins.model(name)(filed(name))
+    suite = SUITE.replace("tiny/judge", "filed-judge").replace("tiny/other", "filed-extractor")
+    spec = RunSpec(suite, (NO_CLASSIFIER,), ("none",), "tiny", tile=4)
+    keys = []
+    for seed in ("3", "4"):
+        files = {"filed-judge": tmp_path / f"judge{seed}", "filed-extractor": tmp_path / "extractor"}
+        for path in files.values():
+            path.write_text(seed if "judge" in path.name else "5")
+        job = prepare(spec, tmp_path / "out", weight_files=WeightFiles(files))
+        facts = job.suite.facts()
+        for role, name in (("judge", "filed-judge"), ("extractor", "filed-extractor")):
+            assert facts[role] == f"{name} {file_sha256(files[name])[:16]}"
+        keys.append(job.key(job.pairs[0]))
+    assert keys[0] != keys[1]
+    with pytest.raises(HarnessError, match="No weights of 'filed-judge' here"):
+        prepare(spec, tmp_path / "out")
 
 
 def test_guides_that_ask_no_classifier_are_paired_with_none_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,6 +354,74 @@ def test_too_few_samples_for_inception_are_refused_with_the_number_that_is_neede
         prepare(replace(SPEC, suite=suite), tmp_path)
 
 
+@pytest.mark.usefixtures("inception")
+def test_a_reference_archive_gives_fid_its_statistics_and_all_other_metrics_its_images(tmp_path: Path) -> None:
+    """Its folder is in no key; the hash of its content is."""
+    rng = np.random.default_rng(3)
+    target = moments(rng.normal(size=(60, 3)))
+    pixels = open_dataset("digits", "test").read(range(40)).images
+    arrays = {"arr_0": (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()}
+    suite = SUITE.replace("tiny/other", "inception:weights=3.pth")
+    spec = replace(SPEC, models=(NO_CLASSIFIER,), methods=("none",))
+    entries = {}
+    for place, more in (("a", {}), ("b", {}), ("both", {"mu": target.mean, "sigma": target.covariance})):
+        (tmp_path / place).mkdir()
+        file = tmp_path / place / "reference.npz"
+        np.savez(file, **arrays, **more)
+        (entries[place],) = run(tmp_path, replace(spec, suite=f"{suite},reference={file}"))
+    (entries["train"],) = run(tmp_path, replace(spec, suite=suite))
+    assert entries["a"].key == entries["b"].key and len({entry.key for entry in entries.values()}) == 3
+    assert entries["a"].board == entries["b"].board != entries["both"].board
+    assert entries["both"].facts["reference"].startswith("40 reference images ")
+    assert "statistics" in entries["both"].facts["reference"] and "statistics" not in entries["a"].facts["reference"]
+    features = entries["both"].rows(*FEATURES)["extractor_features"]
+    expected = frechet_distance(moments(features.astype(np.float64)), target)
+    assert entries["both"].metric("fid").value == pytest.approx(expected, rel=1e-9)  # type: ignore[union-attr]
+    for name in ("fd[tiny/judge]", "kid[tiny/judge]", "kid[inception]"):
+        a, both, train = (entries[place].metric(name).value for place in ("a", "both", "train"))  # type: ignore[union-attr]
+        assert a == both != train, name
+    assert entries["a"].metric("fid") != entries["both"].metric("fid")
+    suite_of_both = plugins.suite.configure(entries["both"].suite).plugin
+    assert any("real test images beside the reference images have: fid " in note for note in entries["both"].notes)
+    paired = {row["metric"]: row["difference"] for row in suite_of_both.compare(entries["both"], entries["both"]).data}
+    assert paired["precision[inception]"] == 0
+
+
+@pytest.mark.usefixtures("inception")
+def test_statistics_alone_serve_fid_and_the_training_images_all_other_metrics(tmp_path: Path) -> None:
+    target = moments(np.random.default_rng(3).normal(size=(60, 3)))
+    file = tmp_path / "statistics.npz"
+    np.savez(file, mu=target.mean, sigma=target.covariance)
+    spec = replace(SPEC, models=(NO_CLASSIFIER,), methods=("none",))
+    suite = SUITE.replace("tiny/other", "inception:weights=3.pth") + f",reference={file}"
+    (entry,) = run(tmp_path, replace(spec, suite=suite))
+    (train,) = run(tmp_path, replace(spec, suite=SUITE.replace("tiny/other", "inception:weights=3.pth")))
+    same = {metric.name for metric in entry.metrics if metric == train.metric(metric.name)}
+    assert {metric.name for metric in entry.metrics} - same == {"fid", "fid_infinity"}
+    assert entry.facts["reference"].startswith(train.facts["reference"] + ", statistics ")
+
+
+@pytest.mark.usefixtures("inception")
+@pytest.mark.parametrize(
+    "arrays, extractor, message",
+    [
+        ({}, "tiny/other", "No file at reference="),
+        ({"mu": np.zeros(3), "sigma": np.eye(3)}, "tiny/other", "statistics of Inception features alone"),
+        ({"mu": np.zeros(4), "sigma": np.eye(4)}, "inception:weights=3.pth", "mu has 4 dimensions, inception has 3"),
+        ({"arr_0": np.zeros((9, 8, 8, 3), np.uint8)}, "tiny/other", "images of 8 x 8 pixels, the samples have 32 x 32"),
+        ({"arr_0": np.zeros((4, 32, 32, 3), np.uint8)}, "tiny/other", "4 reference images: too few"),
+    ],
+)
+def test_a_reference_that_does_not_fit_is_refused_before_any_sampling(
+    tmp_path: Path, arrays: dict[str, np.ndarray], extractor: str, message: str
+) -> None:
+    file = tmp_path / "reference.npz"
+    if arrays:
+        np.savez(file, **arrays)
+    with pytest.raises(HarnessError, match=message):
+        prepare(replace(SPEC, suite=SUITE.replace("tiny/other", extractor) + f",reference={file}"), tmp_path)
+
+
 def test_scoring_the_samples_of_the_same_guide_gives_the_numbers_of_the_suite(
     tmp_path: Path, undisturbed: list[RunRecord]
 ) -> None:
@@ -362,15 +464,30 @@ def test_costs_are_counted_before_and_after(tmp_path: Path) -> None:
     job = prepare(replace(conditional, models=(NO_CLASSIFIER, "tiny/da")), tmp_path)
     guess = estimate(job)
     assert guess.denoiser_calls == 14 * 4 * (1 + 2 + 1)
-    assert guess.classifier_calls == 14 * 4
+    assert guess.classifier_calls == guess.classifier_gradients == guess.denoiser_gradients == 14 * 4
+    assert guess.judge_calls == 14 * 2 * 3, "judge and extractor look at each image once"
     assert guess.seconds > 0
     assert job.denoiser
     rows: list[int] = []
     job.denoiser.network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    began = time.perf_counter()
     records = [record.load(path) for path in loop.run(job)]
+    elapsed = time.perf_counter() - began
     assert sum(rows) * 14 == guess.denoiser_calls * 16, "counted at the network; the last of four tiles is padded"
-    assert {r.cost.denoiser_calls for r in records} == {guess.denoiser_calls}
-    assert [r.cost.method_calls_per_image for r in records] == [4, 8, 4]
+    costs = [r.cost for r in records]
+    assert [cost.denoiser_calls for cost in costs] == [14 * 4, 14 * 8, 14 * 4], "each row has its own"
+    assert {cost.pairs for cost in costs} == {1}
+    assert sum(cost.seconds for cost in costs) <= elapsed + 0.02, "and its own seconds"
+    assert [cost.method_calls_per_image for cost in costs] == [4, 8, 4]
+    assert [cost.denoiser_gradients_per_image for cost in costs] == [0, 0, 4]
+    assert [(cost.classifier_calls_per_image, cost.classifier_gradients_per_image) for cost in costs] == [
+        (0, 0), (0, 0), (4, 4),
+    ]  # fmt: skip
+    assert [spell_calls(cost) for cost in costs] == ["4 / image", "8 / image", "4 + 4 back / image"]
+    assert examine(records[2].path or Path(), DataAtHand()).outcome == OK
+    more = replace(records[2], cost=replace(costs[2], denoiser_gradients_per_image=5, classifier_calls_per_image=5))
+    said = list(record_checks.cost(Examined(tmp_path / "record.json", {}, more, DataAtHand())))
+    assert len(said) == 2 and "makes 5 backward passes of the denoiser per image by the record, 4 by" in said[0]
     some = prepare(replace(SPEC, methods=("denoised:interval=200,800",), models=("tiny/da",)), tmp_path)
     assert estimate(some).at_most
 

@@ -218,6 +218,10 @@ def test_the_autoencoder_reconstructs_and_distorts(few: ArrayDataset) -> None:
     assert sorted(moved)[6] > 0.02
 
 
+IMAGES = {"imagenet": 1_281_167, "cifar10": 50_000, "digits": 1_197}
+"""Training images by data set."""
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_recipes_mean_something_and_say_where_they_come_from(name: str) -> None:
     recipe = recipes.load(name)
@@ -225,7 +229,7 @@ def test_recipes_mean_something_and_say_where_they_come_from(name: str) -> None:
     settings = {**recipe.settings, **dict.fromkeys(recipe.needs, ("COPY",))}
     resolved = resolve(TrainSpec(**settings))
     assert resolved.diffusion == ("adm256" if settings.get("diffaug") else "")
-    assert resolved.epochs * 1_281_167 // resolved.batch_size > 10_000
+    assert resolved.epochs * IMAGES[resolved.dataset] // resolved.batch_size > 1_000
     assert TrainSpec(**settings).kind == "classifier"
 
 
@@ -352,6 +356,11 @@ PUBLISHED = {
     "vit-b16.stage1": (800, 500, 2048, "lamb", 3e-3, "cosine", "", set()),
     "vit-b16": (20, 50, 512, "adamw", 1e-5, "constant", "runs/vit-b16.stage1", set()),
     "vit-b16+diffaug": (20, 50, 512, "adamw", 1e-5, "constant", "runs/vit-b16.stage1", {"diffaug"}),
+    "resnet50.at": (90, 225, 512, "momentum", 0.1, "step:30", "", {"pgd"}),
+    "vit-b16.at": (20, 50, 512, "adamw", 1e-4, "cosine", "runs/vit-b16.stage1", {"pgd"}),
+    "wrn-28-10.wang": (400, 39, 512, "sgd", 0.2, "cosine", "", {"trades"}),
+    "digits-at": (60, 1, 64, "adamw", 2e-3, "cosine", "", {"pgd"}),
+    "digits-trades": (60, 1, 64, "adamw", 2e-3, "cosine", "", {"trades"}),
 }  # fmt: skip
 CONTROLS = [name for name in recipes.names() if name.endswith("+extra")]
 
@@ -360,12 +369,13 @@ CONTROLS = [name for name in recipes.names() if name.endswith("+extra")]
 def test_recipes_hold_the_published_numbers(name: str) -> None:
     recipe = recipes.load(name)
     copies = {"resnet50+synth": ("SYNTHETIC",), "resnet50+synth+diffaug": ("SYNTHETIC",)}.get(name, ("EDSR", "CAE"))
-    complete = {**recipes.completing(recipe, recipe.settings["model"], "imagenet"), **recipe.settings}
+    complete = {**recipes.completing(recipe, recipe.settings["model"], recipe.settings["dataset"]), **recipe.settings}
     settings = TrainSpec(**{**complete, **dict.fromkeys(recipe.needs, copies)})
-    samples = 1_281_167 * (1 + len(settings.data_extra) * (settings.extra_as == "union"))
+    settings = resolve(settings) if settings.dataset == "digits" else settings  # the data set's recipe completes it
+    samples = IMAGES[settings.dataset] * (1 + len(settings.data_extra) * (settings.extra_as == "union"))
     assert settings.epochs and settings.batch_size
     rounds = (settings.epochs, round(settings.epochs * samples / settings.batch_size / 1000), settings.batch_size)
-    terms = {term for term in ("augmix", "diffaug") if getattr(settings, term)}
+    terms = {term for term in ("augmix", "diffaug") if getattr(settings, term)} | {settings.adversarial} - {""}
     assert (*rounds, settings.optimizer, settings.lr, settings.schedule, settings.init, terms) == PUBLISHED[name]
 
 

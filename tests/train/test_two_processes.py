@@ -67,11 +67,11 @@ digits = plugins.dataset["digits"]
 plugins.dataset._entries["digits"] = replace(digits, build=lambda split: Subset(digits.build(split), tuple(range(100))))
 usual = TrainSpec("still", epochs=1, batch_size=32, lr=1e-3, augment="affine")
 if "mixed" in sys.argv:
-    run(replace(usual, diffaug=True, augmix=True), out / "mixed")
+    run(replace(usual, diffaug=True, augmix=True, adversarial="trades", attack_steps=2), out / "mixed")
 if "terms" in sys.argv:
     terms = classifier.terms
     classifier.terms = lambda *arguments: [*terms(*arguments), FeatureMatching(), FastSign()]
-    run(replace(usual, model="halves"), out / "terms")
+    run(replace(usual, model="halves", align="dra"), out / "terms")
 """
 
 
@@ -113,7 +113,7 @@ def test_two_processes_are_one_with_the_whole_batch(trainings: Path) -> None:
 
 
 def test_two_processes_with_features_and_gradients_are_one_with_the_whole_batch(trainings: Path) -> None:
-    """Features come out of the wrapper's one call, so that their gradients are averaged, too."""
+    """Features come out of the wrapper's one call, so that their gradients are averaged, too; so are a projection's."""
     one, two = tensors(trainings, "terms")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)

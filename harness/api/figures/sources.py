@@ -66,7 +66,8 @@ class StoredSources:
         if not of_suite:
             raise Absent(
                 f"Figure {self.figure.name}: no records of suite {suite!r} in {self.results.absolute()}. Make them: "
-                f"harness run --suite {suite}. Or give another folder with --results."
+                f"harness run --suite {suite}. Or give another folder with --results: the folder results of the "
+                "project's repository has records."
             )
         rows = RowFilter(tuple(self.models))
         rows.check(of_suite)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.machine import usable_device
-from harness.api.weight_files import fetch_missing, weight_files_of
+from harness.api.weight_files import check_classes, fetch_missing, weight_files_of
 from harness.base.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def prepared(spec: GenerateSpec, weights: Sequence[str], out: Path | None) -> tu
     from harness.generation.job import prepare
 
     weight_files = weight_files_of(weights)
+    check_classes(spec.model, spec.dataset)
     fetch_missing([spec.model, spec.denoiser], weight_files)
     job = prepare(spec, weight_files)
     guide = spec.guide.partition(":")[0]

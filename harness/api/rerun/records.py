@@ -56,7 +56,7 @@ def rerun_record(
         job = prepare(request, out, skip_bad=has_skipped(record.notes), weight_files=weight_files)
     except Absent as error:
         raise HarnessError(f"{error} Data that has moved: --data DIR; weights: --weights NAME=FILE.") from error
-    if inputs := list(_other_inputs(record, job)):
+    if inputs := list(other_inputs(record, job)):
         return Verdict(DIFFERS, ["Nothing was computed, since other inputs give other numbers.", *inputs])
     paths = loop.run(job, workers=threads("auto", job.datasets.values()), report=report)
     return _compared(record, then, records.load(paths[0]), whole=spec == replace(record.spec, suite=spec.suite))
@@ -81,7 +81,7 @@ def _check_groups(request: Request, every: int, limit: int) -> None:
             )
 
 
-def _other_inputs(record: RunRecord, job: Job) -> Iterator[str]:
+def other_inputs(record: RunRecord, job: Job) -> Iterator[str]:
     """Sentences on hashes of weights and data, and on the version of the suite, that are not the record's."""
     hashes = [("model", record.model.sha256, job.models[record.spec.models[0]].sha256)]
     if record.denoiser and job.denoiser_weights:

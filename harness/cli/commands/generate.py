@@ -54,8 +54,8 @@ class Subjects:
         str,
         _panel(
             WHAT,
-            "none, classifier, denoised, cfg or a plugin, with settings: classifier:scale=2,through=total,"
-            "interval=200,800. [default: classifier, else denoised, at the scale of the data set's classifier for it]",
+            "none, classifier, denoised, cfg or a plugin, with settings, such as classifier:scale=2: see harness list "
+            "guides. [default: classifier, else denoised, at the scale of the data set's classifier for it]",
         ),
     ] = ""
     model: Annotated[
@@ -167,7 +167,9 @@ def _show_plan(job: Generation, out: Path) -> None:
         ["time", f"{seconds(job, lacking) / 60:.1f} min"],
         ["folder", str(out)],
     ]
-    caption = "Calls are of single images. Time from a short measurement on this machine."
+    caption = (
+        "Calls are of single images; gradients are backward passes. Time from a short measurement on this machine."
+    )
     console.show(Table("Dry run", ["", ""], rows, caption))
 
 

@@ -42,6 +42,10 @@ class Kind(StrEnum):
         raise suggest("kind of plugin", text, [*cls])
 
 
+WORDS = {("interval", "0,1000000"): "all times"}
+"""Defaults that are numbers for the computer, as (setting, default), in words."""
+
+
 def list_plugins(
     kind: Annotated[
         str, typer.Argument(help=f"One of {', '.join(Kind)}. [default: all]", metavar="[KIND]", show_default=False)
@@ -62,6 +66,7 @@ def list_plugins(
     kinds = [Kind.named(kind)] if kind else [*Kind]
     listed = (catalogue() if plugin else cache.remembered("catalogue", catalogue))["listed"]
     chosen = [entry for name in kinds for entry in listed if entry["kind"] == name.value]
+    chosen = [entry for entry in chosen if not entry["facts"].get("stand_in")]
     if as_json:
         console.out.print(json.dumps(chosen, indent=1, ensure_ascii=False), soft_wrap=True)
         return
@@ -73,7 +78,10 @@ def list_plugins(
 
 def _described(entry: Mapping[str, Any]) -> str:
     """The summary of a plugin, and below it its settings or the expected result."""
-    settings = ", ".join(f"{key}={default}" for key, default in entry["settings"].items())
+    inert = entry["facts"].get("inert", ())
+    settings = ", ".join(
+        f"{key}={WORDS.get((key, default), default)}" for key, default in entry["settings"].items() if key not in inert
+    )
     expected = entry["facts"].get("expected", "") if entry["kind"] == Kind.recipes.value else ""
     more = [f"Settings: {settings}" if settings else "", f"Expected: {expected}" if expected else ""]
     return "\n".join(filter(None, [entry["summary"], *more]))

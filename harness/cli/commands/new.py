@@ -36,6 +36,8 @@ class NewKind(StrEnum):
     attack = "attack"
     augmentation = "augmentation"
     architecture = "architecture"
+    guide = "guide"
+    figure = "figure"
 
 
 COMMANDS = {
@@ -52,6 +54,9 @@ COMMANDS = {
     NewKind.attack: "harness list attacks --plugin {file}",
     NewKind.augmentation: f"{TRAIN} --architecture resnet --augment {{name}}",
     NewKind.architecture: f"{TRAIN} --architecture {{name}}",
+    NewKind.guide: "harness generate --plugin {file} --guide {name}:scale=3 --model digits/resnet --samples 2 --tile 2 "
+    "--steps ddim4 --out runs/{name}",
+    NewKind.figure: "harness figure {name} --plugin {file}",
 }
 """The command that tries a plugin of each kind, on a few images."""
 

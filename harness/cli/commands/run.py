@@ -80,6 +80,11 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
     estimates = [estimate(job, claims) for job in jobs]
     limits = ["at most " if e.at_most else "" for e in estimates]
     bounded = list(zip(limits, estimates, strict=True))
+    rarer = {
+        "classifier gradients": [e.classifier_gradients for e in estimates],
+        "denoiser gradients": [e.denoiser_gradients for e in estimates],
+        "judge calls": [e.judge_calls for e in estimates],
+    }
     rows = [
         ["models", *("\n".join(job.spec.models) for job in jobs)],
         ["methods", *("\n".join(job.spec.methods) for job in jobs)],
@@ -88,10 +93,16 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
         ["not yet on disk", *(f"{e.missing:,}" for e in estimates)],
         ["classifier calls", *(f"{limit}{e.classifier_calls:,}" for limit, e in bounded)],
         ["denoiser calls", *(f"{limit}{e.denoiser_calls:,}" for limit, e in bounded)],
+        *(
+            [name, *(f"{limit}{count:,}" for limit, count in zip(limits, counts, strict=True))]
+            for name, counts in rarer.items()
+            if any(counts)
+        ),
         *([["logits", *(_logits(job) for job in jobs)]] if jobs[0].spec.keep_logits else []),
         ["time", *(f"{limit}{e.seconds / 60:.1f} min" for limit, e in bounded)],
     ]
-    caption = "Calls are of single images. Time from a short measurement on this machine"
+    gradients = " Gradients are backward passes." if any(e.denoiser_gradients for e in estimates) else ""
+    caption = f"Calls are of single images.{gradients} Time from a short measurement on this machine"
     learns = any(plugins.detector.kind in job.axis.kinds for job in jobs)
     caption += ", without what detectors learn and are tuned on first." if learns else "."
     return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption, multiline=True)

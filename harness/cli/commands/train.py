@@ -254,12 +254,17 @@ def _prospects(spec: TrainSpec, weight_files: WeightFiles) -> list[str]:
         check_compiler(spec.device)
     plan = build.planned(spec, data, World())
     samples = plan.steps * plan.batch_size
-    lines = [f"{plan.images:,} training images, {plan.steps:,} steps, {samples:,} samples."]
+    others = f" and {plan.extra:,} of --data-extra" if plan.extra else ""
+    lines = [f"{plan.images:,} training images{others}, {plan.steps:,} steps, {samples:,} samples."]
     try:
         expected = estimate.estimate(spec, data, test, weight_files)
     except Absent as error:
         return [*lines, f"No estimate of the time: {error}"]
     parts = f"{expected.step:.3g} s a step, {estimate.spell(expected.measurement)} for the test images"
+    if spec.adversarial:
+        parts += f", with {spec.attack_steps} forward and backward passes of the attack in every step"
+    if spec.select:
+        parts += f", {estimate.spell(expected.selection)} to select the epoch"
     total = estimate.spell(expected.seconds + opening)
     return [*lines, f"About {total} in one process on this {spec.device}: {parts}."]
 

@@ -18,7 +18,7 @@ from harness.types import HarnessError, Weights
 def load(
     path: Path, flags: AdmFlags, sha256: str | None = None, beside: Sequence[Path] = ()
 ) -> tuple[Denoiser, Weights]:
-    """The denoiser in a published ``.pt`` file, or in the checkpoint that `convert_file` made of it.
+    """The denoiser in a published ``.pt`` file, or in the checkpoint that `write_denoiser` made of it.
 
     sha256: of the published file, if known; another file is an error. beside: the file with the flags.
     """
@@ -42,13 +42,8 @@ def load(
     return denoiser, info
 
 
-def convert_file(path: Path, out: Path, flags: AdmFlags) -> str:
-    """Write a published ``.pt`` file as a harness checkpoint, which loads without copies; returns its SHA-256."""
-    return write_denoiser(*load(path, flags), out)
-
-
 def write_denoiser(denoiser: Denoiser, info: Weights, out: Path) -> str:
-    """Write a denoiser from `load` as a harness checkpoint; returns its SHA-256.
+    """Write a denoiser from `load` as a harness checkpoint, which loads without copies; returns its SHA-256.
 
     A converted checkpoint that is written again keeps the origin in its header.
     """

@@ -63,6 +63,12 @@ def check_method(job: Job, pair: Pair) -> None:
         job.denoiser.check_times(needs.times)
 
 
+def check_kept(job: Job) -> None:
+    """Raise HarnessError where the run is to keep what its suite does not make, or what would be too large."""
+    check_logits(job)
+    check_images(job)
+
+
 def check_logits(job: Job) -> None:
     """Raise HarnessError where the run is to keep logits and the suite has none, or they would be too large to read."""
     if not job.spec.keep_logits:
@@ -74,6 +80,19 @@ def check_logits(job: Job) -> None:
             f"--keep-logits: the logits of {job.planned:,} images and conditions take {size / 1e9:.1f} GB per pair, "
             f"more than the {MOST / 2e9:.1f} GB that a sample table may hold. Take fewer conditions or images at once "
             "(--severity, --corruption, --limit)."
+        )
+
+
+def check_images(job: Job) -> None:
+    """Raise HarnessError where the run is to keep images and the suite makes none, or they would be too large."""
+    if not job.spec.keep_images:
+        return
+    if not getattr(job.suite, "keeps_images", False):
+        raise HarnessError(f"--keep-images: {job.suite.name} makes no images to keep. Leave the option out.")
+    if (size := 4 * job.planned * job.example.numel()) > MOST:
+        raise HarnessError(
+            f"--keep-images: {job.planned:,} images take {size / 1e9:.1f} GB per pair, more than the {MOST / 1e9:.1f} "
+            "GB that are held in memory at once. Take fewer images (--every, --limit)."
         )
 
 

@@ -13,7 +13,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from harness.base.errors import Notice
 from harness.base.files import check_regular, file_sha256, writing
 from harness.base.sealed import Damaged
+from harness.evaluation.kept import images
 from harness.evaluation.records import parts
 from harness.evaluation.records.parts import Incomplete, Part
 from harness.evaluation.records.record import RunRecord, Samples, load, save
@@ -48,7 +49,8 @@ class Journal:
 
     out: results folder. suite, model, method: for the file name. key: see `key_of`.
     shared: the same for the parts, which say themselves what data they are of. plan: the parts, in order.
-    keep_logits: a record without logits does not count, and neither do parts without: those lie in another folder.
+    kept: names of what the run keeps: a record without it does not count, and neither do parts without, which lie in
+        another folder.
     damage: by file, the fault. incomplete: by file, how many images it lacks. See `warn_of_losses`.
     """
 
@@ -61,14 +63,14 @@ class Journal:
         key: str,
         shared: str,
         plan: Sequence[Part],
-        keep_logits: bool = False,
+        kept: Sequence[str] = (),
     ) -> None:
         self.file = out / record_file(suite, model, method, key)
         self.damage: dict[Path, str] = {}
         self.incomplete: dict[Path, int] = {}
         self._key = key
-        self._parts = out / ".parts" / (f"{shared}-logits" if keep_logits else shared)
-        self._keep_logits = keep_logits
+        self._parts = out / ".parts" / "-".join([shared, *kept])
+        self._kept = frozenset(kept)
         self._plan = plan
         self._data = plan[0].data.sha256[:12] if plan else ""
 
@@ -89,7 +91,7 @@ class Journal:
     def done(self, required: Required) -> bool:
         """True if the record is there, with its sample table undamaged, and meets the demands."""
         record = self._record()
-        if record is None or (self._keep_logits and not record.spec.keep_logits):
+        if record is None or not self._kept <= set(record.spec.kept):
             return False
         rows = record.samples["rows"]
         if required.rows is not None and rows < required.rows:
@@ -125,6 +127,8 @@ class Journal:
             return
         if record.key != self._key:
             yield self.file, f"it is the record with the key {record.key}"
+        if "images" in self._kept and record.images and not images.is_beside(record.images, self.file):
+            yield self.file.with_suffix(images.SUFFIX), f"it is missing, or other images than {self.file.name} names"
         if not is_own:
             yield table, f"its SHA-256 is not the one in {self.file.name}"
 
@@ -168,12 +172,15 @@ class Journal:
         return joined(tables), total
 
     def finish(self, rows: Rows, make: Callable[[Samples], RunRecord]) -> None:
-        """Write the sample table, then the record that `make(samples)` returns."""
+        """Write the sample table, and the images of these rows apart; then the record that `make(samples)` returns."""
+        kept = images.write(self.file.with_suffix(images.SUFFIX), rows) if images.COLUMN in rows else {}
+        rows = {name: values for name, values in rows.items() if name != images.COLUMN}
         samples = self.file.with_suffix(".parquet")
         with writing(samples) as partial, partial.open("wb") as sink:  # which takes any name, pyarrow only UTF-8
             pq.write_table(table_of(rows), sink, compression="zstd")
         digest = hashlib.sha256(samples.read_bytes()).hexdigest()
-        save(make({"file": samples.name, "sha256": digest, "rows": len(rows["id"])}), self.file)
+        record = make({"file": samples.name, "sha256": digest, "rows": len(rows["id"])})
+        save(replace(record, images=kept), self.file)
 
     def tidy(self) -> None:
         """Drop the parts of a finished record, also those of a second run of the same, as far as possible."""
@@ -193,7 +200,7 @@ class Journal:
     def clear(self) -> None:
         """Forget everything, for ``--fresh``."""
         self.clear_parts()
-        for file in (self.file, self.file.with_suffix(".parquet")):
+        for file in (self.file, *(self.file.with_suffix(suffix) for suffix in (".parquet", images.SUFFIX))):
             file.unlink(missing_ok=True)
 
     def _read(self, part: Part, required: Required) -> tuple[Rows, dict[str, float]] | None:

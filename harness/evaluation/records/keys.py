@@ -19,16 +19,21 @@ LATER_SETTINGS = {"compile": False, "gradient_tile": 16}
 OUTSIDE = r"(near|far|held_out)="
 """Start of a setting with folders of images out of distribution."""
 
+ARCHIVE = r"^(reference=).*/([^/]+\.npz)$"
+"""A setting with the path of a reference archive, whose hash is among the facts."""
+
 
 def benchmark(suite: str) -> str:
     """A suite's canonical text without the folders its data lie in, which decide no number: a hash of the data does.
 
-    Of ``clean=DIR`` the word remains, since the clean images are one more condition; of the folders of images out of
-    distribution their names, after which conditions are called.
+    Of ``clean=DIR`` the word remains, since the clean images are one more condition, and of a list ``ids=FILE``; of the
+    folders of images out of distribution their names, after which conditions are called; of a reference archive the
+    name of the file.
     """
     name, _, settings = suite.partition(":")
-    parts = [re.sub("^clean=.*", "clean", part) for part in split(settings)]
+    parts = [re.sub("^(clean|ids)=.*", r"\1", part) for part in split(settings)]
     parts = [re.sub(r"[^,=]*/(?=[^,/])|/+(?=,|$)", "", p) if re.match(OUTSIDE, p) else p for p in parts]
+    parts = [re.sub(ARCHIVE, r"\1\2", part) for part in parts]
     deciding = [part for part in parts if part and not part.startswith("data=")]
     return ":".join([name, ",".join(deciding)] if deciding else [name])
 
@@ -51,7 +56,8 @@ def identity(
     for name in LATER_SETTINGS:
         if settings[name] == LATER_SETTINGS[name]:
             del settings[name]
-    del settings["keep_logits"]  # adds a column, and decides no number
+    for name in ("keep_logits", "keep_images"):  # which add to the rows, and decide no number
+        del settings[name]
     return {
         "schema": SCHEMA,
         "spec": settings,

@@ -44,13 +44,16 @@ class Samples(TypedDict):
 class Cost:
     """Cost of a run: beside `created` the only part of a record that may differ between two runs of the same spec.
 
-    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together.
+    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together. Pairs that share
+        no images, as those of guides, have their own, and one in `pairs`; older records of theirs share them, too.
     images: test images evaluated, one per sample and condition.
     denoiser_calls: images that went through the denoiser while these rows were made, shared by all `pairs`.
     method_calls_per_image: denoiser calls that the method asks for on its own.
     at_most: that is an upper limit, of a suite that stops earlier where it can.
     pairs: how many classifier-method pairs shared the seconds and the calls.
     tile_halvings: how often memory forced a smaller tile; not zero means rows agree with other runs to rounding only.
+    denoiser_gradients_per_image, classifier_calls_per_image, classifier_gradients_per_image: the same of the denoiser's
+        backward passes, and of the classifier's calls and backward passes; None in records that are older.
     """
 
     seconds: float = 0.0
@@ -60,6 +63,9 @@ class Cost:
     at_most: bool = False
     pairs: int = 1
     tile_halvings: int = 0
+    denoiser_gradients_per_image: int | None = None
+    classifier_calls_per_image: int | None = None
+    classifier_gradients_per_image: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +86,8 @@ class RunRecord:
     plugins: files from outside of the package, "FILE SHA256" by kind of plugin: suite, method, ...
     probe: what the networks and the method gave for fixed images before the run; None in older records.
     conditions: number of conditions of the suite; 0 in older records.
+    aside: why it ranks among its own kind alone, such as "attack pgd"; empty for the rows that its board is for.
+    images: "file" and "sha256" of the adversarial images beside this file; empty where the run kept none.
     sha256: of the record's canonical JSON without this field; empty in records of versions that wrote none.
     """
 
@@ -108,6 +116,8 @@ class RunRecord:
     plugins: Mapping[str, str] = field(default_factory=dict)
     probe: Mapping[str, Any] | None = None
     conditions: int = 0
+    aside: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
     path: Path | None = field(default=None, compare=False)
 
@@ -121,7 +131,7 @@ class RunRecord:
         spec = self.spec
         facts = ",".join(f"{k}={v}" for k, v in sorted(self.facts.items()))
         data = (self.data_sha256, self.coverage, str(spec.seed), self.status)
-        return (benchmark(self.suite), str(self.suite_version), facts, *data)
+        return (benchmark(self.suite), str(self.suite_version), facts, *data, *([self.aside] if self.aside else []))
 
     @property
     def variant(self) -> str:

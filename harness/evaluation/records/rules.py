@@ -24,6 +24,7 @@ UNITS = {
     "ratio": (0.0, float("inf")),
     "nats": (0.0, float("inf")),
     "l2": (0.0, float("inf")),
+    "linf": (0.0, 1.0),
     "cosine": (-1.0, 1.0),
 }
 """Least and largest value by unit; suites from plugin files may have others. Older intervals reach beyond."""
@@ -84,6 +85,9 @@ FIELDS = {
     "Cost.method_calls_per_image": at_least(0),
     "Cost.pairs": at_least(1),
     "Cost.tile_halvings": at_least(0),
+    "Cost.denoiser_gradients_per_image": at_least(0),
+    "Cost.classifier_calls_per_image": at_least(0),
+    "Cost.classifier_gradients_per_image": at_least(0),
 }
 """By dataclass and field."""
 

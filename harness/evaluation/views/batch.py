@@ -15,7 +15,7 @@ from harness.diffusion.adaptation import adapt
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.guided_sampler import GuidedSampler
 from harness.models.tiles import Tiles
-from harness.types import Adaptation, Batch, Guide, HarnessError, Sampling, Smoother, Views
+from harness.types import Adaptation, Batch, GradientClassifier, Guide, HarnessError, Method, Sampling, Smoother, Views
 
 UNDIFFUSED = (
     "This suite shows images as they are, without a diffusion time to denoise them from. "
@@ -140,7 +140,7 @@ class BatchViews:
                 return gradient_tiles.gradient(denoiser.projected_x0, x_t, t, gradients)[1]
 
             alpha_bar = torch.from_numpy(denoiser.schedule.alpha_bar)[t]
-            self._diffused[time] = Diffused(x_t, t, restore, alpha_bar, pull_back)
+            self._diffused[time] = Diffused(x_t, t, restore, alpha_bar, pull_back, denoiser.schedule.network_times(t))
         return self._diffused[time]
 
     def conditioned(self, time: int, labels: Tensor, weights: Sequence[float]) -> Iterator[Tensor]:
@@ -187,6 +187,17 @@ class BatchViews:
         self.calls += len(rows) * smoother.calls
         return self._tiles(smooth, rows, draws)
 
+    def attacked(self, method: Method, classifier: Any, rows: Sequence[int]) -> GradientClassifier:
+        """The method around a classifier as one classifier under attack, for the images in these places."""
+        from harness.evaluation.views.gradients import MethodClassifier  # which imports this module
+
+        ids = [self.batch.ids[row] for row in rows]
+        return MethodClassifier(method, classifier, self._denoiser, self._tiles, self._seed, ids)
+
+    def attack_noise(self, purpose: str, rows: Sequence[int]) -> Tensor:
+        """Standard normal noise (R, 3, H, W) of an attack, keyed by the samples in these places."""
+        return self._noise(f"attack/{purpose}", 0, rows)
+
     def _noise(
         self, purpose: str, step: int | Sequence[int], rows: Sequence[int] | None = None, draw: int = 0
     ) -> Tensor:
@@ -232,6 +243,7 @@ class Diffused:
 
     restore: computes the one-step denoised images; called once, when they are first needed.
     pull_back: computes `pulled_back`; a suite that differentiates nothing needs none.
+    network_times: `times` by default.
     """
 
     def __init__(
@@ -241,9 +253,11 @@ class Diffused:
         restore: Callable[[], Tensor],
         alpha_bar: Tensor | None = None,
         pull_back: Callable[[Tensor, Tiles], Tensor] | None = None,
+        network_times: Tensor | None = None,
     ) -> None:
         self.noisy = noisy
         self.times = times
+        self.network_times = times if network_times is None else network_times
         self.alpha_bar = torch.empty(0) if alpha_bar is None else alpha_bar
         self._restore = restore
         self._pull_back = pull_back

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.evaluation.views.batch import UNDIFFUSED
-from harness.types import Adaptation, Calls, HarnessError, Method
+from harness.types import Adaptation, Calls, HarnessError, Method, Pair
 
 ViewRequest = int | Adaptation | tuple[int | Adaptation, int]
 """A diffusion time, or settings of an adaptation; with the number of the noise draw where it is not 0."""
@@ -70,3 +71,14 @@ def tally(methods: Iterable[Method], image: Tensor, classes: int) -> Calls:
     times = [request for request in requests if isinstance(request, int) and request > 0]
     guided = sum(request.start for request in requests if isinstance(request, Adaptation))
     return Calls(tuple(sorted(set(times))), len(times), guided, len(classified))
+
+
+def of_pairs(suite: Any, pairs: Sequence[Pair], image: Tensor, classes: int, alone: bool) -> Calls:
+    """Network calls per image of pairs with different methods, as a suite counts them.
+
+    alone: pairs share no call, and what they need depends on the classifier, too. image, classes: see `tally`.
+    """
+    if alone:
+        return sum((suite.calls_of(pair, image, classes) for pair in pairs), start=Calls())
+    counted: Calls = suite.tally([pair.method for pair in pairs], image, classes)
+    return counted

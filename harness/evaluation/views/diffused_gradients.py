@@ -9,26 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from harness.diffusion.log_probability import log_probability_by_odds
 from harness.models.tiles import TiledClassifier
-from harness.types import DiffusedViews, NoisyClassifier
+from harness.types import DiffusedViews, NoisyClassifier, times_for
 
 KINDS = ("raw", "partial", "total")
 """By x_t alone, by the denoised image alone, and by x_t through the denoiser."""
-
-
-def log_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-probability (B,) of the labels: -log(1 + the sum of exp(z_k - z_y) over the other classes).
-
-    Its gradient keeps its direction where the probability rounds to 1: a softmax there gives the label itself nothing.
-
-    logits: (B, K), K > 1. labels: (B,) int64.
-    """
-    others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
-    return -F.softplus(others - logits.gather(1, labels[:, None])[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +50,28 @@ class DiffusedGradients:
         views, network = self.views, self.classifier.network
         if not isinstance(network, NoisyClassifier):
             return self._gradient(
-                lambda x, y: log_probability(network(((x + 1) / 2).clamp(0, 1)), y), views.noisy, self.labels
+                lambda x, y: log_probability_by_odds(network(((x + 1) / 2).clamp(0, 1)), y), views.noisy, self.labels
             )
+        times = times_for(network, views)
         if not network.denoised:
             return self._gradient(
-                lambda x, t, y: log_probability(network.noisy(x, None, t), y), views.noisy, views.times, self.labels
+                lambda x, t, y: log_probability_by_odds(network.noisy(x, None, t), y), views.noisy, times, self.labels
             )
         return self._gradient(
-            lambda x, x0, t, y: log_probability(network.noisy(x, x0, t), y),
-            views.noisy, views.restored(), views.times, self.labels,
+            lambda x, x0, t, y: log_probability_by_odds(network.noisy(x, x0, t), y),
+            views.noisy, views.restored(), times, self.labels,
         )  # fmt: skip
 
     def _partial(self) -> Tensor | None:
         views, network = self.views, self.classifier.network
         x0 = views.restored() * 2 - 1
         if not isinstance(network, NoisyClassifier):
-            return self._gradient(lambda x, y: log_probability(network((x + 1) / 2), y), x0, self.labels)
+            return self._gradient(lambda x, y: log_probability_by_odds(network((x + 1) / 2), y), x0, self.labels)
         if not network.denoised:
             return None
         return self._gradient(
-            lambda x, x_t, t, y: log_probability(network.noisy(x_t, (x + 1) / 2, t), y),
-            x0, views.noisy, views.times, self.labels,
+            lambda x, x_t, t, y: log_probability_by_odds(network.noisy(x_t, (x + 1) / 2, t), y),
+            x0, views.noisy, times_for(network, views), self.labels,
         )  # fmt: skip
 
     def _gradient(self, value: object, images: Tensor, *rows: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,6 +78,42 @@ class GradientViews:
         return self._denoiser
 
 
+class StraightThroughViews(GradientViews):
+    """The same views, whose derivative by the image is taken for the identity.
+
+    BPDA, backward pass differentiable approximation (Athalye et al., ICML 2018, section 4.1): right where a view is
+    about the image itself, whatever its own derivative. It finds defences whose exact gradient leads an attack astray.
+    """
+
+    def adapted(self, settings: Adaptation, draw: int = 0) -> Tensor:
+        """Adapted images; gradients pass them unchanged."""
+        with torch.no_grad():
+            adapted = super().adapted(settings, draw)
+        return _passed(self._images, adapted)
+
+    def _denoise(self, time: int, draw: int) -> Tensor:
+        with torch.no_grad():
+            denoised = super()._denoise(time, draw)
+        return _passed(self._images, denoised)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The second argument, with the derivative of the first."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, view: Tensor) -> Tensor:
+        return view.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream, None
+
+
+def _passed(images: Tensor, view: Tensor) -> Tensor:
+    result: Tensor = _StraightThrough.apply(images, view)
+    return result
+
+
 def recomputed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``function(x)``, whose activations are computed again in the backward pass instead of being kept.
 
@@ -95,6 +132,7 @@ class MethodClassifier:
 
     denoiser, tiles: the diffusion model of the views and how the evaluation calls it; gradients take the tiles of the
         classifier's. ids: samples of the images, one each, which key the noise. draw: number of the noise draw.
+    straight: gradients pass the views unchanged: see `StraightThroughViews`.
     """
 
     method: Method
@@ -104,6 +142,7 @@ class MethodClassifier:
     seed: int
     ids: Sequence[str]
     draw: int = 0
+    straight: bool = False
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) of what the evaluation computes, on the CPU."""
@@ -115,9 +154,10 @@ class MethodClassifier:
     def gradient(self, images: Tensor, loss: Callable[..., Tensor], *rows: Tensor) -> tuple[Tensor, Tensor]:
         """Values (B,) of a loss and its gradients (B, 3, H, W) by the images, through the method's views."""
         self._check(images)
+        make_views = StraightThroughViews if self.straight else GradientViews
 
         def value(x: Tensor, row: Tensor, *others: Tensor) -> Tensor:
-            views = GradientViews(x, [self.ids[k] for k in row.tolist()], self.denoiser, self.seed)
+            views = make_views(x, [self.ids[k] for k in row.tolist()], self.denoiser, self.seed)
             probabilities = self.method(DrawnViews(views, self.draw), self._network)
             return loss(log_probabilities(probabilities), *others)
 
@@ -130,6 +170,27 @@ class MethodClassifier:
     def of(self, rows: Sequence[int]) -> MethodClassifier:
         """The same for some of the images: those in these places."""
         return replace(self, ids=[self.ids[row] for row in rows])
+
+    def straight_through(self) -> MethodClassifier:
+        """The same, whose gradients take the views for the image itself: see `StraightThroughViews`."""
+        return replace(self, straight=True)
+
+    @property
+    def undefended(self) -> TiledClassifier:
+        """The classifier without the method."""
+        return self.classifier
+
+    def surrogate(self, steps: int) -> MethodClassifier:
+        """The same around a method of fewer steps, through which an attack's gradients cost less.
+
+        Raises HarnessError for methods that are no chain of steps.
+        """
+        if not isinstance(self.method, Adaptation):
+            raise HarnessError(
+                f"surrogate={steps}: the method is no chain of steps that could be shorter, as dda is. Leave it out."
+            )
+        method: Any = self.method.shortened(steps)
+        return replace(self, method=method)
 
     def _network(self, images: Tensor) -> Tensor:
         return recomputed(self.classifier.network, images)

@@ -19,6 +19,7 @@ from harness.generation.score.inception import INCEPTION, LIBRARY, PUBLISHED, RE
 from harness.metrics.generation.scores import ComparedFeatures
 from harness.models.lookup import find_classifier
 from harness.models.matching import match
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TiledClassifier, Tiles, finite
 from harness.plugins.settings import parse
 from harness.types import Dataset, HarnessError, Weights
@@ -75,15 +76,22 @@ class Extractor:
         return np.asarray(self.head(torch.from_numpy(np.asarray(features, dtype=np.float32))))
 
 
-def find_extractor(text: str, images: ImageSet, device: str = "cpu", data: Dataset | None = None) -> Extractor:
+def find_extractor(
+    text: str,
+    images: ImageSet,
+    device: str = "cpu",
+    data: Dataset | None = None,
+    weight_files: WeightFiles | None = None,
+) -> Extractor:
     """The extractor that a text names: a classifier's penultimate layer, or ``inception:weights=FILE``.
 
     images: of the kind that it will see; it looks at two. data: data set whose classes a classifier's outputs are
-    matched with, by name; None leaves them as they are. Raises HarnessError for names and files that do not exist, for
+    matched with, by name; None leaves them as they are. weight_files: places of published weights; without, the weights
+    folder. Raises HarnessError for names and files that do not exist, for
     classifiers without such a layer or of other classes, and for images of a size that they do not take.
     """
     if not is_inception(text):
-        return _classifier(text, images, device, data)
+        return _classifier(text, images, device, data, weight_files)
     _, colon, rest = text.partition(":")
     settings = parse(text, rest, {"weights": str}, {}) if colon else {}
     if "weights" not in settings:
@@ -99,9 +107,11 @@ def is_inception(text: str) -> bool:
     return text.partition(":")[0] == INCEPTION
 
 
-def _classifier(text: str, images: ImageSet, device: str, data: Dataset | None) -> Extractor:
+def _classifier(
+    text: str, images: ImageSet, device: str, data: Dataset | None, weight_files: WeightFiles | None
+) -> Extractor:
     """The penultimate layer of any classifier: registered, or from a file."""
-    network, weights = find_classifier(text)
+    network, weights = find_classifier(text, weight_files)
     if data is not None:
         network = match({"": data}, {text: (network, weights)}).networks[text]
     tiles = Tiles(TILE, device)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.data.readahead import ordered
+from harness.diffusion.log_probability import log_probability
 from harness.generation.score.extractors import TILE
 from harness.generation.score.images import ImageSet
 from harness.generation.score.record import JudgeScores
@@ -57,7 +58,7 @@ def _answers(
             labels = images.labels[tile.start : tile.stop]
             _check_labels(images, labels, logits.shape[1])
             correct.append(logits.argmax(1) == labels)
-            logs.append(logits.log_softmax(1).gather(1, labels[:, None])[:, 0])
+            logs.append(log_probability(logits, labels))
             report(Stage(f"{text} on {images.name}", tile.stop, images.n))
     return torch.cat(correct).numpy(), torch.cat(logs).numpy()
 

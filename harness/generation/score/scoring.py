@@ -73,7 +73,7 @@ def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
     sets = _open(spec)
     extractors = [find_extractor(text, sets.samples, spec.device) for text in spec.extractors]
     for extractor in extractors:
-        _check(sets, extractor, metrics)
+        _check(sets, extractor, spec.metrics)
     scores = [_scores(sets, extractor, metrics, spec.seed, report) for extractor in extractors]
     judge = judged(sets.samples, spec.judge, sets.data, spec.device, report) if spec.judge else None
     statistics = sets.reference.statistics
@@ -128,8 +128,11 @@ def _floor(spec: ScoreSpec, count: int) -> ImageSet | None:
     return of_dataset(data, f"{spec.dataset}/{other}")
 
 
-def _check(sets: Sets, extractor: Extractor, metrics: Sequence[str]) -> None:
-    """Raise HarnessError for sizes and numbers that do not fit together."""
+def _check(sets: Sets, extractor: Extractor, named: Sequence[str]) -> None:
+    """Raise HarnessError for sizes and numbers that do not fit together.
+
+    named: metrics that were asked for by name; of all metrics, those that need more images are left out.
+    """
     images, statistics = sets.reference.images, sets.reference.statistics
     if images and images.size != sets.samples.size:
         raise HarnessError(
@@ -147,14 +150,22 @@ def _check(sets: Sets, extractor: Extractor, metrics: Sequence[str]) -> None:
             f"{sets.name}: mu has {len(statistics.mean)} dimensions, {extractor.name} has {width}. It is no reference "
             "of Inception features."
         )
-    enough = min(sets.samples.n, images.n if images and not _uses(statistics, extractor) else sets.samples.n)
-    if enough <= width and set(FRECHET) & set(metrics):
-        others = ", ".join(f"--metric {name}" for name in metrics if name not in FRECHET)
+    few = _too_few(sets, extractor)
+    if few and set(FRECHET) & set(named):
+        others = ", ".join(f"--metric {name}" for name in named if name not in FRECHET)
         raise HarnessError(
-            f"{enough} images are too few for a Frechet distance in {width} dimensions ({extractor.name}): more than "
+            f"{few} images are too few for a Frechet distance in {width} dimensions ({extractor.name}): more than "
             f"{width} are needed, better ten times as many. Add images, or choose other metrics: "
             f"{others or '--metric kid'}."
         )
+
+
+def _too_few(sets: Sets, extractor: Extractor) -> int:
+    """Number of images of the smaller set, where it is too small for a Frechet distance; else 0."""
+    images = sets.reference.images
+    counted = images if images and not _uses(sets.reference.statistics, extractor) else sets.samples
+    fewest = min(sets.samples.n, counted.n)
+    return fewest if fewest <= extractor.dimension else 0
 
 
 def _uses(statistics: Statistics | None, extractor: Extractor) -> bool:
@@ -171,10 +182,13 @@ def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int,
     target = statistics.moments if statistics else None
     compared = extractor.compared(generated, reference, seed=seed, statistics=target)
     floor = extractor.compared(features_of(sets.floor, extractor, report), reference, seed=seed) if sets.floor else None
-    rows, left_out = [], {}
+    rows, left_out, few = [], {}, _too_few(sets, extractor)
     for number, metric in enumerate(metrics):
         report(Stage(f"{METRICS} {extractor.name}", number, len(metrics)))
         try:
+            if few and metric in FRECHET:
+                needed = f"it needs {extractor.dimension + 1:,} images in {extractor.dimension:,} dimensions"
+                raise Undefined(f"{needed}, better ten times as many, and here are {few:,}")
             rows.append(MetricRow(compared.metric(metric), _floor_metric(floor, metric), compared.ideal(metric)))
         except Undefined as error:
             left_out[full_name(metric, extractor.name, extractor.published)] = str(error)

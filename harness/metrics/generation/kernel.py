@@ -1,8 +1,7 @@
-"""Maximum mean discrepancy between two sets of features: KID and CMMD.
+"""Maximum mean discrepancy between two sets of features: KID.
 
 KID is the unbiased estimate of MMD^2 with the kernel ((x.y) / D + 1)^3 (Binkowski et al., ICLR 2018, section 4 and
-appendix B), 0 on average where both distributions are equal. CMMD is 1000 times the biased estimate with a Gaussian
-kernel of width 10 (Jayasumana et al., CVPR 2024); it depends on the number of samples.
+appendix B), 0 on average where both distributions are equal.
 
 Sums of kernels run over pieces of rows: no matrix of all pairs is kept.
 """
@@ -23,9 +22,6 @@ Kernel = Callable[[Floats, Floats], Floats]
 
 PIECE = 1_024
 """Rows of a kernel matrix that are computed at once."""
-
-WIDTH = 10.0
-"""Standard deviation of CMMD's Gaussian kernel, in units of the features."""
 
 SUBSET = 1_000
 """Samples of a subset of the published KID."""
@@ -52,12 +48,6 @@ def cubic(x: Floats, y: Floats) -> Floats:
     """Kernel of KID between rows of x (M, D) and y (N, D): (M, N)."""
     base = x @ y.T / x.shape[1] + 1
     return np.asarray(base * base * base)
-
-
-def gaussian(x: Floats, y: Floats) -> Floats:
-    """Kernel of CMMD between rows of x (M, D) and y (N, D): (M, N)."""
-    squared = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1) - 2 * (x @ y.T)
-    return np.asarray(np.exp(-squared.clip(0.0) / (2 * WIDTH**2)))
 
 
 def kid(generated: ArrayLike, reference: ArrayLike, piece: int = PIECE) -> IntervalEstimate:
@@ -100,14 +90,6 @@ def published_kid(
         second = y[rng.choice(len(y), size, replace=False)]
         values.append(_unbiased(cubic, first, second))
     return PublishedKID(float(np.mean(values)), float(np.std(values)), subsets, size)
-
-
-def cmmd(generated: ArrayLike, reference: ArrayLike, piece: int = PIECE) -> float:
-    """CMMD: 1000 times the biased MMD^2 with a Gaussian kernel, >= 0. generated: (M, D). reference: (N, D)."""
-    x, y = matrices(generated, reference)
-    pairs = ((x, x), (y, y), (x, y))
-    own, other, across = (row_sums(gaussian, a, b, piece).sum() / (len(a) * len(b)) for a, b in pairs)
-    return float(1000 * (own + other - 2 * across))
 
 
 def row_sums(kernel: Kernel, x: Floats, y: Floats, piece: int = PIECE) -> Floats:

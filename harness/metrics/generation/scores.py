@@ -70,10 +70,10 @@ class ComparedFeatures:
         full = full_name(name, self.extractor, self.published)
         return kind.estimate(self).metric(full, condition, kind.unit, kind.higher_is_better)
 
-    def metrics(self, condition: str = CONDITION) -> list[Metric]:
-        """All metrics that are defined, in the order of `METRICS`."""
+    def metrics(self, condition: str = CONDITION, left_out: Sequence[str] = ()) -> list[Metric]:
+        """All metrics that are defined, in the order of `METRICS`, but for those that are left out."""
         made = []
-        for name in METRICS:
+        for name in [name for name in METRICS if name not in left_out]:
             with suppress(Undefined):
                 made.append(self.metric(name, condition))
         return made

@@ -54,6 +54,9 @@ class WeightFiles:
     by_name: Mapping[str, Path] = field(default_factory=dict)
     folder: Path = field(default_factory=default_folder)
 
+    def __hash__(self) -> int:
+        return hash((tuple(sorted(self.by_name.items())), self.folder))
+
     @classmethod
     def of(cls, texts: Sequence[str]) -> WeightFiles:
         """The files of texts NAME=FILE or NAME=FILE#PART; raises HarnessError for other texts and missing files."""

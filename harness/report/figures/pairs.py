@@ -44,10 +44,12 @@ def by_recipe(
         shown = [method for method in methods if (model, method) in points]
         for method in shown:
             words = name_of(method) if paired or len(shown) > 1 else ""
-            line = LINES[(methods if paired else shown).index(method) % len(LINES)]
-            look = (COLOURS[kind] if paired else _ink(len(panels.get(OTHERS, ()))), line)
+            place = len(panels.get(OTHERS, ()))
+            # The line tells methods apart; of one method, others whose curves may coincide.
+            number = methods.index(method) if paired else shown.index(method) if len(shown) > 1 else place
+            look = COLOURS[kind] if paired else _ink(place), LINES[number % len(LINES)]
             name = ", ".join(filter(None, [kind, words]))
-            panels.setdefault(title, []).append(Curve(name, points[model, method], look, steps))
+            panels.setdefault(title, []).append(Curve(name, points[model, method], look, steps, kind == WITHOUT))
     others = panels.pop(OTHERS, [])
     return {**panels, **({OTHERS if panels else "": others} if others else {})}
 

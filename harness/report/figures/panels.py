@@ -18,6 +18,8 @@ HEIGHT = 1.2
 BESIDE = 8
 """Lines of a legend that a panel's place has room for."""
 
+WIDE = 2.0
+"""Width in points of the line of a curve that another one may cover; others are about half as wide."""
 
 SHORT = 12
 """Characters of names of which three stand side by side in a legend."""
@@ -28,12 +30,14 @@ class Curve:
     """A line of a panel. points: with x rising. look: colour and line style; by default those of the classifier `name`.
 
     steps: y holds from the x before it: a share of samples above x, not a value between two measured ones.
+    wide: a broader line, of which the edges stay visible under a curve that is drawn over it.
     """
 
     name: str
     points: Sequence[Point]
     look: tuple[str, str] | None = None
     steps: bool = False
+    wide: bool = False
 
 
 def panels(
@@ -44,11 +48,12 @@ def panels(
     bottom: float | None = 0.0,
     top: float | None = None,
     log: bool = False,
+    own_x: bool = False,
 ) -> Any:
     """A panel per title. Curves of one name, in one look, have one entry in the legend.
 
-    bottom, top: ends of y; None for those of the data. log: of x. The legend takes the place of a panel that is left
-    free, or stands above.
+    bottom, top: ends of y; None for those of the data. log: of x. own_x: each row of panels has its own ends of x. The
+    legend takes the place of a panel that is left free, or stands above.
     """
     names = list(dict.fromkeys(curve.name for each in curves.values() for curve in each))
     labels = [wrapped(name) for name in names]
@@ -58,7 +63,7 @@ def panels(
     height = (HEIGHT if rows > 1 else 1.4 * HEIGHT if columns > 1 else 0.6 * COLUMN) * rows + 2 * LINE
     across = 3 if max(map(len, names)) <= SHORT else 2
     figure = canvas(height, [] if is_beside else labels, across)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex="row" if own_x else True, sharey=True, squeeze=False)
     for place in grid.flat[len(curves) :]:
         place.set_axis_off()
     handles: dict[str, Any] = {}
@@ -86,7 +91,7 @@ def _drawn(place: Any, curve: Curve) -> Any:
     x, y, low, high = zip(*curve.points, strict=True)
     where = {"step": "pre"} if curve.steps else {}
     place.fill_between(x, low, high, color=ink, alpha=0.15, linewidth=0, **where)
-    style = {"color": ink, "linestyle": line}
+    style = {"color": ink, "linestyle": line, **({"linewidth": WIDE} if curve.wide else {})}
     (drawn,) = place.step(x, y, where="pre", **style) if curve.steps else place.plot(x, y, **style)
     return drawn
 

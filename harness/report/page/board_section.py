@@ -9,11 +9,12 @@ from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
 from harness.report.leaderboard import COVERS, marked_notes, spell_calls
-from harness.report.names import heading, model_names, settings_note, spell, variants
+from harness.report.names import heading, model_names, settings_note, spell, variants, weights_named
 from harness.report.page.charts.boards import charts_of_board
-from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section
+from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section, cell
 from harness.report.page.provenance import rows_of_board
 from harness.report.ranks.board_ranks import SEEDS, Ranks, board_ranks
+from harness.report.ranks.unranked import unranked
 from harness.types import Metric
 
 
@@ -85,7 +86,7 @@ def top_rows(ranks: Ranks) -> list[int]:
 def _facts(board: Sequence[RunRecord]) -> str:
     """What all rows of a board share, in one line."""
     first = board[0]
-    facts = [f"{name}: {value}" for name, value in sorted(first.facts.items())]
+    facts = [f"{name}: {weights_named(value)}" for name, value in sorted(first.facts.items())]
     subset = "" if first.status == "complete" else " (a subset)"
     rows = "1 row" if len(board) == 1 else f"{len(board)} rows"
     scope = [rows, f"version {first.suite_version}", f"{first.coverage}{subset}"]
@@ -96,7 +97,8 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
     """The leaderboard: model, method, rank set, the suite's metrics with intervals, denoiser calls per image."""
     first = board[0]
     shown = [column for column in first.columns if any(entry.metric(*column) for entry in board)]
-    marks, notes = marked_notes(board)
+    more, read = unranked(board)
+    marks, notes = marked_notes(board, read)
     # Where all rows may be the best, a mark on each would say nothing.
     top = set(top_rows(ranks)) if len(top_rows(ranks)) < len(board) else set()
     header = ["model", "method", "rank", *(heading(first, *column) for column in shown)]
@@ -108,9 +110,12 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
         cells += [Cell(spell_calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))]
         cells += [Cell(marks[place])] if marks else []
         rows.append(BoardRow(cells, place in top))
+    for row in more:
+        cells = [Cell(row.name), Cell(""), Cell("–"), *(cell(row.cell(column)) for column in shown)]
+        rows.append(BoardRow([*cells, *[Cell("")] * (len(header) - len(cells))]))
     sentences = ["In brackets: 95 % intervals over source images."]
     sentences += [sentence for metric, sentence in COVERS.items() if metric in {name for name, _ in shown}]
-    sentences += [*filter(None, [settings_note(board)]), *notes]
+    sentences += [*filter(None, [settings_note(board)]), *(row.caption for row in more), *notes]
     return BoardTable(id, "Leaderboard", header, rows, " ".join(sentences), names=2, rank_column=2)
 
 

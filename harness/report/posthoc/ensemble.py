@@ -185,4 +185,12 @@ def _plus(a: Cost, b: Cost) -> Cost:
         method_calls_per_image=a.method_calls_per_image + b.method_calls_per_image,
         at_most=a.at_most or b.at_most,
         tile_halvings=a.tile_halvings + b.tile_halvings,
+        denoiser_gradients_per_image=_sum(a.denoiser_gradients_per_image, b.denoiser_gradients_per_image),
+        classifier_calls_per_image=_sum(a.classifier_calls_per_image, b.classifier_calls_per_image),
+        classifier_gradients_per_image=_sum(a.classifier_gradients_per_image, b.classifier_gradients_per_image),
     )
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    """The sum of two counts; None where one was not counted."""
+    return None if a is None or b is None else a + b

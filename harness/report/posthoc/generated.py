@@ -26,10 +26,10 @@ def _of_extractor(record: ScoreRecord, scores: ExtractorScores) -> Table:
     header = ["metric", "value", "n", *([f"{floor} real"] if floor else []), "ideal"]
     rows = [
         [
-            _heading(row.metric),
-            _spelled(row.metric),
+            heading(row.metric),
+            spelled(row.metric),
             f"{row.metric.n}",
-            *([_spelled(row.floor) if row.floor else ""] if floor else []),
+            *([spelled(row.floor) if row.floor else ""] if floor else []),
             _ideal(row),
         ]
         for row in scores.rows
@@ -40,7 +40,7 @@ def _of_extractor(record: ScoreRecord, scores: ExtractorScores) -> Table:
 
 
 def _of_judge(record: ScoreRecord, judge: JudgeScores) -> Table:
-    rows = [[_heading(metric), _spelled(metric), f"{metric.n}"] for metric in judge.metrics]
+    rows = [[heading(metric), spelled(metric), f"{metric.n}"] for metric in judge.metrics]
     data = [_data(judge.judge, MetricRow(metric)) for metric in judge.metrics]
     title = f"{record.samples.name}, judged by {judge.judge}"
     return Table(title, ["metric", "value", "n"], rows, " ".join(judge.notes), data=data)
@@ -67,11 +67,12 @@ def _count(images: ScoredImages | None) -> int:
     return images.n if images else 0
 
 
-def _heading(metric: Metric) -> str:
+def heading(metric: Metric) -> str:
+    """A metric's name with its unit."""
     return f"{metric.name} ({'%' if metric.unit == 'fraction' else metric.unit})"
 
 
-def _spelled(metric: Metric) -> str:
+def spelled(metric: Metric) -> str:
     """Value and interval, with the decimals that the interval's width makes worthwhile."""
     scale = 100 if metric.unit == "fraction" else 1
     low, high = (end * scale for end in metric.interval)

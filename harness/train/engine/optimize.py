@@ -17,14 +17,17 @@ UNUSUAL = ("adahessian", "bnb", "fused")
 """Prefixes of timm optimisers that need second derivatives or an extra package; hidden from suggestions."""
 
 
-def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over the network's parameters; raises HarnessError for a name that timm does not know."""
+def build(spec: TrainSpec, network: nn.Module, projection: nn.Module | None = None) -> torch.optim.Optimizer:
+    """The optimiser over the parameters of the network, and of a projection that is trained beside it.
+
+    Raises HarnessError for a name that timm does not know.
+    """
     from timm.optim import create_optimizer_v2, get_optimizer_class, list_optimizers
 
     names = [str(name) for name in list_optimizers()]
     if spec.optimizer not in names:
         raise suggest("optimiser", str(spec.optimizer), [name for name in names if not name.startswith(UNUSUAL)])
-    groups: Any = _groups(network, spec)
+    groups: Any = _groups(network, spec, projection)
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay, "momentum": spec.momentum}
     try:
         betas = signature(get_optimizer_class(spec.optimizer, bind_defaults=False)).parameters.get("betas")
@@ -41,12 +44,13 @@ def build(spec: TrainSpec, network: nn.Module) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _groups(network: nn.Module, spec: TrainSpec) -> list[dict[str, Any]]:
+def _groups(network: nn.Module, spec: TrainSpec, projection: nn.Module | None) -> list[dict[str, Any]]:
     """Parameter groups with and without weight decay: biases and norms go without, unless all decays."""
     body: Any = getattr(network, "body", network)
     spared = set(body.no_weight_decay()) if spec.decay == "timm" and hasattr(body, "no_weight_decay") else set()
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in network.named_parameters():
+    beside = projection.named_parameters("projection") if projection else ()
+    for name, parameter in (*network.named_parameters(), *beside):
         if parameter.requires_grad:
             decays = parameter.ndim > 1 and name.removeprefix("body.") not in spared
             groups[spec.decay == "all" or decays].append(parameter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +44,13 @@ class World:
         numbers = torch.tensor(list(values.values()), device=self.device)
         dist.all_reduce(numbers)
         return dict(zip(values, (numbers / self.size).tolist(), strict=True))
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Average over the processes the gradients of parameters that `wrap` does not see; they start out alike."""
+        for parameter in parameters if self.size > 1 else ():
+            assert parameter.grad is not None
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= self.size
 
     def check_agrees(self, number: int, what: str) -> None:
         """Raise HarnessError where the processes read different numbers from one file."""

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from harness.base import sealed
+from harness.train.engine.average import Average
+from harness.train.engine.selection import Selection
 from harness.types import HarnessError
 
 SAVE_EVERY_SECONDS = 10.0
@@ -23,14 +25,22 @@ SHARE_OF_TIME = 0.02
 
 
 class State:
-    """Weights, optimiser, averaged weights and the seconds spent, saved every `SAVE_EVERY_SECONDS`.
+    """Weights, averaged and best weights, optimiser and the seconds spent, saved every `SAVE_EVERY_SECONDS`.
 
     made_from: the settings, and the hashes of the inputs; a run with others does not go on from here.
     """
 
-    def __init__(self, file: Path, made_from: Mapping[str, Any], network: nn.Module, optimizer: Any, ema: Any) -> None:
+    def __init__(
+        self,
+        file: Path,
+        made_from: Mapping[str, Any],
+        network: nn.Module,
+        optimizer: Any,
+        ema: Average | None,
+        selection: Selection | None = None,
+    ) -> None:
         self.file, self.made_from = file, made_from
-        self.network, self.optimizer, self.ema = network, optimizer, ema
+        self.network, self.optimizer, self.ema, self.selection = network, optimizer, ema, selection
         self.shares: Mapping[str, float] = {}
         self._earlier, self._damaged = 0.0, False
         self._began = self._saved = time.monotonic()
@@ -67,6 +77,7 @@ class State:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema else {},
+            **({"selection": self.selection.state_dict()} if self.selection else {}),
             "step": step,
             "seconds": self.seconds,
             "shares": dict(shares or self.shares),
@@ -94,6 +105,8 @@ class State:
                 self.optimizer.load_state_dict(state["optimizer"])
                 if self.ema:
                     self.ema.module.load_state_dict(state["ema"])
+                if self.selection:
+                    self.selection.load_state_dict(state["selection"])
                 self._earlier, self.shares = float(state["seconds"]), dict(state["shares"])
                 return int(state["step"])
         except Exception as error:  # of torch or of the network, for a file that is whole

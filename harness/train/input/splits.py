@@ -16,6 +16,9 @@ from harness.train.input.labels import first_of_each_class, labelled
 from harness.train.spec import TrainSpec
 from harness.types import Dataset, HarnessError
 
+HELD_OUT = 1024
+"""Training images that --select holds out, as in Wang et al. (ICML 2023); a tenth of the images at most."""
+
 
 def open_split(spec: TrainSpec, split: str) -> Dataset:
     """A split of the data set, at the size of --image-size; raises HarnessError where it is stored at another."""
@@ -31,20 +34,43 @@ def open_split(spec: TrainSpec, split: str) -> Dataset:
 
 
 def open_training(spec: TrainSpec) -> Dataset:
-    """The training split: those of --limit whose labels may be used, and their copies where these are samples too."""
+    """The training split: those of --limit that are not held out and whose labels may be used.
+
+    With their copies, or generated images, where these are samples too.
+    """
     test_folders = _test_folders(spec)
     for folder in spec.data_extra:
         if Path(folder).resolve() in test_folders:
             raise HarnessError(f"--data-extra {folder} holds the data set's own test images. Leave it out.")
-    data = open_split(spec, "train")
-    if spec.limit:
-        data = cast(Dataset, Subset(data, first_of_each_class(data.ids, data.labels, spec.limit)))
+    data, _ = _divided(spec)
     if spec.labels < 1 and not spec.consistency_radius:
         labelled_ids = labelled(data.ids, spec.labels, spec.seed, data.labels)
         data = cast(Dataset, Subset(data, tuple(i for i, name in enumerate(data.ids) if name in labelled_ids)))
-    if spec.data_extra and spec.extra_as == "union":
+    if spec.data_extra and spec.extra_as != "terms":
         data = cast(Dataset, WithCopies(data, copies.open_copies(data, spec.data_extra)))
     return data
+
+
+def open_heldout(spec: TrainSpec) -> Dataset | None:
+    """The training images that --select holds out, as many of each class as possible; None without it."""
+    return _divided(spec)[1] if spec.select else None
+
+
+def _divided(spec: TrainSpec) -> tuple[Dataset, Dataset | None]:
+    """The training split, or its part of --limit, without the images that --select holds out, and these."""
+    data = open_split(spec, "train")
+    if spec.limit:
+        data = cast(Dataset, Subset(data, first_of_each_class(data.ids, data.labels, spec.limit)))
+    if not spec.select:
+        return data, None
+    count = spec.select_images or min(HELD_OUT, len(data.ids) // 10)
+    if not 0 < count < len(data.ids):
+        raise HarnessError(
+            f"--select holds {count} of {len(data.ids)} training images out. Give --select-images, below that."
+        )
+    heldout = first_of_each_class(data.ids, data.labels, count)
+    rest = sorted(set(range(len(data.ids))) - set(heldout))
+    return cast(Dataset, Subset(data, tuple(rest))), cast(Dataset, Subset(data, heldout))
 
 
 def is_resizable(data: Any) -> bool:

@@ -9,10 +9,13 @@ from torch import nn
 
 from harness.models.classifier import ImageClassifier
 from harness.train.input.splits import is_resizable
+from harness.train.kinds.align import alignment_of
 from harness.train.kinds.architecture import build_sized, normalisation
+from harness.train.kinds.attack import attack_of
 from harness.train.kinds.frozen import Frozen, check_reverse
 from harness.train.kinds.kind import Built, NetworkKind, register
 from harness.train.kinds.measure import clean_accuracy, spell_accuracy
+from harness.train.objectives.adversarial import PGDTraining, Trades
 from harness.train.objectives.classification import BinaryCrossEntropy, Classification, Clean, Copies, CrossEntropy
 from harness.train.objectives.consistency import Consistency
 from harness.train.objectives.diffaug import DiffAug
@@ -24,7 +27,7 @@ from harness.types import Dataset, HarnessError
 
 def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     """The body with its normalisation, and the sum of the loss terms that the options ask for."""
-    objective = Classification(terms(spec, data, frozen, device))
+    chosen = terms(spec, data, frozen, device)
     arguments: dict[str, Any] = {"num_classes": data.num_classes}
     if spec.drop_path:
         arguments["drop_path_rate"] = spec.drop_path
@@ -32,13 +35,18 @@ def build(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> Built:
     network = ImageClassifier(body, *normalisation(body))
     _check_network(network, spec, data)
     sizes = {"sizes": [[spec.image_size] * 2]} if spec.image_size else {}
-    return Built(network, objective, built_with, sizes)
+    if not spec.align:
+        return Built(network, Classification(chosen), built_with, sizes)
+    alignment = alignment_of(spec, [term.name for term in chosen], network, frozen.main, data, device)
+    return Built(network, Classification([*chosen, alignment]), built_with, sizes, alignment.projection)
 
 
 def terms(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> list[Term]:
     """The loss terms of the options."""
     criterion: Criterion = BinaryCrossEntropy(spec.smoothing) if spec.loss == "bce" else CrossEntropy(spec.smoothing)
-    chosen: list[Term] = [Clean(criterion)]
+    chosen: list[Term] = [Clean(criterion), *_adversarial(spec, criterion)]
+    if spec.adversarial == "pgd":
+        del chosen[0]
     if spec.augmix:
         chosen.append(Consistency(spec.jsd))
     if spec.data_extra and spec.extra_as == "terms":
@@ -46,6 +54,15 @@ def terms(spec: TrainSpec, data: Dataset, frozen: Frozen, device: str) -> list[T
     if spec.diffaug:
         chosen.append(_diffaug(spec, data, criterion, frozen, device))
     return chosen
+
+
+def _adversarial(spec: TrainSpec, criterion: Criterion) -> list[Term]:
+    """The term of --adversarial, if there is one."""
+    if not spec.adversarial:
+        return []
+    if spec.adversarial == "pgd":
+        return [PGDTraining(attack_of(spec), criterion)]
+    return [Trades(attack_of(spec), spec.beta or 0.0, original=spec.adversarial == "trades:original")]
 
 
 def _diffaug(spec: TrainSpec, data: Dataset, criterion: Criterion, frozen: Frozen, device: str) -> DiffAug:
@@ -78,13 +95,21 @@ CLASSIFIER = register(
         options=frozenset({
             "loss", "smoothing", "augmix", "augmix_severity", "jsd", "deepaugment", "deepaugment_share",
             "diffaug", "diffusion", "diffaug_times", "diffaug_sampler", "conditional", "conditional_weight",
-            "mixup", "cutmix", "data_extra", "extra_as", "labels", "drop_path",
+            "align", "align_weight", "align_time", "align_on", "align_layer", "align_width",
+            "mixup", "cutmix", "data_extra", "extra_as", "extra_fraction", "labels", "drop_path",
+            "adversarial", "attack_norm", "attack_eps", "attack_steps", "attack_step", "beta", "select",
+            "select_images",
         }),
         beside={
+            "attack_norm": "adversarial", "attack_eps": "adversarial", "attack_steps": "adversarial",
+            "attack_step": "adversarial", "beta": "adversarial", "select": "adversarial", "select_images": "select",
+            "extra_fraction": "data_extra",
             "augmix_severity": "augmix", "jsd": "augmix", "deepaugment_share": "deepaugment", "extra_as": "data_extra",
-            "diffusion": "diffaug", "diffaug_times": "diffaug", "diffaug_sampler": "diffaug", "conditional": "diffaug",
-            "conditional_weight": "conditional",
+            "diffusion": "diffaug or align", "diffaug_times": "diffaug", "diffaug_sampler": "diffaug",
+            "conditional": "diffaug", "conditional_weight": "conditional",
+            "align_weight": "align", "align_time": "align", "align_on": "align", "align_layer": "align",
+            "align_width": "align",
         },
-        needs_denoiser=lambda spec: spec.diffaug,
+        needs_denoiser=lambda spec: spec.diffaug or bool(spec.align),
     )
 )  # fmt: skip

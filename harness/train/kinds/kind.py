@@ -22,12 +22,14 @@ class Built:
     """A network to train and its objective.
 
     arguments: of the architecture's builder. facts: further fields of the checkpoint's header, by name.
+    projection: on its device; a loss term's own network, which is trained beside the first and then discarded.
     """
 
     network: nn.Module
     objective: Objective
     arguments: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    projection: nn.Module | None = None
 
 
 def _never(spec: TrainSpec) -> bool:
@@ -40,12 +42,13 @@ class NetworkKind:
 
     name: the fact ``kind`` of its architectures.
     build: makes network and objective from the specification, the training data, the frozen denoisers and the device.
-        The network is the only thing that it may construct at random: see `harness.train.build.build`.
+        The network is the first thing that it may construct at random, a projection the second and last: see
+        `harness.train.build.build`.
     measure: entries of the card on the quality of a trained network: (spec, network, test images, device).
     outcome: a sentence on these entries, from the card.
     use: a command that uses the result, with {} for its folder.
     options: options that this kind understands and some other kind does not.
-    beside: options of these that mean nothing without another one: {option: the other}.
+    beside: options of these that mean nothing without another one: {option: the other}, or "one or another".
     needs_denoiser: whether a specification looks at a frozen denoiser.
     init: finds the network of --init by name or path: (name, places of published weights).
     loads_as: the word for the kind in the header, by which a checkpoint is loaded; the name unless given.

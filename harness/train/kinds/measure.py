@@ -33,7 +33,13 @@ def clean_accuracy(spec: TrainSpec, network: nn.Module, test: Dataset, device: s
 
 
 def spell_accuracy(card: Mapping[str, Any]) -> str:
-    """Clean accuracy in words."""
-    quality = card["clean_accuracy"]
+    """Clean accuracy in words, and which epoch was selected."""
+    text = f"Clean accuracy {_percent(card['clean_accuracy'])}"
+    if chosen := card.get("selection"):
+        text += f" Epoch {chosen['epoch']:g} was selected: {_percent(chosen['robust_accuracy'])} ({chosen['attack']})"
+    return text
+
+
+def _percent(quality: Mapping[str, Any]) -> str:
     low, high = quality["interval"]
-    return f"Clean accuracy {100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."
+    return f"{100 * quality['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}], n = {quality['n']}."

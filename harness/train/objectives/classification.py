@@ -73,24 +73,37 @@ class Copies:
 
 @dataclass(frozen=True)
 class Classification:
-    """The sum of its terms, from one forward pass over all their images (one set of batch statistics)."""
+    """The sum of its terms, from one forward pass over all their images (one set of batch statistics).
+
+    Terms that ask for it have their images in a pass apart, in the same call of the network.
+    """
 
     terms: Sequence[Term]
 
     def __call__(self, network: nn.Module, step: Step, timer: Timer = untimed) -> dict[str, Tensor]:
         current = ReadOnlyNetwork(network)
-        images = []
+        images = {}
         for term in self.terms:
             with timer(term.name):
-                images.append(term.images(step, current))
+                images[term.name] = term.images(step, current)
         with_features = any(getattr(term, "wants_features", False) for term in self.terms)
+        passes = self._passes()
         # Without the empty ones, which would decide on the memory layout of all.
-        joint = respond(network, torch.cat([i for i in images if len(i)]), with_features)
-        responses = self._shares(joint, [len(i) for i in images])
+        batches = [torch.cat([images[name] for name in names if len(images[name])]) for names in passes]
+        responses: dict[str, TermResponse] = {}
+        for names, response in zip(passes, respond(network, batches, with_features), strict=True):
+            responses |= _shares(response, {name: len(images[name]) for name in names})
         return {term.name: term.loss(responses, step) for term in self.terms}
 
-    def _shares(self, joint: TermResponse, sizes: Sequence[int]) -> dict[str, TermResponse]:
-        """Each term's rows of the joint response, by the term's name."""
-        logits = joint.logits.split(list(sizes))
-        hidden = joint.hidden.split(list(sizes)) if joint.hidden is not None else [None] * len(sizes)
-        return {term.name: TermResponse(*share) for term, *share in zip(self.terms, logits, hidden, strict=True)}
+    def _passes(self) -> list[list[str]]:
+        """Names of the terms in the joint pass, and of each term in a pass of its own."""
+        apart = [term.name for term in self.terms if getattr(term, "apart", False)]
+        return [[term.name for term in self.terms if term.name not in apart], *([name] for name in apart)]
+
+
+def _shares(response: TermResponse, sizes: Mapping[str, int]) -> dict[str, TermResponse]:
+    """Each term's rows of the response to a pass, by the term's name."""
+    rows = list(sizes.values())
+    logits = response.logits.split(rows)
+    hidden = response.hidden.split(rows) if response.hidden is not None else [None] * len(rows)
+    return {name: TermResponse(*share) for name, *share in zip(sizes, logits, hidden, strict=True)}

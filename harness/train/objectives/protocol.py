@@ -57,6 +57,9 @@ class CurrentNetwork(Protocol):
     def drawn(self, draw: int) -> CurrentNetwork:
         """Itself: nothing in it is drawn at random."""
 
+    def in_training(self) -> CurrentNetwork:
+        """The same in training mode: batch norm takes the statistics of the images at hand, without tracking them."""
+
 
 @dataclass(frozen=True)
 class TermResponse:
@@ -79,7 +82,8 @@ class TermResponse:
 class Term(Protocol):
     """One part of a classification objective: the images to classify, and the loss on the network's responses.
 
-    A term whose loss reads features says so by an attribute ``wants_features = True``.
+    A term whose loss reads features says so by an attribute ``wants_features = True``. One whose images must not share
+    batch statistics with the others' says ``apart = True``: they have a pass of their own, after the joint one.
     """
 
     @property

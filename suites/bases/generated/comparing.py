@@ -54,7 +54,7 @@ def _by_features(a: Mapping[str, Any], b: Mapping[str, Any], judges: Judges) -> 
             continue
         reference = judges.reference(extractor)
         distance = full_name("fd", extractor.name, extractor.published)
-        values = _frechet(a[column], b[column], moments(reference))
+        values = _frechet(a[column], b[column], judges.target(extractor))
         yield from _means(f"{distance}, lower is better", "", *values)
         near_a, near_b = (neighbours(rows[column], reference) for rows in (a, b))
         yield f"precision[{extractor.name}]", "points", compare_condition(near_a.precise, near_b.precise)

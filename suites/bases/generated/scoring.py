@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.diffusion.log_probability import log_probability
 from harness.generation.score.extractors import Extractor
 from harness.metrics.generation.memorisation import expected_memorised
 from harness.metrics.generation.neighbours import DENSITY_K, EXPECTED_DENSITY, expected_coverage, nearest_others
+from harness.metrics.generation.scores import FRECHET, ComparedFeatures
 from harness.metrics.generation.verdicts import verdicts
-from harness.models.tiles import finite
-from harness.report.names import spell
+from harness.models.tiles import Tiles, finite
+from harness.report.ranks.unranked import floor_note, ideal_note
 from harness.suites.bases.generated.judges import Judges
 from harness.types import Columns, Metric
 
@@ -42,14 +44,18 @@ ROUNDED = 1e-3
 def columns(both: tuple[Extractor, Extractor], images: Tensor, labels: Tensor) -> Columns:
     """Columns for generated images (B, 3, H, W) of the classes asked for, (B,)."""
     features = [finite(one.features(images).half(), f"In float16, features of {one.name}") for one in both]
-    head = both[0].head
-    assert head
-    log_probabilities = head(features[0].float()).log_softmax(1)
+    logits = _logits(both[0], features[0].float())
     return {
-        "prediction": log_probabilities.argmax(1),
-        "log_probability": log_probabilities.gather(1, labels[:, None])[:, 0],
+        "prediction": logits.argmax(1),
+        "log_probability": log_probability(logits, labels),
         **dict(zip(FEATURES, features, strict=True)),
     }
+
+
+def _logits(judge: Extractor, features: Tensor) -> Tensor:
+    """Logits (B, K) of features (B, D), in tiles: a product of other size has other last bits."""
+    assert judge.head
+    return Tiles(judge.tile)(judge.head, features)
 
 
 def empty(both: tuple[Extractor, Extractor], count: int) -> Columns:
@@ -71,7 +77,7 @@ def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list
     for extractor, column in zip(judges.both, FEATURES, strict=True):
         count = len(rows[column])
         if count >= judges.needed(extractor):
-            results += by_features(rows[column], judges.reference(extractor), extractor)
+            results += compared(rows[column], extractor, judges).metrics(GENERATED)
             notes += [ideal(extractor, judges, count), floor(extractor, judges)]
         else:
             notes.append(
@@ -81,33 +87,40 @@ def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list
     return results, notes
 
 
-def by_features(generated: NDArray[Any], reference: NDArray[Any], extractor: Extractor) -> list[Metric]:
-    """Metrics of features (M, D) beside those of the reference (N, D), each named with its extractor.
+def compared(generated: NDArray[Any], extractor: Extractor, judges: Judges) -> ComparedFeatures:
+    """Features (M, D) beside those of the reference (N, D), for metrics that are named with their extractor.
 
     n is the number of generated images, also of shares of the reference: those of one record are what it samples.
     """
-    return extractor.compared(generated, reference, seed=SEED).metrics(GENERATED)
+    statistics = judges.statistics(extractor)
+    return extractor.compared(generated, judges.reference(extractor), seed=SEED, statistics=statistics)
 
 
 @lru_cache(maxsize=8)
 def floor(extractor: Extractor, judges: Judges) -> str:
-    """A note with the metrics of the real test images beside the training images."""
-    real = judges.reference(extractor, "test")
-    metrics = by_features(real, judges.reference(extractor), extractor)
-    values = ", ".join(f"{m.name.partition('[')[0].replace('_', ' ')} {spell(m)}" for m in metrics)
-    return f"By {extractor.name}, {len(real)} real test images beside the training images have: {values}."
+    """A note with the metrics of the real test images beside the reference.
+
+    Without Frechet distances where the test images are too few for them.
+    """
+    real = judges.real(extractor)
+    left_out = FRECHET if len(real) < judges.needed(extractor) else ()
+    return floor_note(
+        extractor.name, len(real), judges.described, compared(real, extractor, judges).metrics(GENERATED, left_out)
+    )
 
 
 @lru_cache(maxsize=8)
 def ideal(extractor: Extractor, judges: Judges, samples: int) -> str:
-    """A note with the values of samples of the training images' own distribution."""
+    """A note with the values of samples of the reference's own distribution."""
     reference = judges.reference(extractor)
     coverage = expected_coverage(DENSITY_K, len(reference), samples)
     nearest = nearest_others(np.asarray(reference, dtype=np.float64), 2)
-    return (
-        f"By {extractor.name}, {samples} samples of the training images' own distribution are expected to have: "
-        f"density {EXPECTED_DENSITY:g}, coverage {coverage:.1%}, memorised {expected_memorised(nearest):.1%}."
-    )
+    values = {
+        "density": f"{EXPECTED_DENSITY:g}",
+        "coverage": f"{coverage:.1%}",
+        "memorised": f"{expected_memorised(nearest):.1%}",
+    }
+    return ideal_note(extractor.name, samples, judges.described, values)
 
 
 def row_faults(rows: Mapping[str, Any], num_classes: int) -> Iterator[str]:

@@ -21,6 +21,7 @@ from harness.metrics.intervals import Undefined
 from harness.metrics.ranking import Sample
 from harness.models import matching
 from harness.models.lookup import find_classifier
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TiledClassifier, Tiles, place
 from harness.report.table import Table
 from harness.suites.bases.gradients.measures import MEANS, MEASURES, VANISHING, mean_of, selected
@@ -28,7 +29,7 @@ from harness.suites.bases.gradients.randomised import randomised
 from harness.suites.bases.gradients.shown import compared, drawn
 from harness.suites.bases.gradients.targets import DenoiserTarget, ScoreTarget, check_target, gaussian_target
 from harness.suites.bases.gradients.yardstick import Yardstick
-from harness.suites.bases.suite import SuiteBase
+from harness.suites.bases.suite import SuiteBase, with_weight_files
 from harness.types import (
     Batch,
     BatchTask,
@@ -96,6 +97,10 @@ class Alignment(SuiteBase):
         condition = f"{self.kinds[-1]}/t={self.times[0]}"
         return [("cosine_score", condition), ("cosine_mean", condition)]
 
+    def using(self, weight_files: WeightFiles | None) -> Any:
+        """For the judge, and for the denoiser of the target."""
+        return with_weight_files(self, weight_files)
+
     def conditions(self) -> Sequence[Condition]:
         """One per kind and time."""
         return [Condition(f"{kind}/t={time}", kind) for kind in self.kinds for time in self.times]
@@ -110,8 +115,15 @@ class Alignment(SuiteBase):
         return {**facts, "target": self._denoiser[1].sha256} if self._denoiser else facts
 
     def tally(self, methods: Sequence[Any], image: Tensor, classes: int) -> Calls:
-        """At most one denoising, and one with its derivative for the classifier and one for its control."""
-        return Calls(self.times, denoised=1, guided=2, classified=2, at_most=True)
+        """At most one denoising, one with its derivative for the classifier and one for its control.
+
+        Each of these is called and differentiated once for `partial` and once for `raw`, of which `total` is the sum.
+        The judge sees the denoised image, and a step from it along either gradient.
+        """
+        ways = 2 if "total" in self.kinds else 1
+        return Calls(
+            self.times, denoised=1, guided=2, classified=2 * ways, at_most=True, classifier_gradients=2 * ways, judged=3
+        )  # fmt: skip
 
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
         """The classifier alone is differentiated; the target belongs to the run's denoiser and data."""
@@ -214,7 +226,7 @@ class Alignment(SuiteBase):
 
     @cached_property
     def _judge(self) -> tuple[nn.Module, Weights]:
-        return find_classifier(self.judge)
+        return find_classifier(self.judge, self.weight_files)
 
     @cached_property
     def _denoiser(self) -> tuple[Denoiser, Weights] | None:
@@ -222,7 +234,7 @@ class Alignment(SuiteBase):
         if self.target == GAUSSIAN:
             return None
         name = self.target.removeprefix(DENOISER)
-        denoiser, weights = find_denoiser(name)
+        denoiser, weights = find_denoiser(name, self.weight_files)
         if denoiser.conditional:
             denoiser = conditioned(denoiser, name, weights, self._training, f"target={self.target}")
         return denoiser, weights

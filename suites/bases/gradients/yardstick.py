@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.base import noise
+from harness.diffusion.log_probability import log_probability
 from harness.evaluation.views.diffused_gradients import DiffusedGradients
 from harness.metrics.gradients.directions import cosine, low_frequency_share, norms
 from harness.models.tiles import TiledClassifier
@@ -101,8 +102,7 @@ class BatchTargets:
         return (self._judged(after) - self._judged(before)).double().numpy()
 
     def _judged(self, images: Tensor) -> Tensor:
-        logits = self.yardstick.judge(images)
-        return logits.log_softmax(1).gather(1, self.labels[:, None])[:, 0]
+        return log_probability(self.yardstick.judge(images), self.labels)
 
 
 def _renamed(columns: dict[str, Any]) -> dict[str, Any]:

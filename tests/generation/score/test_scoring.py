@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,22 @@ def test_a_reference_archive_gives_its_statistics_to_inception_and_its_images_to
 
 
 @pytest.mark.usefixtures("toy")
+def test_of_all_metrics_those_that_need_more_images_are_left_out_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, _ = archive(tmp_path / "a.npz", 0, 12)
+    reference, _ = archive(tmp_path / "b.npz", 1)
+    wide = replace(TOY, dimension=12)
+    monkeypatch.setattr(scoring, "find_extractor", lambda text, images, device: wide)
+    (scores,) = score(ScoreSpec(samples, reference, ("toy",), dataset="")).extractors
+    assert (
+        "it needs 13 images in 12 dimensions, better ten times as many, and here are 12" in scores.left_out["fd[toy]"]
+    )
+    assert "fd_infinity[toy]" in scores.left_out
+    assert {"kid[toy]", "coverage[toy]"} <= {row.metric.name for row in scores.rows}
+
+
+@pytest.mark.usefixtures("toy")
 def test_sets_that_do_not_fit_are_refused_with_one_message_each(tmp_path: Path) -> None:
     samples, _ = archive(tmp_path / "a.npz", 0)
     few, _ = archive(tmp_path / "few.npz", 1, 4)
@@ -112,7 +129,7 @@ def test_sets_that_do_not_fit_are_refused_with_one_message_each(tmp_path: Path) 
     with pytest.raises(HarnessError, match=r"images of 8 x 8 pixels, .* of 16 x 16"):
         score(ScoreSpec(samples, large, ("toy",), dataset=""))
     with pytest.raises(HarnessError, match=r"4 images are too few .* 4 dimensions .*--metric kid"):
-        score(ScoreSpec(few, samples, ("toy",), dataset=""))
+        score(ScoreSpec(few, samples, ("toy",), dataset="", metrics=("fd", "kid")))
     assert score(ScoreSpec(few, samples, ("toy",), dataset="", metrics=("kid",))).extractors[0].rows[0].metric.n == 4
     with pytest.raises(HarnessError, match="Unknown metric 'fdi'"):
         score(ScoreSpec(samples, samples, ("toy",), metrics=("fdi",)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import RESULTS, Device, Plugin, Seed
+from harness.cli.options import RESULTS, Device, Plugin, Seed, with_records
 
 
 def figure(
@@ -15,7 +15,9 @@ def figure(
         str, typer.Argument(help="Figure, with settings. [default: list them]", metavar="[NAME]", show_default=False)
     ] = "",
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("figures"),
-    results: Annotated[Path, typer.Option(help="Folder with records, searched through.")] = RESULTS,
+    results: Annotated[
+        Path, typer.Option(help="Folder with records, searched through; where there is none, the project's own.")
+    ] = RESULTS,
     model: Annotated[
         list[str],
         typer.Option(help="Classifier; of records also a pattern: 'digits/vit*'. Repeatable. [default: the figure's]"),
@@ -45,8 +47,11 @@ def figure(
         list_plugins("figures", False, plugin)
         return
     chosen = making.find(name, plugin)
+    folder = with_records(results)
+    if folder != results and hasattr(chosen.plugin, "suite"):
+        console.note(f"There is no folder {results} here: the records are those of the project, in {folder}.")
     sources = StoredSources(
-        chosen.entry, results, model, denoiser, str(data or ""), seed, device, leave_out=console.leave_out
+        chosen.entry, folder, model, denoiser, str(data or ""), seed, device, leave_out=console.leave_out
     )
     if dry_run:
         lines = making.needs(chosen, sources)

@@ -1,0 +1,1 @@
+"""Analyses of features: from networks and images to a record."""

@@ -1,0 +1,1 @@
+"""Analyses from Python, and behind the command line."""

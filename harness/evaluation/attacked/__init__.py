@@ -1,0 +1,1 @@
+"""What attacks did: judged on unseen noise, checked for obfuscated gradients, held against certificates."""

@@ -1,0 +1,121 @@
+"""Network passes of attacks, for estimates beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.base.noise import gaussian
+from harness.evaluation.attacked.judging import JUDGES
+from harness.evaluation.views.calls import tally
+from harness.suites.bases.adversarial.attacking import members_of, way_of
+from harness.suites.bases.adversarial.verdicts import UNSEEN
+from harness.types import Calls, ThreatModel
+
+BACKWARD = 2
+"""Forward passes that a backward pass counts for: it computes gradients by activations, and the pass again."""
+
+
+@dataclass
+class Counted:
+    """A classifier that counts passes, and that no attack ever deceives.
+
+    classes: K. forward, backward: passes so far, of single images.
+    """
+
+    classes: int
+    forward: int = 0
+    backward: int = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.forward += len(images)
+        return self._logits(images)
+
+    def gradient(self, images: Tensor, loss: Callable[..., Tensor], *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values of the loss, and small gradients that lead nowhere."""
+        self.forward += len(images)
+        self.backward += len(images)
+        return loss(self._logits(images), *rows).detach().float(), 1e-3 * (images - 0.5)
+
+    def drawn(self, draw: int) -> Counted:
+        """Itself."""
+        return self
+
+    def of(self, rows: Sequence[int]) -> Counted:
+        """Itself."""
+        return self
+
+    @property
+    def undefended(self) -> Counted:
+        """Itself."""
+        return self
+
+    def straight_through(self) -> Counted:
+        """Itself."""
+        return self
+
+    def _logits(self, images: Tensor) -> Tensor:
+        logits = torch.zeros(len(images), self.classes) - torch.arange(self.classes) / 8
+        logits[:, 0] += 8
+        return logits
+
+
+def passes(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
+    """Forward and backward passes per image, at most, of all members of an attack.
+
+    An attack may state them, ``calls(threat)``. Otherwise settings that are called steps, restarts, targets, draws and
+    queries say it, as those of the project's attacks do; an attack without these is run on a stand-in that it never
+    deceives.
+    """
+    if hasattr(attack, "calls"):
+        forward, backward = attack.calls(threat)
+        return int(forward), int(backward)
+    members = members_of(attack)
+    if len(members) > 1 or members[0][1] is not attack:
+        counts = [passes(member, image, classes, threat) for _, member in members]
+        return sum(forward for forward, _ in counts), sum(backward for _, backward in counts)
+    restarts = getattr(attack, "restarts", 1)
+    if hasattr(attack, "queries"):
+        return attack.queries * restarts, 0
+    if hasattr(attack, "steps"):
+        # FAB without targets takes a gradient per class and step.
+        directions = getattr(attack, "targets", classes if getattr(attack, "minimal", False) else 1)
+        backward = (attack.steps + 1) * restarts * directions * max(getattr(attack, "draws", 0), 1)
+        return backward, backward
+    return _counted(attack, image, classes, threat)
+
+
+def _counted(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
+    counted = Counted(classes)
+
+    def noise(purpose: str) -> Tensor:
+        return gaussian(image.shape[1:], seed=0, purpose=purpose, samples=["estimate"])
+
+    attack(image, torch.zeros(1, dtype=torch.int64), counted, noise, threat)
+    return counted.forward, counted.backward
+
+
+def calls(combinations: Sequence[Any], image: Tensor, classes: int, threat: ThreatModel) -> Calls:
+    """Network calls per image under one threat model, at most: every attack on every image.
+
+    combinations: of a method and an attack on it, which share nothing. A backward pass counts as `BACKWARD` calls.
+    """
+    total = Calls(at_most=True)
+    for combination in combinations:
+        attack = combination.inner
+        forward, backward = passes(attack, image, classes, threat)
+        judging = 2 * JUDGES if way_of(combination) == UNSEEN else 1
+        times = forward + BACKWARD * backward + judging * (len(members_of(attack)) + 1)
+        once = tally([combination.outer], image, classes)
+        total = Calls(
+            times=tuple(sorted({*total.times, *once.times})),
+            denoised=total.denoised + times * once.denoised,
+            guided=total.guided + times * once.guided,
+            classified=total.classified + times * once.classified,
+            at_most=True,
+        )
+    return total

@@ -1,0 +1,357 @@
+"""The adversarial suites: survivors, verdicts, metrics and kept images; the same numbers however a run is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from helpers import harness, outcome
+from torch import Tensor, nn
+
+from harness import plugins
+from harness.api.rerun.rescore import rescore
+from harness.data import open_dataset
+from harness.diffusion.denoiser import Denoiser
+from harness.diffusion.schedule import linear
+from harness.evaluation import loop, part_in_progress
+from harness.evaluation.estimate import estimate
+from harness.evaluation.kept import images as kept
+from harness.evaluation.launch.claims import Shard
+from harness.evaluation.prepare import prepare
+from harness.evaluation.records import record
+from harness.evaluation.records.record import RunRecord
+from harness.exchange.inputs import DataAtHand
+from harness.exchange.verify import OK, examine
+from harness.models.published.locate import WeightFiles
+from harness.models.tiles import TiledClassifier
+from harness.registry.attacks.pgd import PGD
+from harness.report import boards
+from harness.suites.bases.adversarial import measures
+from harness.suites.bases.adversarial.cost import passes
+from harness.types import GradientClassifier, HarnessError, Noise, RunSpec, ThreatModel, Weights
+
+EPS = "digits-adversarial:eps=4/255,0.05"
+SPEC = RunSpec(
+    suite=EPS, models=("test-means",), methods=("test-two",), every=45, tile=4, gradient_tile=2, keep_images=True
+)
+"""Fourteen digits."""
+
+
+class Means(nn.Module):
+    """The nearest mean of the training digits, shrunk to 8 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        batch = open_dataset("digits", "train").read(range(400))
+        small = self._small(batch.images)
+        self.means = torch.stack([small[batch.labels == k].mean(0) for k in range(10)])
+
+    def _small(self, images: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(images, 4).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._small(images) @ self.means.T - (self.means**2).sum(1) / 2
+
+
+class TinyUnet(nn.Module):
+    """A noise prediction that takes a tenth of every pixel for noise."""
+
+    def forward(self, x: Tensor, t: Tensor, return_dict: bool) -> tuple[Tensor]:
+        return (0.1 * x,)
+
+
+@dataclass(frozen=True)
+class Two:
+    """A weak attack, and a stronger one on what it leaves."""
+
+    note: ClassVar[str] = "A note of the attack."
+
+    @property
+    def members(self) -> list[tuple[str, PGD]]:
+        return [("weak", PGD(steps=1, random_start=False)), ("strong", PGD(steps=4))]
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Every pixel by a multiple of eps, whatever the threat model; towards grey."""
+
+    times: float = 1.0
+    minimal: bool = False
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
+    ) -> Tensor:
+        return images + self.times * threat.eps * (0.5 - images).sign()
+
+
+@dataclass(frozen=True)
+class OneTime:
+    """The classifier on one denoising, whose noise changes its answers."""
+
+    def __call__(self, views: Any, classifier: Any) -> Tensor:
+        (view,) = views.denoised((400,))
+        return classifier(view).softmax(1)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def registered(forgotten: None) -> Iterator[None]:
+    network = Means().eval()
+    plugins.model("test-means", dataset="digits")(lambda: (network, Weights("means", "0" * 64, "a test")))
+    plugins.attack("test-two")(Two)
+    plugins.attack("test-largest")(Largest)
+    plugins.method("test-one-time", denoiser=True)(OneTime)
+    plugins.denoiser("test-tiny")(lambda: (Denoiser(TinyUnet(), linear()), Weights("tiny", "1" * 64, "a test")))
+    yield
+
+
+def run(out: Path, changes: dict[str, Any] | None = None, **options: Any) -> list[RunRecord]:
+    return [record.load(path) for path in loop.run(prepare(replace(SPEC, **(changes or {})), out), **options)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture
+def small(folder: Path) -> RunRecord:
+    """The record of an undisturbed run of `SPEC`, made once."""
+    return run(folder)[0]
+
+
+def test_batches_shards_and_tiles_of_a_call_change_no_bit(small: RunRecord, tmp_path: Path) -> None:
+    (one,) = run(tmp_path / "one", batch_size=1)
+    run(tmp_path / "shards", claims=Shard(0, 2), batch_size=5)
+    (other,) = run(tmp_path / "shards", claims=Shard(1, 2))
+    assert outcome([one]) == outcome([other]) == outcome([small])
+    assert one.images == small.images, "kept images are the same bytes"
+
+
+def test_an_interrupted_run_goes_on_after_the_last_call_of_an_attack(
+    small: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_in_progress, "KEEP_EVERY", -1.0)
+    attacked: list[int] = []
+    attack = PGD.__call__
+
+    def counted(self: PGD, images: Tensor, labels: Tensor, classifier: Any, *rest: Any) -> Tensor:
+        if self.steps == 1 and isinstance(classifier, TiledClassifier):
+            attacked.append(len(images))
+        return attack(self, images, labels, classifier, *rest)
+
+    monkeypatch.setattr(PGD, "__call__", counted)
+
+    def stop(tick: loop.Progress) -> None:
+        if 0.3 < tick.done < 13:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, report=stop)
+    begun = sum(attacked)
+    (resumed,) = run(tmp_path)
+    assert outcome([resumed]) == outcome([small])
+    right = small.rows()["fallen"] != -2
+    assert 0 < begun < sum(attacked) == right.sum(), "no image is attacked twice"
+
+
+def test_an_image_that_fell_at_a_smaller_eps_has_fallen_at_every_larger_one(small: RunRecord) -> None:
+    rows = small.rows()
+    first, second = "linf 4/255", "linf 0.05"
+    assert list(dict.fromkeys(rows["condition"])) == [first, second]
+    luck = {name: values.copy() for name, values in rows.items()}
+    at_first, at_second = rows["condition"] == first, rows["condition"] == second
+    luck["fallen"][at_second & (rows["fallen"] >= 0)] = -1
+    lucky = dict(measures.levels(luck, [first, second]))
+    fallen = rows["fallen"][at_first] != -1
+    assert fallen.any() and (lucky[second].final == ~fallen).all()
+    assert (lucky[second].final <= lucky[first].final).all()
+
+
+def test_metrics_are_counts_of_the_sample_table(small: RunRecord) -> None:
+    rows = small.rows()
+    here = rows["condition"] == "linf 0.05"
+    robust, clean = (rows["fallen"] == -1)[here], (rows["prediction"] == rows["label"])[here]
+    values = {(m.name, m.condition): m for m in small.metrics}
+    assert values["accuracy", "clean"].value == pytest.approx(clean.mean())
+    assert values["robust_accuracy", "linf 0.05"].value == pytest.approx(robust.mean())
+    after = [values["robust_after", f"linf 0.05, attack {k}"].value for k in (1, 2)]
+    weak = (rows["fallen"] == 0)[here]
+    assert after == pytest.approx([(clean & ~weak).mean(), robust.mean()])
+    assert 0 < robust.sum() < clean.sum() and weak.any() and (rows["fallen"] == 1).any(), "both attacks fell some"
+    assert {"Attacks in turn: 1 weak, 2 strong.", "A note of the attack."} <= set(small.notes)
+    assert small.facts == {"threat model": "linf 4/255, linf 0.05"}
+
+
+def test_kept_images_lie_within_eps_of_their_image_and_fool_the_network(small: RunRecord) -> None:
+    """With numpy and torch alone, from the file and the data."""
+    assert small.path
+    stored = np.load(small.path.with_name(small.images["file"]))
+    data = open_dataset("digits", "test")
+    clean = data.read([data.ids.index(name) for name in stored["id"]]).images
+    images = torch.from_numpy(stored["image"])
+    eps = torch.tensor([{"linf 4/255": 4 / 255, "linf 0.05": 0.05}[name] for name in stored["condition"]])
+    assert ((images - clean).abs().amax((1, 2, 3)) <= eps + 1e-6).all() and 0 <= images.min() <= images.max() <= 1
+    rows = small.rows()
+    assert (Means()(images).argmax(1).numpy() == rows["adversarial"]).all()
+    fell = rows["fallen"] >= 0
+    assert (rows["adversarial"] != rows["label"])[fell].all() and fell.any()
+    norms = (images.double() - clean.double()).abs().amax((1, 2, 3)).float().numpy()
+    assert (norms == rows["distance"])[fell].all()
+
+
+def test_a_command_scores_kept_images_again_and_finds_a_forged_one(
+    small: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert small.path
+    code, text = harness(monkeypatch, capsys, "results", "rescore", str(small.path))
+    assert code == 0 and "identical. 28 images lie in [0, 1] and within their eps" in text, text
+    stored = dict(np.load(small.path.with_name(small.images["file"])))
+    stored["image"] = np.clip(stored["image"] + np.float32(0.2), 0, 1)
+    (tmp_path / small.path.name).write_bytes(small.path.read_bytes())
+    table = small.path.with_suffix(".parquet")
+    (tmp_path / table.name).write_bytes(table.read_bytes())
+    np.savez(tmp_path / small.images["file"], **stored)
+    moved = replace(small, path=tmp_path / small.path.name)
+    with pytest.raises(HarnessError, match="other images than its record names"):
+        rescore(moved, tmp_path / "b", WeightFiles())
+    forged = replace(moved, images={**small.images, "sha256": kept.file_sha256(tmp_path / small.images["file"])})
+    verdict = rescore(forged, tmp_path / "c", WeightFiles())
+    assert not verdict.agrees and any("lie beyond their eps" in reason for reason in verdict.reasons)
+    with pytest.raises(HarnessError, match="--keep-images"):
+        rescore(replace(small, images={}), tmp_path / "d", WeightFiles())
+
+
+def test_images_change_no_number_and_no_key(small: RunRecord, tmp_path: Path) -> None:
+    (plain,) = run(tmp_path, {"keep_images": False})
+    assert (plain.key, plain.samples["sha256"], plain.metrics) == (small.key, small.samples["sha256"], small.metrics)
+    assert not plain.images and not list(tmp_path.rglob("*.npz"))
+    (again,) = run(tmp_path)
+    assert again.images == small.images, "a record without images is made anew"
+    with pytest.raises(HarnessError, match="digits makes no images to keep"):
+        prepare(replace(SPEC, suite="digits", methods=("default",)), tmp_path)
+
+
+def test_a_record_passes_verification_and_an_edit_of_its_columns_does_not(small: RunRecord) -> None:
+    assert small.path
+    assert examine(small.path, DataAtHand()).outcome == OK
+    suite = plugins.suite.configure(EPS).plugin
+    rows = small.rows()
+    assert not list(suite.row_faults(rows))
+    for name, value in (("fallen", 5), ("distance", 0.3), ("adversarial", None), ("loss", -1.0)):
+        edited = {key: values.copy() for key, values in rows.items()}
+        fell = rows["fallen"] >= 0
+        edited[name][fell] = rows["label"][fell] if value is None else value
+        assert list(suite.row_faults(edited)), name
+
+
+def test_rows_of_other_attacks_never_rank_beside_the_complete_one(small: RunRecord) -> None:
+    suite = plugins.suite.configure(EPS).plugin
+    axis = plugins.AXES["attack"]
+    asides = {text: suite.aside(axis.configure(text).plugin, text) for text in ("test-two", "test-one-time+pgd")}
+    asides["draws"] = suite.aside(axis.configure("test-one-time+pgd:draws=2").plugin, "")
+    assert asides == {
+        "test-two": "attack test-two",
+        "test-one-time+pgd": "attack pgd in known noise",
+        "draws": "attack pgd:draws=2 in unseen noise",
+    }
+    complete = replace(small, aside="")
+    assert small.aside == "attack test-two" and len(boards.boards([small, complete])) == 2
+
+
+def test_images_outside_of_the_threat_model_stop_the_run_or_count_as_distance_alone(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"test-largest\S* on test-means left the threat model linf 4/255"):
+        run(tmp_path, {"methods": ("test-largest:times=2",)})
+    once = {"suite": "digits-adversarial", "methods": ("test-largest:times=25,minimal=true",), "keep_images": False}
+    rows = run(tmp_path, once)[0].rows()
+    assert set(rows["fallen"]) <= {-1, -2}, "none lies within eps"
+    known = rows["distance"] > 0
+    assert known.any() and rows["distance"][known] == pytest.approx(25 * 4 / 255, abs=1e-5)
+
+
+def test_a_stochastic_classifier_is_judged_on_draws_that_no_attack_saw(tmp_path: Path) -> None:
+    changes = {
+        "suite": "digits-adversarial",
+        "methods": ("test-one-time+pgd:steps=2,draws=1", "test-one-time+pgd:steps=2"),
+        "denoiser": "test-tiny",
+        "every": 75,
+    }
+    unseen, known = run(tmp_path, changes)
+    rows = unseen.rows("right", "chosen")
+    assert rows["right"].shape == (8, 2) and "right" not in known.rows()
+    assert (rows["right"][:, 0] % 10 > 0).any(), "noise decides some clean answers"
+    values = {m.name: m.value for m in unseen.metrics if m.condition == "linf 4/255"}
+    assert values["robust_accuracy"] == pytest.approx(rows["right"][:, 1].mean() / 10)
+    assert values["robust_worst"] <= values["robust_accuracy"]
+    assert known.aside.endswith("known noise") and unseen.aside.endswith("unseen noise")
+    for entry in (unseen, known):
+        assert rescore(entry, tmp_path / entry.key, WeightFiles()).agrees
+
+
+def test_two_classifiers_are_compared_on_the_same_images(small: RunRecord, tmp_path: Path) -> None:
+    (weaker,) = run(tmp_path, {"methods": ("pgd:steps=1",)})
+    table = plugins.suite.configure(EPS).plugin.compare(weaker, small)
+    rows_a, rows_b = weaker.rows(), small.rows()
+    cells = rows_a["condition"] == "linf 4/255"
+    robust_a, robust_b = ((rows["fallen"] == -1)[cells] for rows in (rows_a, rows_b))
+    first = table.data[0]
+    assert (first["condition"], first["n"]) == ("linf 4/255", 14)
+    assert first["difference"] == pytest.approx(robust_b.mean() - robust_a.mean())
+    assert [row["condition"] for row in table.data] == ["linf 4/255", "linf 0.05", "mean"]
+    assert "The attacks differ: pgd:steps=1 on A, test-two on B." in table.caption
+    other = replace(small, suite="digits-adversarial", spec=replace(small.spec, suite="digits-adversarial"))
+    with pytest.raises(HarnessError):
+        plugins.suite.configure(EPS).plugin.compare(weaker, other)
+
+
+def test_eps_is_written_as_a_fraction_and_refused_on_the_wrong_scale() -> None:
+    configured = plugins.suite.configure("digits-adversarial:eps=0.0625,8/255")
+    assert configured.text == "digits-adversarial:eps=8/255,0.0625"
+    assert list(configured.plugin.threats) == ["linf 8/255", "linf 0.0625"]
+    assert plugins.suite.configure("digits-adversarial:eps=4/255").text == "digits-adversarial"
+    assert list(plugins.suite.configure("cifar10-adversarial:norm=l2").plugin.threats) == ["l2 0.5"]
+    wrong = {"eps=8": "eps=8/255", "norm=l1": "linf, l2", "eps=1/0": "not a valid list", "eps=0.1,0.1": "each eps once"}
+    for settings, words in wrong.items():
+        with pytest.raises(HarnessError, match=words):
+            plugins.suite.configure(f"digits-adversarial:{settings}")
+    suite = plugins.suite.configure("digits-adversarial:norm=l2,eps=128").plugin
+    with pytest.raises(HarnessError, match=r"eps=128 is more than 55.43.*eps=128/255"):
+        suite.tally([], torch.zeros(1, 3, 32, 32), 10)
+
+
+def test_the_cost_is_counted_beforehand_as_an_upper_limit(tmp_path: Path) -> None:
+    job = prepare(SPEC, tmp_path)
+    once = {"weak": 1, "strong": 4}
+    # A gradient, of the start as well, is a forward pass and a backward one, which counts twice; each member is judged.
+    expected = sum(3 * (steps + 1) for steps in once.values()) + len(once) + 1
+    result = estimate(job)
+    assert result.at_most and result.classifier_calls == 28 * expected
+    image, threat = torch.rand(1, 3, 8, 8), ThreatModel("linf", 0.1)
+    assert passes(Largest(), image, 10, threat) == (0, 0)
+    assert passes(PGD(steps=3, draws=2), image, 10, threat) == (8, 8)
+
+
+def test_a_list_of_validation_images_is_taken_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = open_dataset("digits", "test")
+    file = tmp_path / "ids.txt"
+    file.write_text(f"n01440764/{data.ids[7]}.JPEG\nn01440764/{data.ids[3]}.JPEG\n")
+    build = plugins.suite["imagenet-adversarial"].build
+    monkeypatch.setattr(build, "test_images", lambda self: data)
+    suite = build(ids=str(file))
+    (condition,) = suite.conditions()
+    assert suite.open(condition, 0).ids == (data.ids[3], data.ids[7])
+    assert (condition.name, condition.size, suite.every, build().every) == ("linf 4/255", 2, 1, 10)
+    file.write_text("n01440764/ILSVRC2012_val_00000293.JPEG\n")
+    with pytest.raises(HarnessError, match=r"names 'ILSVRC2012_val_00000293', which is not among the 600 images"):
+        build(ids=str(file)).open(condition, 0)
+
+
+def test_records_name_what_they_are_replayed_from(small: RunRecord) -> None:
+    assert small.path
+    values = json.loads(small.path.read_text())
+    assert values["spec"]["gradient_tile"] == 2 and values["suite"] == EPS and values["aside"] == "attack test-two"
