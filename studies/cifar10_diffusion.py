@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import plugins
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
@@ -29,10 +30,11 @@ FILE = RESULTS / "cifar10_diffusion.csv"
 COLUMNS = ["classifier", "method", "suite", "condition", "metric", "value", "low", "high", "n"]
 PLAIN = "cifar10/resnet"
 DENOISER = ["--architecture", "unet-conditional", "--label-dropout", "0.1", "--compile", "--batch-size", "128"]
+ENCODER = ["--architecture", "encoder", "--epochs", "2", "--max-steps", "1172", "--warmup", "0", "--compile"]
 TRAININGS: Mapping[str, Sequence[str]] = {
     "unet": [*DENOISER, "--epochs", "8", "--warmup", "1"],
-    "encoder+noisy": ["--architecture", "encoder", "--objective", "noisy", "--epochs", "6", "--warmup", "1"],
-    "encoder+da": ["--architecture", "encoder", "--objective", "da", "--epochs", "6", "--warmup", "1"],
+    "encoder+noisy": [*ENCODER, "--objective", "noisy"],
+    "encoder+da": [*ENCODER, "--objective", "da"],
 }
 """Options of `harness train`, by folder."""
 
@@ -48,6 +50,7 @@ def train(out: Path, data: str) -> None:
 
 def score(out: Path, data: str, every: int) -> None:
     """Evaluate the classifiers under the denoiser, and write every accuracy with its interval."""
+    plugins.discover()
     denoiser, plain = str(out / "unet"), (PLAIN,)
     timed = tuple(str(out / name) for name in TRAININGS if name != "unet")
     noisy = f"cifar10-noisy-accuracy:data={data}"
