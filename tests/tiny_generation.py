@@ -130,6 +130,18 @@ def others() -> tuple[nn.Module, Weights]:
     return TinyClassifier(False, 2), _weights("tiny/others", classes=["dog", "eel"], arguments={"num_classes": 2})
 
 
+@denoiser("tiny-five")
+def five_told() -> tuple[Denoiser, Weights]:
+    """Told one of five classes without names."""
+    return Denoiser(TinyNoise(3, 5), linear()), _weights("tiny-five", arguments={"num_classes": 5})
+
+
+@model("tiny/five", dataset="tiny")
+def five() -> tuple[nn.Module, Weights]:
+    """Of five classes without names."""
+    return TinyClassifier(False, 5), _weights("tiny/five", arguments={"num_classes": 5})
+
+
 @guide("push")
 @dataclass(frozen=True)
 class Push(BaseGuide):

@@ -141,7 +141,9 @@ def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who
         trained_on = info.details.get("dataset", data.name)
         if trained_on != data.name:
             raise HarnessError(f"{who}: its classes are those of {trained_on!r}.")
+        _check_table(denoiser, data.num_classes, f"{data.name!r} has", who)
         return denoiser
+    _check_table(denoiser, len(names), "it names", who)
     order = order_of(names, data, who)
     if order == list(range(len(order))):
         return denoiser
@@ -151,6 +153,19 @@ def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who
     others = sorted(set(range(table.num_embeddings)) - set(order))  # among them that of no class, which stays the last
     reordered = nn.Embedding.from_pretrained(table.weight.detach()[[*order, *others]], freeze=True)
     return replace(denoiser, network=_with_table(denoiser.network, reordered))
+
+
+def _check_table(denoiser: Denoiser, count: int, whose: str, who: str) -> None:
+    """Raise HarnessError for a table of another number of classes. A last one may stand for none.
+
+    count, whose: the number expected, and words for where it comes from.
+    """
+    table = getattr(denoiser.network, "class_embedding", None)
+    if isinstance(table, nn.Embedding) and table.num_embeddings - count not in (0, 1):
+        raise HarnessError(
+            f"{who} takes one of {table.num_embeddings} classes, and {whose} {count}. Name a denoiser of these "
+            "classes, or the data set of those."
+        )
 
 
 def _with_table(network: nn.Module, table: nn.Embedding) -> nn.Module:

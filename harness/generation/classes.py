@@ -33,16 +33,18 @@ class ClassList:
 def class_list(spec: GenerateSpec) -> tuple[Dataset, int | None]:
     """The classes of the specification's data set, and the side of its images in pixels; None where any is taken.
 
+    Pictures that a protocol resizes have no side of their own: diffusion models of ImageNet are of 64 to 512 pixels.
     Its folder is read only where the classes lie in it. Raises HarnessError for one that is missing or superfluous.
     """
     facts = plugins.dataset[spec.dataset].facts
     names, count = benchmark_classes(spec.dataset), facts.get("num_classes")
+    takes_any = bool(facts.get("any_size") or facts.get("resized"))
     if not spec.data and (names or count):
         stated = ClassList(spec.dataset, count or len(names), names)
-        return cast(Dataset, stated), None if facts.get("any_size") else facts.get("image_size")
+        return cast(Dataset, stated), None if takes_any else facts.get("image_size")
     data = open_dataset(spec.dataset, "train", spec.data)
     listed = ClassList(data.name, data.num_classes, names_of(data))
-    return cast(Dataset, listed), None if facts.get("any_size") else data.geometry.crop
+    return cast(Dataset, listed), None if takes_any else data.geometry.crop
 
 
 def class_folders(data: Dataset) -> Sequence[str]:

@@ -22,7 +22,7 @@ from harness.models import matching
 from harness.models.lookup import find_classifier
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import Tiles, check_compiler, finite, place
-from harness.types import Dataset, Guide, HarnessError, Weights
+from harness.types import Dataset, Guide, HarnessError, NoisyClassifier, Weights
 
 VERSION = 1
 """Raised whenever the same specification gives other pixels."""
@@ -131,6 +131,8 @@ def prepare(spec: GenerateSpec, weight_files: WeightFiles | None = None) -> Gene
     )  # fmt: skip
     check_interval(job.guide, job.times)
     _try(job)
+    if network is not None:
+        _check_outputs(job, matched.datasets[""])
     for part in (denoiser.network, network) if spec.compile else ():
         if part is not None:
             place(part, spec.device, compiled=True)
@@ -167,3 +169,24 @@ def _try(job: Generation) -> None:
             f"{len(job.names)} classes."
         ) from error
     finite(values.flatten(1), f"A step of --guide {job.spec.guide}", "Check the checkpoints, or use --dtype float32.")
+
+
+def _check_outputs(job: Generation, data: Dataset) -> None:
+    """Raise HarnessError for a classifier of another number of classes than the data, its additional ones included."""
+    x = sample_noise(job.shape, job.spec.seed, [sample_id(0)], None)
+
+    def logits(x: Tensor) -> Tensor:
+        image = x.clamp(-1, 1) / 2 + 0.5
+        if isinstance(job.network, NoisyClassifier):
+            t = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+            return job.network.noisy(x, image if job.network.denoised else None, t)
+        values: Tensor = job.network(image)
+        return values
+
+    shape = tuple(Tiles(1, job.spec.device, job.spec.dtype)(logits, x).shape)
+    if shape != (1, data.num_classes):
+        raise HarnessError(
+            f"--model {job.spec.model} gives outputs of shape {shape} for one image; {data.name!r} has "
+            f"{data.num_classes} classes, so (1, {data.num_classes}) was expected. Name a classifier of these classes, "
+            "or the data set of those."
+        )

@@ -42,6 +42,7 @@ def descriptions() -> tuple[str, ...]:
 @dataset(
     "imagenet",
     image_size=224,
+    resized=True,
     num_classes=1000,
     classes=wnids,
     aliases=descriptions,

@@ -31,10 +31,13 @@ from harness.diffusion.adm.embedding import TimeSinusoids
 from harness.diffusion.adm.unet import load_adm
 from harness.diffusion.adm.unet_flags import AdmFlags
 from harness.diffusion.denoiser import Denoiser
+from harness.generation.estimate import GuidedCalls, tally
+from harness.generation.job import prepare
+from harness.generation.spec import GenerateSpec
 from harness.models.classifier import TimeConditionedClassifier
 from harness.models.lookup import canonical, find_classifier
 from harness.models.published.locate import WeightFiles
-from harness.types import HarnessError, NoisyClassifier
+from harness.types import HarnessError, NoisyClassifier, Sampling
 
 RECORDING = RECORDED_FOLDER / "adm_classifier.npz"
 """``fixture/``: weights that were drawn for the recording; other weights are drawn by name."""
@@ -252,6 +255,37 @@ def test_a_run_with_a_classifier_in_the_original_format(fixture: Path, tmp_path:
     (entry,) = run_small(tmp_path / "out", changes)
     assert entry.model.name == name and entry.model.source == "clf.pt"
     assert entry.model.sha256 == file_sha256(fixture)
+
+
+def test_a_class_conditional_model_generates_classes_of_imagenet_at_its_own_size(
+    recorded: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """Both in the original format, with 1000 classes and the guide at some times."""
+    unet_flags = UNET | {"class_cond": True}
+    flags = AdmFlags.from_mapping(unet_flags)
+    shapes = {name: tensor.shape for name, tensor in to_adm(unet(flags, "meta").state_dict(), flags).items()}
+    torch.save(random_weights(shapes), tmp_path / "adm.pt")
+    (tmp_path / "adm.json").write_text(json.dumps(unet_flags))
+    shapes = json.loads(str(recorded["da/shapes"]))
+    shapes["input_blocks.0.0.weight"][1] = 3
+    for name in ("out.2.c_proj.weight", "out.2.c_proj.bias"):
+        shapes[name][0] = 1000
+    torch.save(random_weights(shapes), tmp_path / "clf.pt")
+    networks = {
+        "denoiser": f"adm:file={tmp_path / 'adm.pt'}",
+        "model": f"adm-classifier:file={tmp_path / 'clf.pt'},{settings(SMALL)}",
+    }
+    sampling = Sampling(steps="ddim5")
+    spec = GenerateSpec(dataset="imagenet", sampling=sampling, samples=3, tile=2, device="cpu", **networks)
+    guided = prepare(replace(spec, guide="classifier:scale=9,interval=200,800,conditional=true"))
+    told = prepare(replace(spec, guide="none:conditional=true", model=""))
+    assert guided.names[7] == "n01514668" and guided.shape == (3, 32, 32)
+    assert tally(guided) == GuidedCalls(5, 0, 3, 3)
+    images, without, others = (each.sample(range(3)) for each in (guided, told, replace(told, labels=told.labels + 9)))
+    assert images.shape == (3, 32, 32, 3) and images.float().std() > 1
+    assert all((images[k] != without[k]).any() and (without[k] != others[k]).any() for k in range(3))
+    with pytest.raises(HarnessError, match="needs the class: give the guide classifier the setting conditional=true"):
+        prepare(replace(spec, guide="classifier"))
 
 
 def test_settings_of_a_model_are_spelled_in_one_order(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_another_file_under_a_published_name_is_refused(tiny: Path) -> None:
         (None, r"does not say what network it holds.*tiny\.json.*adm:file="),
         ("[1]", "not a JSON object of flags"),
         ("{", "not a JSON object of flags"),
-        ('{"num_chanels": 32}', "'num_chanels' is not a flag"),
+        ('{"num_chanels": 32}', r"tiny\.json: 'num_chanels' is not a flag"),
         ("{}", "does not fit its flags"),
     ],
 )

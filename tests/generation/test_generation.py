@@ -390,6 +390,8 @@ def test_two_processes_do_not_compute_the_same_share(out: Path, monkeypatch: pyt
         ({"guide": "classifier", "model": "tiny/others"}, "knows other classes than the data"),
         ({"guide": "classifier", "model": "digits/resnet"}, "was trained on the classes of 'digits'"),
         ({"guide": "classifier", "model": "tiny/large"}, "fail on an image of 8 pixels"),
+        ({"guide": "classifier", "model": "tiny/five"}, "for one image; 'tiny' has 3 classes"),
+        ({"guide": "none:conditional=true", "denoiser": "tiny-five"}, "takes one of 5 classes, and 'tiny' has 3"),
         ({"guide": "none", "model": "tiny/da"}, "asks no classifier: leave out --model"),
         ({"guide": "none", "denoiser": "tiny-needs-class"}, "needs the class: give the guide none the setting"),
         ({"guide": "none:conditional=true", "denoiser": "tiny"}, "needs a denoiser that takes the class"),

@@ -58,7 +58,16 @@ class Flags:
                 f"{path} does not say what network it holds. Put guided-diffusion's flags into {file}, as a JSON "
                 f"object, or name them: {cls.usage.format(path)}."
             )
-        return cls.from_mapping(written(file))
+        return cls._stated(file)[0]
+
+    @classmethod
+    def _stated(cls, file: Path) -> tuple[Self, dict[str, Any]]:
+        """The flags in a JSON file, checked and as they are written; raises HarnessError that names the file."""
+        stated = written(file)
+        try:
+            return cls.from_mapping(stated), stated
+        except HarnessError as error:
+            raise HarnessError(f"{file}: {error}") from error
 
     @classmethod
     def of(cls, path: Path, settings: Mapping[str, Any]) -> tuple[Self, Sequence[Path]]:
@@ -69,8 +78,7 @@ class Flags:
         file = path.with_suffix(".json")
         if not file.exists():
             return cls(**settings), []
-        stated = written(file)
-        cls.from_mapping(stated)
+        _, stated = cls._stated(file)
         different = [name for name in settings if stated.get(name, settings[name]) != settings[name]]
         if different:
             each = (f"{name}={stated[name]} there, {name}={settings[name]} as a setting" for name in different)
