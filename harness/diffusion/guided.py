@@ -26,7 +26,7 @@ EVERY_TIME = (0, 10**6)
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """What a step goes on from.
+    """Prediction and gradient that a step goes on from.
 
     noise: the predicted noise (B, 3, H, W). variance: the network's raw variance channel, or None.
     gradient: scale times the gradient of the log-probability by x_t, (B, 3, H, W); None without guidance.
