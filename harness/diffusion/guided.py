@@ -26,7 +26,7 @@ EVERY_TIME = (0, 10**6)
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """What a step goes on from.
+    """Prediction and gradient that a step goes on from.
 
     noise: the predicted noise (B, 3, H, W). variance: the network's raw variance channel, or None.
     gradient: scale times the gradient of the log-probability by x_t, (B, 3, H, W); None without guidance.
@@ -112,15 +112,7 @@ class BaseGuide:
 
     def acts(self, step: SamplingStep) -> bool:
         """True if the step's time lies within the interval."""
-        return self.acts_at(step.time)
-
-    def acts_at(self, time: int) -> bool:
-        """True if a time lies within the interval."""
-        return self.interval[0] <= time < self.interval[1]
-
-    def calls(self, time: int) -> int:
-        """Predictions of the denoiser per sample at a time: one."""
-        return 1
+        return self.interval[0] <= step.time < self.interval[1]
 
     def check(self, model: str, network: Any, denoiser: Denoiser) -> None:
         """See `harness.types.Guide`."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from harness import plugins
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.guided import SamplingStep, advance, pixels, sample_noise, trajectory
+from harness.diffusion.guided_calls import calls_of_step
 from harness.models.tiles import Tiles, finite
 from harness.types import Guide, HarnessError, Sampling
 
@@ -44,6 +45,11 @@ class GuidedSampler:
     def acting(self) -> list[int]:
         """Numbers of the steps in which the guide acts: see `acting`."""
         return acting(self.guide, self.times)
+
+    def denoiser_calls(self, classes: int) -> int:
+        """Predictions of the denoiser per sample: one in each step without the guide. classes: K."""
+        step = calls_of_step(self.guide, getattr(self.network, "denoised", False), classes)
+        return len(self.times) + len(self.acting) * (step.denoiser - 1)
 
     def __call__(
         self, ids: Sequence[str], labels: Tensor, report: Callable[[float], None] = lambda share: None

@@ -1,4 +1,4 @@
-"""What a generation leaves: samples in OpenAI's layout, a grid, single images and a card."""
+"""Results of a generation: samples in OpenAI's layout, a grid, single images and a card."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from harness.base.files import writing
+from harness.data.layouts.npz import NpzRows, open_npz
 from harness.generation.spec import sample_id
 
 SAMPLES, GRID, CARD, IMAGES = "samples.npz", "grid.png", "card.json", "images"
@@ -19,11 +20,14 @@ SAMPLES, GRID, CARD, IMAGES = "samples.npz", "grid.png", "card.json", "images"
 ROWS, COLUMNS = 20, 10
 """Classes and samples of a class in the grid at most."""
 
-GAP, USUAL_SIDE = 2, 96
+GAP, SHOWN_SIDE = 2, 96
 """Pixels between images of the grid; smaller images are magnified by a whole factor to about this side."""
 
 FONT_SIZE, LINE = 16, 22
 """Size of the names of classes beside the grid, and characters of a line of them at most."""
+
+PIECE = 2**26
+"""Bytes of samples that are read at once: 50,000 of 256 x 256 pixels take 10 GB."""
 
 UNGUIDED = "unguided"
 """Folder of images that belong to no class."""
@@ -50,6 +54,15 @@ def read_samples(file: Path) -> tuple[np.ndarray, np.ndarray]:
         return arrays["arr_0"], arrays["arr_1"]
 
 
+def read_pieces(file: Path) -> Iterator[np.ndarray]:
+    """The same pixels in order, in pieces (n, H, W, 3) of `PIECE` bytes at most, or of one sample."""
+    archive = open_npz(file)
+    array, rows = archive.arrays["arr_0"], NpzRows(archive, "arr_0")
+    step = max(1, PIECE // array.row)
+    for start in range(0, array.shape[0], step):
+        yield rows(start, min(start + step, array.shape[0]))
+
+
 def grid_rows(labels: np.ndarray) -> list[list[int]]:
     """Numbers of the samples in the grid, a row per class: the first ones of the first classes."""
     return [np.flatnonzero(labels == label)[:COLUMNS].tolist() for label in np.unique(labels)[:ROWS]]
@@ -58,7 +71,7 @@ def grid_rows(labels: np.ndarray) -> list[list[int]]:
 def write_grid(file: Path, rows: Sequence[Sequence[np.ndarray]], names: Sequence[str] = ()) -> None:
     """grid.png: rows of images (H, W, 3) uint8, magnified by nearest neighbours. names: of the rows, beside them."""
     height = len(rows[0][0])
-    factor = max(1, round(USUAL_SIDE / height))
+    factor = max(1, round(SHOWN_SIDE / height))
     side = height * factor + GAP
     canvas = np.full((GAP + len(rows) * side, GAP + max(map(len, rows)) * side, 3), 255, dtype=np.uint8)
     for row, images in enumerate(rows):
@@ -84,12 +97,13 @@ def _labels(names: Sequence[str], height: int, side: int) -> np.ndarray:
     return np.asarray(margin)
 
 
-def write_images(folder: Path, pixels: np.ndarray, labels: np.ndarray, folders: Sequence[str]) -> None:
-    """A PNG per sample, CLASS/ID.png; those that are there stay. folders: by label."""
-    for number, name in enumerate(image_files(labels, folders)):
+def write_images(folder: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, folders: Sequence[str]) -> None:
+    """A PNG per sample, CLASS/ID.png; those that are there stay. pieces: as of `write_samples`. folders: by label."""
+    samples = (sample for piece in pieces for sample in piece)
+    for name, sample in zip(image_files(labels, folders), samples, strict=True):
         if not (folder / name).exists():
             with writing(folder / name) as partial:
-                Image.fromarray(pixels[number]).save(partial, format="PNG")
+                Image.fromarray(sample).save(partial, format="PNG")
 
 
 def image_files(labels: np.ndarray, folders: Sequence[str]) -> Iterator[str]:

@@ -81,9 +81,9 @@ def generate(
             card = _finish(job, out, parts)
         parts.clear()
         if images:
-            pixels, labels = outputs.read_samples(out / outputs.SAMPLES)
             folders = job.folders if job.guide.steers else [outputs.UNGUIDED] * len(job.folders)
-            outputs.write_images(out / outputs.IMAGES, pixels, labels, folders)
+            pieces = outputs.read_pieces(out / outputs.SAMPLES)
+            outputs.write_images(out / outputs.IMAGES, pieces, job.labels.numpy(), folders)
     return card
 
 
@@ -168,8 +168,10 @@ def _claim(job: Generation, out: Path, parts: PartFolder) -> None:
         )
     if then["samples"] < count:
         if _intact(card, out):
-            pixels, _ = outputs.read_samples(out / outputs.SAMPLES)
-            parts.write(0, pixels, SamplingCost(card["seconds"], card["halvings"]))
+            start, cost = 0, SamplingCost(card["seconds"], card["halvings"])
+            for pixels in outputs.read_pieces(out / outputs.SAMPLES):
+                parts.write(start, pixels, cost)
+                start, cost = start + len(pixels), SamplingCost()
         _write_card(out, {"kind": "generation", "status": "partial", "made_from": made_from})
 
 

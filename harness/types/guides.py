@@ -79,9 +79,6 @@ class Guide(Protocol):
         model: name of the classifier in messages. network: the classifier, None for a guide that asks none.
         """
 
-    def calls(self, time: int) -> int:
-        """Predictions of the denoiser per sample at a time."""
-
     def __call__(self, step: Any, network: Any, /) -> Any:
         """The prediction that the sampler goes on from, and a gradient or none: `harness.diffusion.guided.Guidance`.
 

@@ -12,7 +12,7 @@ from harness.types import HarnessError
 from harness.types.figures import Drawing, FigureSources
 
 SEEN = {"default": "noisy", "denoised": "denoised"}
-"""What the classifier looks at, by method of the suite `noisy-accuracy`."""
+"""Images that the classifier looks at, by method of the suite `noisy-accuracy`."""
 
 
 @figure("noise-accuracy", paper="Sastry et al., 2023, Figure 19")

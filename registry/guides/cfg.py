@@ -28,9 +28,6 @@ class ClassifierFreeGuidance(BaseGuide):
                 "--architecture unet-conditional --label-dropout 0.1."
             )
 
-    def calls(self, time: int) -> int:
-        return 2 if self.scale != 1 and self.acts_at(time) else 1
-
     def __call__(self, step: SamplingStep, network: Any) -> Guidance:
         if self.scale == 1 or not self.acts(step):
             return step.predict(step.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from harness import plugins
 from harness.diffusion import guided_sampler
-from harness.diffusion.guided import trajectory
+from harness.diffusion.guided import BaseGuide, Guidance, SamplingStep, trajectory
 from harness.diffusion.guided_sampler import GuidedSampler, check_interval
 from harness.models.tiles import Tiles
 from harness.types import HarnessError, Sampling
@@ -72,6 +73,21 @@ def test_steps_with_the_guide_and_without_are_timed_apart(monkeypatch: pytest.Mo
     monkeypatch.setattr(guided_sampler.time, "perf_counter", lambda: clock[0])
     assert sampler().acting == [3]
     assert sampler().seconds(2) == 10 + 4 * 1
+
+
+class Twice(BaseGuide):
+    """A guide that asks the denoiser twice where it acts."""
+
+    def __call__(self, step: SamplingStep, network: Any) -> Guidance:
+        return [step.predict(None) for _ in range(1 + self.acts(step))][-1]
+
+
+def test_calls_of_any_guide_are_those_that_reach_the_denoiser() -> None:
+    one = replace(sampler(), guide=Twice(interval=(200, 601)))
+    rows: list[int] = []
+    one.denoiser.network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    one(["a", "b"], torch.tensor([0, 1]))
+    assert sum(rows) == 2 * one.denoiser_calls(2) == 2 * (5 + 3)
 
 
 def test_an_interval_without_times_is_refused() -> None:

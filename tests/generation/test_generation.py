@@ -310,6 +310,27 @@ def test_a_folder_grows_and_keeps_what_is_there(out: Path, tmp_path: Path) -> No
     assert generate(job(samples=4), out, fresh=True)
 
 
+def test_finished_samples_are_read_in_pieces(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty thousand photographs are 10 GB: neither a folder that grows nor single images hold them all."""
+    monkeypatch.setattr(outputs, "PIECE", 2 * 8 * 8 * 3)
+    monkeypatch.delattr(outputs, "read_samples")
+    generate(job(samples=5), out)
+    first = json.loads((out / "card.json").read_text())["seconds"]
+    written: list[int] = []
+    write = PartFolder.write
+    monkeypatch.setattr(
+        PartFolder,
+        "write",
+        lambda self, start, pixels, cost: (written.append(len(pixels)), write(self, start, pixels, cost)),
+    )
+    card = generate(job(), out, images=True)
+    assert written[:3] == [2, 2, 1] and sum(written) == 7 and card and card["seconds"] >= first
+    generate(job(), tmp_path / "at once", images=True)
+    assert hashes(out) == hashes(tmp_path / "at once")
+    for file in (tmp_path / "at once").glob("images/*/*.png"):
+        assert file.read_bytes() == (out / file.relative_to(tmp_path / "at once")).read_bytes()
+
+
 def test_the_key_holds_the_source_of_a_classifier_with_settings() -> None:
     whole = job(guide="classifier", model="tiny/da")
     named = replace(whole, spec=replace(whole.spec, model="tiny/da:layers=3"))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.base.errors import Notice
-from harness.data import open_dataset
+from harness.data import Subset, open_dataset
 from harness.diffusion.analysis.gaussian_classes import GaussianClasses
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import cosine, linear
@@ -26,6 +26,7 @@ from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.intervals import Undefined
 from harness.models.published.locate import WeightFiles
+from harness.suites.bases.gradients import targets
 from harness.suites.bases.gradients.measures import PRIMARY, mean_of
 from harness.suites.bases.gradients.randomised import randomised
 from harness.types import HarnessError, RunSpec, Weights
@@ -295,6 +296,17 @@ def test_a_judge_of_other_classes_is_refused(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_refused_before_the_run(settings: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=message):
         prepare(replace(SPEC, suite=f"gradient-alignment:judge=test-judge,{settings}"), tmp_path)
+
+
+def test_means_of_classes_are_made_of_pieces_and_need_an_image_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = open_dataset("digits", "train")
+    monkeypatch.setattr(targets, "PIECE", 77)
+    batch = training.read(range(len(training.ids)))
+    means = [(2 * batch.images[batch.labels == k].double() - 1).mean(0) for k in range(10)]
+    assert np.allclose(targets.class_means(training), np.stack(means), rtol=0, atol=1e-12)
+    without: Any = Subset(training, tuple(np.flatnonzero(batch.labels.numpy() != 3).tolist()))
+    with pytest.raises(HarnessError, match="has no training image of class 3"):
+        targets.class_means(without)
 
 
 def test_methods_are_refused(tmp_path: Path) -> None:

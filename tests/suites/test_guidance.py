@@ -199,6 +199,15 @@ def test_metrics_follow_from_the_table_and_each_has_an_interval(undisturbed: lis
     assert "are expected to have: density 1, coverage" in text
 
 
+def test_a_metric_that_needs_more_samples_is_left_out_with_a_note(undisturbed: list[RunRecord]) -> None:
+    suite = plugins.suite.configure(SUITE).plugin
+    few = max(suite.judges.needed(extractor) for extractor in suite.judges.both)
+    metrics, notes = suite.summarise({name: values[:few] for name, values in undisturbed[0].rows().items()})
+    names = {metric.name for metric in metrics}
+    assert "fd[tiny/judge]" in names and "fd_infinity[tiny/judge]" not in names
+    assert any(note.startswith(f"No fd_infinity[tiny/judge]: Frechet distance at infinity: {few}") for note in notes)
+
+
 def test_a_record_is_verified_and_repeated(tmp_path: Path, undisturbed: list[RunRecord]) -> None:
     entry = undisturbed[1]
     assert entry.path

@@ -165,7 +165,7 @@ class BatchViews:
         """
         shape = self.batch.images.shape[1:]
         sampler = GuidedSampler(self._require_denoiser(), guide, network, sampling, shape, self._seed, self._tiles)
-        self.calls += len(self.batch) * sum(map(guide.calls, sampler.times))
+        self.calls += len(self.batch) * sampler.denoiser_calls(int(labels.max()) + 1)
         return sampler(self.batch.ids, labels).float() / 255
 
     def smoothed(self, smoother: Smoother, sigma: float, rows: Tensor, draws: Tensor, vote: int) -> Tensor:

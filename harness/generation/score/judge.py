@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import nn
 
 from harness.data.readahead import ordered
 from harness.diffusion.log_probability import log_probability
@@ -22,10 +21,39 @@ from harness.models.tiles import TiledClassifier, Tiles, finite
 from harness.types import Dataset, HarnessError, Stage
 
 
-def judged(
-    images: ImageSet, text: str, data: Dataset | None, device: str, report: Callable[[Stage], None] = lambda stage: None
-) -> JudgeScores:
-    """Accuracy on the labels, and their mean log-probability, in nats.
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A classifier whose outputs are the classes that the labels of images count.
+
+    name: of the model. sha256: of its weights. notes: on the match of classes.
+    """
+
+    name: str
+    sha256: str
+    classifier: TiledClassifier
+    notes: Sequence[str]
+
+    def scores(self, images: ImageSet, report: Callable[[Stage], None] = lambda stage: None) -> JudgeScores:
+        """Accuracy on the labels of images, and their mean log-probability, in nats. report: called with the progress.
+
+        Raises HarnessError for outputs that are NaN or infinite.
+        """
+        assert images.labels is not None
+        tiles = [range(start, min(start + TILE, images.n)) for start in range(0, images.n, TILE)]
+        correct, logs = [], []
+        with closing(ordered(lambda tile: images.read(tile.start, tile.stop), tiles, images.workers)) as batches:
+            for tile, batch in zip(tiles, batches, strict=True):
+                logits = finite(self.classifier(batch), f"Judge {self.name}").double()
+                labels = images.labels[tile.start : tile.stop]
+                correct.append(logits.argmax(1) == labels)
+                logs.append(log_probability(logits, labels))
+                report(Stage(f"{self.name} on {images.name}", tile.stop, images.n))
+        metrics = verdicts(torch.cat(correct).numpy(), torch.cat(logs).numpy(), CONDITION)
+        return JudgeScores(self.name, self.sha256, metrics, self.notes)
+
+
+def find_judge(text: str, images: ImageSet, data: Dataset | None, device: str) -> Judge:
+    """The judge of images, which looks at one of them.
 
     text: of the model. data: the data set whose classes the labels count; None takes them as the judge's outputs.
     Raises HarnessError without labels, for labels outside the classes, and for a judge of other classes.
@@ -36,31 +64,13 @@ def judged(
             "leave out --judge."
         )
     network, weights = find_classifier(text)
-    notes: list[str] = []
+    notes: Sequence[str] = ()
     if data is not None:
         matched = match({"samples": data}, {text: (network, weights)})
         network, notes = matched.networks[text], list(matched.notes[text])
-    correct, logs = _answers(images, text, network, device, report)
-    return JudgeScores(text, weights.sha256, verdicts(correct, logs, CONDITION), notes)
-
-
-def _answers(
-    images: ImageSet, text: str, network: nn.Module, device: str, report: Callable[[Stage], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each image, whether the judge's class is the label, and the label's log-probability: (n,) each."""
-    assert images.labels is not None
     classifier = TiledClassifier(network, Tiles(TILE, device))
-    tiles = [range(start, min(start + TILE, images.n)) for start in range(0, images.n, TILE)]
-    correct, logs = [], []
-    with closing(ordered(lambda tile: images.read(tile.start, tile.stop), tiles, images.workers)) as batches:
-        for tile, batch in zip(tiles, batches, strict=True):
-            logits = finite(classifier(batch), f"Judge {text}").double()
-            labels = images.labels[tile.start : tile.stop]
-            _check_labels(images, labels, logits.shape[1])
-            correct.append(logits.argmax(1) == labels)
-            logs.append(log_probability(logits, labels))
-            report(Stage(f"{text} on {images.name}", tile.stop, images.n))
-    return torch.cat(correct).numpy(), torch.cat(logs).numpy()
+    _check_labels(images, images.labels, classifier(images.read(0, 1)).shape[1])
+    return Judge(text, weights.sha256, classifier, notes)
 
 
 def _check_labels(images: ImageSet, labels: torch.Tensor, classes: int) -> None:

@@ -16,7 +16,7 @@ from harness.data import Subset, open_dataset
 from harness.generation.score.extractors import Extractor, find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import ImageSet, OpenedSet, Statistics, of_dataset, open_set
-from harness.generation.score.judge import judged
+from harness.generation.score.judge import find_judge
 from harness.generation.score.record import ExtractorScores, MetricRow, ScoredImages, ScoreRecord
 from harness.metrics.generation.scores import FRECHET, ComparedFeatures, check_metrics, full_name
 from harness.metrics.intervals import Undefined
@@ -74,8 +74,8 @@ def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
     extractors = [find_extractor(text, sets.samples, spec.device) for text in spec.extractors]
     for extractor in extractors:
         _check(sets, extractor, spec.metrics)
+    judge = find_judge(spec.judge, sets.samples, sets.data, spec.device) if spec.judge else None
     scores = [_scores(sets, extractor, metrics, spec.seed, report) for extractor in extractors]
-    judge = judged(sets.samples, spec.judge, sets.data, spec.device, report) if spec.judge else None
     statistics = sets.reference.statistics
     return ScoreRecord(
         _described(sets.samples),
@@ -85,7 +85,7 @@ def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
         _described(sets.floor) if sets.floor else None,
         spec.seed,
         scores,
-        judge,
+        judge.scores(sets.samples, report) if judge else None,
         _notes(sets, metrics),
         environment(spec.device),
     )

@@ -1,7 +1,7 @@
 """Inception score: exp of the mean KL divergence of p(y|x) from its mean over the samples (Salimans et al. 2016).
 
 1 where all samples get the same probabilities, K where each of K classes is certain equally often. It knows no
-reference images, and falls with the number of samples that share a mean: values compare at equal splits only.
+reference images, and rises with the number of samples that share a mean: values compare at equal numbers only.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from harness.diffusion.log_probability import log_probability
 from harness.generation.score.extractors import Extractor
-from harness.metrics.generation.memorisation import expected_memorised
-from harness.metrics.generation.neighbours import DENSITY_K, EXPECTED_DENSITY, expected_coverage, nearest_others
-from harness.metrics.generation.scores import FRECHET, ComparedFeatures
+from harness.metrics.generation.scores import FRECHET, METRICS, ComparedFeatures, full_name
 from harness.metrics.generation.verdicts import verdicts
+from harness.metrics.intervals import Undefined
 from harness.models.tiles import Tiles, finite
 from harness.report.ranks.unranked import floor_note, ideal_note
 from harness.suites.bases.generated.judges import Judges
@@ -76,14 +75,19 @@ def summary(rows: Mapping[str, Any], judges: Judges) -> tuple[list[Metric], list
     notes = []
     for extractor, column in zip(judges.both, FEATURES, strict=True):
         count = len(rows[column])
-        if count >= judges.needed(extractor):
-            results += compared(rows[column], extractor, judges).metrics(GENERATED)
-            notes += [ideal(extractor, judges, count), floor(extractor, judges)]
-        else:
+        if count < judges.needed(extractor):
             notes.append(
                 f"{count} samples of {extractor.dimension} features by {extractor.name}: distances and neighbours "
                 f"are computed of {judges.needed(extractor)} or more."
             )
+            continue
+        sets = compared(rows[column], extractor, judges)
+        for name in METRICS:
+            try:
+                results.append(sets.metric(name, GENERATED))
+            except Undefined as reason:
+                notes.append(f"No {full_name(name, extractor.name, extractor.published)}: {reason}")
+        notes += [ideal(sets, judges), floor(extractor, judges)]
     return results, notes
 
 
@@ -109,18 +113,11 @@ def floor(extractor: Extractor, judges: Judges) -> str:
     )
 
 
-@lru_cache(maxsize=8)
-def ideal(extractor: Extractor, judges: Judges, samples: int) -> str:
-    """A note with the values of samples of the reference's own distribution."""
-    reference = judges.reference(extractor)
-    coverage = expected_coverage(DENSITY_K, len(reference), samples)
-    nearest = nearest_others(np.asarray(reference, dtype=np.float64), 2)
-    values = {
-        "density": f"{EXPECTED_DENSITY:g}",
-        "coverage": f"{coverage:.1%}",
-        "memorised": f"{expected_memorised(nearest):.1%}",
-    }
-    return ideal_note(extractor.name, samples, judges.described, values)
+def ideal(sets: ComparedFeatures, judges: Judges) -> str:
+    """A note with the values of as many samples of the reference's own distribution."""
+    spellings = {"density": "{:g}", "coverage": "{:.1%}", "memorised": "{:.1%}"}
+    values = {name: spelling.format(sets.ideal(name)) for name, spelling in spellings.items()}
+    return ideal_note(sets.extractor, len(sets.generated), judges.described, values)
 
 
 def row_faults(rows: Mapping[str, Any], num_classes: int) -> Iterator[str]:

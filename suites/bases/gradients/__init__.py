@@ -1,1 +1,1 @@
-"""What the suites of gradient alignment share: targets, measures, tables."""
+"""Gradient alignment: targets, measures and tables that its suites share."""

@@ -27,7 +27,13 @@ from harness.report.table import Table
 from harness.suites.bases.gradients.measures import MEANS, MEASURES, VANISHING, mean_of, selected
 from harness.suites.bases.gradients.randomised import randomised
 from harness.suites.bases.gradients.shown import compared, drawn
-from harness.suites.bases.gradients.targets import DenoiserTarget, ScoreTarget, check_target, gaussian_target
+from harness.suites.bases.gradients.targets import (
+    DenoiserTarget,
+    ScoreTarget,
+    check_target,
+    class_means,
+    gaussian_target,
+)
 from harness.suites.bases.gradients.yardstick import Yardstick
 from harness.suites.bases.suite import SuiteBase, with_weight_files
 from harness.types import (
@@ -157,22 +163,16 @@ class Alignment(SuiteBase):
 
     def _yardstick(self, tiles: Tiles, report: Callable[[Stage], None]) -> Yardstick:
         training = self._training
-        count = len(training.ids)
-        report(Stage("training images", 0, count))
-        batch = training.read(range(count))
-        report(Stage("training images", count, count))
-        classes = training.num_classes
+        means, classes = class_means(training, report), training.num_classes
         target: ScoreTarget
         if self._denoiser:
             place(self._denoiser[0].network, tiles.device)
             target = DenoiserTarget(self._denoiser[0], Tiles(tiles.size, tiles.device, cache=tiles.cache))
         else:
-            target = gaussian_target(batch.images, batch.labels, classes)
-        images, labels = batch.images.double().numpy() * 2 - 1, batch.labels.numpy()
-        means = np.stack([images[labels == k].mean(axis=0) for k in range(classes)])
+            target = gaussian_target(training)
         network = matching.match({"train": training}, {self.judge: self._judge}).networks[self.judge]
         judge = TiledClassifier(network, tiles)
-        if (outputs := judge(batch.images[:1]).shape[1]) != classes:
+        if (outputs := judge(training.read([0]).images).shape[1]) != classes:
             raise HarnessError(f"judge={self.judge} has {outputs} classes, and the data have {classes}. Name another.")
         return Yardstick(target, means, judge, self.step)
 

@@ -6,17 +6,22 @@ comes from Gaussian classes in closed form or from a conditional denoiser traine
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.diffusion.analysis.gaussian_classes import GaussianClasses
 from harness.diffusion.denoiser import Denoiser
 from harness.models.tiles import Tiles
-from harness.types import DiffusedViews, HarnessError
+from harness.types import Dataset, DiffusedViews, HarnessError, Stage
+
+PIECE = 1_000
+"""Training images that are read at once for the means of the classes."""
 
 LARGEST = 4096
 """Numbers per image up to which Gaussian classes are a fair model, and quick: 3 x 36 x 36 pixels."""
@@ -57,14 +62,36 @@ class DenoiserTarget:
         return unconditional - self.denoiser.predict_noise(x_t, t, labels=labels)[0]
 
 
-def gaussian_target(images: Tensor, labels: Tensor, classes: int) -> GaussianTarget:
-    """The target of training images (N, 3, H, W) in [0, 1]; raises HarnessError for large ones."""
-    if images[0].numel() > LARGEST:
+def gaussian_target(training: Dataset) -> GaussianTarget:
+    """The target of training images; raises HarnessError for large ones."""
+    first = training.read([0]).images[0]
+    if first.numel() > LARGEST:
         raise HarnessError(
-            f"target=gaussian models every pixel of an image, and {'x'.join(map(str, images.shape[1:]))} are more than "
+            f"target=gaussian models every pixel of an image, and {'x'.join(map(str, first.shape))} are more than "
             f"{LARGEST:,} numbers. Name a conditional denoiser: target=denoiser:NAME."
         )
-    return GaussianTarget(GaussianClasses.fit((images * 2 - 1).double(), labels, classes))
+    batch = training.read(range(len(training.ids)))
+    return GaussianTarget(GaussianClasses.fit((batch.images * 2 - 1).double(), batch.labels, training.num_classes))
+
+
+def class_means(training: Dataset, report: Callable[[Stage], None] = lambda stage: None) -> NDArray[np.float64]:
+    """Means (K, 3, H, W) of the training images of each class, in [-1, 1]. No more than `PIECE` images are in memory.
+
+    report: called with the progress. Raises HarnessError for a class without images.
+    """
+    total, sums = len(training.ids), np.zeros((training.num_classes, *training.read([0]).images.shape[1:]))
+    counts = np.zeros(training.num_classes, dtype=np.int64)
+    for start in range(0, total, PIECE):
+        report(Stage("training images", start, total))
+        batch = training.read(range(start, min(start + PIECE, total)))
+        for image, label in zip(batch.images.double().numpy() * 2 - 1, batch.labels.tolist(), strict=True):
+            if label >= 0:
+                sums[label] += image
+                counts[label] += 1
+    report(Stage("training images", total, total))
+    if not counts.all():
+        raise HarnessError(f"{training.name} has no training image of class {int(counts.argmin())}: it has no mean.")
+    return np.asarray(sums / counts[:, None, None, None])
 
 
 def check_target(name: str, denoiser: Denoiser, own: Denoiser, classes: int) -> None:

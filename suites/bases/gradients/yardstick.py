@@ -1,4 +1,4 @@
-"""What all classifiers of a run are held against, and the columns that come of it."""
+"""Targets and judge of all classifiers of a run, and the columns that they give."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import torch
 from helpers import harness
 from torch import Tensor
 
+from harness import plugins
 from harness.data import ArrayDataset
 from harness.generation.score import features, scoring
 from harness.generation.score.extractors import Extractor, find_extractor
@@ -139,6 +140,25 @@ def test_sets_that_do_not_fit_are_refused_with_one_message_each(tmp_path: Path) 
         score(ScoreSpec(samples, "", ("toy",), dataset=""))
     with pytest.raises(HarnessError, match="has no labels for --judge"):
         score(ScoreSpec(samples, samples, ("toy",), dataset="", judge="digits/resnet", metrics=("kid",)))
+
+
+def test_mistakes_about_the_judge_are_told_before_any_feature_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unasked(images: Tensor) -> Tensor:
+        raise AssertionError("the extractor was asked first")
+
+    monkeypatch.setattr(scoring, "find_extractor", lambda text, images, device: replace(TOY, features=unasked))
+    plugins.model("score/judge")(lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10)))
+    unlabelled, _ = archive(tmp_path / "a.npz", 0)
+    labelled, _ = archive(tmp_path / "b.npz", 0, arr_1=np.array([*range(10), *[77] * 30]))
+    for samples, judge, message in (
+        (unlabelled, "score/judge", "has no labels for --judge"),
+        (labelled, "score/nobody", "Unknown model 'score/nobody'"),
+        (labelled, "score/judge", "has the label 77, and the judge has 10 classes"),
+    ):
+        with pytest.raises(HarnessError, match=message):
+            score(ScoreSpec(samples, unlabelled, ("toy",), dataset="", judge=judge))
 
 
 def test_images_of_another_size_than_the_classifier_takes_are_refused(tmp_path: Path) -> None:
