@@ -107,10 +107,13 @@ class Cifar10CGenerated(CifarTestSplit, CommonCorruptions):
     data: str = ""
 
 
-@suite("cifar10-noisy-accuracy", version=1, dataset="cifar10", denoiser="cifar10-conditional")
+@suite("cifar10-noisy-accuracy", version=1, dataset="cifar10", denoiser="cifar10")
 @dataclass(frozen=True)
 class Cifar10NoisyAccuracy(NoisyAccuracy):
-    """Accuracy on diffused CIFAR-10 test images by time, as noisy-accuracy: --data DIR as for cifar10."""
+    """Accuracy on diffused CIFAR-10 test images by time, as noisy-accuracy: --data DIR as for cifar10.
+
+    --denoiser cifar10-conditional is the bundled one.
+    """
 
     models = ("cifar10/resnet",)
     size = TEST

@@ -25,7 +25,7 @@ APART = {
 
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 300, 50, 11
 CATALOGUES = {
-    "registry/detectors", "registry/figures", "studies/timing",
+    "registry/detectors", "registry/figures", "studies", "studies/timing",
     "harness/cli/templates/plugin", "harness/cli/templates/test",
 }  # fmt: skip
 """Folders that are lists, and may grow."""
