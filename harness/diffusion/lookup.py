@@ -162,8 +162,9 @@ def _check_table(denoiser: Denoiser, count: int, whose: str, who: str) -> None:
     """
     table = getattr(denoiser.network, "class_embedding", None)
     if isinstance(table, nn.Embedding) and table.num_embeddings - count not in (0, 1):
+        known = table.num_embeddings - (denoiser.null_label is not None)
         raise HarnessError(
-            f"{who} takes one of {table.num_embeddings} classes, and {whose} {count}. Name a denoiser of these "
+            f"{who} takes one of {known} classes, and {whose} {count}. Name a denoiser of these "
             "classes, or the data set of those."
         )
 

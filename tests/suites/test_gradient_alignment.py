@@ -289,7 +289,7 @@ def test_a_judge_of_other_classes_is_refused(tmp_path: Path) -> None:
         ("step=0", "must be a positive number"),
         ("target=mixture", "must be gaussian or denoiser:NAME"),
         ("target=denoiser:test-unconditional", "must predict with a class and without"),
-        ("target=denoiser:test-few", "knows 7 classes, and the data have 10"),
+        ("target=denoiser:test-few", "takes one of 7 classes, and 'digits' has 10"),
         ("target=denoiser:test-other", "another noise schedule"),
     ],
 )
