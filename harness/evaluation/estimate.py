@@ -19,6 +19,9 @@ from harness.evaluation.launch.claims import WHOLE, Claims
 from harness.models.tiles import TiledClassifier
 from harness.types import NO_CLASSIFIER, Adaptation, Batch, Calls, Pair
 
+BACKWARD = 2
+"""Forward passes that a backward pass takes the time of: gradients by all activations, and the pass once more."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -55,9 +58,11 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     batch = job.data.read(positions)
     # A clone, because a classifier remembers the views it has seen.
     one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
-    per_image = one_view * calls.classified / size
+    attacked = plugins.attack in job.axis.registries
+    backward = BACKWARD * calls.classifier_gradients if attacked else 0
+    per_image = one_view * (calls.classified + backward) / size
     # An attack makes its own images for each classifier, which share no denoising.
-    apart = len(models) if plugins.attack in job.axis.registries else 1
+    apart = len(models) if attacked else 1
     if job.denoiser and job.generates:
         per_image = sum(_guiding(job, job.denoiser, pair) for pair in job.pairs) / size
     elif job.denoiser and calls.denoiser:
@@ -89,9 +94,11 @@ def _denoising(job: Job, denoiser: Denoiser, calls: Calls, batch: Batch) -> floa
     def step(x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         return guided_step(denoiser, denoiser.schedule, x, 1, x, settings, e, torch.ones(len(x), device=x.device))
 
-    forward = _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if calls.denoised else 0.0
+    forward = (
+        _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if calls.denoised or calls.differentiated else 0.0
+    )
     guided = _seconds(job.tiles, step, batch.images, eps) if calls.guided else 0.0
-    return forward * calls.denoised + guided * calls.guided
+    return forward * (calls.denoised + BACKWARD * calls.differentiated) + guided * calls.guided
 
 
 def _guiding(job: Job, denoiser: Denoiser, pair: Pair) -> float:

@@ -10,7 +10,17 @@ from harness.evaluation.records import keys
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.boards import boards
 from harness.report.filters import CALLS, columns
-from harness.report.names import heading, model_names, settings_note, spell, title, variants, weights_named
+from harness.report.names import (
+    MEASURED,
+    flag_note,
+    heading,
+    model_names,
+    settings_note,
+    spell_flagged,
+    title,
+    variants,
+    weights_named,
+)
 from harness.report.ranks.board_ranks import SEEDS, TOP, board_ranks
 from harness.report.ranks.unranked import unranked
 from harness.report.table import RANK, Table, markdown
@@ -60,7 +70,7 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
             ranks.cell(place),
             models[place],
             methods[place],
-            *(spell(board[place].metric(*column)) for column in shown),
+            *(spell_flagged(board[place], *column) for column in shown),
             *([marks[row]] if marks else []),
             *([costs[row]] if calls else []),
         ]
@@ -73,7 +83,7 @@ def ranking(board: Sequence[RunRecord], places: Sequence[int] | None = None, pat
     caption = " ".join(filter(None, [ranks.caption, caption]))
     sentences = [*covers({metric for metric, _ in shown}), *_one_condition(board, shown)]
     sentences += [f"{facts}."] if facts else []
-    sentences += filter(None, [settings_note(entries)])
+    sentences += filter(None, [settings_note(entries), flag_note(entries)])
     sentences += [f"Denoiser calls: {costs[0]}."] if not calls and not patterns else []
     sentences += [row.caption for row in more]
     data = [{**_numbers(board[place], shown), **ranks.numbers(place), "method": methods[place]} for place in places]
@@ -129,15 +139,16 @@ def _numbers(entry: RunRecord, shown: Sequence[tuple[str, str]]) -> dict[str, An
 def marked_notes(entries: Sequence[RunRecord], read: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Marks of the rows, and sentences: notes of all rows first, then each other note after its mark.
 
-    read: notes that the table says in another way.
+    read: notes that the table says in another way. Figures of flags that may not be raised stand in records alone.
 
     A mark is letters such as "a" or "a, c"; no row has one where all notes are shared. Notes that begin alike and end
     otherwise give the beginning once: "BEGINNING: a: END; b: END."
     """
-    shared = set.intersection(*(set(entry.notes) for entry in entries)) if entries else set()
+    told = [[note for note in entry.notes if not note.startswith(MEASURED)] for entry in entries]
+    shared = set.intersection(*map(set, told)) if entries else set()
     marks: dict[str, str] = {}
-    for entry in entries:
-        for note in entry.notes:
+    for notes in told:
+        for note in notes:
             if note not in shared and note not in marks:
                 marks[note] = _letters(len(marks))
     by_beginning: dict[str, list[str]] = {}
@@ -178,7 +189,10 @@ def by_condition(
     metric_heading = heading(first, name, next(iter(conditions), ""), bare=True)
     sentences = ["95 % intervals.", *covers([name])]
     models, methods = model_names(board), variants(board)
-    cells = [[spell(m) if (m := board[place].metric(name, c)) else "" for c in conditions] for place in places]
+    cells = [
+        [spell_flagged(board[place], name, c) if board[place].metric(name, c) else "" for c in conditions]
+        for place in places
+    ]
     table_title = f"{title(first)}: {metric_heading}"
     if len(places) > len(conditions):
         ranks = board_ranks(board)
@@ -211,7 +225,7 @@ def crosstab(entries: Sequence[RunRecord]) -> Table:
     methods = sorted(set(names), key=lambda name: (name != "default", name))
     ranks = board_ranks(entries)
     cells = {
-        (e.model.name, name): spell(e.metric(*e.columns[0])) + (f" {TOP}" if ranks.is_top(place) else "")
+        (e.model.name, name): spell_flagged(e, *e.columns[0]) + (f" {TOP}" if ranks.is_top(place) else "")
         for place, (e, name) in enumerate(zip(entries, names, strict=True))
     }
     rows = [[m, *(cells.get((m, t), "") for t in methods)] for m in models]

@@ -14,6 +14,24 @@ from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
 from harness.types import Metric
 
+FLAG, MEASURED = "Flag: ", "Flags measured"
+"""Beginnings of a record's notes: on one sign that an attack was weak, and on the figures of all signs."""
+
+FLAGGED = "⚑"
+"""Mark of a number that a flag makes doubtful."""
+
+
+def flags_of(entry: RunRecord) -> list[str]:
+    """Sentences of a record's raised flags."""
+    return [note.removeprefix(FLAG) for note in entry.notes if note.startswith(FLAG)]
+
+
+def flag_note(entries: Sequence[RunRecord]) -> str:
+    """A sentence on the mark `FLAGGED`; empty where no record has one."""
+    if not any(map(flags_of, entries)):
+        return ""
+    return f"{FLAGGED} marks robust accuracy that a raised flag makes doubtful: the attack may have failed."
+
 
 def model_names(entries: Sequence[RunRecord]) -> list[str]:
     """The classifier of each record: ``my.pt`` in place of ``my.pt:architecture=...``, if it is the only one."""
@@ -78,6 +96,12 @@ def spell(metric: Metric | None) -> str:
     if metric.unit not in ("fraction", "ratio"):
         return f"{metric.value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{100 * metric.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def spell_flagged(entry: RunRecord, name: str, condition: str) -> str:
+    """`spell`, with the mark `FLAGGED` where a flag is raised and the metric is the one that ranks."""
+    text = spell(entry.metric(name, condition))
+    return f"{text} {FLAGGED}" if name == entry.columns[0][0] and flags_of(entry) else text
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from harness.evaluation.records.frames import metric_rows
 from harness.evaluation.records.record import Cost, RunRecord
 from harness.report.leaderboard import covers, spell_calls
-from harness.report.names import bundled_names, heading, label, spell, title
+from harness.report.names import bundled_names, flag_note, heading, label, spell, spell_flagged, title
 from harness.report.table import Table
 from harness.types import Weights
 
@@ -48,9 +48,15 @@ def metrics(entry: RunRecord) -> Table:
         images = "-".join(
             str(n) for n in sorted({min(m.n for m in of_row.values()), max(m.n for m in of_row.values())})
         )
-        rows.append([condition, images, *(spell(of_row[name]) if name in of_row else "" for name in names)])
+        rows.append(
+            [condition, images, *(spell_flagged(entry, name, condition) if name in of_row else "" for name in names)]
+        )
     notes = " ".join(entry.notes)
-    caption = " ".join(filter(None, ["95 % intervals over source images; n: source images.", *covers(names), notes]))
+    caption = " ".join(
+        filter(
+            None, ["95 % intervals over source images; n: source images.", *covers(names), flag_note([entry]), notes]
+        )
+    )
     return Table(f"{label(entry)} on {title(entry)}", header, rows, caption, data=_rows_of(entry, apart=False))
 
 

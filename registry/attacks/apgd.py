@@ -40,6 +40,15 @@ class _APGD:
             )
 
     @property
+    def _attempts(self) -> int:
+        return self.restarts
+
+    def calls(self, threat: ThreatModel) -> tuple[int, int]:
+        """Forward and backward passes per image at most: two of clean images, and a check after each attempt."""
+        gradients = self._attempts * (self.steps + 1) * max(self.draws, 1)
+        return gradients + self._attempts + 2, gradients
+
+    @property
     def _ascents(self) -> Ascents:
         return Ascents(self.steps, self.draws, self.until_falls)
 
@@ -89,6 +98,10 @@ class APGDTargeted(_APGD):
         super().__post_init__()
         if self.targets < 1:
             raise HarnessError(f"{self.name}: targets={self.targets} must be at least 1.")
+
+    @property
+    def _attempts(self) -> int:
+        return self.restarts * self.targets
 
     def __call__(
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel

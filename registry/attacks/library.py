@@ -65,6 +65,11 @@ class FabTargeted(_Fab):
         if self.targets < 1:
             raise HarnessError(f"fab-t: targets={self.targets} must be at least 1.")
 
+    def calls(self, threat: ThreatModel) -> tuple[int, int]:
+        """Forward and backward passes per image: a gradient and a label in each step."""
+        runs = self.restarts * self.targets
+        return runs * (2 * self.steps + 2) + 2, runs * self.steps
+
     def __call__(
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
     ) -> Tensor:
@@ -88,6 +93,10 @@ class Square:
     def __post_init__(self) -> None:
         if min(self.queries, self.restarts) < 1:
             raise HarnessError(f"square: queries={self.queries} and restarts={self.restarts} must be at least 1.")
+
+    def calls(self, threat: ThreatModel) -> tuple[int, int]:
+        """Forward and backward passes per image at most."""
+        return self.restarts * (self.queries + 2) + 1, 0
 
     def __call__(
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel

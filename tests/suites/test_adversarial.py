@@ -20,20 +20,23 @@ from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.evaluation import loop, part_in_progress
+from harness.evaluation.attacked.flags import LOOKED_AT
+from harness.evaluation.attacked.judging import JUDGED, attacker
 from harness.evaluation.estimate import estimate
 from harness.evaluation.kept import images as kept
 from harness.evaluation.launch.claims import Shard
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.evaluation.views.gradients import MethodClassifier
 from harness.exchange.inputs import DataAtHand
 from harness.exchange.verify import OK, examine
 from harness.models.published.locate import WeightFiles
-from harness.models.tiles import TiledClassifier
+from harness.models.tiles import TiledClassifier, Tiles
 from harness.registry.attacks.pgd import PGD
-from harness.report import boards
-from harness.suites.bases.adversarial import measures
-from harness.suites.bases.adversarial.cost import passes
+from harness.report import boards, leaderboard, record_page
+from harness.suites.bases.adversarial import flagging, measures
+from harness.suites.bases.adversarial.cost import counted, passes
 from harness.types import GradientClassifier, HarnessError, Noise, RunSpec, ThreatModel, Weights
 
 EPS = "digits-adversarial:eps=4/255,0.05"
@@ -57,6 +60,13 @@ class Means(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self._small(images) @ self.means.T - (self.means**2).sum(1) / 2
+
+
+class Quantised(Means):
+    """The same behind a rounding of the image, which has no gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward((images * 15).round() / 15)
 
 
 class TinyUnet(nn.Module):
@@ -100,7 +110,8 @@ class OneTime:
 
 
 @pytest.fixture(autouse=True)
-def registered(forgotten: None) -> Iterator[None]:
+def registered(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(flagging, "QUERIES", 5)
     network = Means().eval()
     plugins.model("test-means", dataset="digits")(lambda: (network, Weights("means", "0" * 64, "a test")))
     plugins.attack("test-two")(Two)
@@ -141,7 +152,7 @@ def test_an_interrupted_run_goes_on_after_the_last_call_of_an_attack(
     attack = PGD.__call__
 
     def counted(self: PGD, images: Tensor, labels: Tensor, classifier: Any, *rest: Any) -> Tensor:
-        if self.steps == 1 and isinstance(classifier, TiledClassifier):
+        if self.steps == 1 and isinstance(classifier, TiledClassifier) and len(images) < LOOKED_AT:
             attacked.append(len(images))
         return attack(self, images, labels, classifier, *rest)
 
@@ -327,13 +338,61 @@ def test_eps_is_written_as_a_fraction_and_refused_on_the_wrong_scale() -> None:
 def test_the_cost_is_counted_beforehand_as_an_upper_limit(tmp_path: Path) -> None:
     job = prepare(SPEC, tmp_path)
     once = {"weak": 1, "strong": 4}
-    # A gradient, of the start as well, is a forward pass and a backward one, which counts twice; each member is judged.
-    expected = sum(3 * (steps + 1) for steps in once.values()) + len(once) + 1
+    # A gradient, of the start as well, is a forward pass and a backward one; each member is judged.
+    gradients = sum(steps + 1 for steps in once.values())
     result = estimate(job)
-    assert result.at_most and result.classifier_calls == 28 * expected
+    assert result.at_most and result.classifier_calls == 28 * (gradients + len(once) + 1)
+    assert (result.classifier_gradients, result.denoiser_calls) == (28 * gradients, 0)
     image, threat = torch.rand(1, 3, 8, 8), ThreatModel("linf", 0.1)
     assert passes(Largest(), image, 10, threat) == (0, 0)
     assert passes(PGD(steps=3, draws=2), image, 10, threat) == (8, 8)
+
+
+def test_a_raised_flag_stands_beside_the_number_and_the_figures_in_the_record(tmp_path: Path) -> None:
+    plugins.model("test-quantised", dataset="digits")(lambda: (Quantised().eval(), Weights("q", "2" * 64, "a test")))
+    changes = {"models": ("test-quantised",), "methods": ("pgd:steps=1",), "keep_images": False, "every": 75}
+    (entry,) = run(tmp_path, changes)
+    raised = [note for note in entry.notes if note.startswith("Flag: ")]
+    assert any("the gradient vanishes in float32 on 100%" in note for note in raised), entry.notes
+    assert any(note.startswith("Flags measured on ") for note in entry.notes)
+    table = leaderboard.ranking([entry])
+    assert all("⚑" in cell for cell in table.rows[0][3:5]) and "⚑" not in table.rows[0][5]
+    assert "⚑ marks robust accuracy" in table.caption and "gradient vanishes" in table.caption
+    assert "Flags measured" not in table.caption
+    assert [sum("⚑" in cell for cell in row) for row in record_page.metrics(entry).rows] == [0, 1, 1]
+    assert entry.path and examine(entry.path, DataAtHand()).outcome == OK
+    rows = {name: values.copy() for name, values in entry.rows().items()}
+    rows["flag_zero_gradients"][1] = 0
+    assert list(plugins.suite.configure(EPS).plugin.row_faults(rows))
+
+
+def test_flags_that_an_interrupted_run_stored_are_not_measured_again(small: RunRecord) -> None:
+    rows = small.rows()
+    stored = {name: torch.from_numpy(rows[name].copy()) for name in flagging.COLUMNS}
+    for column in stored.values():
+        column[0] = 0  # an image that it had not begun
+    again = flagging.columns(None, stored, len(rows["id"]))  # type: ignore[arg-type]
+    assert all(np.array_equal(again[name].numpy()[1:], rows[name][1:], equal_nan=True) for name in flagging.COLUMNS)
+
+
+def test_draws_that_judge_are_refused_to_attacks() -> None:
+    seen = MethodClassifier(OneTime(), TiledClassifier(Means(), Tiles(2)), None, Tiles(2), 0, ("a",))
+    assert attacker(seen).drawn(JUDGED - 1).draw == JUDGED - 1 and seen.drawn(JUDGED).draw == JUDGED
+    with pytest.raises(HarnessError, match="draws from 1,048,576 on judge"):
+        attacker(seen).of([0]).drawn(3).drawn(JUDGED)
+    many = plugins.AXES["attack"].configure("test-one-time+pgd:steps=2000,draws=600").plugin
+    with pytest.raises(HarnessError, match="fewer steps, restarts or draws"):
+        plugins.suite.configure("digits-adversarial").plugin.tally([many], torch.zeros(1, 3, 32, 32), 10)
+
+
+def test_calls_that_attacks_state_are_those_that_they_make() -> None:
+    image, threat = torch.rand(1, 3, 8, 8), ThreatModel("linf", 0.1)
+    texts = ("apgd-ce:steps=5,restarts=2", "apgd-dlr:steps=5", "apgd-t:steps=5,targets=2", "fab-t:steps=5,targets=2")
+    for text in (*texts, "square:queries=9,restarts=2"):
+        attack = plugins.attack.configure(text).plugin
+        forward, backward = counted(attack, image, 10, threat)
+        stated = attack.calls(threat)
+        assert stated[1] == backward and 0 <= stated[0] - forward <= 4, text
 
 
 def test_a_list_of_validation_images_is_taken_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,7 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
     limits = ["at most " if e.at_most else "" for e in estimates]
     bounded = list(zip(limits, estimates, strict=True))
     rarer = {
+        "denoiser calls": [e.denoiser_calls for e in estimates],
         "classifier gradients": [e.classifier_gradients for e in estimates],
         "denoiser gradients": [e.denoiser_gradients for e in estimates],
         "judge calls": [e.judge_calls for e in estimates],
@@ -92,7 +93,6 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
         ["images", *(f"{e.images:,}" for e in estimates)],
         ["not yet on disk", *(f"{e.missing:,}" for e in estimates)],
         ["classifier calls", *(f"{limit}{e.classifier_calls:,}" for limit, e in bounded)],
-        ["denoiser calls", *(f"{limit}{e.denoiser_calls:,}" for limit, e in bounded)],
         *(
             [name, *(f"{limit}{count:,}" for limit, count in zip(limits, counts, strict=True))]
             for name, counts in rarer.items()
@@ -101,7 +101,11 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
         *([["logits", *(_logits(job) for job in jobs)]] if jobs[0].spec.keep_logits else []),
         ["time", *(f"{limit}{e.seconds / 60:.1f} min" for limit, e in bounded)],
     ]
-    gradients = " Gradients are backward passes." if any(e.denoiser_gradients for e in estimates) else ""
+    gradients = (
+        " Gradients are backward passes."
+        if any(e.classifier_gradients or e.denoiser_gradients for e in estimates)
+        else ""
+    )
     caption = f"Calls are of single images.{gradients} Time from a short measurement on this machine"
     learns = any(plugins.detector.kind in job.axis.kinds for job in jobs)
     caption += ", without what detectors learn and are tuned on first." if learns else "."

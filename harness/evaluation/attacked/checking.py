@@ -17,7 +17,7 @@ from harness.attacks.ascent import ascend
 from harness.attacks.losses import cross_entropy
 from harness.attacks.norms import l2_norm
 from harness.evaluation.attacked.flags import Flag
-from harness.evaluation.attacked.judging import judged_logits
+from harness.evaluation.attacked.judging import attacker, judged_logits
 from harness.types import Attack, GradientClassifier, HarnessError, Noise, ThreatModel
 
 STEPS = 20
@@ -114,7 +114,7 @@ class Check:
         return self.clean & self._right(images)
 
     def _run(self, attack: Attack) -> Tensor:
-        return attack(self.images, self.labels, self.classifier, self.noise, self.threat)
+        return attack(self.images, self.labels, attacker(self.classifier), self.noise, self.threat)
 
     def _gradient(self, x: Tensor, number: int) -> tuple[Tensor, Tensor]:
         seen = self.classifier.drawn(1 + number) if self.fresh else self.classifier

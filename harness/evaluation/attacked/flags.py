@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,16 +72,19 @@ class Flag:
         return f"{sign.sentence.format(value=self.value, n=self.n)} (threshold {sign.threshold:g})"
 
 
+UNMEASURED, NO_NUMBER = -1.0, -2.0
+"""Values in a sample table, which holds finite numbers alone: not measured, and infinite or NaN."""
+
+
 def flag_columns(flags: Sequence[Flag], rows: int) -> Columns:
     """Columns (rows,) of the sample table, each with one value throughout, so that a record can be scored again.
 
-    `flag_NAME` float64 holds the value, NaN where the sign was not measured, infinity where it is no number; `flag_n`
-    int64 the images.
+    `flag_NAME` float64 holds the value, at least 0, or `UNMEASURED`, or `NO_NUMBER`; `flag_n` int64 the images.
     """
-    values = {flag.name: math.inf if math.isnan(flag.value) else flag.value for flag in flags}
+    values = {flag.name: flag.value if math.isfinite(flag.value) else NO_NUMBER for flag in flags}
     count = max((flag.n for flag in flags), default=0)
     columns: dict[str, Tensor] = {
-        f"flag_{name}": torch.full((rows,), values.get(name, math.nan), dtype=torch.float64) for name in SIGNS
+        f"flag_{name}": torch.full((rows,), values.get(name, UNMEASURED), dtype=torch.float64) for name in SIGNS
     }
     columns["flag_n"] = torch.full((rows,), count)
     return columns
@@ -93,4 +95,5 @@ def flags_in(rows: Mapping[str, Any]) -> list[Flag]:
     if "flag_n" not in rows or not len(rows["flag_n"]):
         return []
     first = {name: float(rows[f"flag_{name}"][0]) for name in SIGNS if f"flag_{name}" in rows}
-    return [Flag(name, value, int(rows["flag_n"][0])) for name, value in first.items() if not np.isnan(value)]
+    read = {name: math.inf if value == NO_NUMBER else value for name, value in first.items() if value != UNMEASURED}
+    return [Flag(name, value, int(rows["flag_n"][0])) for name, value in read.items()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,3 +25,9 @@ def judged_logits(classifier: GradientClassifier, images: Tensor, draws: int = J
     if classifier.drawn(JUDGED) is classifier:
         return classifier(images).expand(draws, -1, -1)
     return torch.stack([classifier.drawn(first + draw)(images) for draw in range(draws)])
+
+
+def attacker(classifier: Any) -> GradientClassifier:
+    """The classifier as attacks see it: one that draws noise refuses the numbers of draws that judge."""
+    limited: GradientClassifier = replace(classifier, limit=JUDGED) if hasattr(classifier, "limit") else classifier
+    return limited

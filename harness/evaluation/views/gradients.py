@@ -132,7 +132,7 @@ class MethodClassifier:
 
     denoiser, tiles: the diffusion model of the views and how the evaluation calls it; gradients take the tiles of the
         classifier's. ids: samples of the images, one each, which key the noise. draw: number of the noise draw.
-    straight: gradients pass the views unchanged: see `StraightThroughViews`.
+    straight: gradients pass the views unchanged: see `StraightThroughViews`. limit: first draw that is refused.
     """
 
     method: Method
@@ -143,6 +143,7 @@ class MethodClassifier:
     ids: Sequence[str]
     draw: int = 0
     straight: bool = False
+    limit: int | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) of what the evaluation computes, on the CPU."""
@@ -164,7 +165,12 @@ class MethodClassifier:
         return self.classifier.gradient_tiles.gradient(value, images, torch.arange(len(images)), *rows)
 
     def drawn(self, draw: int) -> MethodClassifier:
-        """The same under fresh noise number `draw`."""
+        """The same under fresh noise number `draw`; raises HarnessError from `limit` on."""
+        if self.limit is not None and draw >= self.limit:
+            raise HarnessError(
+                f"An attack asks for noise draw {draw:,}; draws from {self.limit:,} on judge its images. Take fewer "
+                "steps, restarts or draws."
+            )
         return replace(self, draw=draw)
 
     def of(self, rows: Sequence[int]) -> MethodClassifier:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.base.errors import HarnessError
 from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
 from harness.report.colours import Style
 from harness.report.leaderboard import COVERS, marked_notes, spell_calls
-from harness.report.names import heading, model_names, settings_note, spell, variants, weights_named
+from harness.report.names import (
+    flag_note,
+    heading,
+    model_names,
+    settings_note,
+    spell,
+    spell_flagged,
+    variants,
+    weights_named,
+)
 from harness.report.page.charts.boards import charts_of_board
 from harness.report.page.parts import BoardRow, BoardTable, Cell, Chart, Section, cell
 from harness.report.page.provenance import rows_of_board
@@ -106,7 +116,7 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
     rows = []
     for place, (entry, model, method) in enumerate(zip(board, model_names(board), variants(board), strict=True)):
         cells = [Cell(model), Cell(method), rank_cell(ranks, place)]
-        cells += [metric_cell(entry.metric(*column)) for column in shown]
+        cells += [replace(metric_cell(entry.metric(*column)), text=spell_flagged(entry, *column)) for column in shown]
         cells += [Cell(spell_calls(entry.cost).removesuffix(" / image"), float(entry.cost.method_calls_per_image))]
         cells += [Cell(marks[place])] if marks else []
         rows.append(BoardRow(cells, place in top))
@@ -115,7 +125,7 @@ def _table(board: Sequence[RunRecord], ranks: Ranks, id: str) -> BoardTable:
         rows.append(BoardRow([*cells, *[Cell("")] * (len(header) - len(cells))]))
     sentences = ["In brackets: 95 % intervals over source images."]
     sentences += [sentence for metric, sentence in COVERS.items() if metric in {name for name, _ in shown}]
-    sentences += [*filter(None, [settings_note(board)]), *(row.caption for row in more), *notes]
+    sentences += [*filter(None, [settings_note(board), flag_note(board)]), *(row.caption for row in more), *notes]
     return BoardTable(id, "Leaderboard", header, rows, " ".join(sentences), names=2, rank_column=2)
 
 

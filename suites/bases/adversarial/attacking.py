@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from harness import plugins
-from harness.evaluation.attacked.judging import JUDGED, JUDGES
+from harness.evaluation.attacked.judging import JUDGED, JUDGES, attacker
 from harness.models.tiles import TiledClassifier
 from harness.suites.bases.adversarial import verdicts
 from harness.suites.bases.adversarial.progress import Progress
 from harness.suites.bases.adversarial.verdicts import KNOWN, UNSEEN
-from harness.types import BatchTask, GradientClassifier, HarnessError, Pair, ThreatModel
+from harness.types import BatchTask, GradientClassifier, HarnessError, Pair, SuiteViews, ThreatModel
 
 ABREAST = 4
 """Gradient tiles of images that a classifier's attack takes at once; between two calls a run may be interrupted.
@@ -61,7 +61,7 @@ class RowUnderAttack:
         pair = task.pairs[place]
         way = way_of(pair.method)
         members = members_of(pair.method.inner)
-        classifier = classifier_of(task, pair, range(len(task.labels)))
+        classifier = classifier_of(task.views, pair, range(len(task.labels)))
         images, labels = task.views.original(), task.labels
         own = verdicts.judged(classifier, images, labels, KNOWN)
         clean, choice = own, None
@@ -96,13 +96,13 @@ class RowUnderAttack:
     def _attack(self, number: int, name: str, attack: Any, rows: Tensor) -> None:
         places = rows.tolist()
         clean, labels = self.task.views.original()[rows], self.task.labels[rows]
-        classifier = classifier_of(self.task, self.pair, places)
+        classifier = classifier_of(self.task.views, self.pair, places)
 
         def noise(purpose: str) -> Tensor:
             return self.task.views.attack_noise(f"{name}/{purpose}", places)
 
         who = f"The attack {name} on {self.pair.model}"
-        images = attack(clean, labels, classifier, noise, self.threat).detach().float()
+        images = attack(clean, labels, attacker(classifier), noise, self.threat).detach().float()
         norms, allowed = verdicts.within(images, clean, self.threat, who, bool(getattr(attack, "minimal", False)))
         verdict = verdicts.judged(classifier, images, labels, self.way)
         choice = None
@@ -119,7 +119,7 @@ def rescored(task: BatchTask, images: Tensor, threat: ThreatModel) -> Mapping[st
     (pair,), labels = task.pairs, task.labels
     inside = ((images >= 0) & (images <= 1)).flatten(1).all(1)
     norms = verdicts.distances(images, task.views.original(), threat.norm)
-    classifier = classifier_of(task, pair, range(len(labels)))
+    classifier = classifier_of(task.views, pair, range(len(labels)))
     verdict = verdicts.judged(classifier, images, labels, way_of(pair.method))
     columns = {
         "inside": inside,
@@ -130,10 +130,10 @@ def rescored(task: BatchTask, images: Tensor, threat: ThreatModel) -> Mapping[st
     return {name: values.numpy() for name, values in columns.items()}
 
 
-def classifier_of(task: BatchTask, pair: Pair, rows: Sequence[int]) -> GradientClassifier:
-    """The pair as one classifier under attack, for the images in these places of the task."""
+def classifier_of(views: SuiteViews, pair: Pair, rows: Sequence[int]) -> GradientClassifier:
+    """The pair as one classifier under attack, for the images in these places of the views."""
     if not isinstance(pair.classifier, TiledClassifier):
         raise HarnessError(f"{pair.model} cannot be attacked: it is no network, and has no gradient.")
     if is_plain(pair.method.outer):
         return pair.classifier
-    return task.views.attacked(pair.method.outer, pair.classifier, rows)
+    return views.attacked(pair.method.outer, pair.classifier, rows)

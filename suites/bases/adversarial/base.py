@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -14,20 +15,25 @@ from harness import plugins
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.ranking import Sample
 from harness.report.table import Table
-from harness.suites.bases.adversarial import attacking, cost, measures, shown
+from harness.suites.bases.adversarial import attacking, cost, flagging, measures, shown
 from harness.suites.bases.adversarial.attacking import RowUnderAttack, is_plain, members_of, way_of
 from harness.suites.bases.adversarial.measures import CLEAN
 from harness.suites.bases.adversarial.progress import COLUMNS
 from harness.suites.bases.adversarial.verdicts import KNOWN
 from harness.suites.bases.suite import SuiteBase
 from harness.types import (
+    Batch,
     BatchTask,
     Calls,
+    Columns,
     Condition,
     Dataset,
     HarnessError,
     Metric,
     Observation,
+    Pair,
+    Stage,
+    SuiteViews,
     ThreatModel,
 )
 
@@ -47,7 +53,7 @@ class Adversarial(SuiteBase):
 
     axis: ClassVar[str] = "attack"
     methods: ClassVar[Sequence[str]] = (COMPLETE,)
-    row_columns: ClassVar[Sequence[str]] = COLUMNS
+    row_columns: ClassVar[Sequence[str]] = (*COLUMNS, *flagging.COLUMNS)
     part: ClassVar[int] = 100
     keeps_images: ClassVar[bool] = True
     same_images: ClassVar[bool] = True
@@ -123,16 +129,40 @@ class Adversarial(SuiteBase):
         said = [getattr(one, "note", "") for one in (attack, *(member for _, member in members))]
         return [*notes, *dict.fromkeys(filter(None, said))]
 
+    def prepare(
+        self,
+        pairs: Sequence[Pair],
+        look: Callable[[Batch], SuiteViews],
+        cache: Path,
+        report: Callable[[Stage], None],
+    ) -> Sequence[Pair]:
+        """The pairs with their flags at the largest eps, which are measured when the first image asks for them."""
+        *_, (condition, threat) = zip(self.conditions(), self.threats.values(), strict=True)
+        data = self.open(condition, 0)
+        return [
+            replace(
+                pair,
+                method=flagging.FlaggedMethod(
+                    pair.method.outer, pair.method.inner, pair, data, type(self).every, threat, look
+                ),
+            )
+            for pair in pairs
+        ]
+
     def observe(self, task: BatchTask) -> Iterator[Observation]:
         """Attack the images of the batch, pair by pair; an observation after each call of an attack."""
         threat = self.threats[task.condition.name]
         rows = [RowUnderAttack.begin(task, place, threat) for place in range(len(task.pairs))]
+        flags = [
+            flagging.columns(pair.method, resumed, len(task.labels))
+            for pair, resumed in zip(task.pairs, task.resumed, strict=True)
+        ]
         if any(columns is not None for columns in task.resumed):
-            yield _interim(rows)
+            yield _observed(rows, flags, 0.999)
         for row in rows:
             for _ in row.run():
-                yield _interim(rows)
-        yield Observation([row.progress.columns() for row in rows])
+                yield _observed(rows, flags, 0.999)
+        yield _observed(rows, flags, 1.0)
 
     def rescored(self, task: BatchTask, images: Tensor) -> Mapping[str, Any]:
         """Kept images of the task's only pair, judged again: see `attacking.rescored`."""
@@ -140,7 +170,8 @@ class Adversarial(SuiteBase):
 
     def summarise(self, rows: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         """See `harness.suites.bases.adversarial.measures`."""
-        return measures.metrics(rows, self.threats)
+        metrics, notes = measures.metrics(rows, self.threats)
+        return metrics, [*flagging.notes(rows), *notes]
 
     def contributions(self, rows: Mapping[str, Any], metric: str, condition: str) -> Sequence[Sample]:
         """See `SuiteBase`: for clean and robust accuracy."""
@@ -154,6 +185,7 @@ class Adversarial(SuiteBase):
     def row_faults(self, rows: Mapping[str, Any]) -> Iterator[str]:
         """Columns agree with each other."""
         yield from measures.faults(rows, self.threats)
+        yield from flagging.faults(rows)
 
     def figure(self, entries: Sequence[RunRecord]) -> Any:
         """Robust accuracy by eps, or of each row."""
@@ -164,6 +196,7 @@ class Adversarial(SuiteBase):
         return shown.compared(a, b, self.conditions())
 
 
-def _interim(rows: Sequence[RowUnderAttack]) -> Observation:
+def _observed(rows: Sequence[RowUnderAttack], flags: Sequence[Columns], most: float) -> Observation:
     done = sum(row.progress.done(len(row.members)) for row in rows) / len(rows)
-    return Observation([row.progress.columns() for row in rows], min(done, 0.999))
+    columns = [{**row.progress.columns(), **own} for row, own in zip(rows, flags, strict=True)]
+    return Observation(columns, min(done, most))

@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from harness.base.noise import gaussian
-from harness.evaluation.attacked.judging import JUDGES
+from harness.evaluation.attacked.judging import JUDGED, JUDGES
 from harness.evaluation.views.calls import tally
-from harness.suites.bases.adversarial.attacking import members_of, way_of
+from harness.suites.bases.adversarial.attacking import draws_of, members_of, way_of
 from harness.suites.bases.adversarial.verdicts import UNSEEN
-from harness.types import Calls, ThreatModel
-
-BACKWARD = 2
-"""Forward passes that a backward pass counts for: it computes gradients by activations, and the pass again."""
+from harness.types import Calls, HarnessError, ThreatModel
 
 
 @dataclass
@@ -67,9 +64,9 @@ class Counted:
 def passes(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
     """Forward and backward passes per image, at most, of all members of an attack.
 
-    An attack may state them, ``calls(threat)``. Otherwise settings that are called steps, restarts, targets, draws and
-    queries say it, as those of the project's attacks do; an attack without these is run on a stand-in that it never
-    deceives.
+    A gradient is one of each. An attack may state them, ``calls(threat)``. Otherwise settings that are called steps,
+    restarts, targets, draws and queries say it, as those of the project's attacks do; an attack without these is run on
+    a stand-in that it never deceives.
     """
     if hasattr(attack, "calls"):
         forward, backward = attack.calls(threat)
@@ -86,36 +83,52 @@ def passes(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tup
         directions = getattr(attack, "targets", classes if getattr(attack, "minimal", False) else 1)
         backward = (attack.steps + 1) * restarts * directions * max(getattr(attack, "draws", 0), 1)
         return backward, backward
-    return _counted(attack, image, classes, threat)
+    return counted(attack, image, classes, threat)
 
 
-def _counted(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
-    counted = Counted(classes)
+def counted(attack: Any, image: Tensor, classes: int, threat: ThreatModel) -> tuple[int, int]:
+    """Forward and backward passes per image, counted on a stand-in that the attack never deceives."""
+    network = Counted(classes)
 
     def noise(purpose: str) -> Tensor:
         return gaussian(image.shape[1:], seed=0, purpose=purpose, samples=["estimate"])
 
-    attack(image, torch.zeros(1, dtype=torch.int64), counted, noise, threat)
-    return counted.forward, counted.backward
+    attack(image, torch.zeros(1, dtype=torch.int64), network, noise, threat)
+    return network.forward, network.backward
 
 
 def calls(combinations: Sequence[Any], image: Tensor, classes: int, threat: ThreatModel) -> Calls:
-    """Network calls per image under one threat model, at most: every attack on every image.
+    """Network calls and gradients per image under one threat model, at most: every attack on every image.
 
-    combinations: of a method and an attack on it, which share nothing. A backward pass counts as `BACKWARD` calls.
+    combinations: of a method and an attack on it, which share nothing. Flags are left out. Raises HarnessError for an
+    attack whose draws would reach those that judge.
     """
     total = Calls(at_most=True)
     for combination in combinations:
-        attack = combination.inner
-        forward, backward = passes(attack, image, classes, threat)
+        defended = tally([combination.outer], image, classes)
         judging = 2 * JUDGES if way_of(combination) == UNSEEN else 1
-        times = forward + BACKWARD * backward + judging * (len(members_of(attack)) + 1)
-        once = tally([combination.outer], image, classes)
-        total = Calls(
-            times=tuple(sorted({*total.times, *once.times})),
-            denoised=total.denoised + times * once.denoised,
-            guided=total.guided + times * once.guided,
-            classified=total.classified + times * once.classified,
-            at_most=True,
-        )
+        members = members_of(combination.inner)
+        total += _times(defended, judging * (len(members) + 1), 0)
+        for name, member in members:
+            forward, backward = passes(member, image, classes, threat)
+            if draws_of(member) and forward >= JUDGED:
+                raise HarnessError(
+                    f"{name} takes {forward:,} draws of noise, and those from {JUDGED:,} on judge its images: take "
+                    "fewer steps, restarts or draws."
+                )
+            once = Calls(classified=1) if getattr(member, "undefended", False) else defended
+            total += _times(once, forward, backward)
     return total
+
+
+def _times(once: Calls, forward: int, backward: int) -> Calls:
+    """The calls of so many passes; those of a guided step are its own gradients, and are differentiated once more."""
+    return Calls(
+        times=once.times,
+        denoised=forward * once.denoised,
+        guided=forward * once.guided,
+        classified=forward * once.classified,
+        at_most=True,
+        differentiated=backward * once.denoiser,
+        classifier_gradients=backward * once.classified,
+    )

@@ -14,7 +14,7 @@ from harness.metrics import intervals
 from harness.metrics.paired import PairedResult, compare_clustered
 from harness.report import comparison
 from harness.report.figures import draw as figures
-from harness.report.names import title, variants
+from harness.report.names import flags_of, title, variants
 from harness.report.selection import check_pairable
 from harness.report.table import Table
 from harness.suites.bases.adversarial.measures import Threats, levels
@@ -49,7 +49,10 @@ def compared(a: RunRecord, b: RunRecord, conditions: Sequence[Condition]) -> Tab
     table = comparison.table(comparison.Comparison(a, b, results, mean, images))
     attacks = [entry.method.rpartition("+")[2] for entry in (a, b)]
     other = f" The attacks differ: {attacks[0]} on A, {attacks[1]} on B." if attacks[0] != attacks[1] else ""
-    return replace(table, caption=f"Robust accuracy. {table.caption}{other}")
+    doubts = [
+        f"{side} is flagged: {note}" for side, entry in zip("AB", (a, b), strict=True) for note in flags_of(entry)
+    ]
+    return replace(table, caption=" ".join([f"Robust accuracy. {table.caption}{other}", *doubts]))
 
 
 def paired(a: Any, b: Any) -> PairedResult:
