@@ -351,7 +351,12 @@ def test_eps_is_written_as_a_fraction_and_refused_on_the_wrong_scale() -> None:
     assert list(configured.plugin.threats) == ["linf 8/255", "linf 0.0625"]
     assert plugins.suite.configure("digits-adversarial:eps=4/255").text == "digits-adversarial"
     assert list(plugins.suite.configure("cifar10-adversarial:norm=l2").plugin.threats) == ["l2 0.5"]
-    wrong = {"eps=8": "eps=8/255", "norm=l1": "linf, l2", "eps=1/0": "not a valid list", "eps=0.1,0.1": "each eps once"}
+    wrong = {
+        "eps=8": "eps=8/255",
+        "norm=l1": "linf, l2",
+        "eps=1/0": "such as 0.5,8/255",
+        "eps=0.1,0.1": "each eps once",
+    }
     for settings, words in wrong.items():
         with pytest.raises(HarnessError, match=words):
             plugins.suite.configure(f"digits-adversarial:{settings}")
