@@ -98,7 +98,8 @@ def of_median(values: Floats) -> tuple[float, Interval]:
         raise Undefined(f"A median has no 95 % interval with {n} images; it takes 6.")
     low, high = float(ordered[rank - 1]), float(ordered[n - rank])
     if not np.isfinite(high):
-        raise Undefined(f"the interval of the median reaches beyond the {int(np.isfinite(ordered).sum())} known values")
+        known = int(np.isfinite(ordered).sum())
+        raise Undefined(f"The interval of the median reaches beyond the {known} known values.")
     return float(np.median(ordered)), (low, high)
 
 

@@ -48,9 +48,12 @@ class Adaptive:
         return sum(forward for forward, _ in passes), sum(backward for _, backward in passes)
 
     def check(self, method: Method) -> None:
-        """Raise HarnessError for a method without a defence to adapt to."""
+        """Raise HarnessError for a method without a defence to adapt to, and for a surrogate that does not fit it."""
         if plugins.method.text_of(method) == "default":
             raise HarnessError(
                 "adaptive attacks a test-time method, and default is none: no view, no noise. Take --attack autoattack "
                 "for the classifier itself, or a defence, such as --tta de."
             )
+        for _, member in self.members:
+            if isinstance(member, PGDEOT):
+                member.check(method)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness import plugins
 from harness.attacks.library import LIBRARY_NORMS, require_library
 from harness.attacks.norms import lengths
 from harness.attacks.passes import clean_logits, of_rows
@@ -15,7 +16,7 @@ from harness.models.tiles import TiledClassifier
 from harness.plugins import attack
 from harness.registry.attacks.apgd import APGDCrossEntropy, APGDLogitRatio, APGDTargeted
 from harness.registry.attacks.library import NOTE, Fab, FabTargeted, Square
-from harness.types import Attack, GradientClassifier, HarnessError, Noise, ThreatModel
+from harness.types import Attack, GradientClassifier, HarnessError, Method, Noise, ThreatModel
 
 ORDERS = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -23,6 +24,12 @@ ORDERS = {
     "rand": ("apgd-ce", "apgd-dlr"),
 }
 """Attacks of each version, in the published order."""
+
+NO_METHOD = (
+    "autoattack:shared=false gives the library a bare network, and a test-time method is none. "
+    "Leave shared=false out, or take --tta default."
+)
+"""What test-time methods under the library's own code are refused with."""
 
 ROUNDING = 1e-6
 """Excess over eps that float32 makes of an image on the ball's surface."""
@@ -79,6 +86,11 @@ class AutoAttack:
             "its numbers depend on the batch size and on the order of the images."
         )
 
+    def check(self, method: Method) -> None:
+        """Raise HarnessError for a test-time method under the library's own code."""
+        if not self.shared and plugins.method.text_of(method) != "default":
+            raise HarnessError(NO_METHOD)
+
     def __call__(
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
     ) -> Tensor:
@@ -112,17 +124,23 @@ class PlainMember:
         """Adversarial images (B, 3, H, W), the clean ones where none is found; the batch is the library's."""
         package = require_library("autoattack:shared=false")
         if not isinstance(classifier, TiledClassifier):
+            raise HarnessError(NO_METHOD)
+        classes = clean_logits(classifier, images).shape[1]
+        if classes < 4:
             raise HarnessError(
-                "autoattack:shared=false gives the library a bare network, and a test-time method is none. "
-                "Leave shared=false out, or take --tta default."
+                f"autoattack:shared=false needs 4 classes or more, not {classes}: the library's DLR losses are not "
+                "defined for fewer. Leave shared=false out; the attack then takes the form that is defined."
             )
-        clean_logits(classifier, images)
         device, network = classifier.tiles.device, classifier.network
         library = package.AutoAttack(
             lambda x: network(x.clone()), norm=LIBRARY_NORMS[threat.norm], eps=threat.eps, seed=self.seed,
             version=self.version, device=device,
         )  # fmt: skip
         library.attacks_to_run = [self.name]
+        # The library itself asks for nine targets of any classifier, and fails where there are fewer.
+        targeted = library.apgd_targeted
+        targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
+        library.fab.n_target_classes = min(library.fab.n_target_classes, classes - 1)
         with torch.random.fork_rng([device] if device != "cpu" else []):
             adversarial, _ = library.run_standard_evaluation(images, labels, batch_size=len(images))
         result: Tensor = adversarial

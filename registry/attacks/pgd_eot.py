@@ -9,7 +9,7 @@ from torch import Tensor
 from harness.attacks.losses import loss_named
 from harness.plugins import attack
 from harness.registry.attacks.pgd import PGD
-from harness.types import GradientClassifier, HarnessError, Noise, ThreatModel
+from harness.types import Adaptation, GradientClassifier, HarnessError, Method, Noise, ThreatModel
 
 PUBLISHED = PGD(step=0.007 * 255 / 8, steps=200, random_start=False, draws=20)
 """Settings of the authors' code at eps = 8/255: 200 steps of .007, 20 draws each, from the image itself."""
@@ -59,6 +59,11 @@ class PGDEOT:
         """Forward and backward passes of the defended classifier per image."""
         passes = self.ascent.steps * self.ascent.draws
         return passes, passes
+
+    def check(self, method: Method) -> None:
+        """Raise HarnessError for a surrogate of a method that is no chain of steps."""
+        if self.surrogate and not isinstance(method, Adaptation):
+            raise HarnessError(f"pgd-eot: surrogate={self.surrogate} needs a method such as dda. Leave it out.")
 
     def __call__(
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel

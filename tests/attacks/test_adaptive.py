@@ -154,6 +154,14 @@ def test_the_adaptive_attack_needs_a_defence() -> None:
     plugin.check(plugins.method.configure("de").plugin)
 
 
+def test_a_surrogate_that_does_not_fit_the_method_is_refused_before_the_run() -> None:
+    for text in ("pgd-eot:surrogate=2", "adaptive:surrogate=2"):
+        plugin = plugins.attack.configure(text).plugin
+        with pytest.raises(HarnessError, match="surrogate=2 needs a method such as dda"):
+            plugin.check(plugins.method.configure("de").plugin)
+        plugin.check(plugins.method.configure("dda:steps=20,start=6").plugin)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -142,6 +142,24 @@ def test_without_shared_noise_autoattack_is_the_library_image_by_image(threat: T
     assert 0 < int((CLASSIFIER(adversarial).argmax(1) != LABELS[rows]).sum()) < len(rows)
 
 
+@pytest.mark.parametrize("name", ["apgd-t", "fab-t"])
+def test_the_plain_library_takes_the_targets_that_there_are_and_refuses_fewer_than_four_classes(name: str) -> None:
+    """It asks for nine of any classifier; with three classes its targeted loss is not defined."""
+    for classes in (5, 3):
+        with torch.random.fork_rng():
+            torch.manual_seed(classes)
+            network = nn.Sequential(nn.Flatten(), nn.Linear(192, classes))
+        classifier = TiledClassifier(network, Tiles(4))
+        labels = classifier(IMAGES[:4]).argmax(1)
+        member = PlainMember(name, "standard", 0)
+        if classes < 4:
+            with pytest.raises(HarnessError, match=r"needs 4 classes or more, not 3.*Leave shared=false out"):
+                member(IMAGES[:4], labels, classifier, lambda purpose: IMAGES, ThreatModel("linf", 0.3))
+            continue
+        adversarial = member(IMAGES[:4], labels, classifier, lambda purpose: IMAGES, ThreatModel("linf", 0.3))
+        assert (classifier(adversarial).argmax(1) != labels).all()
+
+
 def test_versions_have_the_published_attacks_in_the_published_order() -> None:
     standard, plus, rand = (dict(AutoAttack(version).members) for version in ("standard", "plus", "rand"))
     assert list(standard) == ["apgd-ce", "apgd-t", "fab-t", "square"]
@@ -186,6 +204,10 @@ def test_without_the_library_the_error_says_how_to_get_it(text: str, monkeypatch
 
 def test_the_plain_library_refuses_test_time_methods() -> None:
     method: GradientClassifier = Keyed([0])
+    with pytest.raises(HarnessError, match=r"a test-time method is none.*--tta default"):
+        AutoAttack(shared=False).check(plugins.method.configure("de").plugin)
+    AutoAttack(shared=False).check(plugins.method.configure("default").plugin)
+    AutoAttack().check(plugins.method.configure("de").plugin)
     with pytest.raises(HarnessError, match=r"a test-time method is none.*--tta default"):
         attacked(PlainMember("apgd-ce", "standard", 0), method, [0], THREATS[0])
 

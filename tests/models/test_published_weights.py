@@ -639,6 +639,7 @@ class Data(enum.Enum):
 class Threat(enum.Enum):
     corruptions = "corruptions"
     Linf = "Linf"
+    L2 = "L2"
 
 
 @pytest.fixture
@@ -659,7 +660,10 @@ def robustbench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
                 "Deck": {"model": net, "gdrive_id": ["d0", "d1"]},
             },
         },
-        Data.cifar_10: {Threat.Linf: {"Net": {"model": net, "gdrive_id": "ghi"}}},
+        Data.cifar_10: {
+            Threat.Linf: {"Net": {"model": net, "gdrive_id": "ghi"}},
+            Threat.L2: {"Net": {"model": net, "gdrive_id": "jkl"}},
+        },
     }
 
     def load_model(
@@ -715,6 +719,13 @@ def test_robustbench_loads_the_file_that_is_here(robustbench: ModuleType, folder
     assert told.details["sizes"] == [(288, 288)]
     network, told = find_classifier("robustbench/cifar10/Linf/Net", weight_files)
     assert told.details["dataset"] == "cifar10" and told.details["sizes"] == []
+    (file.parents[2] / "cifar10").mkdir()
+    shutil.copytree(file.parent, file.parents[2] / "cifar10" / "L2")
+    small = torch.rand(1, 3, 32, 32)
+    network, told = find_classifier("robustbench/cifar10/L2/Net")
+    with torch.no_grad():
+        assert torch.equal(network(small), body((small - MEAN) / STD))
+    assert (told.details["threat"], told.sha256) == ("L2", file_sha256(file))
 
 
 def test_robustbench_s_mistakes_are_named(

@@ -238,6 +238,42 @@ def test_a_command_scores_kept_images_again_and_finds_a_forged_one(
         rescore(replace(small, images={}), tmp_path / "d", WeightFiles())
 
 
+def test_scoring_again_finds_forged_clean_errors_distances_and_losses(
+    small: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who computes every hash again, with the images as they are."""
+    rows = small.rows()
+    fell = rows["fallen"] >= 0
+    edits: dict[str, dict[str, Any]] = {
+        "classified otherwise without an attack": {
+            "fallen": np.where(fell, -2, rows["fallen"]).astype(np.int16),
+            "prediction": np.where(fell, rows["adversarial"], rows["prediction"]),
+            "distance": np.where(fell, 0, rows["distance"]).astype(np.float32),
+        },
+        "lie at another distance": {"distance": np.where(fell, rows["distance"] / 2, rows["distance"])},
+        "have another loss": {"loss": rows["loss"] + np.float32(0.01)},
+    }
+    assert fell.any()
+    for number, (words, edit) in enumerate(edits.items()):
+        monkeypatch.setattr(RunRecord, "rows", lambda self, *names, edit=edit: {**rows, **edit})
+        verdict = rescore(small, tmp_path / str(number), WeightFiles())
+        assert not verdict.agrees and words in " ".join(verdict.reasons), verdict.reasons
+
+
+def test_an_attack_that_fails_is_named_with_its_classifier(tmp_path: Path) -> None:
+    """A step that is detached, and a gradient that is no number."""
+    cut: dict[str, tuple[Any, str]] = {
+        "detached": (lambda z: z.detach(), "does not depend on the images"),
+        "nan": (lambda z: z + (z - z).sqrt(), "is NaN or infinite for 3 of 3 images"),
+    }
+    for name, (after, words) in cut.items():
+        network = Means().eval()
+        network.register_forward_hook(lambda module, images, z, after=after: after(z))
+        plugins.model(f"test-{name}", dataset="digits")(lambda network=network: (network, Weights("x", "2" * 64, "")))
+        with pytest.raises(HarnessError, match=rf"The attack weak on test-{name}: .*{words}"):
+            run(tmp_path, {"models": (f"test-{name}",), "every": 200})
+
+
 def test_images_change_no_number_and_no_key(small: RunRecord, tmp_path: Path) -> None:
     (plain,) = run(tmp_path, {"keep_images": False})
     assert (plain.key, plain.samples["sha256"], plain.metrics) == (small.key, small.samples["sha256"], small.metrics)
@@ -326,7 +362,12 @@ def test_eps_is_written_as_a_fraction_and_refused_on_the_wrong_scale() -> None:
     assert list(configured.plugin.threats) == ["linf 8/255", "linf 0.0625"]
     assert plugins.suite.configure("digits-adversarial:eps=4/255").text == "digits-adversarial"
     assert list(plugins.suite.configure("cifar10-adversarial:norm=l2").plugin.threats) == ["l2 0.5"]
-    wrong = {"eps=8": "eps=8/255", "norm=l1": "linf, l2", "eps=1/0": "not a valid list", "eps=0.1,0.1": "each eps once"}
+    wrong = {
+        "eps=8": "eps=8/255",
+        "norm=l1": "linf, l2",
+        "eps=1/0": "such as 0.5,8/255",
+        "eps=0.1,0.1": "each eps once",
+    }
     for settings, words in wrong.items():
         with pytest.raises(HarnessError, match=words):
             plugins.suite.configure(f"digits-adversarial:{settings}")

@@ -11,7 +11,7 @@ import torch
 
 from harness.api.rerun.origins import check_loaded
 from harness.api.rerun.records import other_inputs, repeated
-from harness.api.rerun.verdict import DIFFERS, IDENTICAL, Verdict
+from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDING, Verdict
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import HarnessError
 from harness.evaluation.job import Job
@@ -38,7 +38,7 @@ def rescore(record: RunRecord, out: Path, weight_files: WeightFiles, *, data: st
     if not record.images:
         raise HarnessError(f"{record.path}: its run kept no images. Run it again with --keep-images.")
     check_loaded(str(record.path), record.plugins)
-    rows = record.rows("adversarial", "fallen")
+    rows = record.rows("adversarial", "fallen", "distance", "loss")
     arrays = kept.read(record.path.with_name(record.images["file"]), record.images)
     if any(not np.array_equal(arrays[name], rows[name]) for name in KEYS):
         return Verdict(DIFFERS, [f"{record.images['file']} is of other samples, or of another order, than the table."])
@@ -80,6 +80,8 @@ def _checks(again: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]
         "do not lie in [0, 1]": ~again["inside"],
         "lie beyond their eps": ~again["allowed"],
         "are classified otherwise than recorded": again["prediction"] != rows["adversarial"],
+        "have another loss than recorded": ~np.isclose(again["loss"], rows["loss"], rtol=ROUNDING, atol=ROUNDING),
+        "were classified otherwise without an attack than recorded": again["clean"] != rows["prediction"],
     }
     if "right" in rows:
         checks["have another number of right draws than recorded"] = again["right"] != rows["right"][:, -1]
@@ -87,4 +89,7 @@ def _checks(again: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]
         checks["are recorded as robust or as fallen against their class"] = (again["right"] == 1) != (
             rows["fallen"] == -1
         )
+        # Of those that fell, the kept image is the one whose norm was noted.
+        same = np.isclose(again["norm"], rows["distance"], rtol=1e-6, atol=0)
+        checks["lie at another distance than recorded"] = (rows["fallen"] >= 0) & ~same
     return checks

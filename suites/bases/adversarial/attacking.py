@@ -102,7 +102,10 @@ class RowUnderAttack:
             return self.task.views.attack_noise(f"{name}/{purpose}", places)
 
         who = f"The attack {name} on {self.pair.model}"
-        images = attack(clean, labels, attacker(classifier), noise, self.threat).detach().float()
+        try:
+            images = attack(clean, labels, attacker(classifier), noise, self.threat).detach().float()
+        except HarnessError as error:
+            raise HarnessError(f"{who}: {error}") from error
         norms, allowed = verdicts.within(images, clean, self.threat, who, bool(getattr(attack, "minimal", False)))
         verdict = verdicts.judged(classifier, images, labels, self.way)
         choice = None
@@ -114,17 +117,22 @@ class RowUnderAttack:
 def rescored(task: BatchTask, images: Tensor, threat: ThreatModel) -> Mapping[str, Any]:
     """Adversarial images (B, 3, H, W) of the task's only pair, judged again.
 
-    inside: (B,) bool, all values in [0, 1]. allowed: by the threat model. prediction, right: see `Verdict`. As numpy.
+    inside: (B,) bool, all values in [0, 1]. allowed: by the threat model. norm: (B,) float32, of the perturbations.
+    clean: (B,) int64, classes of the images without an attack. prediction, loss, right: see `Verdict`. As numpy.
     """
     (pair,), labels = task.pairs, task.labels
     inside = ((images >= 0) & (images <= 1)).flatten(1).all(1)
-    norms = verdicts.distances(images, task.views.original(), threat.norm)
+    clean = task.views.original()
+    norms = verdicts.distances(images, clean, threat.norm)
     classifier = classifier_of(task.views, pair, range(len(labels)))
     verdict = verdicts.judged(classifier, images, labels, way_of(pair.method))
     columns = {
         "inside": inside,
         "allowed": norms <= threat.eps + verdicts.slack(threat),
+        "norm": norms.float(),
+        "clean": verdicts.judged(classifier, clean, labels, KNOWN).prediction,
         "prediction": verdict.prediction,
+        "loss": verdict.loss,
         "right": verdict.right,
     }
     return {name: values.numpy() for name, values in columns.items()}

@@ -84,7 +84,7 @@ def metrics(rows: Mapping[str, Any], threats: Threats) -> tuple[list[Metric], li
         try:
             results.append(_median(level, name, threats[name].norm))
         except Undefined as reason:
-            notes.append(f"{name}: no median of the smallest perturbations, since {reason}.")
+            notes.append(f"{name}: the median of the smallest perturbations is left out. {reason}")
     return results, notes
 
 
