@@ -13,10 +13,10 @@ many without attacks, since an attack of ten steps costs ten passes more.
 AutoAttack attacks 100 test digits at 4/255. At 8/255 and 12/255, and at l2 0.5, the targeted APGD does so alone, for
 its cost: these numbers are upper limits. Of the detectors msp alone is used, of the norms linf alone for training.
 
-Planned cost, in hours of one core, for 24 trainings: 7 to train and 10 to score, 17 together. A step of "pgd" is eleven
-passes of 64 images, 3.4 s at the 4.8 ms that results/attacks_timing.md has for a pass of an image on a busy machine; a
-robust classifier that loses no digit to the attacks costs 25 minutes of AutoAttack and 13 of APGD. See seeds.py for how
-it goes on.
+Planned cost of 24 trainings, in hours of one core, not yet measured: 1 to generate, 6 to train and 11 to score, 18
+together. A step of "pgd" is eleven passes of 64 images, 3.4 s at the 4.8 ms that a pass of an image takes on a busy
+machine (results/attacks_timing.md); a robust classifier that loses no digit to the attacks costs 25 minutes of
+AutoAttack and 13 of APGD. See seeds.py for how it goes on.
 """
 
 from __future__ import annotations
