@@ -14,7 +14,7 @@ AutoAttack attacks 100 test digits at 4/255. At 8/255 and 12/255, and at l2 0.5,
 its cost: these numbers are upper limits. Of the detectors msp alone is used, of the norms linf alone for training.
 
 Planned cost of 24 trainings, in hours of one core, not yet measured: 1 to generate, 6 to train and 11 to score, 18
-together. A step of "pgd" is eleven passes of 64 images, 3.4 s at the 4.8 ms that a pass of an image takes on a busy
+together. A step of "pgd" is eleven passes of 64 images, 2.7 s at the 3.9 ms that a pass of an image takes on a busy
 machine (results/attacks_timing.md); a robust classifier that loses no digit to the attacks costs 25 minutes of
 AutoAttack and 13 of APGD. See seeds.py for how it goes on.
 """
