@@ -26,13 +26,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from harness import plugins
+from harness.analysis.features import AnalyseSpec, analyse
 from harness.evaluation import loop
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.metrics.intervals import TINY, of_trainings
 from harness.report.table import Table, markdown
 from harness.terminal import console
-from harness.types import HarnessError, RunSpec
+from harness.types import HarnessError, Metric, RunSpec
 
 RESULTS = Path(__file__).parents[1] / "results"
 FACTS = ["classifier", "seed", "sha256", "seconds"]
@@ -42,7 +43,9 @@ FACTS = ["classifier", "seed", "sha256", "seconds"]
 class Cell:
     """A column of the tables: a metric of a suite, under a method, on every k-th image.
 
+    method: on the axis of the suite: a test-time method, an attack or a detector.
     factor: what the table shows is the value times this, percent unless given; digits: behind its point.
+    analysis: instead of a run, one of `harness analyse features` on the data set that has the suite's name.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Cell:
     denoiser: str | None = None
     factor: float = 100.0
     digits: int = 1
+    analysis: str = ""
 
     @property
     def run(self) -> tuple[str, str, int, str | None]:
@@ -121,15 +125,17 @@ class Study:
             rows_by_folder[str(folder)] = dict(zip(FACTS, facts, strict=True))
         if not rows_by_folder:  # a run without names would be of the bundled classifiers
             raise HarnessError(f"Nothing is trained in {out} yet. Train first, or give the folder with --out.")
-        for suite, method, every, denoiser in dict.fromkeys(cell.run for cell in self.cells):
+        for suite, method, every, denoiser in dict.fromkeys(cell.run for cell in self.cells if not cell.analysis):
             spec = RunSpec(suite, tuple(rows_by_folder), (method,), denoiser=denoiser, every=every)
+            cells = [c for c in self.cells if not c.analysis and c.run == (suite, method, every, denoiser)]
             for path in loop.run(prepare(spec, out / "results")):
                 entry = record.load(path)
-                for cell in self.cells:
-                    if cell.run == (suite, method, every, denoiser):
-                        metric = entry.metric(*cell.metric)
-                        assert metric is not None, (path, cell)
-                        rows_by_folder[entry.model.name][cell.name] = str(metric.value)
+                _fill(rows_by_folder[entry.model.name], cells, entry.metrics)
+        for dataset in dict.fromkeys(cell.suite for cell in self.cells if cell.analysis):
+            cells = [c for c in self.cells if c.analysis and c.suite == dataset]
+            analyses = tuple(dict.fromkeys(c.analysis for c in cells))
+            for model in analyse(AnalyseSpec(tuple(rows_by_folder), dataset, analyses=analyses)).models:
+                _fill(rows_by_folder[model.name], cells, model.metrics)
         rows = {_key(row): row for row in [*earlier, *rows_by_folder.values()]}
         with self.table_file.open("w", newline="") as file:
             writer = csv.DictWriter(file, [*FACTS, *self.columns], lineterminator="\n")
@@ -223,6 +229,15 @@ def _train(out: Path, name: str, options: Sequence[str], seed: int) -> None:
     command = [sys.executable, "-m", "harness", "train", "--architecture", architecture, *options, "--seed", str(seed)]
     # Cards hold the command: names beside one another say more than this machine's paths.
     subprocess.run([*command, "--device", "cpu", "--out", name], check=True, cwd=out)
+
+
+def _fill(row: dict[str, str], cells: Sequence[Cell], metrics: Sequence[Metric]) -> None:
+    """Write the values of the cells into the row of a training; raises HarnessError for one that there is not."""
+    values = {(metric.name, metric.condition): metric.value for metric in metrics}
+    for cell in cells:
+        if cell.metric not in values:
+            raise HarnessError(f"{_key(row)} has no {' of '.join(cell.metric)}, which {cell.name!r} shows.")
+        row[cell.name] = str(values[cell.metric])
 
 
 def _seeds(text: str) -> list[int]:

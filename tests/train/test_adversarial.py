@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from harness import plugins
+from harness.cli.commands.train import in_use
 from harness.data import ArrayDataset
 from harness.train import run as training
 from harness.train.engine.average import WarmedAverage
@@ -328,3 +329,11 @@ def test_the_wide_resnet_has_the_published_size_and_sees_images_as_they_are() ->
     for name in ("wrn/27-10", "wrn/28"):
         with pytest.raises(HarnessError, match="a depth of 6 n"):
             plugins.architecture[name].build(num_classes=10)
+
+
+def test_the_plan_of_a_training_names_defaults_of_its_attack_and_alignment_and_no_others() -> None:
+    attacked = in_use(resolve(TrainSpec("resnet", adversarial="pgd", align="dra")))
+    assert (attacked["attack_norm"], attacked["attack_steps"], attacked["align_weight"]) == ("linf", 10, 0.5)
+    assert not {"beta", "select", "select_images", "ema_form"} & attacked.keys()
+    plain = resolve(TrainSpec("resnet"))
+    assert in_use(plain) == plain.settings

@@ -106,6 +106,9 @@ def test_a_layer_that_is_not_there_is_refused_with_names_of_others() -> None:
     with pytest.raises(HarnessError, match="middle"):
         layer_features(random_unet(), "midle", x, torch.tensor([1]), x)
     denoiser = random_unet()
+    with pytest.raises(HarnessError, match=r"layers within blocks are not listed.*down_blocks\.0, ") as refused:
+        layer_features(denoiser, "zzz", x, torch.tensor([1]), x)
+    assert "resnets.0" not in str(refused.value)
     calls = count_calls(denoiser)
     assert layer_features(denoiser, "down_blocks.0", x, torch.tensor([1]), x).shape == (1, 8) and calls == [1]
 

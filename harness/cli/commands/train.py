@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -230,11 +230,21 @@ def _plan(spec: TrainSpec, recipe: Recipe | None, command: str, weight_files: We
     from harness.terminal import console
 
     title = f"{recipe.name}: {recipe.about}" if recipe else "Settings"
-    rows = [[name, str(value)] for name, value in spec.settings.items() if value is not False and value not in ("", ())]
+    rows = [[name, str(value)] for name, value in in_use(spec).items() if value is not False and value not in ("", ())]
     lines = [command, *_origin(spec, recipe), *_prospects(spec, weight_files)]
     console.show(Table(title, ["setting", "value"], rows))
     for line in lines:
         console.out.print(line, soft_wrap=True)
+
+
+def in_use(spec: TrainSpec) -> dict[str, Any]:
+    """The settings of a training by name: those of its card, and defaults of later options whose partner is given."""
+    from harness.train.kinds import kind_of
+
+    beside = kind_of(spec).beside.items()
+    partnered = {name for name, others in beside if any(getattr(spec, other) for other in others.split(" or "))}
+    values = {f.name: getattr(spec, f.name) for f in fields(spec)}
+    return {name: value for name, value in values.items() if name in spec.settings or (name in partnered and value)}
 
 
 def _prospects(spec: TrainSpec, weight_files: WeightFiles) -> list[str]:

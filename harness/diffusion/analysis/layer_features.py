@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.base.errors import suggest
+from harness.base.errors import near_matches, suggest
 from harness.diffusion.denoiser import Denoiser
 from harness.models.hooks import hooked
 from harness.types import HarnessError
@@ -28,7 +28,11 @@ def layer_of(denoiser: Denoiser, name: str) -> nn.Module:
             raise HarnessError("This diffusion model has no middle block. Name one of its layers, as it lists them.")
         return middle
     if not name or name not in layers:
-        raise suggest("layer", name, [MIDDLE, *filter(None, layers)], " of the diffusion model")
+        names, where = [MIDDLE, *filter(None, layers)], " of the diffusion model"
+        if not near_matches(name, names):  # hundreds of layers say less than their blocks
+            names = [layer for layer in names if layer.count(".") < 2]
+            where += "; layers within blocks are not listed"
+        raise suggest("layer", name, names, where)
     return layers[name]
 
 

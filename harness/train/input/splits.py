@@ -66,7 +66,8 @@ def _divided(spec: TrainSpec) -> tuple[Dataset, Dataset | None]:
     count = spec.select_images or min(HELD_OUT, len(data.ids) // 10)
     if not 0 < count < len(data.ids):
         raise HarnessError(
-            f"--select holds {count} of {len(data.ids)} training images out. Give --select-images, below that."
+            f"--select must hold out at least 1 and not all of the {len(data.ids)} training images, and would hold out "
+            f"{count}. Give another number by --select-images."
         )
     heldout = first_of_each_class(data.ids, data.labels, count)
     rest = sorted(set(range(len(data.ids))) - set(heldout))
