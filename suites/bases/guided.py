@@ -227,15 +227,26 @@ def _network(pair: Pair) -> Any:
 def _by_scale(
     entries: Sequence[RunRecord], name: str
 ) -> dict[tuple[str, str], list[tuple[float, float, float, float]]]:
-    """By classifier and guide without its scale, (scale, value, low, high) in percent; the unguided row is at 0."""
+    """By classifier and guide without its scale, (scale, value, low, high) in percent; the unguided row is at 0.
+
+    Each line begins at the unguided row of its own denoiser.
+    """
     points: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    unguided: dict[str, tuple[float, float, float, float]] = {}
+    denoisers: dict[tuple[str, str], str] = {}
     for entry in entries:
         guide = plugins.guide.configure(entry.method).plugin
         metric = entry.metric(name, GENERATED)
-        if metric:
-            own = plugins.guide.text_of(replace(guide, scale=1.0)) or entry.method
-            scale = 0.0 if entry.model.name == NO_CLASSIFIER and own.startswith("none") else guide.scale
-            value, low, high = (100 * number for number in (metric.value, *metric.interval))
-            points.setdefault((entry.model.name, own), []).append((scale, value, low, high))
-    unguided = points.pop((NO_CLASSIFIER, "none"), []) if len(points) > 1 else []
-    return {row: sorted([*unguided, *values]) for row, values in points.items()}
+        if not metric:
+            continue
+        value, low, high = (100 * number for number in (metric.value, *metric.interval))
+        denoiser = entry.denoiser.sha256 if entry.denoiser else ""
+        own = plugins.guide.text_of(replace(guide, scale=1.0)) or entry.method
+        if entry.model.name == NO_CLASSIFIER and own.startswith("none"):
+            unguided[denoiser] = (0.0, value, low, high)
+        else:
+            points.setdefault((entry.model.name, own), []).append((guide.scale, value, low, high))
+            denoisers[entry.model.name, own] = denoiser
+    if not points:
+        return {(NO_CLASSIFIER, "none"): list(unguided.values())}
+    return {row: sorted([*filter(None, [unguided.get(denoisers[row])]), *values]) for row, values in points.items()}

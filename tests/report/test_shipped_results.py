@@ -101,11 +101,13 @@ def test_shipped_records_are_what_this_code_would_compute(tmp_path: Path) -> Non
     """Their keys cover weights, data, settings and the suites' versions."""
     entries = {r.key: r for r in shipped() if recomputable(r)}
     keys = set()
-    for suite, every, limit in {(r.spec.suite, r.spec.every, r.spec.limit) for r in entries.values()}:
-        alike = [r for r in entries.values() if (r.spec.suite, r.spec.every, r.spec.limit) == (suite, every, limit)]
+    runs: dict[Any, list[RunRecord]] = {}
+    for r in entries.values():
+        runs.setdefault((r.spec.suite, r.spec.every, r.spec.limit, r.spec.denoiser or "digits"), []).append(r)
+    for (*_, denoiser), alike in runs.items():
         methods = tuple(sorted({r.method for r in alike}))
         spec = replace(alike[0].spec, models=tuple(sorted({r.model.name for r in alike})), methods=methods)
-        job = prepare(replace(spec, denoiser="digits"), tmp_path)
+        job = prepare(replace(spec, denoiser=denoiser), tmp_path)
         keys |= {job.key(pair) for pair in job.pairs}
     assert entries.keys() <= keys
 
