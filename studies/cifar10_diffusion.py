@@ -33,10 +33,10 @@ DENOISER = ["--architecture", "unet-conditional", "--label-dropout", "0.1", "--c
 ENCODER = ["--architecture", "encoder", "--epochs", "2", "--max-steps", "1172", "--warmup", "0", "--compile"]
 INTRODUCTION = """# A diffusion model of CIFAR-10
 
-`cifar10-conditional` is the digits' UNet (1.1 M parameters) after 8 epochs. Under it, a noisy and a denoising-assisted (DA)
-classifier of 0.9 M parameters took 1,172 steps of 64 images each: few, so that both are weak and nothing is claimed.
-The plain ResNet took 12 epochs, without DiffAug. The pictures had been through JPEG: no number stands beside
-published ones.
+`cifar10-conditional` is the digits' UNet (1.1 M parameters) after 8 epochs. Under it, a noisy and a
+denoising-assisted (DA) classifier of 0.9 M parameters took 1,172 steps of 64 images each: few, so that both are weak
+and nothing is claimed. The plain ResNet took 12 epochs, without DiffAug. The pictures had been through JPEG: no
+number stands beside published ones.
 """
 TRAININGS: Mapping[str, Sequence[str]] = {
     "unet": [*DENOISER, "--epochs", "8", "--warmup", "1"],
