@@ -126,8 +126,9 @@ def weights(subject: Examined) -> Iterator[str]:
             yield from _as_bundled(kind, stated)
     chosen, used = record.spec.denoiser, record.denoiser
     if chosen and used and Path(chosen).stem != used.name:
-        # A bundled denoiser is called after the data set, and its file after both that and its architecture.
-        file = f"{chosen}-unet"
+        # The name of a bundled denoiser is not that of its file, which its registration states.
+        facts = plugins.denoiser.of(chosen).facts if chosen in plugins.denoiser else {}
+        file = str(facts.get("checkpoint", ""))
         stems = checkpoints()
         if stems.get(used.sha256, file) != file or (file in stems.values() and used.sha256 not in stems):
             yield f"its denoiser is {used.name!r}, and its run was asked for {chosen!r}"

@@ -264,13 +264,13 @@ def test_an_attack_that_fails_is_named_with_its_classifier(tmp_path: Path) -> No
     """A step that is detached, and a gradient that is no number."""
     cut: dict[str, tuple[Any, str]] = {
         "detached": (lambda z: z.detach(), "does not depend on the images"),
-        "nan": (lambda z: z + (z - z).sqrt(), "is NaN or infinite for 3 of 3 images"),
+        "nan": (lambda z: z + (z - z).sqrt(), "is NaN or infinite for 20 of 20 images"),
     }
     for name, (after, words) in cut.items():
         network = Means().eval()
         network.register_forward_hook(lambda module, images, z, after=after: after(z))
         plugins.model(f"test-{name}", dataset="digits")(lambda network=network: (network, Weights("x", "2" * 64, "")))
-        with pytest.raises(HarnessError, match=rf"The attack weak on test-{name}: .*{words}"):
+        with pytest.raises(HarnessError, match=rf"The attack .+ on test-{name}: .*{words}"):
             run(tmp_path, {"models": (f"test-{name}",), "every": 200})
 
 

@@ -17,7 +17,17 @@ from harness.evaluation.views.gradients import MethodClassifier
 from harness.models.tiles import TiledClassifier
 from harness.report.names import FLAG, MEASURED
 from harness.suites.bases.adversarial.attacking import classifier_of, is_plain
-from harness.types import Attack, Batch, Columns, Dataset, GradientClassifier, Pair, SuiteViews, ThreatModel
+from harness.types import (
+    Attack,
+    Batch,
+    Columns,
+    Dataset,
+    GradientClassifier,
+    HarnessError,
+    Pair,
+    SuiteViews,
+    ThreatModel,
+)
 
 COLUMNS: Sequence[str] = (*(f"flag_{name}" for name in SIGNS), "flag_n")
 """Columns of the sample table; tables of older versions lack them."""
@@ -60,7 +70,10 @@ class FlaggedMethod:
 
         attacked = _in_small_tiles(classifier_of(views, self.pair, rows), classifier)
         boxes = black_boxes(plain)
-        return flags(attacked, batch.images, batch.labels, self.inner, self.threat, noise, boxes)
+        try:
+            return flags(attacked, batch.images, batch.labels, self.inner, self.threat, noise, boxes)
+        except HarnessError as error:
+            raise HarnessError(f"The attack {self.pair.method_name} on {self.pair.model}: {error}") from error
 
 
 def _in_small_tiles(attacked: GradientClassifier, classifier: TiledClassifier) -> GradientClassifier:

@@ -151,7 +151,7 @@ def test_the_address_keeps_the_view(view: View) -> None:
     assert until(lambda: "open" in view.js("return location.hash"))
     rows, fragment = view.column(0), view.js("return location.hash")
     view.open(f"#digits-c{fragment.replace('#', '&')}")
-    assert view.column(0) == rows
+    assert until(lambda: view.column(0) == rows)
     assert view.js(f"return {header(3)}.getAttribute('aria-sort')") == "descending"
     assert view.js("return document.querySelector('#digits-c-provenance--d').open")
     assert view.js("return document.documentElement.dataset.theme") == "dark"
