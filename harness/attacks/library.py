@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from harness.attacks.losses import targeted_margin
 from harness.attacks.norms import lengths
 from harness.attacks.passes import checked_gradient, clean_logits, keys_noise, of_rows, query
+from harness.base.provenance import threads
 from harness.types import GradientClassifier, HarnessError, ThreatModel
 
 LIBRARY_NORMS = {"linf": "Linf", "l2": "L2"}
@@ -32,7 +32,7 @@ NOTHING = 1e10
 class SharedNoise:
     """torch for a module of the library, whose `rand` and `randn` draw for one image what is meant for a batch.
 
-    Draws come from a generator of its own: torch's global one is neither read nor seeded.
+    Draws come from a separate generator: torch's global one is neither read nor seeded.
     """
 
     def __init__(self, seed: int) -> None:
@@ -78,17 +78,6 @@ def require_library(attack: str) -> ModuleType:
         raise HarnessError(f"{attack} is pyautoattack's, which cannot be imported ({error}). {REMEDY}") from error
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute with a number of threads: several would sum one image alone in another order than beside others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _attacked(
     attack: Callable[[Tensor, Tensor, GradientClassifier], Tensor],
     images: Tensor,
@@ -107,6 +96,7 @@ def _attacked(
     count = torch.get_num_threads()
     for group in groups:
         part = _Threaded(of_rows(classifier, group), count)
+        # Several threads would sum one image alone in another order than beside others.
         with threads(1):
             result[group] = attack(images[group].contiguous(), labels[group], part)
     return result

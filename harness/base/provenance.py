@@ -6,7 +6,8 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +31,19 @@ def environment(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
     }
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads of torch, which decide the order of sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from harness.attacks import norms, projections, steps
+from harness.attacks import projections
 from harness.attacks.ascent import ascend
+from harness.attacks.balls import BALLS
 from harness.attacks.losses import loss_named
 from harness.attacks.passes import checked_gradient, clean_logits
-from harness.attacks.projections import Projection
-from harness.attacks.steps import StepRule
 from harness.plugins import attack
 from harness.types import GradientClassifier, HarnessError, Noise, ThreatModel
-
-
-def _start_linf(noise: Tensor) -> Tensor:
-    """Uniform on [-1, 1] in every pixel: the normal distribution function of the noise."""
-    return 2 * torch.special.ndtr(noise) - 1
-
-
-def _start_l2(noise: Tensor) -> Tensor:
-    """A uniform direction of norm 1, as the robustness library of Madry's group starts."""
-    return noise / norms.l2_norm(noise)
-
-
-NORMS: dict[str, tuple[StepRule, Projection, Callable[[Tensor], Tensor]]] = {
-    "linf": (steps.linf, projections.linf, _start_linf),
-    "l2": (steps.l2, projections.l2, _start_l2),
-}
-"""By norm: the step, the projection, and the start in the unit ball from normal noise (B, 3, H, W)."""
 
 
 @attack("pgd")
@@ -65,7 +46,7 @@ class PGD:
     def __call__(
         self, images: Tensor, labels: Tensor, classifier: GradientClassifier, noise: Noise, threat: ThreatModel
     ) -> Tensor:
-        loss, (step, project, spread) = loss_named(self.loss), NORMS[threat.norm]
+        loss, ball = loss_named(self.loss), BALLS[threat.norm]
         if not self.draws:
             clean_logits(classifier, images)
 
@@ -79,14 +60,14 @@ class PGD:
                 total += checked_gradient(fresh.gradient(x, loss, labels)[1])
             return total / self.draws
 
-        start = threat.eps * spread(noise("pgd/start")) if self.random_start else torch.zeros_like(images)
+        start = threat.eps * ball.start(noise("pgd/start")) if self.random_start else torch.zeros_like(images)
         return ascend(
             gradient,
             images,
             projections.box(images, start),
-            step=step,
+            step=ball.step,
             size=self.step * threat.eps,
-            project=project,
+            project=ball.project,
             radius=threat.eps,
             steps=self.steps,
         )

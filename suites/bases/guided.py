@@ -229,7 +229,7 @@ def _by_scale(
 ) -> dict[tuple[str, str], list[tuple[float, float, float, float]]]:
     """By classifier and guide without its scale, (scale, value, low, high) in percent; the unguided row is at 0.
 
-    Each line begins at the unguided row of its own denoiser.
+    Each line begins at the unguided row of the same denoiser.
     """
     points: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     unguided: dict[str, tuple[float, float, float, float]] = {}

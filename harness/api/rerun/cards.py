@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-import torch
 from safetensors.torch import load_file
 
 from harness.api.machine import usable_device
@@ -17,6 +15,7 @@ from harness.api.rerun.verdict import DIFFERS, IDENTICAL, QUALITY, Differences, 
 from harness.api.weight_files import fetch_missing
 from harness.base.errors import Absent, HarnessError
 from harness.base.files import file_sha256
+from harness.base.provenance import threads
 from harness.base.validation import Reader, Rule
 from harness.models.published.locate import WeightFiles
 from harness.train import run as training
@@ -124,20 +123,9 @@ def rerun_card(
     then, now = str(card.values["data"]["sha256"]), opened.sha256
     if then != now:
         return Verdict(DIFFERS, [f"Nothing was trained: data had SHA-256 {then[:12]}..., has {now[:12]}...."])
-    with _threads(card.values["made_with"]["threads"]):
+    with threads(card.values["made_with"]["threads"]):
         again = training.run(spec, out, report, weight_files=weight_files)
     return _compared(card, again, out / "model.safetensors")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads of torch, which decide the order of sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _compared(card: Card, again: Mapping[str, Any], weights: Path) -> Verdict:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.attacks import projections, steps
 from harness.attacks.ascent import ascend
+from harness.attacks.balls import BALLS
 from harness.attacks.losses import cross_entropy
 from harness.attacks.norms import l2_norm
 from harness.evaluation.attacked.flags import Flag
@@ -25,9 +25,6 @@ STEPS = 20
 
 NOISES = 5
 """Draws of random noise per image."""
-
-ARITHMETIC = {"linf": (steps.linf, projections.linf), "l2": (steps.l2, projections.l2)}
-"""Step and projection of a norm."""
 
 
 def flags(
@@ -129,11 +126,10 @@ class Check:
                 losses.append(float(values[self.clean].double().mean()))
             return slopes
 
-        step, project = ARITHMETIC[threat.norm]
-        start = torch.zeros_like(self.images)
+        ball, start = BALLS[threat.norm], torch.zeros_like(self.images)
         return ascend(
             gradient, self.images, start,
-            step=step, size=threat.eps / 8, project=project, radius=threat.eps, steps=STEPS,
+            step=ball.step, size=threat.eps / 8, project=ball.project, radius=threat.eps, steps=STEPS,
         )  # fmt: skip
 
     def _change_on_repetition(self) -> float:

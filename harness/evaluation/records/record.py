@@ -44,8 +44,8 @@ class Samples(TypedDict):
 class Cost:
     """Cost of a run: beside `created` the only part of a record that may differ between two runs of the same spec.
 
-    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together. Pairs that share
-        no images, as those of guides, have their own, and one in `pairs`; older records of theirs share them, too.
+    seconds: wall time of the batches, summed over shards; shared by all `pairs` evaluated together. Pairs under
+        guides share no images: their seconds are those of the pair alone, and `pairs` is 1, but in older records.
     images: test images evaluated, one per sample and condition.
     denoiser_calls: images that went through the denoiser while these rows were made, shared by all `pairs`.
     method_calls_per_image: denoiser calls that the method asks for on its own.

@@ -30,7 +30,7 @@ def filled(spec: TrainSpec) -> TrainSpec:
     """
     if not spec.align:
         return spec
-    attacked = bool(getattr(spec, "adversarial", ""))
+    attacked = bool(spec.adversarial)
     if spec.align_on in ("adv", "both") and not attacked:
         raise HarnessError(f"--align-on {spec.align_on} needs attacked images: add --adversarial, or leave it out.")
     entry = plugins.denoiser.get(spec.diffusion)
@@ -38,7 +38,7 @@ def filled(spec: TrainSpec) -> TrainSpec:
     time = stated.get("time") if spec.align_time is None else spec.align_time
     if time is None:
         raise HarnessError(
-            f"--align-time: {spec.diffusion!r} states no time of its own. Find one by "
+            f"--align-time: {spec.diffusion!r} states no time. Find one by "
             f"`harness analyse denoiser {spec.diffusion} --dataset {spec.dataset}`."
         )
     width = spec.align_width or stated.get("width", WIDTH)

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.attacks import norms, projections, steps
+from harness.attacks import projections
 from harness.attacks.ascent import ascend
+from harness.attacks.balls import BALLS
 from harness.attacks.losses import cross_entropy
+from harness.attacks.projections import Projection
 from harness.base import noise
 from harness.train.objectives.classification import CrossEntropy
 from harness.train.objectives.protocol import Criterion, CurrentNetwork, Key, TermResponse
@@ -35,32 +37,21 @@ class TrainingAttack:
     steps: int = 10
 
     def in_ball(self, gaussian: Tensor) -> Tensor:
-        """Start in the ball from normal noise (B, 3, H, W): uniform for linf, for l2 at distance eps in any direction.
-
-        In l2 balls of so many dimensions nearly all of the volume lies that far out.
-        """
-        if self.threat.norm == "linf":
-            return self.threat.eps * (2 * torch.special.ndtr(gaussian) - 1)
-        return self.threat.eps * gaussian / norms.l2_norm(gaussian)
+        """Start in the ball from normal noise (B, 3, H, W): see `harness.attacks.balls.Ball`."""
+        return self.threat.eps * BALLS[self.threat.norm].start(gaussian)
 
     def __call__(
-        self, images: Tensor, start: Tensor, gradient: Callable[[Tensor], Tensor], box_first: bool = False
+        self, images: Tensor, start: Tensor, gradient: Callable[[Tensor], Tensor], project: Projection | None = None
     ) -> Tensor:
         """Attacked images (B, 3, H, W) in [0, 1], within eps of `images`.
 
-        start: displacement (B, 3, H, W). gradient: of the loss at images, (B, 3, H, W). box_first: an l2 displacement
-        is cut to [0, 1] first and shortened second, as TRADES' authors do; the two do not commute.
+        start: displacement (B, 3, H, W). gradient: of the loss at images, (B, 3, H, W). project: onto the ball, if not
+        the usual projection of the norm.
         """
-        linf = self.threat.norm == "linf"
-
-        def project(delta: Tensor, radius: float | Tensor) -> Tensor:
-            # With renorm's own 1e-7 in the denominator, for equality with the authors.
-            return torch.renorm(projections.box(images, delta), 2, 0, float(radius))
-
-        in_l2: projections.Projection = project if box_first else projections.l2
+        ball = BALLS[self.threat.norm]
         return ascend(
-            lambda x, _: gradient(x), images, start, step=steps.linf if linf else steps.l2, size=self.size,
-            project=projections.linf if linf else in_l2, radius=self.threat.eps, steps=self.steps,
+            lambda x, _: gradient(x), images, start, step=ball.step, size=self.size,
+            project=project or ball.project, radius=self.threat.eps, steps=self.steps,
         )  # fmt: skip
 
 
@@ -83,9 +74,12 @@ def pgd_images(
 
     labels: (B,) int64 or soft (B, K). start: displacement (B, 3, H, W), cut to [0, 1] before the first step.
     """
-    return attack(
-        images, projections.box(images, start), lambda x: network.gradient(x, cross_entropy, labels)[1], box_first=False
-    )
+    return attack(images, projections.box(images, start), lambda x: network.gradient(x, cross_entropy, labels)[1])
+
+
+def _renormed(delta: Tensor, radius: float | Tensor) -> Tensor:
+    """The projection of TRADES' authors onto an l2 ball: torch's has 1e-7 more in its denominator than ours."""
+    return torch.renorm(delta, 2, 0, float(radius))
 
 
 def trades_images(images: Tensor, start: Tensor, attack: TrainingAttack, network: CurrentNetwork) -> Tensor:
@@ -95,7 +89,8 @@ def trades_images(images: Tensor, start: Tensor, attack: TrainingAttack, network
     random.
     """
     natural = network(images)
-    return attack(images, start, lambda x: network.gradient(x, divergence, natural)[1], box_first=True)
+    project = _renormed if attack.threat.norm == "l2" else None
+    return attack(images, start, lambda x: network.gradient(x, divergence, natural)[1], project)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from harness.base import noise
 from harness.diffusion.analysis.layer_features import MIDDLE, layer_features
 from harness.diffusion.denoiser import Denoiser
 from harness.models.tiles import Tiles
+from harness.train.objectives.adversarial import NAME as ADVERSARIAL
 from harness.train.objectives.protocol import CurrentNetwork, TermResponse
 from harness.train.step import Step
 
-ADVERSARIAL, CLEAN = "adversarial", "ce"
-"""Names of the terms whose responses are those of the attacked and of the clean images."""
+CLEAN = "ce"
+"""Name of the term whose responses are those of the clean images; `ADVERSARIAL` is that of the attacked ones."""
 
 TILE = 64
 """Images per call of the diffusion model: of one size, so that a target does not depend on the batch around it."""

@@ -96,7 +96,7 @@ class Classification:
         return {term.name: term.loss(responses, step) for term in self.terms}
 
     def _passes(self) -> list[list[str]]:
-        """Names of the terms in the joint pass, and of each term in a pass of its own."""
+        """Names of the terms in the joint pass, and of each term that is passed alone."""
         apart = [term.name for term in self.terms if getattr(term, "apart", False)]
         return [[term.name for term in self.terms if term.name not in apart], *([name] for name in apart)]
 

@@ -52,7 +52,7 @@ def shows_features(network: nn.Module) -> bool:
 
 
 def respond(network: nn.Module, batches: Sequence[Tensor], with_features: bool) -> list[TermResponse]:
-    """Responses of the network to each batch, in a pass of its own.
+    """Responses of the network to each batch, one pass each.
 
     In float32, or in float64 where all is: under autocast they come in half precision. More than one batch needs a
     network in `JointForward`.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from harness import plugins
 from harness.evaluation.attacked.judging import JUDGED, JUDGES, attacker
+from harness.evaluation.views.gradients import MethodClassifier
 from harness.models.tiles import TiledClassifier
 from harness.suites.bases.adversarial import verdicts
 from harness.suites.bases.adversarial.progress import Progress
@@ -144,4 +145,12 @@ def classifier_of(views: SuiteViews, pair: Pair, rows: Sequence[int]) -> Gradien
         raise HarnessError(f"{pair.model} cannot be attacked: it is no network, and has no gradient.")
     if is_plain(pair.method.outer):
         return pair.classifier
-    return views.attacked(pair.method.outer, pair.classifier, rows)
+    return _in_small_tiles(views.attacked(pair.method.outer, pair.classifier, rows), pair.classifier)
+
+
+def _in_small_tiles(attacked: GradientClassifier, classifier: TiledClassifier) -> GradientClassifier:
+    """A method's classifier in the tiles of gradients: survivors do not pay for whole tiles of the evaluation."""
+    small = classifier.gradient_tiles
+    if not isinstance(attacked, MethodClassifier) or attacked.tiles.dtype != small.dtype:
+        return attacked
+    return replace(attacked, tiles=small, classifier=TiledClassifier(classifier.network, small, small))

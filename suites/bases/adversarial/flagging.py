@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from harness import plugins
 from harness.evaluation.attacked.checking import flags
 from harness.evaluation.attacked.flags import LOOKED_AT, SIGNS, Flag, flag_columns, flags_in
-from harness.evaluation.views.gradients import MethodClassifier
 from harness.models.tiles import TiledClassifier
 from harness.report.names import FLAG, MEASURED
 from harness.suites.bases.adversarial.attacking import classifier_of, is_plain
@@ -22,7 +21,6 @@ from harness.types import (
     Batch,
     Columns,
     Dataset,
-    GradientClassifier,
     HarnessError,
     Pair,
     SuiteViews,
@@ -68,20 +66,12 @@ class FlaggedMethod:
         def noise(purpose: str) -> Tensor:
             return views.attack_noise(f"flags/{purpose}", rows)
 
-        attacked = _in_small_tiles(classifier_of(views, self.pair, rows), classifier)
+        attacked = classifier_of(views, self.pair, rows)
         boxes = black_boxes(plain)
         try:
             return flags(attacked, batch.images, batch.labels, self.inner, self.threat, noise, boxes)
         except HarnessError as error:
             raise HarnessError(f"The attack {self.pair.method_name} on {self.pair.model}: {error}") from error
-
-
-def _in_small_tiles(attacked: GradientClassifier, classifier: TiledClassifier) -> GradientClassifier:
-    """A method's classifier in the tiles of gradients: a few images do not pay for whole tiles of the evaluation."""
-    small = classifier.gradient_tiles
-    if not isinstance(attacked, MethodClassifier) or attacked.tiles.dtype != small.dtype:
-        return attacked
-    return replace(attacked, tiles=small, classifier=TiledClassifier(classifier.network, small, small))
 
 
 def black_boxes(plain: bool) -> Sequence[tuple[str, Attack]]:
