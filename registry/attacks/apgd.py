@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from harness.attacks import losses
 from harness.attacks.attempts import Ascents, dlr_loss, restarted, towards
 from harness.attacks.passes import clean_logits
 from harness.plugins import attack
-from harness.types import GradientClassifier, HarnessError, Noise, ThreatModel
+from harness.types import Attack, GradientClassifier, HarnessError, Noise, ThreatModel
 
 
 @dataclass(frozen=True)
@@ -109,3 +110,14 @@ class APGDTargeted(_APGD):
         logits = clean_logits(classifier, images, self.draws)
         attempts = towards(self.name, logits, labels, self.targets, self.restarts)
         return self._ascents.run(attempts, images, labels, classifier, noise, threat)
+
+
+@attack("apgd")
+@dataclass(frozen=True)
+class APGD:
+    """APGD on the cross-entropy, then targeted: the white-box half of AutoAttack, in about a quarter of its time."""
+
+    @property
+    def members(self) -> Sequence[tuple[str, Attack]]:
+        """The attacks by name, in AutoAttack's order."""
+        return [(member.name, member()) for member in (APGDCrossEntropy, APGDTargeted)]

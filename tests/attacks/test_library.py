@@ -221,3 +221,8 @@ def test_impossible_settings_are_refused() -> None:
         with pytest.raises(HarnessError, match=message):
             plugins.attack.configure(text)
     assert replace(AutoAttack(), seed=3).members[3][1] == Square(seed=3)
+
+
+def test_apgd_is_the_white_box_half_of_autoattack() -> None:
+    apgd, autoattack = (plugins.attack.configure(name).plugin for name in ("apgd", "autoattack"))
+    assert apgd.members == autoattack.members[:2]  # type: ignore[attr-defined]
