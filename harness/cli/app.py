@@ -21,6 +21,8 @@ from harness.cli.commands.results.ensemble import ensemble
 from harness.cli.commands.results.figure import figure
 from harness.cli.commands.results.gallery import gallery
 from harness.cli.commands.results.leaderboard import leaderboard
+from harness.cli.commands.results.networks.attack import attack
+from harness.cli.commands.results.networks.rescore import rescore
 from harness.cli.commands.results.posthoc import posthoc
 from harness.cli.commands.results.report import report
 from harness.cli.commands.results.reproduce import reproduce
@@ -106,4 +108,6 @@ app.command()(posthoc)
 app.command()(rerun)
 app.command()(gallery)
 app.command()(figure)
+results_app.command()(rescore)
+results_app.command()(attack)
 app.add_typer(results_app, name="results")

@@ -57,7 +57,7 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     positions = [position % len(job.data.ids) for position in range(size)]
     batch = job.data.read(positions)
     # A clone, because a classifier remembers the views it has seen.
-    one_view = sum(_seconds(lambda network: network(batch.images.clone()), network) for network in models.values())
+    one_view = sum(seconds_of(lambda network: network(batch.images.clone()), network) for network in models.values())
     attacked = plugins.attack in job.axis.registries
     backward = BACKWARD * calls.classifier_gradients if attacked else 0
     per_image = one_view * (calls.classified + backward) / size
@@ -68,7 +68,7 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     elif job.denoiser and calls.denoiser:
         per_image += apart * _denoising(job, job.denoiser, calls, batch) / size
     data = job.datasets[parts[0].condition.name] if parts else job.data
-    per_image += _seconds(data.read, positions) / size
+    per_image += seconds_of(data.read, positions) / size
     rows = sum(missing) * (1 if job.generates else len(models))
     return Estimate(
         conditions=len(job.suite.conditions()),
@@ -95,9 +95,9 @@ def _denoising(job: Job, denoiser: Denoiser, calls: Calls, batch: Batch) -> floa
         return guided_step(denoiser, denoiser.schedule, x, 1, x, settings, e, torch.ones(len(x), device=x.device))
 
     forward = (
-        _seconds(job.tiles, denoiser.predict_x0, batch.images, t) if calls.denoised or calls.differentiated else 0.0
+        seconds_of(job.tiles, denoiser.predict_x0, batch.images, t) if calls.denoised or calls.differentiated else 0.0
     )
-    guided = _seconds(job.tiles, step, batch.images, eps) if calls.guided else 0.0
+    guided = seconds_of(job.tiles, step, batch.images, eps) if calls.guided else 0.0
     return forward * (calls.denoised + BACKWARD * calls.differentiated) + guided * calls.guided
 
 
@@ -109,7 +109,7 @@ def _guiding(job: Job, denoiser: Denoiser, pair: Pair) -> float:
     return sampler.seconds(job.data.num_classes)
 
 
-def _seconds(function: Callable[..., object], *arguments: object) -> float:
+def seconds_of(function: Callable[..., object], *arguments: object) -> float:
     """Seconds of the second call: the first one warms up."""
     function(*arguments)
     start = time.perf_counter()

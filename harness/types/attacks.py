@@ -57,6 +57,7 @@ class Attack(Protocol):
         is missing.
     draws: fresh noise draws of a stochastic defence that each step averages; 0, or none, if the attack sees the noise
         of the evaluation.
+    sigma: standard deviation of the Gaussian noise that it adds itself, because it attacks smoothed classifiers.
     """
 
     def __call__(

@@ -274,5 +274,6 @@ class Smoother(Protocol):
     def __call__(self, images: Tensor, sigma: float, denoiser: Any, noise: Noise, vote: int, /) -> Tensor:
         """Images (B, 3, H, W) to classify, from images in [0, 1] under noise of standard deviation sigma.
 
-        noise: the same purpose is the same noise for every vote of a draw.
+        noise: the same purpose is the same noise for every vote of a draw. "image" is the noise of standard deviation
+            sigma: attacks on certificates put theirs in its place.
         """

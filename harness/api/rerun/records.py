@@ -41,25 +41,35 @@ def rerun_record(
     so many per condition. Where the record leaves out images that could not be read, the repetition does so, too.
     Raises HarnessError for what cannot be repeated.
     """
+    check_repeatable(record)
+    then = record.rows()
+    spec = repeated(record.spec, data, every, limit)
+    request = Request.of(spec)
+    _check_groups(request, every, limit)
+    job = prepared(request, out, weight_files, skip_bad=has_skipped(record.notes))
+    if inputs := list(other_inputs(record, job)):
+        return Verdict(DIFFERS, ["Nothing was computed, since other inputs give other numbers.", *inputs])
+    paths = loop.run(job, workers=threads("auto", job.datasets.values()), report=report)
+    return _compared(record, then, records.load(paths[0]), whole=spec == replace(record.spec, suite=spec.suite))
+
+
+def check_repeatable(record: RunRecord) -> None:
+    """Raise HarnessError for a record of plugins that are not loaded, or of a network without a file."""
     check_loaded(str(record.path), record.plugins)
     if record.model.source == LIVE:
         raise HarnessError(
             f"{record.path}: its model {record.model.name!r} was a live object, whose weights have no file. "
             "Evaluate it again from Python."
         )
-    then = record.rows()
-    spec = repeated(record.spec, data, every, limit)
-    request = Request.of(spec)
-    _check_groups(request, every, limit)
-    fetch_missing([*spec.models, spec.denoiser or ""], weight_files)
+
+
+def prepared(request: Request, out: Path, weight_files: WeightFiles, *, skip_bad: bool) -> Job:
+    """The job of a record's request; published weights that are missing are fetched. See `prepare`."""
+    fetch_missing([*request.spec.models, request.spec.denoiser or ""], weight_files)
     try:
-        job = prepare(request, out, skip_bad=has_skipped(record.notes), weight_files=weight_files)
+        return prepare(request, out, skip_bad=skip_bad, weight_files=weight_files)
     except Absent as error:
         raise HarnessError(f"{error} Data that has moved: --data DIR; weights: --weights NAME=FILE.") from error
-    if inputs := list(other_inputs(record, job)):
-        return Verdict(DIFFERS, ["Nothing was computed, since other inputs give other numbers.", *inputs])
-    paths = loop.run(job, workers=threads("auto", job.datasets.values()), report=report)
-    return _compared(record, then, records.load(paths[0]), whole=spec == replace(record.spec, suite=spec.suite))
 
 
 def repeated(spec: RunSpec, data: str, every: int, limit: int) -> RunSpec:

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from harness.api.rerun.origins import check_loaded
-from harness.api.rerun.records import other_inputs, repeated
+from harness.api.rerun.records import other_inputs, prepared, repeated
 from harness.api.rerun.verdict import DIFFERS, IDENTICAL, ROUNDING, Verdict
-from harness.api.weight_files import fetch_missing
 from harness.base.errors import HarnessError
 from harness.evaluation.job import Job
 from harness.evaluation.kept import images as kept
-from harness.evaluation.prepare import prepare
 from harness.evaluation.records.record import RunRecord
 from harness.evaluation.records.rows import KEYS, Rows
 from harness.evaluation.request import Request
@@ -43,8 +41,7 @@ def rescore(record: RunRecord, out: Path, weight_files: WeightFiles, *, data: st
     if any(not np.array_equal(arrays[name], rows[name]) for name in KEYS):
         return Verdict(DIFFERS, [f"{record.images['file']} is of other samples, or of another order, than the table."])
     spec = repeated(record.spec, data, 1, 0)
-    fetch_missing([*spec.models, spec.denoiser or ""], weight_files)
-    job = prepare(Request.of(spec), out, skip_bad=True, weight_files=weight_files)
+    job = prepared(Request.of(spec), out, weight_files, skip_bad=True)
     if inputs := list(other_inputs(record, job)):
         return Verdict(DIFFERS, ["Nothing was classified, since other inputs give other numbers.", *inputs])
     if faults := list(_faults(job, rows, arrays[kept.COLUMN])):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from harness import plugins
+from harness.evaluation.attacked.allowed import distances, slack, within
 from harness.evaluation.attacked.judging import JUDGED, JUDGES, attacker
 from harness.evaluation.views.gradients import MethodClassifier
 from harness.models.tiles import TiledClassifier
@@ -107,7 +108,7 @@ class RowUnderAttack:
             images = attack(clean, labels, attacker(classifier), noise, self.threat).detach().float()
         except HarnessError as error:
             raise HarnessError(f"{who}: {error}") from error
-        norms, allowed = verdicts.within(images, clean, self.threat, who, bool(getattr(attack, "minimal", False)))
+        norms, allowed = within(images, clean, self.threat, who, bool(getattr(attack, "minimal", False)))
         verdict = verdicts.judged(classifier, images, labels, self.way)
         choice = None
         if self.way == UNSEEN:
@@ -124,12 +125,12 @@ def rescored(task: BatchTask, images: Tensor, threat: ThreatModel) -> Mapping[st
     (pair,), labels = task.pairs, task.labels
     inside = ((images >= 0) & (images <= 1)).flatten(1).all(1)
     clean = task.views.original()
-    norms = verdicts.distances(images, clean, threat.norm)
+    norms = distances(images, clean, threat.norm)
     classifier = classifier_of(task.views, pair, range(len(labels)))
     verdict = verdicts.judged(classifier, images, labels, way_of(pair.method))
     columns = {
         "inside": inside,
-        "allowed": norms <= threat.eps + verdicts.slack(threat),
+        "allowed": norms <= threat.eps + slack(threat),
         "norm": norms.float(),
         "clean": verdicts.judged(classifier, clean, labels, KNOWN).prediction,
         "prediction": verdict.prediction,

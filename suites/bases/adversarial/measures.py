@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.evaluation.attacked.allowed import slack
 from harness.evaluation.attacked.judging import JUDGES
 from harness.metrics import intervals
 from harness.metrics.accuracy import accuracy, mean_accuracy
 from harness.metrics.intervals import Undefined
 from harness.suites.bases.adversarial.progress import NOWHERE, ROBUST, WRONG
-from harness.suites.bases.adversarial.verdicts import slack
 from harness.types import Metric, ThreatModel
 
 CLEAN = "clean"

@@ -1,0 +1,1 @@
+"""Commands on records that call their networks again."""
