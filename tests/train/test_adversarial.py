@@ -235,7 +235,7 @@ def test_a_killed_adversarial_training_ends_like_an_undisturbed_one(
     shares = [share for _, share in chosen["history"]]
     last_best = max(range(4), key=lambda k: (shares[k], k))
     assert chosen["epoch"] == last_best + 1 and chosen["robust_accuracy"]["value"] == shares[last_best]
-    assert card["name"] == "digits-tiny-normed+trades+limit-40"
+    assert card["name"] == "digits-tiny-normed+trades+attack-steps-2+limit-40"
     assert "--adversarial trades --attack-eps 8/255 --attack-steps 2 --attack-step 2/255 --beta 5.0" in card["command"]
 
 
@@ -314,6 +314,22 @@ def test_defaults_are_those_of_the_authors() -> None:
     assert of(adversarial="trades", attack_norm="l2", attack_steps=20) == ("128/255", "12.8/255", 5.0)
     assert of(adversarial="trades:original") == ("0.031", "0.007", 6.0)
     assert resolve(TrainSpec("resnet")).settings.keys().isdisjoint({"attack_eps", "beta", "select", "ema_form"})
+
+
+def test_trainings_of_other_attacks_have_other_names() -> None:
+    def name(**settings: Any) -> str:
+        return resolve(TrainSpec("resnet", **settings)).name
+
+    assert (
+        name(adversarial="pgd")
+        == name(adversarial="pgd", attack_eps="8/255", attack_step="2/255")
+        == "digits-resnet+pgd"
+    )
+    assert name(adversarial="trades:original", attack_eps="0.031", beta=6.0) == "digits-resnet+trades-original"
+    assert name(adversarial="pgd", attack_eps="16/255") == "digits-resnet+pgd+attack-eps-16-255"
+    other = {"attack_norm": "l2", "attack_steps": 7, "attack_step": "0.1", "beta": 2.5}
+    words = "attack-norm-l2+attack-steps-7+attack-step-0.1+beta-2.5"
+    assert name(adversarial="trades", **other) == f"digits-resnet+trades+{words}"
 
 
 def test_the_wide_resnet_has_the_published_size_and_sees_images_as_they_are() -> None:

@@ -272,7 +272,8 @@ def _prospects(spec: TrainSpec, weight_files: WeightFiles) -> list[str]:
         return [*lines, f"No estimate of the time: {error}"]
     parts = f"{expected.step:.3g} s a step, {estimate.spell(expected.measurement)} for the test images"
     if spec.adversarial:
-        parts += f", with {spec.attack_steps} forward and backward passes of the attack in every step"
+        passes = "pass" if spec.attack_steps == 1 else "passes"
+        parts += f", with {spec.attack_steps} forward and backward {passes} of the attack in every step"
     if spec.select:
         parts += f", {estimate.spell(expected.selection)} to select the epoch"
     total = estimate.spell(expected.seconds + opening)
