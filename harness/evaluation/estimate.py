@@ -95,16 +95,17 @@ def _passes(job: Job, parts: Sequence[Part], missing: Sequence[int]) -> float:
 def _attacks(job: Job, parts: Sequence[Part]) -> float:
     """Seconds of all attacks on every image, and of the flags, measured by the suite on each row that is unfinished."""
     suite: Any = job.suite
-    total = 0.0
+    size, total = job.gradient_tiles.size, 0.0
 
     def look(batch: Batch) -> BatchViews:
         return BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
 
     for pair, journal in zip(job.pairs, job.journals, strict=True):
-        missing = sum(len(part.indices) for part in parts if not journal.has(part, job.required))
+        missing = [len(part.indices) for part in parts if not journal.has(part, job.required)]
         if missing and not journal.done(job.required):
             per_image, once = suite.attack_seconds(pair, look)
-            total += missing * per_image + once
+            # Tiles are padded, also where few images are left of a part.
+            total += sum(-(-images // size) * size for images in missing) * per_image + once
     return total
 
 

@@ -252,11 +252,16 @@ def test_a_command_scores_kept_images_again_and_finds_a_forged_one(
     (tmp_path / table.name).write_bytes(table.read_bytes())
     np.savez(tmp_path / small.images["file"], **stored)
     moved = replace(small, path=tmp_path / small.path.name)
-    with pytest.raises(HarnessError, match="other images than its record names"):
+    with pytest.raises(HarnessError, match=r"other images than its record names .* --keep-images"):
         rescore(moved, tmp_path / "b", WeightFiles())
     forged = replace(moved, images={**small.images, "sha256": kept.file_sha256(tmp_path / small.images["file"])})
     verdict = rescore(forged, tmp_path / "c", WeightFiles())
     assert not verdict.agrees and any("lie beyond their eps" in reason for reason in verdict.reasons)
+    stored["image"][0, 0, 0, 0] = np.nan
+    np.savez(tmp_path / small.images["file"], **stored)
+    forged = replace(moved, images={**small.images, "sha256": kept.file_sha256(tmp_path / small.images["file"])})
+    with pytest.raises(HarnessError, match="holds 1 images with values that are no numbers"):
+        rescore(forged, tmp_path / "e", WeightFiles())
     with pytest.raises(HarnessError, match="--keep-images"):
         rescore(replace(small, images={}), tmp_path / "d", WeightFiles())
 
