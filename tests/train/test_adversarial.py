@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.cli.commands.train import in_use
+from harness.cli.next_commands import attacking
 from harness.data import ArrayDataset
 from harness.train import run as training
 from harness.train.engine.average import WarmedAverage
@@ -330,6 +331,17 @@ def test_trainings_of_other_attacks_have_other_names() -> None:
     other = {"attack_norm": "l2", "attack_steps": 7, "attack_step": "0.1", "beta": 2.5}
     words = "attack-norm-l2+attack-steps-7+attack-step-0.1+beta-2.5"
     assert name(adversarial="trades", **other) == f"digits-resnet+trades+{words}"
+
+
+def test_a_training_ends_with_the_command_that_attacks_its_result_at_its_eps() -> None:
+    def command(**settings: Any) -> str:
+        return attacking(resolve(TrainSpec("resnet", **settings)), Path("runs/x"))
+
+    start, eps = "harness run --suite digits-adversarial:", "norm=l2,eps=0.5"
+    assert command(adversarial="pgd") == f"{start}eps=8/255 --model runs/x"
+    assert command(adversarial="trades", attack_norm="l2", attack_eps="0.5") == f"{start}{eps} --model runs/x"
+    assert plugins.suite.configure(f"digits-adversarial:{eps}").text == "digits-adversarial:norm=l2"
+    assert command() == ""
 
 
 def test_the_wide_resnet_has_the_published_size_and_sees_images_as_they_are() -> None:
