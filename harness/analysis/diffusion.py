@@ -38,7 +38,7 @@ def probed_times(
     for number, time in enumerate(times):
         features = _features(denoiser, weights, data, time, layer, tiles, seed, report)
         right = cross_validated(features, data.labels.numpy(), seed)
-        report(Stage("linear probes of times", number + 1, len(times)))
+        report(Stage("linear probes of times", number + 1, len(times), "probes"))
         metric = Metric("accuracy", CONDITION, float(right.mean()), of_mean(right), len(right), "fraction", True)
         scores.append(ScoredTime(time, metric))
     return scores

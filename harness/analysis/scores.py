@@ -23,8 +23,8 @@ METHODS = {
     "all features. The definition is ours. Interval: percentile bootstrap over test images.",
     "rank": "RankMe of uncentred features; participation ratio of their covariance; both of the test images. Interval: "
     f"{jackknife.METHOD}.",
-    "sphere": "Alignment over pairs of test images of one class, uniformity over all pairs, t = 2, of unit features. "
-    f"Interval: {jackknife.METHOD}.",
+    "sphere": "Class alignment over pairs of test images of one class, uniformity over all pairs, t = 2, of unit "
+    f"features. Interval: {jackknife.METHOD}.",
     "sae": "Errors on test images of TopK sparse autoencoders of the training images' features, each image's "
     "normalised first: mean of |x - x'|^2 / |x|^2, and fraction of variance unexplained. l0: latents used; dead: share "
     "of latents that no training image uses. Interval: Student's t over trainings, a point where all agree.",
@@ -47,7 +47,7 @@ def scored(
     """The metrics of a network's features. name: of the network, for the progress."""
 
     def told(done: int, total: int) -> None:
-        report(Stage(f"sparse autoencoders of {name}", done, total))
+        report(Stage(f"sparse autoencoders of {name}", done, total, "trainings"))
 
     functions: dict[str, Callable[[], list[Metric]]] = {
         "probe": lambda: _probe(data, seed),
@@ -59,12 +59,12 @@ def scored(
     metrics: list[Metric] = []
     left_out = {}
     for number, analysis in enumerate(analyses):
-        report(Stage(f"analyses of {name}", number, len(analyses)))
+        report(Stage(f"analyses of {name}", number, len(analyses), "analyses"))
         try:
             metrics += functions[analysis]()
         except Undefined as error:
             left_out[analysis] = str(error)
-    report(Stage(f"analyses of {name}", len(analyses), len(analyses)))
+    report(Stage(f"analyses of {name}", len(analyses), len(analyses), "analyses"))
     return FeatureScores(metrics, left_out)
 
 

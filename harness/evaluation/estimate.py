@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.guided_sampler import GuidedSampler
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
+from harness.evaluation.records.parts import Part
+from harness.evaluation.views.batch import BatchViews
 from harness.models.tiles import TiledClassifier
 from harness.types import NO_CLASSIFIER, Adaptation, Batch, Calls, Pair
 
@@ -53,22 +55,9 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
     missing = [len(p.indices) for p in parts if any(not journal.has(p, job.required) for journal in unfinished)]
     calls = job.tally(job.pairs)
     models = {pair.model: pair.classifier for pair in job.pairs if pair.model != NO_CLASSIFIER}
-    size = job.tiles.size
-    positions = [position % len(job.data.ids) for position in range(size)]
-    batch = job.data.read(positions)
-    # A clone, because a classifier remembers the views it has seen.
-    one_view = sum(seconds_of(lambda network: network(batch.images.clone()), network) for network in models.values())
-    attacked = plugins.attack in job.axis.registries
-    backward = BACKWARD * calls.classifier_gradients if attacked else 0
-    per_image = one_view * (calls.classified + backward) / size
     # An attack makes its own images for each classifier, which share no denoising.
-    apart = len(models) if attacked else 1
-    if job.denoiser and job.generates:
-        per_image = sum(_guiding(job, job.denoiser, pair) for pair in job.pairs) / size
-    elif job.denoiser and calls.denoiser:
-        per_image += apart * _denoising(job, job.denoiser, calls, batch) / size
-    data = job.datasets[parts[0].condition.name] if parts else job.data
-    per_image += seconds_of(data.read, positions) / size
+    apart = len(models) if plugins.attack in job.axis.registries else 1
+    seconds = _attacks(job, parts) if hasattr(job.suite, "attack_seconds") else _passes(job, parts, missing)
     rows = sum(missing) * (1 if job.generates else len(models))
     return Estimate(
         conditions=len(job.suite.conditions()),
@@ -76,13 +65,48 @@ def estimate(job: Job, claims: Claims = WHOLE) -> Estimate:
         missing=sum(missing),
         classifier_calls=rows * calls.classified,
         denoiser_calls=sum(missing) * calls.denoiser * apart,
-        # Tiles are padded, so a part costs as much as the whole tiles that hold it.
-        seconds=sum(-(-n * calls.together // size) * size for n in missing) / calls.together * per_image,
+        seconds=seconds,
         at_most=calls.at_most,
         classifier_gradients=rows * calls.classifier_gradients,
-        denoiser_gradients=sum(missing) * calls.denoiser_gradients,
+        denoiser_gradients=sum(missing) * calls.denoiser_gradients * apart,
         judge_calls=rows * calls.judged,
     )
+
+
+def _passes(job: Job, parts: Sequence[Part], missing: Sequence[int]) -> float:
+    """Seconds of all networks, from a tile of each. missing: images of each missing part."""
+    size, calls = job.tiles.size, job.tally(job.pairs)
+    positions = [position % len(job.data.ids) for position in range(size)]
+    batch = job.data.read(positions)
+    models = {pair.model: pair.classifier for pair in job.pairs if pair.model != NO_CLASSIFIER}
+    # A clone, because a classifier remembers the views it has seen.
+    one_view = sum(seconds_of(lambda network: network(batch.images.clone()), network) for network in models.values())
+    a_tile = one_view * calls.classified
+    if job.denoiser and job.generates:
+        a_tile = sum(_guiding(job, job.denoiser, pair) for pair in job.pairs)
+    elif job.denoiser and calls.denoiser:
+        a_tile += _denoising(job, job.denoiser, calls, batch)
+    data = job.datasets[parts[0].condition.name] if parts else job.data
+    a_tile += seconds_of(data.read, positions)
+    # Tiles are padded, so a part costs as much as the whole tiles that hold it.
+    return sum(-(-n * calls.together // size) for n in missing) / calls.together * a_tile
+
+
+def _attacks(job: Job, parts: Sequence[Part]) -> float:
+    """Seconds of all attacks on every image, and of the flags, measured by the suite on each row that is unfinished."""
+    suite: Any = job.suite
+    size, total = job.gradient_tiles.size, 0.0
+
+    def look(batch: Batch) -> BatchViews:
+        return BatchViews(batch, job.denoiser, job.tiles, job.spec.seed)
+
+    for pair, journal in zip(job.pairs, job.journals, strict=True):
+        missing = [len(part.indices) for part in parts if not journal.has(part, job.required)]
+        if missing and not journal.done(job.required):
+            per_image, once = suite.attack_seconds(pair, look)
+            # Tiles are padded, also where few images are left of a part.
+            total += sum(-(-images // size) * size for images in missing) * per_image + once
+    return total
 
 
 def _denoising(job: Job, denoiser: Denoiser, calls: Calls, batch: Batch) -> float:

@@ -201,12 +201,15 @@ class TrainSpec:
 
     @property
     def name(self) -> str:
-        """Default name of the result: digits-resnet+augmix+diffaug."""
+        """Default name of the result: digits-resnet+augmix+diffaug, digits-resnet+pgd+attack-eps-16-255."""
         parts = [f"{self.dataset}-{self.model}"]
         parts += [name for name in ("augmix", "deepaugment", "diffaug") if getattr(self, name)]
         parts += [self.align] if self.align else []
-        parts += [self.adversarial.replace(":", "-")] if self.adversarial else []
-        cuts = [f"{flag(name).strip('-')}-{getattr(self, name)}" for name in NAMED if getattr(self, name)]
+        if self.adversarial:
+            from harness.train.kinds.attack import unusual  # torch stands behind it
+
+            parts += [self.adversarial.replace(":", "-"), *(_spelled(name, value) for name, value in unusual(self))]
+        cuts = [_spelled(name, getattr(self, name)) for name in NAMED if getattr(self, name)]
         return "+".join([*parts, *filter(None, [self.objective]), *cuts])
 
     @property
@@ -250,6 +253,11 @@ def options() -> Mapping[str, Field[Any]]:
 def flag(name: str) -> str:
     """A field's name as an option."""
     return f"--{name.replace('_', '-')}"
+
+
+def _spelled(name: str, value: Any) -> str:
+    """A setting as a part of a folder's name: attack-eps-16-255."""
+    return f"{flag(name).strip('-')}-{value}".replace("/", "-")
 
 
 def _words(f: Field[Any], value: Any) -> list[str]:

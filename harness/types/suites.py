@@ -39,12 +39,13 @@ class Pair:
 class Stage:
     """Progress of one step of a run's preparation.
 
-    name: of the step. done, total: images that are done, and that there are.
+    name: of the step. done, total: images that are done, and that there are; or other things, named by `unit`.
     """
 
     name: str
     done: int
     total: int
+    unit: str = "images"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,6 +28,9 @@ class BPDA:
     steps: int = 50
     draws: int = 1
     loss: str = "ce"
+
+    # Its backward passes leave out the diffusion model.
+    straight_through: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         loss_named(self.loss)

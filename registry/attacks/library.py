@@ -24,6 +24,8 @@ class _Fab:
     seed: int = 0
 
     minimal: ClassVar[bool] = True
+    # Under a test-time method, whose noise is keyed by the sample: see `harness.attacks.library`.
+    one_by_one: ClassVar[bool] = True
     note: ClassVar[str] = NOTE
 
     def __post_init__(self) -> None:
@@ -88,6 +90,7 @@ class Square:
     restarts: int = 1
     seed: int = 0
 
+    one_by_one: ClassVar[bool] = True
     note: ClassVar[str] = NOTE
 
     def __post_init__(self) -> None:

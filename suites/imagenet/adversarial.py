@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,9 @@ from harness.plugins import suite
 from harness.suites.bases.adversarial.base import Adversarial
 from harness.suites.imagenet.base import VALIDATION
 from harness.types import Condition, Dataset, HarnessError
+
+EXAMPLE = "n01440764/ILSVRC2012_val_00000293.JPEG"
+"""A line of a list, as messages show it."""
 
 
 @suite("imagenet-adversarial", version=1, dataset="imagenet", denoiser="adm256")
@@ -43,8 +47,15 @@ class ImageNetAdversarial(Adversarial):
         except (OSError, UnicodeDecodeError) as error:
             raise HarnessError(f"{self.name}: ids={self.ids} cannot be read as text ({error}).") from error
         names = [Path(line.strip()).stem for line in lines if line.strip()]
-        if not names or len(set(names)) < len(names):
-            raise HarnessError(f"{self.name}: ids={self.ids} must name one image or more, a line each, none twice.")
+        if not names:
+            raise HarnessError(
+                f"{self.name}: ids={self.ids} names no image. Write one published name a line, such as {EXAMPLE}."
+            )
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            raise HarnessError(
+                f"{self.name}: ids={self.ids} names {repeated[0]!r} more than once, as {len(repeated)} of its "
+                f"{len(set(names)):,} images. Keep one line of each."
+            )
         return names
 
     def conditions(self) -> Sequence[Condition]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ import torch
 from helpers import harness as command
 
 import harness
-from harness.analysis.features import AnalyseSpec, analyse
+from harness.analysis import estimate
+from harness.analysis.features import AnalyseSpec, analyse, opened
 from harness.analysis.scores import METHODS
 from harness.analysis.sparse_autoencoder import (
     SparseCodes,
@@ -108,6 +111,22 @@ def test_a_record_has_every_metric_with_its_interval_and_repeats_from_the_cache(
     assert max(stage.done for stage in stages if stage.name.startswith("digits/vit on")) == 60
 
 
+def test_time_grows_with_images_steps_and_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for whatever is timed, and one more for every step of an autoencoder."""
+    monkeypatch.setattr(estimate, "scored", lambda *_: None)
+    few = SimpleNamespace(respond=lambda images: (torch.ones(len(images), 4),))
+    monkeypatch.setattr(estimate, "TiledClassifier", lambda *_: few)
+    monkeypatch.setattr(estimate, "_seconds", lambda call: value if isinstance(value := call(), float) else 1.0)
+    monkeypatch.setattr(estimate, "sparse_scores", lambda a, b, k, seed, settings: float(settings.steps))
+    spec = AnalyseSpec(("digits/vit",), sparse=FEW)
+    train, test = opened(spec)
+    assert (len(train.ids), len(test.ids)) == (1197, 600)
+    expected = estimate.estimate(spec, train, test)
+    times = {"probe": 1197 / 200, "pca": 1197 / 200, "rank": 3, "sphere": 9, "sae": 2 * 2 * 60}
+    assert expected.analyses == pytest.approx(times) and expected.features == pytest.approx(17.97)
+    assert expected.seconds == pytest.approx(17.97 + sum(times.values()))
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -137,8 +156,11 @@ def test_the_command_prints_a_table_writes_the_record_and_equals_python(
     assert written["models"][0]["sha256"] == record.models[0].sha256
     code, text = command(monkeypatch, capsys, *words[:3], "--dry-run", "--sae-k", "8,x")
     assert code == 2 and "--sae-k '8,x': give whole numbers" in text
-    code, text = command(monkeypatch, capsys, *words[:3], "--dry-run")
+    code, text = command(
+        monkeypatch, capsys, *words[:3], "--dry-run", *words[-2:], "--analysis", "rank", "--analysis", "sae"
+    )
     assert code == 0 and "12 sparse autoencoders of 500 steps" in text
+    assert re.search(r"About 0:\d\d:\d\d on this cpu: .* rank 0:.* sae 0:", text), text
 
 
 def test_a_diffusion_model_s_best_time_is_found_on_training_images(

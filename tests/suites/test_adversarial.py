@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.api.rerun.rescore import rescore
+from harness.base.errors import Notice
 from harness.data import open_dataset
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
@@ -28,6 +30,7 @@ from harness.evaluation.launch.claims import Shard
 from harness.evaluation.prepare import prepare
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
+from harness.evaluation.views.batch import BatchViews
 from harness.evaluation.views.gradients import MethodClassifier
 from harness.exchange.inputs import DataAtHand
 from harness.exchange.verify import OK, examine
@@ -35,7 +38,7 @@ from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TiledClassifier, Tiles
 from harness.registry.attacks.pgd import PGD
 from harness.report import boards, leaderboard, record_page
-from harness.suites.bases.adversarial import flagging, measures
+from harness.suites.bases.adversarial import flagging, measures, timing
 from harness.suites.bases.adversarial.cost import counted, passes
 from harness.types import GradientClassifier, HarnessError, Noise, RunSpec, ThreatModel, Weights
 
@@ -182,6 +185,26 @@ def test_an_image_that_fell_at_a_smaller_eps_has_fallen_at_every_larger_one(smal
     fallen = rows["fallen"][at_first] != -1
     assert fallen.any() and (lucky[second].final == ~fallen).all()
     assert (lucky[second].final <= lucky[first].final).all()
+    number = rows["fallen"][at_first]
+    after = [(number == -1) | (number > k) for k in range(2)]
+    assert (lucky[second].shares[:, 1:] == np.column_stack(after)).all(), "each fell to the member that it fell to"
+    values = {
+        (m.name, m.condition): m.value for m in measures.metrics(luck, plugins.suite.configure(EPS).plugin.threats)[0]
+    }
+    assert values["robust_after", f"{second}, attack 2"] == values["robust_accuracy", second]
+
+
+def test_a_stochastic_row_takes_all_its_members_from_the_eps_with_the_fewest_right_draws() -> None:
+    rows = {
+        "id": np.array(["a", "b"] * 2),
+        "condition": np.repeat(["linf 1/255", "linf 2/255"], 2),
+        "right": np.array([[9, 8, 3], [9, 9, 9], [9, 9, 6], [9, 4, 2]]),
+        "chosen": np.array([2, 9, 5, 1]),
+        "distance": np.array([0.003, -1, -1, 0.006]),
+    }
+    level = dict(measures.levels(rows, ["linf 1/255", "linf 2/255"]))["linf 2/255"]
+    assert (10 * level.shares).round().tolist() == [[9, 8, 3], [9, 4, 2]]
+    assert level.final.tolist() == [0.3, 0.2] and level.distance.tolist() == [0.003, 0.006]
 
 
 def test_metrics_are_counts_of_the_sample_table(small: RunRecord) -> None:
@@ -229,11 +252,16 @@ def test_a_command_scores_kept_images_again_and_finds_a_forged_one(
     (tmp_path / table.name).write_bytes(table.read_bytes())
     np.savez(tmp_path / small.images["file"], **stored)
     moved = replace(small, path=tmp_path / small.path.name)
-    with pytest.raises(HarnessError, match="other images than its record names"):
+    with pytest.raises(HarnessError, match=r"other images than its record names .* --keep-images"):
         rescore(moved, tmp_path / "b", WeightFiles())
     forged = replace(moved, images={**small.images, "sha256": kept.file_sha256(tmp_path / small.images["file"])})
     verdict = rescore(forged, tmp_path / "c", WeightFiles())
     assert not verdict.agrees and any("lie beyond their eps" in reason for reason in verdict.reasons)
+    stored["image"][0, 0, 0, 0] = np.nan
+    np.savez(tmp_path / small.images["file"], **stored)
+    forged = replace(moved, images={**small.images, "sha256": kept.file_sha256(tmp_path / small.images["file"])})
+    with pytest.raises(HarnessError, match="holds 1 images with values that are no numbers"):
+        rescore(forged, tmp_path / "e", WeightFiles())
     with pytest.raises(HarnessError, match="--keep-images"):
         rescore(replace(small, images={}), tmp_path / "d", WeightFiles())
 
@@ -384,6 +412,7 @@ def test_the_cost_is_counted_beforehand_as_an_upper_limit(tmp_path: Path) -> Non
     result = estimate(job)
     assert result.at_most and result.classifier_calls == 28 * (gradients + len(once) + 1)
     assert (result.classifier_gradients, result.denoiser_calls) == (28 * gradients, 0)
+    assert 0 < result.seconds < 60
     image, threat = torch.rand(1, 3, 8, 8), ThreatModel("linf", 0.1)
     assert passes(Largest(), image, 10, threat) == (0, 0)
     assert passes(PGD(steps=3, draws=2), image, 10, threat) == (8, 8)
@@ -405,6 +434,40 @@ def test_a_raised_flag_stands_beside_the_number_and_the_figures_in_the_record(tm
     rows = {name: values.copy() for name, values in entry.rows().items()}
     rows["flag_zero_gradients"][1] = 0
     assert list(plugins.suite.configure(EPS).plugin.row_faults(rows))
+
+
+def test_time_is_that_of_all_passes_through_each_form_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward pass of a tile takes a second here, a gradient ten."""
+    monkeypatch.setattr(timing, "seconds", lambda call: 10.0 if "gradient" in call.__code__.co_names else 1.0)
+    changes = {"methods": ("test-one-time+adaptive:steps=3,draws=2",), "denoiser": "test-tiny", "every": 300}
+    job = prepare(replace(SPEC, **{**changes, "suite": "digits-adversarial"}), tmp_path)
+    suite: Any = job.suite
+    (pair,) = job.pairs
+    per_image, once = suite.attack_seconds(pair, lambda batch: BatchViews(batch, job.denoiser, job.tiles, 0))
+    transfer, bpda, eot, judge = 101 * 10 + 3, 6 * 10, 6 * 10, 2 * 10 * 4
+    assert per_image == pytest.approx((transfer + bpda + eot + judge) / 2), "two images a tile"
+    looks = (1 + 3 + 5 + 3) * 10 + 2
+    assert once == pytest.approx(63 * 10 + looks + eot + 2 * eot + transfer), "one tile, and pgd-eot of twice the steps"
+
+
+def test_progress_tells_that_flags_are_measured(tmp_path: Path) -> None:
+    seen: list[loop.Progress] = []
+    run(tmp_path, {"keep_images": False, "every": 75}, report=seen.append)
+    flags = [tick for tick in seen if tick.stage]
+    assert {tick.stage for tick in flags} == {"flags of test-means, test-two"}
+    shares = [tick.done / tick.total for tick in flags]
+    assert shares[0] == 0 and shares[-1] == 1 and shares == sorted(shares) and sum(0.2 < s < 0.9 for s in shares) > 9
+    assert seen.index(flags[-1]) < next(place for place, tick in enumerate(seen) if not tick.stage)
+
+
+def test_an_attack_on_noise_that_a_plain_classifier_lacks_says_what_to_take() -> None:
+    suite = plugins.suite.configure("digits-adversarial").plugin
+    axis = plugins.AXES["attack"]
+    with pytest.warns(Notice, match=r"rand averages 20 draws .* Take --attack autoattack"):
+        suite.check([axis.configure("autoattack:version=rand").plugin], None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        suite.check([axis.configure(text).plugin for text in ("autoattack", "pgd", "test-one-time+pgd:draws=5")], None)
 
 
 def test_flags_that_an_interrupted_run_stored_are_not_measured_again(small: RunRecord) -> None:
@@ -449,6 +512,25 @@ def test_a_list_of_validation_images_is_taken_as_a_whole(tmp_path: Path, monkeyp
     file.write_text("n01440764/ILSVRC2012_val_00000293.JPEG\n")
     with pytest.raises(HarnessError, match=r"names 'ILSVRC2012_val_00000293', which is not among the 600 images"):
         build(ids=str(file)).open(condition, 0)
+    file.write_text("\n \n")
+    with pytest.raises(HarnessError, match=r"ids.txt names no image\. Write one published name a line"):
+        build(ids=str(file)).conditions()
+    file.write_text("a/x.JPEG\na/y.JPEG\na/x.JPEG\n")
+    with pytest.raises(HarnessError, match=r"names 'x' more than once, as 1 of its 2 images\. Keep one line"):
+        build(ids=str(file)).conditions()
+
+
+def test_flags_of_a_list_are_measured_on_its_first_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = open_dataset("digits", "test")
+    build = plugins.suite["imagenet-adversarial"].build
+    monkeypatch.setattr(build, "test_images", lambda self: data)
+    file = tmp_path / "ids.txt"
+    file.write_text("\n".join(data.ids[:40]))
+    (pair,) = prepare(replace(SPEC, suite="digits-adversarial"), tmp_path).pairs
+    for suite, positions in ((build(ids=str(file)), range(20)), (build(), range(0, 200, 10))):
+        (flagged,) = suite.prepare([pair], lambda batch: None, tmp_path, lambda stage: None)
+        method = flagged.method
+        assert flagging.looked_at(pair, method.data, method.every) == positions
 
 
 def test_records_name_what_they_are_replayed_from(small: RunRecord) -> None:

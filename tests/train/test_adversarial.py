@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from harness import plugins
 from harness.cli.commands.train import in_use
+from harness.cli.next_commands import attacking
 from harness.data import ArrayDataset
 from harness.train import run as training
 from harness.train.engine.average import WarmedAverage
@@ -235,7 +236,7 @@ def test_a_killed_adversarial_training_ends_like_an_undisturbed_one(
     shares = [share for _, share in chosen["history"]]
     last_best = max(range(4), key=lambda k: (shares[k], k))
     assert chosen["epoch"] == last_best + 1 and chosen["robust_accuracy"]["value"] == shares[last_best]
-    assert card["name"] == "digits-tiny-normed+trades+limit-40"
+    assert card["name"] == "digits-tiny-normed+trades+attack-steps-2+limit-40"
     assert "--adversarial trades --attack-eps 8/255 --attack-steps 2 --attack-step 2/255 --beta 5.0" in card["command"]
 
 
@@ -314,6 +315,33 @@ def test_defaults_are_those_of_the_authors() -> None:
     assert of(adversarial="trades", attack_norm="l2", attack_steps=20) == ("128/255", "12.8/255", 5.0)
     assert of(adversarial="trades:original") == ("0.031", "0.007", 6.0)
     assert resolve(TrainSpec("resnet")).settings.keys().isdisjoint({"attack_eps", "beta", "select", "ema_form"})
+
+
+def test_trainings_of_other_attacks_have_other_names() -> None:
+    def name(**settings: Any) -> str:
+        return resolve(TrainSpec("resnet", **settings)).name
+
+    assert (
+        name(adversarial="pgd")
+        == name(adversarial="pgd", attack_eps="8/255", attack_step="2/255")
+        == "digits-resnet+pgd"
+    )
+    assert name(adversarial="trades:original", attack_eps="0.031", beta=6.0) == "digits-resnet+trades-original"
+    assert name(adversarial="pgd", attack_eps="16/255") == "digits-resnet+pgd+attack-eps-16-255"
+    other = {"attack_norm": "l2", "attack_steps": 7, "attack_step": "0.1", "beta": 2.5}
+    words = "attack-norm-l2+attack-steps-7+attack-step-0.1+beta-2.5"
+    assert name(adversarial="trades", **other) == f"digits-resnet+trades+{words}"
+
+
+def test_a_training_ends_with_the_command_that_attacks_its_result_at_its_eps() -> None:
+    def command(**settings: Any) -> str:
+        return attacking(resolve(TrainSpec("resnet", **settings)), Path("runs/x"))
+
+    start, eps = "harness run --suite digits-adversarial:", "norm=l2,eps=0.5"
+    assert command(adversarial="pgd") == f"{start}eps=8/255 --model runs/x"
+    assert command(adversarial="trades", attack_norm="l2", attack_eps="0.5") == f"{start}{eps} --model runs/x"
+    assert plugins.suite.configure(f"digits-adversarial:{eps}").text == "digits-adversarial:norm=l2"
+    assert command() == ""
 
 
 def test_the_wide_resnet_has_the_published_size_and_sees_images_as_they_are() -> None:

@@ -84,6 +84,6 @@ def _reporter(bar: Any) -> Callable[..., None]:
         if stage.name not in lines:
             lines[stage.name] = bar.begin(stage.name, stage.total), stage.done
         task, before = lines[stage.name]
-        bar.update(task, total=stage.total, completed=stage.done, computed=stage.done - before)
+        bar.update(task, total=stage.total, completed=stage.done, computed=stage.done - before, unit=stage.unit)
 
     return report

@@ -30,7 +30,7 @@ Steps = Annotated[int, typer.Option("--sae-steps", min=1, help="Steps of each of
 Times = Annotated[str, typer.Option(help="Diffusion times, with commas.")]
 Layer = Annotated[str, typer.Option(help="Layer of the diffusion model: middle, or its name there.")]
 Out = Annotated[Path | None, typer.Option(help="File for the record, JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print images and trainings; compute nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print images, trainings and an estimate of the time.")]
 
 
 @app.command("features")
@@ -53,7 +53,7 @@ def features(
     """Analyse penultimate features of classifiers: what they separate, how they spread, how sparse codes rebuild them.
 
     probe: accuracy of a linear probe. pca: number of principal components that such a probe needs. rank: RankMe and
-    participation ratio. sphere: alignment and uniformity. sae: errors of TopK sparse autoencoders. Probes and
+    participation ratio. sphere: class alignment and uniformity. sae: errors of TopK sparse autoencoders. Probes and
     autoencoders learn from the training split; every number is of the test split and has its interval.
 
     The definitions are in docs/analysis.md. A paper may mean another quantity by the same word.
@@ -75,7 +75,7 @@ def features(
         device=usable_device(device),
     )  # fmt: skip
     if dry_run:
-        return _plan(spec)
+        return _plan(spec, weights)
     console.show(analysis_table(analysed(spec, weights, out)))
 
 
@@ -120,12 +120,16 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         raise HarnessError(f"{option} {text!r}: give whole numbers with commas, such as 8,16.") from None
 
 
-def _plan(spec: AnalyseSpec) -> None:
-    """Print the images and trainings of an analysis, after looking up every name."""
+def _plan(spec: AnalyseSpec, weights: list[str]) -> None:
+    """Print the images, trainings and time of an analysis, after looking up every name."""
     from harness import plugins
+    from harness.analysis.estimate import estimate
     from harness.analysis.features import opened
+    from harness.api.weight_files import weight_files_of
+    from harness.base.errors import Absent
     from harness.models.lookup import check_name
     from harness.terminal import console
+    from harness.train.estimate import spell
 
     for model in spec.models:
         check_name(model, plugins.model)
@@ -145,3 +149,14 @@ def _plan(spec: AnalyseSpec) -> None:
             f"images each, {sparse.width} latents for each feature.",
             soft_wrap=True,
         )
+    try:
+        expected = estimate(spec, train, test, weight_files_of(weights))
+    except Absent as error:
+        console.out.print(f"No estimate of the time: {error}", soft_wrap=True)
+        return
+    parts = ", ".join(f"{name} {spell(seconds)}" for name, seconds in expected.analyses.items())
+    console.out.print(
+        f"About {spell(expected.seconds)} on this {spec.device}: {spell(expected.features)} for features that are "
+        f"not kept yet, {parts}.",
+        soft_wrap=True,
+    )

@@ -108,5 +108,7 @@ def _estimates(jobs: Sequence[Job], claims: Claims) -> Table:
     )
     caption = f"Calls are of single images.{gradients} Time from a short measurement on this machine"
     learns = any(plugins.detector.kind in job.axis.kinds for job in jobs)
+    attacks = any(plugins.attack in job.axis.registries for job in jobs)
     caption += ", without what detectors learn and are tuned on first." if learns else "."
+    caption += " The time has the flags of each row in it, the calls have not." if attacks else ""
     return Table("Dry run", ["", *(job.spec.suite for job in jobs)], rows, caption, multiline=True)

@@ -16,6 +16,7 @@ import typer
 from harness.api.machine import usable_device
 from harness.api.weight_files import fetch_missing, weight_files_of
 from harness.base.errors import Absent, HarnessError
+from harness.cli import next_commands
 from harness.cli.options import Device, Files, Plugin
 from harness.cli.settings import Settings, with_settings
 from harness.train.spec import TASK, TrainSpec, flag
@@ -170,8 +171,10 @@ def _train(
         kind = kind_of(spec)
         console.out.print(kind.outcome(card))
         console.out.print(_where_the_time_went(card))
-        use = " ".join([kind.use.format(out), *_where(kind.use, spec), *execution.plugins])
+        use = " ".join([kind.use.format(out), *next_commands.where(kind.use, spec), *execution.plugins])
         console.out.print(f"{card['steps']} steps in {card['seconds']:.0f} s. Use it: {use}")
+        if attack := next_commands.attacking(spec, out):
+            console.out.print(f"Attack it: {' '.join([attack, *execution.plugins])}")
 
 
 def _origin(spec: TrainSpec, recipe: Recipe | None) -> Sequence[str]:
@@ -179,16 +182,6 @@ def _origin(spec: TrainSpec, recipe: Recipe | None) -> Sequence[str]:
     from harness.train import defaults
 
     return recipe.remarks if recipe else [defaults.source(spec.model, spec.dataset)]
-
-
-def _where(use: str, spec: TrainSpec) -> list[str]:
-    """The options of ``harness run`` that name the suite of the training's data and their folder."""
-    from harness import plugins
-
-    suite = plugins.suite.get(spec.dataset)
-    if suite is None or not use.startswith("harness run") or "--suite" in use or spec.dataset == "digits":
-        return []
-    return ["--suite", spec.dataset, *(["--data", spec.data] if spec.data and "data" in suite.parameters else [])]
 
 
 def _reporter(bar: Any, spec: TrainSpec, opening: Sequence[str], out: Path) -> Callable[[TrainingProgress], None]:
@@ -272,7 +265,8 @@ def _prospects(spec: TrainSpec, weight_files: WeightFiles) -> list[str]:
         return [*lines, f"No estimate of the time: {error}"]
     parts = f"{expected.step:.3g} s a step, {estimate.spell(expected.measurement)} for the test images"
     if spec.adversarial:
-        parts += f", with {spec.attack_steps} forward and backward passes of the attack in every step"
+        passes = "pass" if spec.attack_steps == 1 else "passes"
+        parts += f", with {spec.attack_steps} forward and backward {passes} of the attack in every step"
     if spec.select:
         parts += f", {estimate.spell(expected.selection)} to select the epoch"
     total = estimate.spell(expected.seconds + opening)

@@ -17,7 +17,7 @@ from harness.attacks.balls import BALLS
 from harness.attacks.losses import cross_entropy
 from harness.attacks.norms import l2_norm
 from harness.evaluation.attacked.flags import Flag
-from harness.evaluation.attacked.judging import attacker, judged_logits
+from harness.evaluation.attacked.judging import JUDGES, attacker, judged_logits
 from harness.types import Attack, GradientClassifier, HarnessError, Noise, ThreatModel
 
 STEPS = 20
@@ -46,11 +46,29 @@ def flags(
     images: (B, 3, H, W) in [0, 1], `LOOKED_AT` of them. labels: (B,) int64. noise: keyed by the samples, for these
     images. black_boxes: by name, attacks that take no gradient of this classifier, such as Square and transfer.
     """
-    members = dict(getattr(attack, "members", ()))
-    if members:
-        attack = members.get(getattr(attack, "checked", ""), next(iter(members.values())))
-    check = Check(classifier, images, labels, threat, noise, bool(getattr(attack, "draws", 0)))
+    attack = checked(attack)
+    check = Check(classifier, images, labels, threat, noise, draws_fresh(attack))
     return list(check.signs(attack, black_boxes))
+
+
+def checked(attack: Any) -> Any:
+    """The attack that flags are measured with: of an ensemble the member that `checked` names, or the first."""
+    members = dict(getattr(attack, "members", ()))
+    return members.get(getattr(attack, "checked", ""), next(iter(members.values()))) if members else attack
+
+
+def draws_fresh(attack: Any) -> bool:
+    """True for an attack that averages fresh draws, under which it is then checked."""
+    return bool(getattr(attack, "draws", 0))
+
+
+def demand(attack: Attack, black_boxes: Sequence[tuple[str, Attack]] = ()) -> tuple[int, int, Sequence[Attack]]:
+    """Work of `flags` per image: forward passes, gradients among them, and the attacks that it runs beside these."""
+    attack = checked(attack)
+    runs = [attack, *filter(None, [_longer(attack)]), *(box for _, box in black_boxes)]
+    gradients = 3 + 3 * STEPS  # unrepeatable, zero_gradients, and ascents at three radii
+    looks = 1 + 3 + NOISES + len(runs)  # clean images, ends of the ascents, noise, and results of the attacks
+    return 2 + gradients + looks * (JUDGES if draws_fresh(attack) else 1), gradients, runs
 
 
 @dataclass(frozen=True, eq=False)

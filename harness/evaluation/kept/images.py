@@ -51,7 +51,10 @@ def read(file: Path, stated: Mapping[str, str]) -> dict[str, Any]:
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror}. The adversarial images belong beside their record.") from error
     if hashlib.sha256(content).hexdigest() != stated.get("sha256"):
-        raise HarnessError(f"{file} holds other images than its record names (SHA-256 differs).")
+        raise HarnessError(
+            f"{file} holds other images than its record names (SHA-256 differs). Restore it, or run again with "
+            "--keep-images."
+        )
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in (*KEYS, COLUMN)}
@@ -60,4 +63,6 @@ def read(file: Path, stated: Mapping[str, str]) -> dict[str, Any]:
     images = arrays[COLUMN]
     if images.ndim != 4 or images.dtype != np.float32 or len({len(values) for values in arrays.values()}) > 1:
         raise HarnessError(f"{file} holds images of shape {images.shape} and type {images.dtype}, not (N, 3, H, W).")
+    if broken := int((~np.isfinite(images)).any((1, 2, 3)).sum()):
+        raise HarnessError(f"{file} holds {broken} images with values that are no numbers, such as NaN.")
     return arrays

@@ -1,4 +1,4 @@
-"""Alignment and uniformity of features on the unit sphere (Wang & Isola, ICML 2020)."""
+"""Class alignment and uniformity of features on the unit sphere (Wang & Isola, ICML 2020)."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from harness.base.parsing import parse_number
 from harness.train.objectives.adversarial import TrainingAttack
@@ -28,15 +29,34 @@ def filled(spec: TrainSpec) -> TrainSpec:
     if not spec.adversarial:
         return spec
     _check_combination(spec)
+    spec = _completed(spec)
+    attack_of(spec)
+    if spec.select:
+        selecting_attack(spec)
+    return spec
+
+
+def unusual(spec: TrainSpec) -> list[tuple[str, Any]]:
+    """Settings of the attack and of its loss, by name, that are given and differ from their defaults."""
+    names = ("attack_norm", "attack_eps", "attack_steps", "attack_step", "beta")
+    changes: list[tuple[str, Any]] = []
+    for name in names:
+        default: Any = TrainSpec.__dataclass_fields__[name].default
+        without: dict[str, Any] = {name: default}
+        usual = getattr(_completed(replace(spec, **without)), name)
+        if getattr(spec, name) not in (default, usual):
+            changes.append((name, getattr(spec, name)))
+    return changes
+
+
+def _completed(spec: TrainSpec) -> TrainSpec:
+    """The specification with defaults in place of what is empty: eps by norm, the step by eps, beta by form."""
     original = spec.adversarial == "trades:original" and spec.attack_norm == "linf"
     eps = spec.attack_eps or (ORIGINAL_EPS if original else EPS[spec.attack_norm])
     beta = BETA.get(spec.adversarial) if spec.beta is None else spec.beta
     spec = replace(spec, attack_eps=eps, beta=beta)
     if not spec.attack_step:
         spec = replace(spec, attack_step=ORIGINAL_STEP if eps == ORIGINAL_EPS and original else _step(spec))
-    attack_of(spec)
-    if spec.select:
-        selecting_attack(spec)
     return spec
 
 

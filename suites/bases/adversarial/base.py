@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,11 +13,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from harness import plugins
+from harness.base.errors import Notice
 from harness.evaluation.records.record import RunRecord
 from harness.metrics.ranking import Sample
 from harness.report.table import Table
-from harness.suites.bases.adversarial import attacking, cost, flagging, measures, shown
-from harness.suites.bases.adversarial.attacking import RowUnderAttack, is_plain, members_of, way_of
+from harness.suites.bases.adversarial import attacking, cost, flagging, measures, shown, timing
+from harness.suites.bases.adversarial.attacking import RowUnderAttack, draws_of, is_plain, members_of, way_of
 from harness.suites.bases.adversarial.measures import CLEAN
 from harness.suites.bases.adversarial.progress import COLUMNS
 from harness.suites.bases.adversarial.verdicts import KNOWN
@@ -39,6 +41,14 @@ from harness.types import (
 
 COMPLETE, ADAPTIVE = "autoattack", "adaptive"
 """Attacks whose rows rank together: on a classifier as it is, and on one under a test-time method."""
+
+
+WITHOUT_NOISE = (
+    "{suite}: {attack} averages {draws} draws of a test-time method's noise, and the method default has none: it takes "
+    "{draws} times as long and finds no more, unless the network itself answers at random. Take --attack autoattack "
+    "for the classifier as it is, or name a method with --tta."
+)
+"""Notice of an attack on a classifier as it is that was made for stochastic ones."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +112,26 @@ class Adversarial(SuiteBase):
             )
         return cost.calls(methods, image, classes, threat)
 
+    def attack_seconds(self, pair: Pair, look: Callable[[Batch], SuiteViews]) -> tuple[float, float]:
+        """Seconds of a row's attacks per image and eps, at most, and of its flags, from passes that are measured.
+
+        look: see `prepare`. Raises HarnessError for a classifier that cannot be attacked.
+        """
+        threat = list(self.threats.values())[-1]
+        return timing.row_seconds(pair, self.open(self.conditions()[-1], 0), self.every, threat, look)
+
     def check(self, methods: Sequence[Any], denoiser: Any) -> None:
-        """An attack may refuse a test-time method, ``check(method)``, as an adaptive one refuses that there is none."""
+        """An attack may refuse a test-time method, ``check(method)``, as an adaptive one refuses that there is none.
+
+        A notice says where it averages over draws of a noise that there is not.
+        """
         for combination in methods:
             if hasattr(combination.inner, "check"):
                 combination.inner.check(combination.outer)
+            draws = draws_of(combination.inner)
+            if is_plain(combination.outer) and draws > 1:
+                attack = plugins.attack.text_of(combination.inner)
+                warnings.warn(Notice(WITHOUT_NOISE.format(suite=self.name, attack=attack, draws=draws)), stacklevel=2)
 
     def aside(self, combination: Any, text: str) -> str:
         """The attack, for a row that must not rank beside others because the complete one was not made; else "".
@@ -143,7 +168,7 @@ class Adversarial(SuiteBase):
             replace(
                 pair,
                 method=flagging.FlaggedMethod(
-                    pair.method.outer, pair.method.inner, pair, data, type(self).every, threat, look
+                    pair.method.outer, pair.method.inner, pair, data, self.every, threat, look, report
                 ),
             )
             for pair in pairs

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -13,16 +14,20 @@ from torch import Tensor
 from harness import plugins
 from harness.evaluation.attacked.checking import flags
 from harness.evaluation.attacked.flags import LOOKED_AT, SIGNS, Flag, flag_columns, flags_in
-from harness.models.tiles import TiledClassifier
+from harness.models.tiles import TiledClassifier, Tiles
 from harness.report.names import FLAG, MEASURED
+from harness.suites.bases.adversarial import cost
 from harness.suites.bases.adversarial.attacking import classifier_of, is_plain
+from harness.suites.bases.adversarial.cost import Load
 from harness.types import (
     Attack,
     Batch,
     Columns,
     Dataset,
+    GradientClassifier,
     HarnessError,
     Pair,
+    Stage,
     SuiteViews,
     ThreatModel,
 )
@@ -39,7 +44,7 @@ class FlaggedMethod:
     """A method and an attack on it, as `harness.plugins.Combination`, with the flags of a classifier under them.
 
     outer: the method. inner: the attack. pair: the row. data: its images; every: stride through them.
-    look: see `harness.types.Suite.prepare`.
+    look, report: see `harness.types.Suite.prepare`; `report` is called while the flags are measured.
     """
 
     outer: Any
@@ -49,29 +54,81 @@ class FlaggedMethod:
     every: int
     threat: ThreatModel
     look: Callable[[Batch], SuiteViews]
+    report: Callable[[Stage], None] = lambda stage: None
 
     @cached_property
     def flags(self) -> Sequence[Flag]:
-        """Measured once per process, on the first images of the data set at the suite's own stride.
-
-        `LOOKED_AT` of them; under a test-time method one gradient tile, since a second one costs as much again.
-        """
-        classifier = self.pair.classifier
-        assert isinstance(classifier, TiledClassifier)
-        plain = is_plain(self.outer)
-        count = LOOKED_AT if plain else min(LOOKED_AT, classifier.gradient_tiles.size)
-        batch = self.data.read(range(0, len(self.data.ids), self.every)[:count])
+        """Measured once per process, on the images `looked_at`."""
+        batch = self.data.read(looked_at(self.pair, self.data, self.every))
         views, rows = self.look(batch), range(len(batch))
 
         def noise(purpose: str) -> Tensor:
             return views.attack_noise(f"flags/{purpose}", rows)
 
-        attacked = classifier_of(views, self.pair, rows)
-        boxes = black_boxes(plain)
+        boxes = black_boxes(is_plain(self.outer))
+        work = cost.flag_loads(self, boxes, batch.images[:1], self.data.num_classes, self.threat)
+        name, total = f"flags of {self.pair.model}, {self.pair.method_name}", len(rows) * self._counted(work)
+        done = 0
+
+        def tell(images: int) -> None:
+            nonlocal done
+            done += images
+            self.report(Stage(name, min(done, total), total))
+
+        tell(0)
+        attacked = counted(classifier_of(views, self.pair, rows), tell)
         try:
-            return flags(attacked, batch.images, batch.labels, self.inner, self.threat, noise, boxes)
+            measured = flags(attacked, batch.images, batch.labels, self.inner, self.threat, noise, boxes)
         except HarnessError as error:
             raise HarnessError(f"The attack {self.pair.method_name} on {self.pair.model}: {error}") from error
+        tell(total)  # images that fell needed fewer passes
+        return measured
+
+    def _counted(self, work: Sequence[Load]) -> int:
+        """Passes per image that `CountedTiles` see at most: gradients, and queries of a classifier as it is."""
+        own, *attacks = work
+        plain = is_plain(self.outer)
+        return own.gradients + sum(load.forward if plain else load.gradients for load in attacks)
+
+
+class CountedTiles:
+    """Tiles of gradients that tell of the images in every call; everything else is that of the tiles."""
+
+    def __init__(self, tiles: Tiles, tell: Callable[[int], None]) -> None:
+        self._tiles = tiles
+        self._tell = tell
+
+    def __call__(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        result = self._tiles(function, *rows)
+        self._tell(len(rows[0]))
+        return result
+
+    def gradient(self, function: Callable[..., Tensor], images: Tensor, *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Tiles.gradient`."""
+        result = self._tiles.gradient(function, images, *rows)
+        self._tell(len(images))
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tiles, name)
+
+
+def counted(row: GradientClassifier, tell: Callable[[int], None]) -> GradientClassifier:
+    """The row, which tells of the images in every call of its tiles of gradients."""
+    inner: Any = copy(row.undefended)
+    inner.gradient_tiles = CountedTiles(inner.gradient_tiles, tell)
+    return inner if row.undefended is row else replace(cast(Any, row), classifier=inner)
+
+
+def looked_at(pair: Pair, data: Dataset, every: int) -> range:
+    """Positions of the images that flags are measured on: the first of the data set at the suite's own stride.
+
+    `LOOKED_AT` of them; under a test-time method one gradient tile, since a second one costs as much again.
+    """
+    assert isinstance(pair.classifier, TiledClassifier)
+    size = pair.classifier.gradient_tiles.size
+    count = LOOKED_AT if is_plain(pair.method.outer) else min(LOOKED_AT, size)
+    return range(0, len(data.ids), every)[:count]
 
 
 def black_boxes(plain: bool) -> Sequence[tuple[str, Attack]]:

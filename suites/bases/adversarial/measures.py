@@ -29,9 +29,10 @@ Threats = Mapping[str, ThreatModel]
 class Level:
     """The rows of one condition, with what smaller eps add to them.
 
-    images: (n,) ids. shares: (n, M + 1) in [0, 1], right answers for the clean image and after each of M attacks, as a
-        share of draws. final: (n,), the same after all attacks under this and all smaller eps. distance: (n,), the
-        smallest norm known, infinite where none is.
+    images: (n,) ids. shares: (n, M + 1) in [0, 1], right answers as a share of draws, for the clean image and after
+        each of M attacks at this or a smaller eps: an image that attack k has changed at a smaller eps has fallen to
+        it here. Of a stochastic classifier an image takes all its attacks from one eps, the one that left the fewest
+        right draws among those that choose. distance: (n,), the smallest norm known, infinite where none is.
     """
 
     def __init__(self, rows: Mapping[str, Any], conditions: Sequence[str], stochastic: bool) -> None:
@@ -41,18 +42,25 @@ class Level:
         self.images = rows["id"][own]
         self.stochastic = stochastic
         self.shares = _shares(rows, own, stochastic)
-        self.final = self.shares[:, -1].copy()
         self.distance = _known(rows["distance"][own])
-        strength = rows["chosen"][own].astype(float) if stochastic else self.final.copy()
+        strength = rows["chosen"][own].astype(float) if stochastic else None
         place = {name: k for k, name in enumerate(self.images)}
         for smaller in cells[:-1]:
             there = smaller[np.isin(rows["id"][smaller], self.images)]
             here = np.array([place[name] for name in rows["id"][there]], dtype=np.int64)
-            other = _shares(rows, there, stochastic)[:, -1]
-            others = rows["chosen"][there].astype(float) if stochastic else other
-            better = others < strength[here]
-            self.final[here[better]], strength[here[better]] = other[better], others[better]
+            other = _shares(rows, there, stochastic)
+            if strength is None:
+                self.shares[here] = np.minimum(self.shares[here], other)
+            else:
+                chosen = rows["chosen"][there].astype(float)
+                fewer = chosen < strength[here]
+                self.shares[here[fewer]], strength[here[fewer]] = other[fewer], chosen[fewer]
             self.distance[here] = np.minimum(self.distance[here], _known(rows["distance"][there]))
+
+    @property
+    def final(self) -> Any:
+        """Shares (n,) after all attacks under this and all smaller eps."""
+        return self.shares[:, -1]
 
 
 def levels(rows: Mapping[str, Any], conditions: Sequence[str]) -> Iterator[tuple[str, Level]]:
