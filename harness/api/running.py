@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from harness.models.published.locate import WeightFiles
 
 
-def _whole() -> Claims:
-    from harness.evaluation.launch.claims import WHOLE
+def claims_of(shard: tuple[int, int] | None = None) -> Claims:
+    """The claims of the i-th of n fixed shares; without one, of a process that takes one part after the other."""
+    from harness.evaluation.launch.claims import Shard
+    from harness.evaluation.launch.leases import Leased
 
-    return WHOLE
+    return Shard(*shard) if shard else Leased()
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Execution:
 
     out: Path
     weight_files: WeightFiles
-    claims: Claims = field(default_factory=_whole)
+    claims: Claims = field(default_factory=claims_of)
     skip_bad: bool = False
     batch_size: int = 0
     workers: str = "auto"

@@ -188,7 +188,13 @@ class RunExecution:
     ] = OnBadImage.stop
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local"
     weights: Files = field(default_factory=list)
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1"
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="i/n: the i-th of n fixed shares of the parts, from 0. Without it, processes that run the same "
+            "command in the same --out take one part after the other."
+        ),
+    ] = ""
     plugin: Plugin = field(default_factory=list)
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")] = (
         False
@@ -197,14 +203,13 @@ class RunExecution:
 
     def parsed(self) -> Execution:
         """The options as `harness.api.running` takes them; raises HarnessError for texts that mean nothing."""
-        from harness.api.running import Execution
+        from harness.api.running import Execution, claims_of
         from harness.api.weight_files import weight_files_of
-        from harness.evaluation.launch.claims import Shard
 
         return Execution(
             out=self.out,
             weight_files=weight_files_of(self.weights),
-            claims=Shard(*shares_of(self.shard)),
+            claims=claims_of(shares_of(self.shard) if self.shard else None),
             skip_bad=self.on_bad_image is OnBadImage.skip,
             batch_size=self.batch_size,
             workers=self.workers,

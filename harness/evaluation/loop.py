@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import tee
@@ -17,6 +17,8 @@ from harness.base.files import check_writable, sweep
 from harness.data import ReadAhead
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
+from harness.evaluation.launch.folder import RunFolder
+from harness.evaluation.launch.progress import Counter, Progress, Report
 from harness.evaluation.part_in_progress import PartInProgress
 from harness.evaluation.preflight import resume
 from harness.evaluation.recording import record_of
@@ -24,26 +26,6 @@ from harness.evaluation.records.journal import Required, warn_of_losses
 from harness.evaluation.records.parts import Part
 from harness.evaluation.views.batch import BatchViews
 from harness.types import Batch, Dataset, HarnessError, Pair, Unsuited
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Progress after a batch, in images, one per sample and condition.
-
-    done: of `total`, including what was on disk. computed: in this run.
-    stage: the step of the preparation whose images are counted; "" for the evaluation itself.
-    waiting: share of the time so far that went into waiting for data.
-    """
-
-    done: float
-    computed: float
-    total: int
-    condition: str
-    stage: str = ""
-    waiting: float = 0.0
-
-
-Report = Callable[[Progress], None]
 
 
 def run(
@@ -62,58 +44,78 @@ def run(
     depends on any of these. Pairs that cannot work are left out, with a notice each: see `Job.unsuited`; raises
     `Unsuited` if no other is left.
     """
-    if fresh and not claims.alone:
-        raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
+    folder = RunFolder.of(job)
     if fresh:
+        claims.check_fresh(folder)
         _forget(job)
     resume.verify(job)
     candidates = claims.candidates(job.parts)
     lacking = _lacking(job, candidates)
     prepared = _prepared(job, sorted({index for indices in lacking.values() for index in indices}), report)
-    lacking = {part: [index for index in indices if index in prepared] for part, indices in lacking.items()}
-    step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
-    # The reader claims parts a few batches before the loop comes to them; both see the same parts.
-    to_read, to_evaluate = tee(claims.parts(job.parts))
-    work = _batches(job, (part for part in to_read if lacking[part.name]), step)
-    claimed = []
-    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
-        counter = _Counter(report, reader, sum(len(part.indices) for part in candidates))
-        for part in to_evaluate:
-            pairs = {index: prepared[index] for index in lacking[part.name]}
-            if pairs:
-                _evaluate(job, PartInProgress(job, part, pairs), part, step, reader, counter)
-            else:
-                counter.pass_over(part)
-            claimed.append(part)
-    return _finished(job, job.parts if claims.alone else claimed)
+    lacks = _Lacks(job, lacking, prepared)
+    work = _Work(job, _round_up(batch_size or _batch_size(job), job.tiles.multiple), workers)
+    counter = Counter(report, sum(len(part.indices) for part in candidates))
+    given: list[Part] = []
+    try:
+        if prepared:
+            folder.begin(job)
+        for parts in claims.rounds(job.parts, folder, lacks):
+            for part in work.evaluated(((part, lacks.of(part)) for part in parts), counter):
+                claims.release(part)
+                given.append(part)
+    finally:
+        claims.close()
+    finished = _finished(job, given)
+    folder.end()
+    return finished
 
 
-class _Counter:
-    """Images done and computed so far, and the reports of them. total: images of all parts that may be claimed."""
+@dataclass(frozen=True)
+class _Lacks:
+    """Which pairs lack a part, by what is on disk at the moment of the question; what was there once is there.
 
-    def __init__(self, report: Report, reader: ReadAhead, total: int) -> None:
-        self._report = report
-        self._reader = reader
-        self._total = total
-        self._done = 0.0
-        self._computed = 0.0
+    lacking: by part, indices of the pairs that lacked it when the run began. prepared: the pairs, by index.
+    """
 
-    def report(self, part: Part, done: float, resumed: float) -> None:
-        """Report on the part at hand. done: its images so far; resumed: those of them that were on disk."""
-        computed = self._computed + done - resumed
-        self._report(
-            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._reader.waiting)
-        )
+    job: Job
+    lacking: dict[str, list[int]]
+    prepared: Mapping[int, Pair]
 
-    def end(self, part: Part, resumed: float) -> None:
-        """Count and report a whole part."""
-        self.report(part, len(part.indices), resumed)
-        self._done += len(part.indices)
-        self._computed += len(part.indices) - resumed
+    def of(self, part: Part) -> Mapping[int, Pair]:
+        """The pairs that lack the part, by index."""
+        return {index: self.prepared[index] for index in self.lacking[part.name] if index in self.prepared}
 
-    def pass_over(self, part: Part) -> None:
-        """Count and report a part that was on disk."""
-        self.end(part, len(part.indices))
+    def __call__(self, part: Part) -> bool:
+        required = self.job.required
+        journals = {index: self.job.journals[index] for index in self.of(part)}
+        # Another process that has finished the record has dropped its parts.
+        still = [index for index, j in journals.items() if not (j.has(part, required) or j.done(required))]
+        self.lacking[part.name] = still
+        return bool(still)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Computes parts. step: images in a batch. workers: threads that read ahead."""
+
+    job: Job
+    step: int
+    workers: int
+
+    def evaluated(self, parts: Iterable[tuple[Part, Mapping[int, Pair]]], counter: Counter) -> Iterator[Part]:
+        """The parts, each once it is on disk for the pairs that lack it."""
+        job = self.job
+        # The reader claims parts some batches before the loop comes to them; both see the same parts.
+        to_read, to_evaluate = tee(parts)
+        work = _batches(job, (part for part, pairs in to_read if pairs), self.step)
+        with closing(ReadAhead(work, self.workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
+            counter.readers.append(reader)
+            for part, pairs in to_evaluate:
+                if pairs:
+                    _evaluate(job, PartInProgress(job, part, pairs), part, self.step, reader, counter)
+                else:
+                    counter.pass_over(part)
+                yield part
 
 
 def _forget(job: Job) -> None:
@@ -185,7 +187,7 @@ def _batches(job: Job, parts: Iterable[Part], step: int) -> Iterator[tuple[Datas
             yield job.datasets[part.condition.name], part.indices[start : start + step]
 
 
-def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader: ReadAhead, counter: _Counter) -> None:
+def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader: ReadAhead, counter: Counter) -> None:
     """Evaluate one part for the pairs that lack it, batch by batch as the reader yields them, and write it."""
     for start in _starts(part, step):
         batch = next(reader)
@@ -205,8 +207,7 @@ def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader:
 def _finished(job: Job, parts: Sequence[Part]) -> list[Path]:
     """The records that are complete. Raises HarnessError where one of these parts has disappeared.
 
-    parts: those that must be there. A process that is alone needs all of them; another one those that it claimed, as
-    its records may wait for the parts of others.
+    parts: those that must be there, which this process computed or found. Records may wait for the parts of others.
     """
     paths = []
     for index, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):
