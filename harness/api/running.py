@@ -34,7 +34,7 @@ class Execution:
     out: folder of the records. weight_files: places of published weights.
     claims: parts that this process computes. skip_bad: leave out what cannot be read, instead of stopping.
     batch_size: images held at a time; 0 fits the memory. workers: number of threads that decode ahead, or "auto".
-    fresh: compute again what is on disk. shown: show the bar.
+    fresh: compute again what is on disk. shown: show the bar. tolerant: set parts aside that fail twice.
     """
 
     out: Path
@@ -45,6 +45,7 @@ class Execution:
     workers: str = "auto"
     fresh: bool = False
     shown: bool = True
+    tolerant: bool = False
 
 
 def prepared(all_requests: Iterable[Request], execution: Execution) -> list[Job]:
@@ -80,6 +81,7 @@ def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
                 fresh=execution.fresh,
                 workers=threads(execution.workers, job.datasets.values()),
                 report=_reporter(bar, job),
+                tolerant=execution.tolerant,
             )
             records += left_out.evaluated(job, evaluate)
     return records

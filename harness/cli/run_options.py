@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -195,6 +196,12 @@ class RunExecution:
             "command in the same --out take one part after the other."
         ),
     ] = ""
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="Start several processes for this command: gpus (one per GPU), gpus:N, processes:N (on the CPU)."
+        ),
+    ] = None
     plugin: Plugin = field(default_factory=list)
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")] = (
         False
@@ -205,7 +212,9 @@ class RunExecution:
         """The options as `harness.api.running` takes them; raises HarnessError for texts that mean nothing."""
         from harness.api.running import Execution, claims_of
         from harness.api.weight_files import weight_files_of
+        from harness.evaluation.launch.workers import Worker
 
+        worker = Worker.of(os.environ)
         return Execution(
             out=self.out,
             weight_files=weight_files_of(self.weights),
@@ -214,4 +223,6 @@ class RunExecution:
             batch_size=self.batch_size,
             workers=self.workers,
             fresh=self.fresh,
+            shown=worker is None or worker.prints,
+            tolerant=worker is not None and not self.shard,
         )

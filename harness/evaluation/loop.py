@@ -17,6 +17,7 @@ from harness.base.files import check_writable, sweep
 from harness.data import ReadAhead
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
+from harness.evaluation.launch.failures import Failures
 from harness.evaluation.launch.folder import RunFolder
 from harness.evaluation.launch.progress import Counter, Progress, Report
 from harness.evaluation.part_in_progress import PartInProgress
@@ -36,13 +37,15 @@ def run(
     fresh: bool = False,
     workers: int = 0,
     report: Report = lambda t: None,
+    tolerant: bool = False,
 ) -> list[Path]:
     """Evaluate the parts that are missing, and write the records that became complete; returns the records' paths.
 
     batch_size: images held at a time; 0 fits the memory. claims: which parts this process computes.
     fresh: compute again what is on disk. workers: threads that read ahead, see `harness.data.ordered`. No number
-    depends on any of these. Pairs that cannot work are left out, with a notice each: see `Job.unsuited`; raises
-    `Unsuited` if no other is left.
+    depends on any of these. tolerant: a part that fails is tried again, and set aside if it fails the same way; the
+    rest goes on, and `Failed` names it at the end. Otherwise any error ends the run. Pairs that cannot work are left
+    out, with a notice each: see `Job.unsuited`; raises `Unsuited` if no other is left.
     """
     folder = RunFolder.of(job)
     if fresh:
@@ -52,20 +55,29 @@ def run(
     candidates = claims.candidates(job.parts)
     lacking = _lacking(job, candidates)
     prepared = _prepared(job, sorted({index for indices in lacking.values() for index in indices}), report)
-    lacks = _Lacks(job, lacking, prepared)
+    failures = Failures(folder, tolerant)
+    if not tolerant:
+        failures.forget(candidates)
+    lacks = _Lacks(job, lacking, prepared, failures)
     work = _Work(job, _round_up(batch_size or _batch_size(job), job.tiles.multiple), workers)
     counter = Counter(report, sum(len(part.indices) for part in candidates))
-    given: list[Part] = []
     try:
         if prepared:
             folder.begin(job)
         for parts in claims.rounds(job.parts, folder, lacks):
-            for part in work.evaluated(((part, lacks.of(part)) for part in parts), counter):
-                claims.release(part)
-                given.append(part)
+            try:
+                for part in work.evaluated(((part, lacks.of(part)) for part in parts), counter):
+                    claims.release(part)
+            except Exception as error:
+                if work.current is None:
+                    raise
+                failures.note(work.current, error, work.computed)
+                claims.abandon()
     finally:
         claims.close()
-    finished = _finished(job, given)
+    finished = _finished(job, [part for part in work.there if not failures.is_set_aside(part)])
+    if tolerant:
+        failures.check()
     folder.end()
     return finished
 
@@ -75,11 +87,13 @@ class _Lacks:
     """Which pairs lack a part, by what is on disk at the moment of the question; what was there once is there.
 
     lacking: by part, indices of the pairs that lacked it when the run began. prepared: the pairs, by index.
+    failures: no pair lacks a part that is set aside.
     """
 
     job: Job
     lacking: dict[str, list[int]]
     prepared: Mapping[int, Pair]
+    failures: Failures
 
     def of(self, part: Part) -> Mapping[int, Pair]:
         """The pairs that lack the part, by index."""
@@ -90,31 +104,43 @@ class _Lacks:
         journals = {index: self.job.journals[index] for index in self.of(part)}
         # Another process that has finished the record has dropped its parts.
         still = [index for index, j in journals.items() if not (j.has(part, required) or j.done(required))]
+        if still and self.failures.is_set_aside(part):
+            still = []
         self.lacking[part.name] = still
         return bool(still)
 
 
-@dataclass(frozen=True)
 class _Work:
-    """Computes parts. step: images in a batch. workers: threads that read ahead."""
+    """Computes parts. step: images in a batch. workers: threads that read ahead.
 
-    job: Job
-    step: int
-    workers: int
+    there: parts that are on disk, or set aside. current: the part at hand, None between two.
+    computed: a part was computed here.
+    """
+
+    def __init__(self, job: Job, step: int, workers: int) -> None:
+        self.there: list[Part] = []
+        self.current: Part | None = None
+        self.computed = False
+        self._job = job
+        self._step = step
+        self._workers = workers
 
     def evaluated(self, parts: Iterable[tuple[Part, Mapping[int, Pair]]], counter: Counter) -> Iterator[Part]:
         """The parts, each once it is on disk for the pairs that lack it."""
-        job = self.job
+        job = self._job
         # The reader claims parts some batches before the loop comes to them; both see the same parts.
         to_read, to_evaluate = tee(parts)
-        work = _batches(job, (part for part, pairs in to_read if pairs), self.step)
-        with closing(ReadAhead(work, self.workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
+        work = _batches(job, (part for part, pairs in to_read if pairs), self._step)
+        with closing(ReadAhead(work, self._workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
             counter.readers.append(reader)
             for part, pairs in to_evaluate:
                 if pairs:
-                    _evaluate(job, PartInProgress(job, part, pairs), part, self.step, reader, counter)
+                    self.current = part
+                    _evaluate(job, PartInProgress(job, part, pairs), part, self._step, reader, counter)
+                    self.current, self.computed = None, True
                 else:
                     counter.pass_over(part)
+                self.there.append(part)
                 yield part
 
 

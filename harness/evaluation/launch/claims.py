@@ -37,6 +37,9 @@ class Claims(Protocol):
     def release(self, part: Part) -> None:
         """A part that was given out needs this process no more."""
 
+    def abandon(self) -> None:
+        """The round ends early: what it gave out and was not released is to be given out again."""
+
     def close(self) -> None:
         """Release all that is claimed, also where the run ends early."""
 
@@ -74,6 +77,9 @@ class Shard:
 
     def release(self, part: Part) -> None:
         """Nothing: there is no claim."""
+
+    def abandon(self) -> None:
+        """Nothing: a share that is fixed has one round, and an error ends it."""
 
     def close(self) -> None:
         """Nothing, as well."""

@@ -55,6 +55,14 @@ class RunFolder:
         found = [_read_lease(file) for file in sorted(self.path.glob("*.lease"))]
         return [lease for lease in found if lease]
 
+    def failure(self, part: str) -> Path:
+        """Place of what is known of a part that failed."""
+        return self.path / f"{part}.failed"
+
+    def failures(self) -> Sequence[Path]:
+        """The files of parts that failed."""
+        return sorted(self.path.glob("*.failed"))
+
     def begin(self, job: Job) -> None:
         """Write the plan, for those who watch."""
         file = self.path / PLAN

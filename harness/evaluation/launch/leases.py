@@ -98,6 +98,11 @@ class Leased:
             self._computed += 1
             self._leases.release(file)
 
+    def abandon(self) -> None:
+        """Give all leases back; their parts are given out again."""
+        self._given -= {file.stem for file in self._leases.held}
+        self._leases.close()
+
     def close(self) -> None:
         """Give all leases back."""
         self._leases.close()
