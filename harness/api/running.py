@@ -35,6 +35,7 @@ class Execution:
     claims: parts that this process computes. skip_bad: leave out what cannot be read, instead of stopping.
     batch_size: images held at a time; 0 fits the memory. workers: number of threads that decode ahead, or "auto".
     fresh: compute again what is on disk. shown: show the bar. tolerant: set parts aside that fail twice.
+    mixed_devices: go on with what another kind of device has begun.
     """
 
     out: Path
@@ -46,6 +47,7 @@ class Execution:
     fresh: bool = False
     shown: bool = True
     tolerant: bool = False
+    mixed_devices: bool = False
 
 
 def prepared(all_requests: Iterable[Request], execution: Execution) -> list[Job]:
@@ -82,6 +84,7 @@ def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
                 workers=threads(execution.workers, job.datasets.values()),
                 report=_reporter(bar, job),
                 tolerant=execution.tolerant,
+                mixed_devices=execution.mixed_devices,
             )
             records += left_out.evaluated(job, evaluate)
     return records

@@ -202,6 +202,10 @@ class RunExecution:
             help="Start several processes for this command: gpus (one per GPU), gpus:N, processes:N (on the CPU)."
         ),
     ] = None
+    mixed_devices: Annotated[
+        bool,
+        typer.Option("--mixed-devices", help="Go on with records that another kind of device has begun; they say so."),
+    ] = False
     plugin: Plugin = field(default_factory=list)
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")] = (
         False
@@ -225,4 +229,5 @@ class RunExecution:
             fresh=self.fresh,
             shown=worker is None or worker.prints,
             tolerant=worker is not None and not self.shard,
+            mixed_devices=self.mixed_devices,
         )

@@ -38,14 +38,16 @@ def run(
     workers: int = 0,
     report: Report = lambda t: None,
     tolerant: bool = False,
+    mixed_devices: bool = False,
 ) -> list[Path]:
     """Evaluate the parts that are missing, and write the records that became complete; returns the records' paths.
 
     batch_size: images held at a time; 0 fits the memory. claims: which parts this process computes.
     fresh: compute again what is on disk. workers: threads that read ahead, see `harness.data.ordered`. No number
     depends on any of these. tolerant: a part that fails is tried again, and set aside if it fails the same way; the
-    rest goes on, and `Failed` names it at the end. Otherwise any error ends the run. Pairs that cannot work are left
-    out, with a notice each: see `Job.unsuited`; raises `Unsuited` if no other is left.
+    rest goes on, and `Failed` names it at the end. Otherwise any error ends the run. mixed_devices: go on with what
+    another kind of device has begun; the record then says so. Pairs that cannot work are left out, with a notice each:
+    see `Job.unsuited`; raises `Unsuited` if no other is left.
     """
     folder = RunFolder.of(job)
     if fresh:
@@ -53,33 +55,37 @@ def run(
         _forget(job)
     resume.verify(job)
     candidates = claims.candidates(job.parts)
-    lacking = _lacking(job, candidates)
+    lacking = _lacking(job, candidates, mixed_devices)
     prepared = _prepared(job, sorted({index for indices in lacking.values() for index in indices}), report)
     failures = Failures(folder, tolerant)
-    if not tolerant:
-        failures.forget(candidates)
+    if prepared:
+        folder.begin(job)
+        failures.begin()
     lacks = _Lacks(job, lacking, prepared, failures)
     work = _Work(job, _round_up(batch_size or _batch_size(job), job.tiles.multiple), workers)
     counter = Counter(report, sum(len(part.indices) for part in candidates))
     try:
-        if prepared:
-            folder.begin(job)
         for parts in claims.rounds(job.parts, folder, lacks):
-            try:
-                for part in work.evaluated(((part, lacks.of(part)) for part in parts), counter):
-                    claims.release(part)
-            except Exception as error:
-                if work.current is None:
-                    raise
-                failures.note(work.current, error, work.computed)
-                claims.abandon()
+            _round(parts, claims, work, lacks, counter)
     finally:
         claims.close()
     finished = _finished(job, [part for part in work.there if not failures.is_set_aside(part)])
-    if tolerant:
+    if prepared:
         failures.check()
-    folder.end()
+        folder.end()
     return finished
+
+
+def _round(parts: Iterable[Part], claims: Claims, work: _Work, lacks: _Lacks, counter: Counter) -> None:
+    """Compute the parts; one that fails ends the round, if it does not end the run."""
+    try:
+        for part in work.evaluated(((part, lacks.of(part)) for part in parts), counter):
+            claims.release(part)
+    except Exception as error:
+        if work.current is None:
+            raise
+        lacks.failures.note(work.current, error, work.computed)
+        claims.abandon()
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ def _forget(job: Job) -> None:
     resume.forget_learnt(job.out)
 
 
-def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
+def _lacking(job: Job, parts: Sequence[Part], mixed_devices: bool) -> dict[str, list[int]]:
     """For each part, by its name, the indices of the pairs that still need it. Warns of files that do not count."""
     unfinished = [(index, journal) for index, journal in enumerate(job.journals) if not journal.done(job.required)]
     for journal in job.journals:
@@ -166,6 +172,8 @@ def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
         part.name: [index for index, journal in unfinished if not journal.has(part, job.required)] for part in parts
     }
     for index in {index for indices in lacking.values() for index in indices}:
+        if not mixed_devices:
+            resume.check_device(job.journals[index], job.probes[index])
         resume.keep(job.journals[index], job.probes[index])
     warn_of_losses(job.journals)
     return lacking
@@ -266,8 +274,8 @@ def _finish(job: Job, index: int) -> Path | None:
         rows, cost = contents
         if not rows:
             raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
-        devices = resume.notes(journal, job.probes[index])
-        journal.finish(rows, lambda samples: record_of(job, index, rows, cost, samples, devices))
+        devices, environments = resume.notes(journal, job.probes[index]), journal.environments()
+        journal.finish(rows, lambda samples: record_of(job, index, rows, cost, samples, devices, environments))
     journal.tidy()
     return journal.file
 

@@ -29,6 +29,7 @@ RUN: dict[str, Any] = {
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,
     "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "", "plugin": [],
     "dry_run": False, "fresh": False, "corruption": None, "keep_logits": False, "keep_images": False,
+    "on": None, "mixed_devices": False,
 }  # fmt: skip
 """Defaults of the options of ``harness run``."""
 

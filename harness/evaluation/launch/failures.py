@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -74,13 +73,20 @@ class Failures:
         if self._here >= HOPELESS * TRIES and not computed:
             raise error
 
-    def forget(self, parts: Sequence[Part]) -> None:
-        """Drop the failures of parts, which are tried again or were computed."""
-        for part in parts:
-            self._folder.failure(part.name).unlink(missing_ok=True)
+    def begin(self) -> None:
+        """Have all parts tried again, where somebody looks on; workers are started again and again."""
+        if not self._tolerant:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop all failures."""
+        for file in self._folder.failures():
+            file.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise `Failed`, which names them, if parts are set aside."""
+        if not self._tolerant:
+            return
         found = {file.stem: self.of(file.stem) for file in self._folder.failures()}
         aside = {name: failure for name, failure in found.items() if failure and failure.times >= TRIES}
         if not aside:

@@ -33,6 +33,7 @@ def begin_worker(device: str, out: Path) -> None:
 
     The first one has parts tried again that failed before it was started.
     """
+    from harness.evaluation.launch.failures import Failures
     from harness.evaluation.launch.folder import RUNS, RunFolder
     from harness.evaluation.launch.workers import Worker
     from harness.terminal import console
@@ -44,8 +45,7 @@ def begin_worker(device: str, out: Path) -> None:
     console.out.quiet = not worker.prints
     if worker.prints and worker.first_start:
         for path in (out / RUNS).glob("*"):
-            for file in RunFolder(path).failures():
-                file.unlink(missing_ok=True)
+            Failures(RunFolder(path), tolerant=True).forget()
 
 
 def without_on(arguments: Sequence[str]) -> list[str]:
