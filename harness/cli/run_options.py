@@ -199,7 +199,8 @@ class RunExecution:
     on: Annotated[
         str | None,
         typer.Option(
-            help="Start several processes for this command: gpus (one per GPU), gpus:N, processes:N (on the CPU)."
+            help="Start several processes for this command: gpus (one per GPU), gpus:N, processes:N (on the CPU), "
+            "slurm:workers=16,partition=NAME,time=4:00:00, ray, ray:ADDRESS. See docs/scale.md."
         ),
     ] = None
     mixed_devices: Annotated[

@@ -13,9 +13,11 @@ import pytest
 from helpers import harness, outcome, run_small
 
 from harness.base.errors import Failed, Lost
-from harness.cli.commands.launch.on import without_on
+from harness.cli.commands.launch.on import without
 from harness.data.corruptions import STANDARD
+from harness.evaluation.launch.engines import slurm
 from harness.evaluation.launch.engines.local import RESTARTS, Supervised, supervise
+from harness.evaluation.launch.engines.slurm import Slurm
 from harness.evaluation.launch.folder import RUNS, RunFolder
 from harness.evaluation.launch.leases import Leased
 from harness.evaluation.launch.progress import Progress
@@ -137,7 +139,8 @@ def test_a_worker_sees_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_command_of_the_workers() -> None:
-    assert without_on(["run", "--on", "gpus", "--suite", "digits", "--on=processes:2"]) == ["run", "--suite", "digits"]
+    given = ["run", "--on", "gpus", "--suite", "digits", "--dry-run", "--on=processes:2"]
+    assert without(("--on", "--dry-run"), given) == ["run", "--suite", "digits"]
 
 
 @pytest.mark.parametrize(
@@ -170,3 +173,71 @@ def test_a_lease_that_is_half_written_is_none(tmp_path: Path) -> None:
     folder.lease("one").write_text("pid=")
     folder.failure("one").write_text(json.dumps({"error": "x"}))
     assert not folder.leases()
+
+
+def test_slurm_settings_become_a_script() -> None:
+    script = Slurm(workers=16, partition="gpu", memory="64G", time="1:30").script(["run", "--out", "a b"])
+    for line in ("#SBATCH --array=0-15", "#SBATCH --partition=gpu", "#SBATCH --mem=64G", "#SBATCH --requeue"):
+        assert line in script.splitlines()
+    assert 'HARNESS_WORKER="$SLURM_ARRAY_TASK_ID"' in script and "run --out 'a b' &" in script
+    assert "account" not in script
+    assert Slurm(time="1:30").minutes == 90 and Slurm(time="0:00:30").minutes == 1
+
+
+@pytest.mark.parametrize("settings", [{"workers": 0}, {"gpus": -1}, {"time": "soon"}, {"cluster": "moon"}])
+def test_slurm_settings_that_mean_nothing_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(HarnessError, match="--on slurm"):
+        Slurm(**settings)
+
+
+def test_a_script_for_slurm_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--on", "slurm:workers=3,partition=gpu"]
+    code, text = harness(monkeypatch, capsys, "run", "--suite", "digits", *where, "--dry-run")
+    assert code == 0 and "--array=0-2" in text and text.endswith('run --suite digits & worker=$! wait "$worker"')
+    code, text = harness(monkeypatch, capsys, "run", "--on", "processes:2", "--dry-run")
+    assert code == 2 and "Leave --on out" in text
+
+
+class Job:
+    """A finished job as submitit has it."""
+
+    def __init__(self, result: int | None) -> None:
+        self._result = result
+        self.paths = type("Paths", (), {"stderr": "job.err"})
+
+    def done(self) -> bool:
+        return True
+
+    def exception(self) -> Exception | None:
+        return RuntimeError("killed") if self._result is None else None
+
+    def result(self) -> int | None:
+        return self._result
+
+    def stderr(self) -> str:
+        return "" if self._result is None else "Error: no such model"
+
+
+def test_a_job_that_was_killed_is_submitted_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    submitted: list[int] = []
+
+    class Executor:
+        def map_array(self, work: Any, ranks: range) -> list[Job]:
+            return [Job(0), Job(None)]
+
+        def submit(self, work: Any, rank: int) -> Job:
+            submitted.append(rank)
+            return Job(0)
+
+    monkeypatch.setattr(slurm, "_executor", lambda settings, logs: Executor())
+    monkeypatch.setattr(slurm, "TICK", 0.0)
+    slurm.submit_and_wait(Slurm(workers=2, cluster="local"), ["run"], tmp_path, lambda: None)
+    assert submitted == [1]
+
+
+def test_what_a_job_refuses_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        slurm, "_executor", lambda settings, logs: type("E", (), {"map_array": lambda self, work, ranks: [Job(2)]})()
+    )
+    with pytest.raises(HarnessError, match=r"no such model\nThe whole log: job.err"):
+        slurm.submit_and_wait(Slurm(workers=1), ["run"], tmp_path, lambda: None)

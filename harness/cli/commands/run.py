@@ -47,8 +47,8 @@ def run(
     from harness import plugins
     from harness.terminal import console
 
-    if execution.on and not execution.dry_run:
-        launch(execution.on, execution.out)
+    if execution.on:
+        launch(execution.on, execution.out, execution.dry_run)
         return
     begin_worker(settings["device"], execution.out)
     plugins.discover(*execution.plugin)

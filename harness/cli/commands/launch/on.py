@@ -3,29 +3,85 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import HarnessError
 
-WHERE = "gpus, gpus:N, processes:N"
+if TYPE_CHECKING:
+    from harness.evaluation.launch.engines.slurm import Slurm
+
+WHERE = "gpus, gpus:N, processes:N, slurm:SETTINGS, ray, ray:ADDRESS"
 
 
-def launch(where: str, out: Path) -> None:
-    """Run this very command, without ``--on``, in several processes; the first one prints the leaderboard.
+def launch(where: str, out: Path, dry_run: bool) -> None:
+    """Run this very command, without ``--on``, in several processes, and print the leaderboard at the end.
 
-    Raises HarnessError for a place that does not exist, and `Failed` if part of the work failed.
+    dry_run: print the script for Slurm. Raises HarnessError for a place that does not exist, and `Failed` if part of
+    the work failed.
     """
-    from harness.evaluation.launch.engines.local import local_workers, supervise
     from harness.evaluation.launch.folder import RUNS
     from harness.terminal import console
 
-    gpus = _gpus(where)
-    workers = local_workers(without_on(sys.argv[1:]), out / RUNS, gpus)
+    name, _, settings = where.partition(":")
+    arguments = without(("--on", "--dry-run"), sys.argv[1:])
+    if name not in ENGINES:
+        raise HarnessError(f"--on {where}: give one of {WHERE}.")
+    if dry_run:
+        if name != "slurm":
+            raise HarnessError("--dry-run with --on prints the script for Slurm alone. Leave --on out for the costs.")
+        console.out.print(_slurm(where, settings).script(arguments), soft_wrap=True, markup=False)
+        return
     with console.progress() as bar:
-        supervise(workers, _watcher(out, bar))
+        ENGINES[name](where, settings, arguments, out / RUNS, _watcher(out, bar))
+
+
+def _local(where: str, settings: str, arguments: Sequence[str], logs: Path, watch: Callable[[], None]) -> None:
+    from harness.evaluation.launch.engines.local import local_workers, supervise
+
+    supervise(local_workers(arguments, logs, _gpus(where)), watch)
+
+
+def _on_slurm(where: str, settings: str, arguments: Sequence[str], logs: Path, watch: Callable[[], None]) -> None:
+    from harness.evaluation.launch.engines.slurm import submit_and_wait
+
+    submit_and_wait(_slurm(where, settings), arguments, logs / "slurm", watch)
+    _print_board(arguments)
+
+
+def _on_ray(where: str, settings: str, arguments: Sequence[str], logs: Path, watch: Callable[[], None]) -> None:
+    from harness.evaluation.launch.engines.ray import Ray, run_on_ray
+    from harness.plugins.settings import START, parse
+
+    address, *rest = START.split(f":{settings}", maxsplit=1)
+    parameters = {"workers": int, "gpus": int}
+    run_on_ray(address.removeprefix(":"), Ray(**parse(where, "".join(rest), parameters, {})), arguments, logs, watch)
+    _print_board(arguments)
+
+
+ENGINES: Mapping[str, Callable[..., None]] = {
+    "gpus": _local, "processes": _local, "slurm": _on_slurm, "ray": _on_ray
+}  # fmt: skip
+"""What starts the processes, by the first word of ``--on``."""
+
+
+def _slurm(where: str, settings: str) -> Slurm:
+    from harness.evaluation.launch.engines.slurm import Slurm
+    from harness.plugins.settings import parse
+
+    types = {setting.name: type(setting.default) for setting in fields(Slurm)}
+    return Slurm(**parse(where, settings, types, {}))
+
+
+def _print_board(arguments: Sequence[str]) -> None:
+    """Have the command print what is all on disk."""
+    done = subprocess.run([sys.executable, "-m", "harness", *arguments], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def begin_worker(device: str, out: Path) -> None:
@@ -48,14 +104,14 @@ def begin_worker(device: str, out: Path) -> None:
             Failures(RunFolder(path), tolerant=True).forget()
 
 
-def without_on(arguments: Sequence[str]) -> list[str]:
-    """The command's arguments without the option ``--on`` and its value."""
+def without(options: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """The command's arguments without some options; ``--on`` has a value."""
     kept = []
     rest = iter(arguments)
     for argument in rest:
-        if argument == "--on":
+        if argument == "--on" and argument in options:
             next(rest, None)
-        elif not argument.startswith("--on="):
+        elif argument.partition("=")[0] not in options:
             kept.append(argument)
     return kept
 
