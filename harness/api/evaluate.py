@@ -16,10 +16,9 @@ from harness.api.live.borrowed import borrowed
 from harness.api.live.networks import Model, check_names, classifier_of, models_of
 from harness.api.live.objects import texts_by_kind, texts_of
 from harness.api.requests import SUITE, requests
-from harness.api.running import Execution, evaluated, prepared, print_subsets
+from harness.api.running import Execution, claims_of, evaluated, prepared, print_subsets
 from harness.api.weight_files import weight_files_of
 from harness.base.errors import HarnessError, suggest
-from harness.evaluation.launch.claims import Shard
 from harness.evaluation.records import record
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import spell
@@ -41,7 +40,7 @@ def evaluate(
     device: str = "auto", dtype: str = "auto", denoiser_dtype: str = "auto", tile: int = 0, gradient_tile: int = 16,
     compile: bool = False, out: Path | str = OUT, workers: int | str = "auto", batch_size: int = 0,
     on_bad_image: Literal["stop", "skip"] = "stop", weights: Sequence[str] = (), plugins: Any = (),
-    fresh: bool = False, shard: tuple[int, int] = (0, 1), progress: bool = True, keep_logits: bool = False,
+    fresh: bool = False, shard: tuple[int, int] | None = None, progress: bool = True, keep_logits: bool = False,
     keep_images: bool = False, **suite_settings: Any,
 ) -> list[RunRecord]:  # fmt: skip
     """Evaluate classifiers under test-time methods on benchmarks; the complete records, which also lie in `out`.
@@ -64,7 +63,7 @@ def evaluate(
     settings = {setting.name: arguments.get(setting.name) for setting in fields(RunSpec)}
     settings |= {"suite": suites, "models": names, "denoiser": str(denoiser) if denoiser else None}
     execution = Execution(
-        Path(out), weight_files_of(weights), Shard(*shard), on_bad_image == "skip", batch_size, str(workers), fresh,
+        Path(out), weight_files_of(weights), claims_of(shard), on_bad_image == "skip", batch_size, str(workers), fresh,
         shown=progress,
     )  # fmt: skip
     _check(arguments, suites)

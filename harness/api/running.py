@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from harness.models.published.locate import WeightFiles
 
 
-def _whole() -> Claims:
-    from harness.evaluation.launch.claims import WHOLE
+def claims_of(shard: tuple[int, int] | None = None) -> Claims:
+    """The claims of the i-th of n fixed shares; without one, of a process that takes one part after the other."""
+    from harness.evaluation.launch.claims import Shard
+    from harness.evaluation.launch.leases import Leased
 
-    return WHOLE
+    return Shard(*shard) if shard else Leased()
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,20 @@ class Execution:
     out: folder of the records. weight_files: places of published weights.
     claims: parts that this process computes. skip_bad: leave out what cannot be read, instead of stopping.
     batch_size: images held at a time; 0 fits the memory. workers: number of threads that decode ahead, or "auto".
-    fresh: compute again what is on disk. shown: show the bar.
+    fresh: compute again what is on disk. shown: show the bar. tolerant: set parts aside that fail twice.
+    mixed_devices: go on with what another kind of device has begun.
     """
 
     out: Path
     weight_files: WeightFiles
-    claims: Claims = field(default_factory=_whole)
+    claims: Claims = field(default_factory=claims_of)
     skip_bad: bool = False
     batch_size: int = 0
     workers: str = "auto"
     fresh: bool = False
     shown: bool = True
+    tolerant: bool = False
+    mixed_devices: bool = False
 
 
 def prepared(all_requests: Iterable[Request], execution: Execution) -> list[Job]:
@@ -78,6 +83,8 @@ def evaluated(jobs: Sequence[Job], execution: Execution) -> list[Path]:
                 fresh=execution.fresh,
                 workers=threads(execution.workers, job.datasets.values()),
                 report=_reporter(bar, job),
+                tolerant=execution.tolerant,
+                mixed_devices=execution.mixed_devices,
             )
             records += left_out.evaluated(job, evaluate)
     return records

@@ -11,8 +11,22 @@ if TYPE_CHECKING:
 class HarnessError(Exception):
     """A mistake that the user can fix: the message names the thing, the place and the remedy.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with its `code`.
     """
+
+    code = 2
+
+
+class Failed(HarnessError):
+    """Some of the work failed, and all the rest is done."""
+
+    code = 1
+
+
+class Lost(HarnessError):
+    """The process cannot go on, and another one can: schedulers know the code as a failure that passes."""
+
+    code = 75
 
 
 class Absent(HarnessError):

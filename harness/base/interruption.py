@@ -27,7 +27,7 @@ REPEAT = "Nothing is half-written: give the same command again."
 
 WITHOUT_FRESH = {
     "results", "report", "leaderboard", "compare", "show", "gallery", "effective", "ensemble", "posthoc", "figure",
-    "score", "reproduce", "list", "new",
+    "score", "reproduce", "list", "new", "status",
 }  # fmt: skip
 """Commands without the option --fresh."""
 

@@ -28,7 +28,7 @@ def main() -> None:
             from harness.terminal import console
 
             console.fail(str(error))
-            sys.exit(2)
+            sys.exit(error.code)
         except UnicodeError as error:
             if locale.getpreferredencoding(False).upper().replace("-", "") == "UTF8":
                 raise

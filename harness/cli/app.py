@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import harness
 from harness.cli.commands import analyse, augment, data, weights
 from harness.cli.commands.generate import generate
+from harness.cli.commands.launch.status import status
 from harness.cli.commands.list import list_plugins
 from harness.cli.commands.new import new
 from harness.cli.commands.rerun import rerun
@@ -88,6 +89,7 @@ def _options(
 
 
 app.command()(run)
+app.command()(status)
 app.command()(train)
 app.command()(generate)
 app.command()(score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -188,7 +189,24 @@ class RunExecution:
     ] = OnBadImage.stop
     out: Annotated[Path, typer.Option(help="Folder for the records.")] = RESULTS / "local"
     weights: Files = field(default_factory=list)
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n processes that share --out, from 0.")] = "0/1"
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="i/n: the i-th of n fixed shares of the parts, from 0. Without it, processes that run the same "
+            "command in the same --out take one part after the other."
+        ),
+    ] = ""
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="Start several processes for this command: gpus (one per GPU), gpus:N, processes:N (on the CPU), "
+            "slurm:workers=16,partition=NAME,time=4:00:00, ray, ray:ADDRESS. See docs/scale.md."
+        ),
+    ] = None
+    mixed_devices: Annotated[
+        bool,
+        typer.Option("--mixed-devices", help="Go on with records that another kind of device has begun; they say so."),
+    ] = False
     plugin: Plugin = field(default_factory=list)
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed and how long it takes.")] = (
         False
@@ -197,16 +215,20 @@ class RunExecution:
 
     def parsed(self) -> Execution:
         """The options as `harness.api.running` takes them; raises HarnessError for texts that mean nothing."""
-        from harness.api.running import Execution
+        from harness.api.running import Execution, claims_of
         from harness.api.weight_files import weight_files_of
-        from harness.evaluation.launch.claims import Shard
+        from harness.evaluation.launch.workers import Worker
 
+        worker = Worker.of(os.environ)
         return Execution(
             out=self.out,
             weight_files=weight_files_of(self.weights),
-            claims=Shard(*shares_of(self.shard)),
+            claims=claims_of(shares_of(self.shard) if self.shard else None),
             skip_bad=self.on_bad_image is OnBadImage.skip,
             batch_size=self.batch_size,
             workers=self.workers,
             fresh=self.fresh,
+            shown=worker is None or worker.prints,
+            tolerant=worker is not None and not self.shard,
+            mixed_devices=self.mixed_devices,
         )

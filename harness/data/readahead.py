@@ -65,7 +65,9 @@ def decoders(datasets: Iterable[Dataset]) -> int:
 
 
 class ReadAhead(Iterator[Batch | None]):
-    """Batches of samples in the order of `work`, and the share of time spent waiting for them.
+    """Batches of samples in the order of `work`, and the time spent waiting for them.
+
+    waited: in seconds.
 
     work: data sets and positions in them. workers: see `ordered`.
     skip: leave out images that cannot be read; a batch without any readable image is None.
@@ -84,18 +86,18 @@ class ReadAhead(Iterator[Batch | None]):
             return replace(batch, images=batch.images.pin_memory()) if batch and pinned else batch
 
         self._batches = ordered(read, work, workers)
-        self._waited, self._start = 0.0, time.perf_counter()
+        self.waited, self._start = 0.0, time.perf_counter()
 
     def __next__(self) -> Batch | None:
         start = time.perf_counter()
         batch = next(self._batches)
-        self._waited += time.perf_counter() - start
+        self.waited += time.perf_counter() - start
         return batch
 
     @property
     def waiting(self) -> float:
         """Share of the time so far spent waiting, in [0, 1]."""
-        return self._waited / max(time.perf_counter() - self._start, 1e-9)
+        return self.waited / max(time.perf_counter() - self._start, 1e-9)
 
     def close(self) -> None:
         """Stop reading ahead."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -23,6 +22,7 @@ from harness.base import sealed
 from harness.base.provenance import key_of
 from harness.data.readahead import decoders, ordered
 from harness.evaluation import layers
+from harness.evaluation.launch.lease_files import complete
 from harness.evaluation.response import penultimate
 from harness.models.tiles import TiledClassifier, finite
 from harness.types import Bank, Batch, Dataset, HarnessError, Stage, Unsuited, Weights
@@ -166,13 +166,15 @@ class FeatureBank:
         code = hashlib.sha256(_source_of(type(of)).encode()).hexdigest()
         key = key_of({**self._identity, "data": data, "of": repr(of), "code": code, "source": self.source})
         file = self.cache / f"{key}.safetensors"
-        content = sealed.read_or_tell(file, file.name)
-        if content is None:
+
+        def write(file: Path) -> None:
             learnt = {name: tensor.contiguous() for name, tensor in learn().items()}
             written = bytearray(save(learnt, {"seal": sealed.BLANK.decode()}))
             sealed.write(file, written, written.index(sealed.BLANK), file.name)
-            content = bytes(written)
-        tensors: dict[str, Tensor] = load(content)
+
+        # One process learns, others wait for it.
+        complete([file], lambda file: sealed.read_or_tell(file, file.name) is not None, write)
+        tensors: dict[str, Tensor] = load(sealed.read(file, file.name))
         return tensors
 
     def __getattr__(self, name: str) -> Any:
@@ -188,20 +190,24 @@ class FeatureBank:
         return {"model": self.weights.sha256, "name": self.weights.name, **arithmetic}
 
     def _stored(self, data: Dataset, what: str) -> StoredFeatures:
-        """Features of a data set; computes the files that neither a stopped run nor another shard has left."""
+        """Features of a data set; computes the files that neither a stopped run nor another process leaves."""
         folder = self.cache / key_of({**self._identity, "data": data.sha256})
         count = len(data.ids)
-        files = tuple(folder / f"{start:08d}.npy" for start in range(0, count, PIECE))
+        files = {
+            folder / f"{start:08d}.npy": range(start, min(start + PIECE, count)) for start in range(0, count, PIECE)
+        }
         width = self.width
         dtype = np.float32 if 4 * count * width <= FLOAT32_UP_TO else np.float16
-        # Shards that start at different places share the work.
-        first = os.getpid() % len(files)
-        for piece, file in [*enumerate(files)][first:] + [*enumerate(files)][:first]:
-            name = f"{folder.name}/{file.name}"
-            if sealed.read_or_tell(file, name) is None:
-                rows = range(piece * PIECE, min((piece + 1) * PIECE, count))
-                _write_array(file, self._compute(data, rows, what).astype(dtype), name)
-        return StoredFeatures(data.labels, width, files)
+
+        def name(file: Path) -> str:
+            return f"{folder.name}/{file.name}"
+
+        complete(
+            files,
+            lambda file: sealed.read_or_tell(file, name(file)) is not None,
+            lambda file: _write_array(file, self._compute(data, files[file], what).astype(dtype), name(file)),
+        )
+        return StoredFeatures(data.labels, width, tuple(files))
 
     def _compute(self, data: Dataset, rows: range, what: str) -> np.ndarray:
         """Features (n, D) float32 of these images."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import tee
@@ -17,6 +17,9 @@ from harness.base.files import check_writable, sweep
 from harness.data import ReadAhead
 from harness.evaluation.job import Job
 from harness.evaluation.launch.claims import WHOLE, Claims
+from harness.evaluation.launch.failures import Failures
+from harness.evaluation.launch.folder import RunFolder
+from harness.evaluation.launch.progress import Counter, Progress, Report
 from harness.evaluation.part_in_progress import PartInProgress
 from harness.evaluation.preflight import resume
 from harness.evaluation.recording import record_of
@@ -24,26 +27,6 @@ from harness.evaluation.records.journal import Required, warn_of_losses
 from harness.evaluation.records.parts import Part
 from harness.evaluation.views.batch import BatchViews
 from harness.types import Batch, Dataset, HarnessError, Pair, Unsuited
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Progress after a batch, in images, one per sample and condition.
-
-    done: of `total`, including what was on disk. computed: in this run.
-    stage: the step of the preparation whose images are counted; "" for the evaluation itself.
-    waiting: share of the time so far that went into waiting for data.
-    """
-
-    done: float
-    computed: float
-    total: int
-    condition: str
-    stage: str = ""
-    waiting: float = 0.0
-
-
-Report = Callable[[Progress], None]
 
 
 def run(
@@ -54,66 +37,117 @@ def run(
     fresh: bool = False,
     workers: int = 0,
     report: Report = lambda t: None,
+    tolerant: bool = False,
+    mixed_devices: bool = False,
 ) -> list[Path]:
     """Evaluate the parts that are missing, and write the records that became complete; returns the records' paths.
 
     batch_size: images held at a time; 0 fits the memory. claims: which parts this process computes.
     fresh: compute again what is on disk. workers: threads that read ahead, see `harness.data.ordered`. No number
-    depends on any of these. Pairs that cannot work are left out, with a notice each: see `Job.unsuited`; raises
-    `Unsuited` if no other is left.
+    depends on any of these. tolerant: a part that fails is tried again, and set aside if it fails the same way; the
+    rest goes on, and `Failed` names it at the end. Otherwise any error ends the run. mixed_devices: go on with what
+    another kind of device has begun; the record then says so. Pairs that cannot work are left out, with a notice each:
+    see `Job.unsuited`; raises `Unsuited` if no other is left.
     """
-    if fresh and not claims.alone:
-        raise HarnessError("--fresh deletes what the other shards are writing. Give the shards a new --out instead.")
+    folder = RunFolder.of(job)
     if fresh:
+        claims.check_fresh(folder)
         _forget(job)
     resume.verify(job)
     candidates = claims.candidates(job.parts)
-    lacking = _lacking(job, candidates)
+    lacking = _lacking(job, candidates, mixed_devices)
     prepared = _prepared(job, sorted({index for indices in lacking.values() for index in indices}), report)
-    lacking = {part: [index for index in indices if index in prepared] for part, indices in lacking.items()}
-    step = _round_up(batch_size or _batch_size(job), job.tiles.multiple)
-    # The reader claims parts a few batches before the loop comes to them; both see the same parts.
-    to_read, to_evaluate = tee(claims.parts(job.parts))
-    work = _batches(job, (part for part in to_read if lacking[part.name]), step)
-    claimed = []
-    with closing(ReadAhead(work, workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
-        counter = _Counter(report, reader, sum(len(part.indices) for part in candidates))
-        for part in to_evaluate:
-            pairs = {index: prepared[index] for index in lacking[part.name]}
-            if pairs:
-                _evaluate(job, PartInProgress(job, part, pairs), part, step, reader, counter)
-            else:
-                counter.pass_over(part)
-            claimed.append(part)
-    return _finished(job, job.parts if claims.alone else claimed)
+    failures = Failures(folder, tolerant)
+    if prepared:
+        folder.begin(job)
+        failures.begin()
+    lacks = _Lacks(job, lacking, prepared, failures)
+    work = _Work(job, _round_up(batch_size or _batch_size(job), job.tiles.multiple), workers)
+    counter = Counter(report, sum(len(part.indices) for part in candidates))
+    try:
+        for parts in claims.rounds(job.parts, folder, lacks):
+            _round(parts, claims, work, lacks, counter)
+    finally:
+        claims.close()
+    finished = _finished(job, [part for part in work.there if not failures.is_set_aside(part)])
+    if prepared:
+        failures.check()
+        folder.end()
+    return finished
 
 
-class _Counter:
-    """Images done and computed so far, and the reports of them. total: images of all parts that may be claimed."""
+def _round(parts: Iterable[Part], claims: Claims, work: _Work, lacks: _Lacks, counter: Counter) -> None:
+    """Compute the parts; one that fails ends the round, if it does not end the run."""
+    try:
+        for part in work.evaluated(((part, lacks.of(part)) for part in parts), counter):
+            claims.release(part)
+    except Exception as error:
+        if work.current is None:
+            raise
+        lacks.failures.note(work.current, error, work.computed)
+        claims.abandon()
 
-    def __init__(self, report: Report, reader: ReadAhead, total: int) -> None:
-        self._report = report
-        self._reader = reader
-        self._total = total
-        self._done = 0.0
-        self._computed = 0.0
 
-    def report(self, part: Part, done: float, resumed: float) -> None:
-        """Report on the part at hand. done: its images so far; resumed: those of them that were on disk."""
-        computed = self._computed + done - resumed
-        self._report(
-            Progress(self._done + done, computed, self._total, part.condition.name, waiting=self._reader.waiting)
-        )
+@dataclass(frozen=True)
+class _Lacks:
+    """Which pairs lack a part, by what is on disk at the moment of the question; what was there once is there.
 
-    def end(self, part: Part, resumed: float) -> None:
-        """Count and report a whole part."""
-        self.report(part, len(part.indices), resumed)
-        self._done += len(part.indices)
-        self._computed += len(part.indices) - resumed
+    lacking: by part, indices of the pairs that lacked it when the run began. prepared: the pairs, by index.
+    failures: no pair lacks a part that is set aside.
+    """
 
-    def pass_over(self, part: Part) -> None:
-        """Count and report a part that was on disk."""
-        self.end(part, len(part.indices))
+    job: Job
+    lacking: dict[str, list[int]]
+    prepared: Mapping[int, Pair]
+    failures: Failures
+
+    def of(self, part: Part) -> Mapping[int, Pair]:
+        """The pairs that lack the part, by index."""
+        return {index: self.prepared[index] for index in self.lacking[part.name] if index in self.prepared}
+
+    def __call__(self, part: Part) -> bool:
+        required = self.job.required
+        journals = {index: self.job.journals[index] for index in self.of(part)}
+        # Another process that has finished the record has dropped its parts.
+        still = [index for index, j in journals.items() if not (j.has(part, required) or j.done(required))]
+        if still and self.failures.is_set_aside(part):
+            still = []
+        self.lacking[part.name] = still
+        return bool(still)
+
+
+class _Work:
+    """Computes parts. step: images in a batch. workers: threads that read ahead.
+
+    there: parts that are on disk, or set aside. current: the part at hand, None between two.
+    computed: a part was computed here.
+    """
+
+    def __init__(self, job: Job, step: int, workers: int) -> None:
+        self.there: list[Part] = []
+        self.current: Part | None = None
+        self.computed = False
+        self._job = job
+        self._step = step
+        self._workers = workers
+
+    def evaluated(self, parts: Iterable[tuple[Part, Mapping[int, Pair]]], counter: Counter) -> Iterator[Part]:
+        """The parts, each once it is on disk for the pairs that lack it."""
+        job = self._job
+        # The reader claims parts some batches before the loop comes to them; both see the same parts.
+        to_read, to_evaluate = tee(parts)
+        work = _batches(job, (part for part, pairs in to_read if pairs), self._step)
+        with closing(ReadAhead(work, self._workers, job.skip_bad, job.spec.device.startswith("cuda"))) as reader:
+            counter.readers.append(reader)
+            for part, pairs in to_evaluate:
+                if pairs:
+                    self.current = part
+                    _evaluate(job, PartInProgress(job, part, pairs), part, self._step, reader, counter)
+                    self.current, self.computed = None, True
+                else:
+                    counter.pass_over(part)
+                self.there.append(part)
+                yield part
 
 
 def _forget(job: Job) -> None:
@@ -124,7 +158,7 @@ def _forget(job: Job) -> None:
     resume.forget_learnt(job.out)
 
 
-def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
+def _lacking(job: Job, parts: Sequence[Part], mixed_devices: bool) -> dict[str, list[int]]:
     """For each part, by its name, the indices of the pairs that still need it. Warns of files that do not count."""
     unfinished = [(index, journal) for index, journal in enumerate(job.journals) if not journal.done(job.required)]
     for journal in job.journals:
@@ -138,6 +172,8 @@ def _lacking(job: Job, parts: Sequence[Part]) -> dict[str, list[int]]:
         part.name: [index for index, journal in unfinished if not journal.has(part, job.required)] for part in parts
     }
     for index in {index for indices in lacking.values() for index in indices}:
+        if not mixed_devices:
+            resume.check_device(job.journals[index], job.probes[index])
         resume.keep(job.journals[index], job.probes[index])
     warn_of_losses(job.journals)
     return lacking
@@ -185,7 +221,7 @@ def _batches(job: Job, parts: Iterable[Part], step: int) -> Iterator[tuple[Datas
             yield job.datasets[part.condition.name], part.indices[start : start + step]
 
 
-def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader: ReadAhead, counter: _Counter) -> None:
+def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader: ReadAhead, counter: Counter) -> None:
     """Evaluate one part for the pairs that lack it, batch by batch as the reader yields them, and write it."""
     for start in _starts(part, step):
         batch = next(reader)
@@ -205,8 +241,7 @@ def _evaluate(job: Job, progress: PartInProgress, part: Part, step: int, reader:
 def _finished(job: Job, parts: Sequence[Part]) -> list[Path]:
     """The records that are complete. Raises HarnessError where one of these parts has disappeared.
 
-    parts: those that must be there. A process that is alone needs all of them; another one those that it claimed, as
-    its records may wait for the parts of others.
+    parts: those that must be there, which this process computed or found. Records may wait for the parts of others.
     """
     paths = []
     for index, (pair, journal) in enumerate(zip(job.pairs, job.journals, strict=True)):
@@ -239,8 +274,8 @@ def _finish(job: Job, index: int) -> Path | None:
         rows, cost = contents
         if not rows:
             raise HarnessError(f"None of the images of {job.data.name!r} can be read. See: harness data check.")
-        devices = resume.notes(journal, job.probes[index])
-        journal.finish(rows, lambda samples: record_of(job, index, rows, cost, samples, devices))
+        devices, environments = resume.notes(journal, job.probes[index]), journal.environments()
+        journal.finish(rows, lambda samples: record_of(job, index, rows, cost, samples, devices, environments))
     journal.tidy()
     return journal.file
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.base.provenance import environment
 from harness.evaluation.job import Job
 from harness.evaluation.records.journal import Journal, warn_of_losses
 from harness.evaluation.records.parts import Part
@@ -139,8 +140,9 @@ class PartInProgress:
 
     def finish(self) -> None:
         """Put the part on disk for each pair, in place of its interim state."""
+        here = environment(self._job.spec.device)
         for member in self._pairs:
-            member.journal.write(self._part, joined(member.batches), _sum(self._cost(member), member.spent))
+            member.journal.write(self._part, joined(member.batches), _sum(self._cost(member), member.spent), here)
 
     def _is_due(self) -> bool:
         return time.perf_counter() - self._last_kept > KEEP_EVERY

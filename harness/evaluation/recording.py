@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from harness import plugins
 from harness.base.errors import Notice
@@ -21,12 +22,18 @@ from harness.types.weights import LIVE
 
 
 def record_of(
-    job: Job, index: int, rows: Rows, cost: Mapping[str, float], samples: Samples, devices: Sequence[str]
+    job: Job,
+    index: int,
+    rows: Rows,
+    cost: Mapping[str, float],
+    samples: Samples,
+    devices: Sequence[str],
+    environments: Sequence[Mapping[str, Any]],
 ) -> RunRecord:
     """The record of the pair at this index.
 
     rows: its whole sample table. cost: summed over its parts. samples: see `RunRecord`. devices: notes on the devices
-    that computed it, see `harness.evaluation.preflight.resume.notes`.
+    that computed it, see `harness.evaluation.preflight.resume.notes`. environments: of these, each once.
     """
     metrics, notes = job.suite.summarise(rows)
     pair = job.pairs[index]
@@ -34,7 +41,19 @@ def record_of(
     record = _without_metrics(job, index, len(set(rows["id"])), samples, cost)
     doubts = _doubts(job, index, rows)
     said = getattr(job.suite, "notes_on", lambda method: ())(pair.method)
-    return replace(record, metrics=metrics, notes=[*model_notes, *said, *doubts, *notes, *devices, *job.left_out(rows)])
+    made = merged(environments) if environments else record.environment
+    return replace(
+        record,
+        metrics=metrics,
+        environment=made,
+        notes=[*model_notes, *said, *doubts, *notes, *devices, *job.left_out(rows)],
+    )
+
+
+def merged(environments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One environment of several: what they share, and where they differ all values in a text."""
+    values = {name: list(dict.fromkeys(one.get(name) for one in environments)) for name in environments[0]}
+    return {name: found[0] if len(found) == 1 else ", ".join(map(str, found)) for name, found in values.items()}
 
 
 def _doubts(job: Job, index: int, rows: Rows) -> list[str]:

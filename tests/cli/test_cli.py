@@ -273,7 +273,7 @@ def test_a_full_disk_loses_nothing(
     arguments = ["run", "--suite", "digits-c:corruption=brightness,contrast,fog,pixelate,jpeg_compression"]
     arguments += ["--model", "digits/resnet", "--tta", "default", "--limit", "100", "--tile", "100"]
     arguments += ["--out", str(tmp_path)]
-    limited = f"trap '' XFSZ; ulimit -f 4; exec {sys.executable} -m harness {shlex.join(arguments)}"
+    limited = f"trap '' XFSZ; ulimit -f 5; exec {sys.executable} -m harness {shlex.join(arguments)}"
     done = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "Cannot write" in " ".join(done.stderr.split())

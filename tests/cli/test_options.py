@@ -27,8 +27,9 @@ RUN: dict[str, Any] = {
     "full": False, "every": None, "limit": 0, "seed": 0,
     "batch_size": 0, "tile": 0, "gradient_tile": 16,
     "device": "auto", "dtype": "auto", "denoiser_dtype": "auto", "compile": False,
-    "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "0/1", "plugin": [],
+    "workers": "auto", "on_bad_image": "stop", "out": "results/local", "weights": [], "shard": "", "plugin": [],
     "dry_run": False, "fresh": False, "corruption": None, "keep_logits": False, "keep_images": False,
+    "on": None, "mixed_devices": False,
 }  # fmt: skip
 """Defaults of the options of ``harness run``."""
 

@@ -11,7 +11,8 @@ import pytest
 from helpers import outcome, run_small
 
 from harness import plugins
-from harness.evaluation.launch.claims import WHOLE, Shard
+from harness.evaluation.launch.claims import Lacks, Shard
+from harness.evaluation.launch.folder import RunFolder
 from harness.evaluation.loop import Progress
 from harness.evaluation.records.parts import Part
 from harness.types import Condition, HarnessError
@@ -33,12 +34,23 @@ class Locks:
     locked: set[str]
     most: int
     claimed: list[str] = field(default_factory=list)
-    alone: bool = False
+
+    def check_fresh(self, folder: RunFolder) -> None:
+        pass
 
     def candidates(self, plan: Sequence[Part]) -> Sequence[Part]:
         return plan
 
-    def parts(self, plan: Sequence[Part]) -> Iterator[Part]:
+    def rounds(self, plan: Sequence[Part], folder: RunFolder, lacks: Lacks) -> Iterator[Iterator[Part]]:
+        yield self._parts(plan)
+
+    def release(self, part: Part) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _parts(self, plan: Sequence[Part]) -> Iterator[Part]:
         for part in plan:
             if part.name not in self.locked and len(self.claimed) < self.most:
                 self.locked.add(part.name)
@@ -55,13 +67,8 @@ def plan(count: int) -> list[Part]:
 def test_shards_share_out_every_part_once(count: int) -> None:
     parts = plan(5)
     shards = [Shard(index, count) for index in range(count)]
-    names = [part.name for shard in shards for part in shard.parts(parts)]
+    names = [part.name for shard in shards for part in shard.candidates(parts)]
     assert sorted(names) == [part.name for part in parts]
-    assert all(list(shard.parts(parts)) == list(shard.candidates(parts)) for shard in shards)
-
-
-def test_only_the_whole_is_alone() -> None:
-    assert WHOLE.alone and Shard(0, 1).alone and not Shard(0, 2).alone
 
 
 @pytest.mark.parametrize("index, count", [(2, 2), (-1, 2), (0, 0)])

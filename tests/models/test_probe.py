@@ -213,7 +213,9 @@ def test_a_difference_between_devices_is_noted(tmp_path: Path) -> None:
     elsewhere = replace(probe, device="another", outputs={"model": probe.outputs["model"] + np.float32(0.01)})
     resume.keep(journal, elsewhere)
     resume.verify(job)
-    (path,) = loop.run(job)
+    with pytest.raises(HarnessError, match=r"computed on another, and here is .* --mixed-devices"):
+        loop.run(job)
+    (path,) = loop.run(job, mixed_devices=True)
     entry = record.load(path)
     assert any("Computed on another and on" in note and "0.01 apart" in note for note in entry.notes)
     record.save(replace(entry, probe=elsewhere.to_json()), path)

@@ -11,6 +11,7 @@ from harness.api.left_out import Tally
 from harness.api.planning import Planner
 from harness.api.requests import requests, stated_models
 from harness.api.running import evaluated, prepared, print_subsets
+from harness.cli.commands.launch.on import begin_worker, launch
 from harness.cli.run_options import FolderChoice, ModelSettings, OtherMethods, RunExecution, SuiteSettings
 from harness.cli.settings import Settings, with_settings
 from harness.cli.whole_folder import check_unused, finish, run_folder
@@ -46,6 +47,10 @@ def run(
     from harness import plugins
     from harness.terminal import console
 
+    if execution.on:
+        launch(execution.on, execution.out, execution.dry_run)
+        return
+    begin_worker(settings["device"], execution.out)
     plugins.discover(*execution.plugin)
     running = execution.parsed()
     texts = methods.texts(settings["methods"])

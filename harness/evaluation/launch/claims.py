@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.evaluation.launch.folder import RunFolder
 from harness.evaluation.records.parts import Part
 from harness.types import HarnessError
+
+Lacks = Callable[[Part], bool]
+"""Whether a part is still to be computed, by what is on disk now."""
 
 
 class Claims(Protocol):
     """Shares out the parts of a run among processes. No number depends on who computes a part.
 
-    The loop asks for parts one by one, a few ahead of what it computes, so that an implementation may decide at that
-    moment: one with a lock file per part skips those that another process has locked.
+    The loop asks for parts one by one, some ahead of what it computes, so that an implementation decides at that
+    moment.
     """
 
-    @property
-    def alone(self) -> bool:
-        """No other process works on this run, so that a record never waits for one."""
+    def check_fresh(self, folder: RunFolder) -> None:
+        """Raise HarnessError if other processes may be writing what ``--fresh`` deletes."""
 
     def candidates(self, plan: Sequence[Part]) -> Sequence[Part]:
         """The parts of the plan that this process may come to compute, in order; claims none of them."""
 
-    def parts(self, plan: Sequence[Part]) -> Iterator[Part]:
-        """Claim parts one by one: yields a part once it is this process's to compute, in the order of `candidates`."""
+    def rounds(self, plan: Sequence[Part], folder: RunFolder, lacks: Lacks) -> Iterator[Iterator[Part]]:
+        """Rounds of parts, until every candidate was given out once: claimed by this process, or on disk by then.
+
+        A round is used up, and its parts are computed, before the next one is asked for. A round ends where nothing
+        more can be claimed for the moment. folder: what the processes of the run leave for each other.
+        """
+
+    def release(self, part: Part) -> None:
+        """A part that was given out needs this process no more."""
+
+    def abandon(self) -> None:
+        """The round ends early: what it gave out and was not released is to be given out again."""
+
+    def close(self) -> None:
+        """Release all that is claimed, also where the run ends early."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +60,29 @@ class Shard:
                 f"Shard {self.index}/{self.count}: the index must be at least 0 and below the count, as in 0/2 and 1/2."
             )
 
-    @property
-    def alone(self) -> bool:
-        """True for the only shard."""
-        return self.count == 1
+    def check_fresh(self, folder: RunFolder) -> None:
+        """Raise HarnessError unless this is the only shard."""
+        if self.count > 1:
+            raise HarnessError(
+                "--fresh deletes what the other shards are writing. Give the shards a new --out instead."
+            )
 
     def candidates(self, plan: Sequence[Part]) -> Sequence[Part]:
         """Every `count`-th part."""
         return plan[self.index :: self.count]
 
-    def parts(self, plan: Sequence[Part]) -> Iterator[Part]:
-        """The candidates: no other shard has them."""
-        return iter(self.candidates(plan))
+    def rounds(self, plan: Sequence[Part], folder: RunFolder, lacks: Lacks) -> Iterator[Iterator[Part]]:
+        """One round with all candidates: no other shard has them."""
+        yield iter(self.candidates(plan))
+
+    def release(self, part: Part) -> None:
+        """Nothing: there is no claim."""
+
+    def abandon(self) -> None:
+        """Nothing: a share that is fixed has one round, and an error ends it."""
+
+    def close(self) -> None:
+        """Nothing, as well."""
 
 
 WHOLE = Shard()

@@ -79,6 +79,16 @@ def keep(journal: Journal, probe: Probe) -> None:
     _write(journal.probe_file(probe.device), probe)
 
 
+def check_device(journal: Journal, probe: Probe) -> None:
+    """Raise HarnessError where another kind of device has begun this record: each rounds in its own way."""
+    for file, older in _of_parts(journal):
+        if older and older.device != probe.device:
+            raise HarnessError(
+                f"{file}: parts of this record were computed on {older.device}, and here is {probe.device}, whose "
+                "rounding may differ. Give this run a new --out, or --mixed-devices to go on; the record then says so."
+            )
+
+
 def keep_learnt(job: Job) -> None:
     """Write the probe of each classifier beside what detectors will learn from it, before they do.
 

@@ -10,6 +10,7 @@ absent, and `warn_of_losses` says so.
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -136,9 +137,9 @@ class Journal:
         """True if a finished part is on disk, undamaged, and meets the demands."""
         return self._read(part, required) is not None
 
-    def write(self, part: Part, rows: Rows, cost: Mapping[str, float]) -> None:
-        """Put a finished part on disk, in place of its interim state."""
-        parts.write(self._part(part), rows, cost)
+    def write(self, part: Part, rows: Rows, cost: Mapping[str, float], environment: Mapping[str, Any]) -> None:
+        """Put a finished part on disk, in place of its interim state. environment: of the process that computed it."""
+        parts.write(self._part(part), rows, cost, environment)
         self._interim(part).unlink(missing_ok=True)
 
     def write_interim(self, part: Part, rows: Rows, cost: Mapping[str, float]) -> None:
@@ -170,6 +171,11 @@ class Journal:
         if any(_types(rows) != _types(tables[0]) for rows in tables):
             raise HarnessError(f"{self._parts} holds parts with different columns. Start over with --fresh.")
         return joined(tables), total
+
+    def environments(self) -> Sequence[Mapping[str, Any]]:
+        """The environments that computed the parts, each once; none for parts of older versions. After `read`."""
+        found = [parts.environment_of(self._part(part)) for part in self._plan]
+        return [json.loads(text) for text in dict.fromkeys(json.dumps(one, sort_keys=True) for one in found if one)]
 
     def finish(self, rows: Rows, make: Callable[[Samples], RunRecord]) -> None:
         """Write the sample table, and the images of these rows apart; then the record that `make(samples)` returns."""

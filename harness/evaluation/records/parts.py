@@ -6,9 +6,11 @@ A finished part and the interim state of an unfinished one have the same form; t
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,9 +49,13 @@ class Part:
     data: Dataset
 
 
-def write(file: Path, rows: Rows, cost: Mapping[str, float]) -> None:
-    """Put rows and their cost on disk, sealed under the names of the folder and the file."""
-    table = table_of(rows).replace_schema_metadata({"cost": json.dumps(cost)})
+def write(file: Path, rows: Rows, cost: Mapping[str, float], environment: Mapping[str, Any] | None = None) -> None:
+    """Put rows and their cost on disk, sealed under the names of the folder and the file.
+
+    environment: of the process that computed them, as JSON values.
+    """
+    facts = {"cost": json.dumps(cost), "environment": json.dumps(environment or {}), "host": socket.gethostname()}
+    table = table_of(rows).replace_schema_metadata(facts)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content = bytearray(sink.getvalue())
@@ -72,6 +78,14 @@ def read(file: Path, part: Part, *, every_image: bool) -> tuple[Rows, dict[str, 
     if every_image and missing:
         raise Incomplete(missing)
     return rows, cost
+
+
+def environment_of(file: Path) -> dict[str, Any]:
+    """The environment that computed a part, which was read before; empty for a part of an older version."""
+    with file.open("rb") as source:  # which takes any name, pyarrow only UTF-8
+        metadata = pq.read_schema(source).metadata or {}
+    values: dict[str, Any] = json.loads(metadata.get(b"environment", b"{}"))
+    return values
 
 
 def read_interim(file: Path, part: Part) -> tuple[Rows, dict[str, float]]:
