@@ -457,6 +457,10 @@ def test_two_processes_do_not_compute_the_same_share(out: Path, monkeypatch: pyt
         ({"classes": "ant,dog"}, "no class is called 'dog'"),
         ({"classes": "3"}, "no class is called '3'"),
         ({"dataset": "digits", "denoiser": "tiny"}, "was trained on images of 8 pixels, and these have 32"),
+        (
+            {"dataset": "digits", "guide": "cfg:scale=2", "denoiser": "cifar10-conditional"},
+            "classes are those of 'cifar10', 'airplane'.* not those of 'digits'",
+        ),
         ({"dataset": "folder", "guide": "denoised"}, "No registered classifier of 'folder' is meant for"),
         ({"dataset": "folder", "denoiser": "tiny"}, "needs its folder"),
         ({"dataset": "folder"}, "No denoiser of 'folder' is registered"),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import Device, Plugin, Seed
+from harness.cli.options import Device, Files, Plugin, Seed
 
 if TYPE_CHECKING:
     from harness.generation.score.record import ScoreRecord
     from harness.generation.score.scoring import ScoreSpec
+    from harness.models.published.locate import WeightFiles
 
 
 Samples = Annotated[
@@ -63,6 +64,7 @@ def score(
     device: Device = "auto",
     out: RecordFile = None,
     plugin: Plugin = [],  # noqa: B006
+    weights: Files = [],  # noqa: B006
 ) -> None:
     """Score generated images from anywhere: Frechet distance, KID, precision, recall, density, coverage, memorisation.
 
@@ -80,6 +82,7 @@ def score(
     """
     from harness import plugins
     from harness.api.machine import usable_device
+    from harness.api.weight_files import fetch_missing, weight_files_of
     from harness.base.files import check_writable
     from harness.generation.score import record as records
     from harness.generation.score.scoring import ScoreSpec
@@ -94,7 +97,9 @@ def score(
         samples, reference, tuple(extractor), chosen, split, str(data or ""), judge, tuple(metric), seed,
         usable_device(device),
     )  # fmt: skip
-    scored = _scored(spec)
+    weight_files = weight_files_of(weights)
+    fetch_missing([*extractor, judge], weight_files)
+    scored = _scored(spec, weight_files)
     for table in tables(scored):
         console.show(table)
     if out:
@@ -102,7 +107,7 @@ def score(
         console.note(f"Wrote {out}.")
 
 
-def _scored(spec: ScoreSpec) -> ScoreRecord:
+def _scored(spec: ScoreSpec, weight_files: WeightFiles) -> ScoreRecord:
     """The record, made under a progress bar."""
     from harness.generation.score.scoring import METRICS
     from harness.generation.score.scoring import score as computed
@@ -119,4 +124,4 @@ def _scored(spec: ScoreSpec) -> ScoreRecord:
             unit = "metrics" if stage.name.startswith(METRICS) else "images"
             bar.update(task, total=stage.total, completed=stage.done, computed=stage.done - before, unit=unit)
 
-        return computed(spec, report)
+        return computed(spec, report, weight_files)
