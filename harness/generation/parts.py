@@ -37,7 +37,7 @@ class SamplingCost:
 
 
 @dataclass(frozen=True)
-class Part:
+class FinishedPart:
     """The samples from `start` to before `stop`. pixels: (stop - start, H, W, 3) uint8."""
 
     start: int
@@ -78,14 +78,14 @@ class PartFolder:
             there[slice(*_range(file))] = True
         return bool(there.all())
 
-    def in_order(self, samples: int) -> Iterator[Part]:
+    def in_order(self, samples: int) -> Iterator[FinishedPart]:
         """The samples in order, each once; stops before the first one that no intact part holds."""
         position = 0
         for file in self._files():
             start, stop = _range(file)
             if start <= position < stop and (part := self._read(file)):
                 end = min(stop, samples)
-                yield Part(position, end, part.pixels[position - start : end - start], part.cost)
+                yield FinishedPart(position, end, part.pixels[position - start : end - start], part.cost)
                 position = end
             if position == samples:
                 return
@@ -101,7 +101,7 @@ class PartFolder:
         files = [file for file in self.path.glob("*.npy") if re.fullmatch(r"\d{6}-\d{6,7}", file.stem)]
         return sorted(files, key=lambda file: (_range(file)[0], -_range(file)[1]))
 
-    def _read(self, file: Path) -> Part | None:
+    def _read(self, file: Path) -> FinishedPart | None:
         """The part in a file; None if it is damaged, which the user is told, or not of this generation's images."""
         content = sealed.read_or_tell(file, self._name(file))
         if content is None:
@@ -110,7 +110,7 @@ class PartFolder:
         stream = io.BytesIO(content)
         pixels = np.load(stream, allow_pickle=False)
         cost = SamplingCost(**json.loads(stream.read().removesuffix(content[-len(sealed.BLANK) :])))
-        return Part(start, stop, pixels, cost) if pixels.shape == (stop - start, *self._shape) else None
+        return FinishedPart(start, stop, pixels, cost) if pixels.shape == (stop - start, *self._shape) else None
 
     def _name(self, file: Path) -> str:
         return f"{self.path.name}/{file.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,6 @@ from harness.cli.options import Device, Files, Plugin, Seed
 if TYPE_CHECKING:
     from harness.generation.score.record import ScoreRecord
     from harness.generation.score.scoring import ScoreSpec
-    from harness.models.published.locate import WeightFiles
 
 
 Samples = Annotated[
@@ -77,12 +77,10 @@ def score(
 
     Examples: `harness score samples.npz --judge digits/vit`,
     `harness score generated/ real/ --extractor digits/resnet --extractor digits/vit --out score.json`,
-    `harness score samples.npz VIRTUAL_imagenet256_labeled.npz --extractor
-    inception:weights=pt_inception-2015-12-05-6726825d.pth`
+    `harness score samples.npz REFERENCE.npz --extractor inception:weights=pt_inception-2015-12-05-6726825d.pth`
     """
     from harness import plugins
     from harness.api.machine import usable_device
-    from harness.api.weight_files import fetch_missing, weight_files_of
     from harness.base.files import check_writable
     from harness.generation.score import record as records
     from harness.generation.score.scoring import ScoreSpec
@@ -97,9 +95,7 @@ def score(
         samples, reference, tuple(extractor), chosen, split, str(data or ""), judge, tuple(metric), seed,
         usable_device(device),
     )  # fmt: skip
-    weight_files = weight_files_of(weights)
-    fetch_missing([*extractor, judge], weight_files)
-    scored = _scored(spec, weight_files)
+    scored = _scored(spec, weights)
     for table in tables(scored):
         console.show(table)
     if out:
@@ -107,13 +103,16 @@ def score(
         console.note(f"Wrote {out}.")
 
 
-def _scored(spec: ScoreSpec, weight_files: WeightFiles) -> ScoreRecord:
-    """The record, made under a progress bar."""
+def _scored(spec: ScoreSpec, weights: Sequence[str]) -> ScoreRecord:
+    """The record, made under a progress bar. weights: texts of ``--weights``."""
+    from harness.api.weight_files import fetch_missing, weight_files_of
     from harness.generation.score.scoring import METRICS
     from harness.generation.score.scoring import score as computed
     from harness.terminal import console
     from harness.types import Stage
 
+    weight_files = weight_files_of(weights)
+    fetch_missing([*spec.extractors, spec.judge], weight_files)
     with console.progress() as bar:
         lines: dict[str, Any] = {}
 

@@ -35,8 +35,7 @@ def figure(
     Figures of measurements read records only; others run networks, under a progress bar. The same records, networks
     and seed make the same files.
 
-    Examples: `harness figure`, `harness figure entropy`, `harness figure certified --model 'digits/vit*'`,
-    `harness figure entropy --results mine --out paper/figures`
+    Examples: `harness figure`, `harness figure entropy`, `harness figure certified --model 'digits/vit*' --out paper`.
     """
     from harness.api.figures import making
     from harness.api.figures.sources import StoredSources
@@ -52,15 +51,7 @@ def figure(
     if folder != results and hasattr(chosen.plugin, "suite"):
         console.note(f"There is no folder {results} here: the records are those of the project, in {folder}.")
     sources = StoredSources(
-        chosen.entry,
-        folder,
-        model,
-        denoiser,
-        str(data or ""),
-        seed,
-        device,
-        weights,
-        leave_out=console.leave_out,
+        chosen.entry, folder, model, denoiser, str(data or ""), seed, device, weights, leave_out=console.leave_out
     )
     if dry_run:
         lines = making.needs(chosen, sources)
