@@ -1,4 +1,4 @@
-"""Classifiers for guidance over several training seeds: does it help to see the denoised image, or unlabelled ones?
+"""Classifiers that guide, over several training seeds: does it help to see the denoised image, or unlabelled ones?
 
     python studies/guidance.py train [--seeds 0,1,2]         # an hour and a half on two cores, into runs/guidance
     python studies/guidance.py score                         # evaluates finished ones, for results/guidance.csv

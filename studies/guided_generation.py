@@ -36,8 +36,8 @@ def _cell(name: str, scale: int) -> Cell:
 
 STUDY = Study(
     name="guided_generation",
-    title="Guidance by noisy and by denoising-assisted classifiers, over training seeds",
-    question="What the denoised image adds to guidance",
+    title="Guided generation under noisy and denoising-assisted classifiers, over training seeds",
+    question="What the denoised image adds to guided generation",
     chains=[
         [("encoder+da", ["--objective", "da", "--epochs", "50"])],
         [("encoder+noisy", ["--objective", "noisy", "--epochs", "50"])],

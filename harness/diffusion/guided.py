@@ -118,8 +118,8 @@ class BaseGuide:
         """See `harness.types.Guide`."""
         if self.conditional and not denoiser.conditional:
             raise HarnessError(
-                f"{self._name} with conditional=true needs a denoiser that takes the class; this takes none. Leave the "
-                "setting out, or name a class-conditional denoiser."
+                f"{self._name} needs a denoiser that takes the class; this takes none. Leave conditional=true out, or "
+                "name a class-conditional denoiser."
             )
         if not self.conditional and not denoiser.unconditional:
             raise HarnessError(

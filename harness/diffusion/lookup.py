@@ -14,6 +14,7 @@ from harness import plugins
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
 from harness.data import benchmark_classes
+from harness.data.classes import places, shortened
 from harness.diffusion import hub
 from harness.diffusion.adm.unet import load_adm
 from harness.diffusion.adm.unet_flags import AdmFlags
@@ -22,7 +23,7 @@ from harness.diffusion.schedule import SCHEDULES
 from harness.models.checkpoint import build_network, of_kind, read_checkpoint
 from harness.models.files.state_dict import recorded
 from harness.models.lookup import PICKLED_SUFFIXES, bundled, check_name, is_path
-from harness.models.matching import model_classes, order_of
+from harness.models.matching import model_classes, named_classes, order_of
 from harness.models.published.locate import WeightFiles, chosen
 from harness.types import Dataset, HarnessError, Weights
 
@@ -131,16 +132,22 @@ def conditioned(denoiser: Denoiser, name: str, info: Weights, data: Dataset, who
     The denoiser itself stays as it is; the new one shares all of its weights but the table of classes.
 
     name: by which it was found. who: the denoiser in messages, such as "--conditional NAME".
-    Raises HarnessError where its classes are others, or cannot be reordered.
+    Raises HarnessError where its classes are others, or cannot be reordered, and for a denoiser of another data set
+    whose classes are not the data's by name.
     """
     names = model_classes(name, info)
     entry = plugins.denoiser.get(name)
     if not names and entry:
         names = benchmark_classes(str(entry.facts.get("conditional", "")))
+    trained_on = info.details.get("dataset", data.name)
+    matched = places(named_classes(data), names) if names else None
+    if trained_on != data.name and not (names and (matched is None or matched.by_name)):
+        listed = f", {shortened(names)}" if names else ""
+        raise HarnessError(
+            f"{who}: its classes are those of {trained_on!r}{listed}, not those of {data.name!r}. Name a denoiser of "
+            "these classes, or the data set of those."
+        )
     if not names:
-        trained_on = info.details.get("dataset", data.name)
-        if trained_on != data.name:
-            raise HarnessError(f"{who}: its classes are those of {trained_on!r}.")
         _check_table(denoiser, data.num_classes, f"{data.name!r} has", who)
         return denoiser
     _check_table(denoiser, len(names), "it names", who)

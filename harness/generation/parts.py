@@ -1,8 +1,8 @@
-"""Finished samples on disk: sealed pieces of consecutive samples, in a folder named after all that decides a pixel.
+"""Finished samples on disk: sealed parts of consecutive samples, in a folder named after all that decides a pixel.
 
     OUT/.parts/6a5b4c3d2e1f/000100-000150.npy
 
-A piece is a .npy file, with a line of JSON on its cost and a seal behind the array. Pieces may overlap and have any
+A part is a .npy file, with a line of JSON on its cost and a seal behind the array. Parts may overlap and have any
 length: samples do not depend on it.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from harness.base import sealed
 
 FOLDER = ".parts"
-"""Folder of the pieces, below that of the samples."""
+"""Folder of the parts, below that of the samples."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SamplingCost:
 
 
 @dataclass(frozen=True)
-class Piece:
+class FinishedPart:
     """The samples from `start` to before `stop`. pixels: (stop - start, H, W, 3) uint8."""
 
     start: int
@@ -47,7 +47,7 @@ class Piece:
 
 
 class PartFolder:
-    """The pieces of one generation. key: the hash of all that decides a pixel. shape: (3, H, W) of a sample."""
+    """The parts of one generation. key: the hash of all that decides a pixel. shape: (3, H, W) of a sample."""
 
     def __init__(self, out: Path, key: str, shape: Sequence[int]) -> None:
         self.path = out / FOLDER / key
@@ -64,38 +64,45 @@ class PartFolder:
         sealed.write(file, bytearray(content.getvalue()), place, self._name(file))
 
     def lacking(self, samples: int) -> list[int]:
-        """Numbers of the samples, of so many, that no intact piece holds. A damaged piece is reported."""
+        """Numbers of the samples, of so many, that no intact part holds. A damaged part is reported."""
         there = np.zeros(samples, dtype=bool)
         for file in self._files():
-            if piece := self._read(file):
-                there[piece.start : piece.stop] = True
+            if part := self._read(file):
+                there[part.start : part.stop] = True
         return np.flatnonzero(~there).tolist()
 
-    def pieces(self, samples: int) -> Iterator[Piece]:
-        """The samples in order, each once; stops before the first one that is missing."""
+    def covers(self, samples: int) -> bool:
+        """True if the names of the files cover so many samples, whether their content is intact or not."""
+        there = np.zeros(samples, dtype=bool)
+        for file in self._files():
+            there[slice(*_range(file))] = True
+        return bool(there.all())
+
+    def in_order(self, samples: int) -> Iterator[FinishedPart]:
+        """The samples in order, each once; stops before the first one that no intact part holds."""
         position = 0
         for file in self._files():
             start, stop = _range(file)
-            if start <= position < stop and (piece := self._read(file)):
+            if start <= position < stop and (part := self._read(file)):
                 end = min(stop, samples)
-                yield Piece(position, end, piece.pixels[position - start : end - start], piece.cost)
+                yield FinishedPart(position, end, part.pixels[position - start : end - start], part.cost)
                 position = end
             if position == samples:
                 return
 
     def clear(self) -> None:
-        """Delete the pieces."""
+        """Delete the parts."""
         shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(OSError):  # other generations have pieces there, or there are none
+        with suppress(OSError):  # other generations have parts there, or there are none
             self.path.parent.rmdir()
 
     def _files(self) -> list[Path]:
-        """The files of pieces, by their first sample, the longest first."""
+        """The files of parts, by their first sample, the longest first."""
         files = [file for file in self.path.glob("*.npy") if re.fullmatch(r"\d{6}-\d{6,7}", file.stem)]
         return sorted(files, key=lambda file: (_range(file)[0], -_range(file)[1]))
 
-    def _read(self, file: Path) -> Piece | None:
-        """The piece in a file; None if it is damaged, which the user is told, or not of this generation's images."""
+    def _read(self, file: Path) -> FinishedPart | None:
+        """The part in a file; None if it is damaged, which the user is told, or not of this generation's images."""
         content = sealed.read_or_tell(file, self._name(file))
         if content is None:
             return None
@@ -103,7 +110,7 @@ class PartFolder:
         stream = io.BytesIO(content)
         pixels = np.load(stream, allow_pickle=False)
         cost = SamplingCost(**json.loads(stream.read().removesuffix(content[-len(sealed.BLANK) :])))
-        return Piece(start, stop, pixels, cost) if pixels.shape == (stop - start, *self._shape) else None
+        return FinishedPart(start, stop, pixels, cost) if pixels.shape == (stop - start, *self._shape) else None
 
     def _name(self, file: Path) -> str:
         return f"{self.path.name}/{file.name}"

@@ -76,7 +76,7 @@ def generate(
         card = _finished(job, out)
         if card is None:
             _claim(job, out, parts)  # another process may have let it grow
-            if parts.lacking(job.spec.samples):
+            if not parts.covers(job.spec.samples):
                 return None
             card = _finish(job, out, parts)
         parts.clear()
@@ -205,13 +205,16 @@ def _finish(job: Generation, out: Path, parts: PartFolder) -> dict[str, Any]:
     def pixels() -> Iterator[np.ndarray]:
         nonlocal cost
         finished = 0
-        for piece in parts.pieces(job.spec.samples):
-            cost += piece.cost
-            shown.update({n: piece.pixels[n - piece.start] for n in wanted & set(range(piece.start, piece.stop))})
-            yield piece.pixels
-            finished = piece.stop
+        for part in parts.in_order(job.spec.samples):
+            cost += part.cost
+            shown.update({n: part.pixels[n - part.start] for n in wanted & set(range(part.start, part.stop))})
+            yield part.pixels
+            finished = part.stop
         if finished < job.spec.samples:
-            raise HarnessError(f"Samples disappeared from {parts.path} while this ran. The same command makes them.")
+            raise HarnessError(
+                f"Samples in {parts.path} were damaged or deleted while this ran. The same command, of every shard, "
+                "makes them again."
+            )
 
     file = out / outputs.SAMPLES
     outputs.write_samples(file, pixels(), labels, job.shape)

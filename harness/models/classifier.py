@@ -83,7 +83,7 @@ CHANNELS = {"noisy": 3, "da": 6}
 
 
 class TimeConditionedClassifier(nn.Module):
-    """A classifier of diffused images, for guidance (see `harness.types.NoisyClassifier`).
+    """A classifier of diffused images, which can guide (see `harness.types.NoisyClassifier`).
 
     x_t enters unchanged: the diffusion process has put it around [-1, 1], and clipping would lose noise.
     Images in [0, 1], the denoised one among them, are brought to that scale.

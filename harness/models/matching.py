@@ -183,7 +183,8 @@ def _outputs(name: str, info: Weights, data: Dataset) -> Outputs | None:
         raise Incompatible(
             f"Model {name!r} was trained on the classes of {trained_on!r}, not on those of {data.name!r}."
             + (f" Its classes: {shortened(names)}; those of {data.name!r}: {shortened(classes)}." if names else "")
-            + f" Name a suite of {trained_on!r} with --suite, or a model of {data.name!r} with --model: harness list."
+            + f" Name a suite or data set of {trained_on!r} (--suite, --dataset), or a model of {data.name!r} "
+            "(--model): harness list."
         )
     if not names:
         return None

@@ -112,8 +112,12 @@ def _convert(text: str, key: str, value: str, hint: Any) -> Any:
         if hint in (tuple[int, ...], tuple[float, ...]):
             return tuple(_number(get_args(hint)[0], part) for part in value.split(","))
     except (ValueError, KeyError):
-        lists = {tuple[int, ...]: "list of ints, such as 1,2", tuple[float, ...]: "list of floats, such as 0.5,8/255"}
-        kind = lists.get(hint) or getattr(hint, "__name__", hint)
+        kinds = {
+            float: "float: give a finite number, such as 0.5 or 8/255",
+            tuple[int, ...]: "list of ints, such as 1,2",
+            tuple[float, ...]: "list of floats, such as 0.5,8/255",
+        }
+        kind = kinds.get(hint) or getattr(hint, "__name__", hint)
         raise HarnessError(f"{shown(text)}: {key}={shown(value)} is not a valid {kind}.") from None
     raise HarnessError(f"{shown(text)}: {key} cannot be set from the command line.")
 

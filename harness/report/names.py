@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
+from harness import plugins
 from harness.evaluation.records import keys
 from harness.evaluation.records.record import RunRecord
+from harness.plugins.cache import remembered
 from harness.plugins.settings import bare
 from harness.types import Metric
 
@@ -112,6 +115,29 @@ def bundled_names() -> Mapping[str, str]:
     return {card["sha256"]: card["name"].replace("-", "/", 1) for card in cards}
 
 
+@cache
+def denoiser_names() -> Mapping[str, str]:
+    """Names of the registered denoisers whose weights are known without their file, by the SHA-256 of these."""
+    return dict(remembered("denoiser-names", _registered_denoisers))
+
+
+def _registered_denoisers() -> dict[str, str]:
+    plugins.discover_package("harness.registry.denoisers")
+    names = {}
+    for entry in plugins.denoiser.entries():
+        if "checkpoint" in entry.facts:
+            names[_card(entry.facts["checkpoint"])["sha256"]] = entry.name
+        for file in entry.facts["published"].files if "published" in entry.facts else ():
+            names[file.sha256] = entry.name
+    names.pop("", None)  # of published files whose hash nobody has stated
+    return names
+
+
+def _card(checkpoint: str) -> dict[str, Any]:
+    file = resources.files("harness.registry.checkpoints") / f"{checkpoint}.json"
+    return dict(json.loads(file.read_text()))
+
+
 def weights_named(fact: str) -> str:
     """A fact of a record; of one that is a whole SHA-256 its beginning, after the name of the classifier it is of."""
     if not re.fullmatch("[0-9a-f]{64}", fact):
@@ -133,9 +159,10 @@ def variants(entries: Sequence[RunRecord]) -> list[str]:
 
 
 def _facts(entry: RunRecord) -> dict[str, str]:
+    denoiser = entry.denoiser.sha256 if entry.denoiser else ""
     return {
         "weights": entry.model.sha256[:8],
-        "denoiser": entry.denoiser.sha256[:8] if entry.denoiser else "none",
+        "denoiser": denoiser_names().get(denoiser, denoiser[:8]) or "none",
         "tile": str(entry.spec.tile),
         "device": entry.spec.device,
         "record": entry.key,

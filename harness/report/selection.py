@@ -12,7 +12,7 @@ from harness.base.errors import HarnessError, suggest
 from harness.evaluation.records import keys, record
 from harness.evaluation.records.record import RunRecord
 from harness.plugins.settings import bare
-from harness.report.names import label, plain, title
+from harness.report.names import label, plain, title, variants
 
 
 def select_two(a: str, b: str, records: Sequence[RunRecord], suite: str | None = None) -> tuple[RunRecord, RunRecord]:
@@ -29,7 +29,8 @@ def select_two(a: str, b: str, records: Sequence[RunRecord], suite: str | None =
     left, right = _of_one_board(left, right)
     for text, side in ((a, left), (b, right)):
         if len(side) > 1:
-            files = "\n  ".join(f"{e.path}  ({title(e)}; {e.created})" for e in side)
+            rows = zip(side, variants(side), strict=True)
+            files = "\n  ".join(f"{e.path}  ({title(e)}; {variant}; {e.created})" for e, variant in rows)
             raise HarnessError(f"{text!r} means {len(side)} records. Give the file of the one you mean:\n  {files}")
     (one,), (other,) = left, right
     if one.path and other.path and one.path.resolve() == other.path.resolve():

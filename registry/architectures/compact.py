@@ -60,7 +60,7 @@ def compact_unet(**settings: Any) -> nn.Module:
 
 @architecture("unet-conditional", kind="denoiser", conditional=True, image_size=32, **DENOISER)
 def conditional_unet(num_classes: int, null_class: bool = False) -> nn.Module:
-    """The same network with the class as a second input, for class-conditional DiffAug and guidance.
+    """The same network with the class as a second input, for class-conditional DiffAug and guided generation.
 
     null_class: one more class stands for none.
     """

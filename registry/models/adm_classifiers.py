@@ -47,7 +47,7 @@ def _register(image_size: int, depth: int) -> None:
         origin = {"dataset": "imagenet", "name": name, "origin": GUIDED, "licence": published.licence}
         return network, replace(info, name=name, details={**origin, **info.details})
 
-    build.__doc__ = f"{words}, for guidance; it takes x_t and the time (Dhariwal & Nichol, NeurIPS 2021)."
+    build.__doc__ = f"{words}, made to guide; it takes x_t and the time (Dhariwal & Nichol, NeurIPS 2021)."
     model(name, published=published)(build)
 
 

@@ -1,4 +1,4 @@
-"""The bundled classifiers of the digits: the DiffAug paper's ten, compact, and two of diffused images, for guidance.
+"""The bundled classifiers of the digits: the DiffAug paper's ten, compact, and two of diffused images, which guide.
 
 `studies/ten_classifiers.py` and `studies/guidance.py` train them. Facts: ``guides``, the guide that a classifier serves
 by default in `harness generate`; ``noisy`` marks a classifier of diffused images, which no suite takes by default,
@@ -28,7 +28,7 @@ BUNDLED = {
     "vit": f"{VIT}, cross-entropy.",
     "vit+diffaug": f"{VIT}, trained with DiffAug.",
 }
-ENCODER = "Encoder of a diffusion UNet, 0.9 M parameters, for guidance"
+ENCODER = "Encoder of a diffusion UNet, 0.9 M parameters, made to guide"
 GUIDING = {
     "encoder+noisy": f"{ENCODER}: sees x_t and t.",
     "encoder+da": f"{ENCODER}: sees x_t, its one-step denoising, and t.",

@@ -213,6 +213,7 @@ def test_a_dry_run_says_what_is_read_and_writes_nothing(
         (["noise-accuracy:by=sigma"], ["by='sigma' must be one of time, noise"]),
         (["entropy", "--denoiser", "digits"], ["--denoiser: figure entropy takes none"]),
         (["certified", "--data", "x"], ["--data: figure certified takes none"]),
+        (["certified", "--weights", "resnet50=x.pth"], ["--weights: figure certified takes none"]),
         (["entropy", "--out", "{file}/figures"], ["Cannot write to", "--out"]),
     ],
 )

@@ -20,8 +20,8 @@ from harness.generation.classes import labels_of
 from harness.generation.requested import RequestedSamples
 from harness.generation.spec import GenerateSpec, sample_id
 from harness.models.tiles import Tiles
+from harness.suites.bases.gradients.batch_targets import RunTargets
 from harness.suites.bases.gradients.randomised import randomised
-from harness.suites.bases.gradients.yardstick import Yardstick
 from harness.train.objectives.denoising import NoisePrediction
 from harness.train.step import Step
 from harness.types import Batch, Geometry
@@ -123,8 +123,8 @@ def test_the_wrong_classes_of_gradients_are_pinned() -> None:
     target: Any = lambda views, labels: labels  # noqa: E731
     nothing: Any = SimpleNamespace(restored=lambda: torch.zeros(count, 1))
     judge: Any = None
-    yardstick = Yardstick(target, np.zeros((10, 1)), judge, 1.0)
-    targets = yardstick.at(nothing, torch.arange(count) % 10, [f"digits-{number:04d}" for number in range(count)])
+    run_targets = RunTargets(target, np.zeros((10, 1)), judge, 1.0)
+    targets = run_targets.at(nothing, torch.arange(count) % 10, [f"digits-{number:04d}" for number in range(count)])
     assert digest(targets.wrong) == "2c1e8e17cd406152"
 
 

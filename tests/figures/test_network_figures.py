@@ -24,6 +24,7 @@ from harness.base import noise
 from harness.diffusion.denoiser import Denoiser
 from harness.diffusion.schedule import linear
 from harness.evaluation.views.batch import BatchViews
+from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles
 from harness.models.tiles import Tiles
 from harness.train.objectives.reverse import Reverse
 from harness.types import Batch, Weights
@@ -167,6 +168,25 @@ def test_diffaug_grid_takes_image_files_of_any_size(draw: Any, tmp_path: Path) -
 
 
 # samplers
+
+
+def test_weights_named_by_file_serve_the_networks_of_a_figure(
+    draw: Any, refused: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    published = PublishedWeights(
+        name="figure-filed", about="", files=[PublishedFile("x.pt")], page="", licence="", format=""
+    )
+
+    def build(weight_files: WeightFiles) -> tuple[Any, Weights]:
+        return random_unet(), Weights("figure-filed", published.locate(weight_files).read_text() * 64, "x.pt")
+
+    plugins.denoiser("figure-filed", published=published)(build)
+    settings = ["diffaug-grid:times=100,images=digits-0434", "--denoiser", "figure-filed"]
+    assert "No weights of 'figure-filed' here" in refused(*settings)
+    file = tmp_path_factory.mktemp("weights") / "mine.pt"
+    file.write_text("1")
+    rows, _ = draw(*settings, "--weights", f"figure-filed={file}")
+    assert rows
 
 
 def test_samplers_are_those_of_training(draw: Any) -> None:

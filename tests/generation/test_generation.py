@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness import plugins
+from harness.base import sealed
 from harness.base.errors import Notice
 from harness.base.files import file_sha256
 from harness.evaluation.views.batch import BatchViews
@@ -129,6 +130,30 @@ def test_a_damaged_part_is_computed_anew(out: Path, undisturbed: Path) -> None:
     with pytest.warns(Notice, match="is damaged"):
         assert generate(job(), out)
     assert hashes(out) == hashes(undisturbed)
+
+
+def test_each_part_is_read_and_hashed_once(out: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, names = sealed.read_or_tell, []
+    monkeypatch.setattr(sealed, "read_or_tell", lambda file, name: names.append(file.name) or read(file, name))
+    assert generate(job(), out)
+    assert names == ["000000-000003.npy", "000003-000006.npy", "000006-000007.npy"]
+    assert hashes(out) == hashes(undisturbed)
+
+
+def test_a_part_that_is_damaged_while_others_are_computed_stops_the_run(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = PartFolder.write
+
+    def damaging(self: PartFolder, start: int, pixels: np.ndarray, cost: Any) -> None:
+        write(self, start, pixels, cost)
+        if start == 6:
+            (self.path / "000003-000006.npy").write_bytes(b"")
+
+    monkeypatch.setattr(PartFolder, "write", damaging)
+    with pytest.warns(Notice, match="is damaged"), pytest.raises(HarnessError, match="damaged or deleted while"):
+        generate(job(), out)
+    assert not (out / "samples.npz").exists()
 
 
 def test_a_damaged_result_is_made_anew(undisturbed: Path) -> None:
@@ -432,6 +457,10 @@ def test_two_processes_do_not_compute_the_same_share(out: Path, monkeypatch: pyt
         ({"classes": "ant,dog"}, "no class is called 'dog'"),
         ({"classes": "3"}, "no class is called '3'"),
         ({"dataset": "digits", "denoiser": "tiny"}, "was trained on images of 8 pixels, and these have 32"),
+        (
+            {"dataset": "digits", "guide": "cfg:scale=2", "denoiser": "cifar10-conditional"},
+            "classes are those of 'cifar10', 'airplane'.* not those of 'digits'",
+        ),
         ({"dataset": "folder", "guide": "denoised"}, "No registered classifier of 'folder' is meant for"),
         ({"dataset": "folder", "denoiser": "tiny"}, "needs its folder"),
         ({"dataset": "folder"}, "No denoiser of 'folder' is registered"),

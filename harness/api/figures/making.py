@@ -36,6 +36,7 @@ def check(figure: Configured, sources: StoredSources) -> None:
         ("--denoiser", sources.denoiser_name, "denoiser" in facts),
         ("--model", sources.models, "classifiers" in facts or hasattr(plugin, "suite")),
         ("--data", sources.data, hasattr(plugin, "dataset")),
+        ("--weights", sources.weights, bool({"denoiser", "classifiers"} & facts.keys())),
     ):
         if value and not is_taken:
             raise HarnessError(f"{option}: figure {figure.entry.name} takes none. Leave it out.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.diffusion.denoiser import Denoiser
     from harness.evaluation.records.record import RunRecord
     from harness.generation.job import Generation
+    from harness.models.published.locate import WeightFiles
     from harness.models.tiles import TiledClassifier, Tiles
     from harness.plugins import Entry
     from harness.types import Batch, Dataset
@@ -35,7 +36,8 @@ class StoredSources:
     """Sources of one figure; see `harness.types.figures.FigureSources`.
 
     figure: its plugin, whose facts `classifiers` and `denoiser` name the usual networks.
-    results: folder with records. models, denoiser_name, data, device_name: as on the command line, empty if not given.
+    results: folder with records. models, denoiser_name, data, device_name, weights: as on the command line, empty if
+    not given.
     leave_out: called for each file in `results` that is no record.
     """
 
@@ -46,6 +48,7 @@ class StoredSources:
     data: str = ""
     seed: int = 0
     device_name: str = "auto"
+    weights: Sequence[str] = ()
     leave_out: LeaveOut = boards.raise_error
     _classifiers: dict[tuple[str, str], TiledClassifier] = field(default_factory=dict, init=False, repr=False)
     _denoisers: dict[tuple[str, str], Denoiser] = field(default_factory=dict, init=False, repr=False)
@@ -109,7 +112,7 @@ class StoredSources:
             from harness.models.tiles import place
 
             self._discover([name])
-            denoiser, weights = find_denoiser(name)
+            denoiser, weights = find_denoiser(name, self._weight_files)
             if data and denoiser.conditional:
                 denoiser = conditioned(denoiser, name, weights, data, f"Figure {self.figure.name}: denoiser {name}")
             place(denoiser.network, self.device)
@@ -125,7 +128,7 @@ class StoredSources:
             from harness.models.tiles import TiledClassifier
 
             self._discover([name])
-            network, weights = find_classifier(name)
+            network, weights = find_classifier(name, self._weight_files)
             if data:
                 network = matching.match({"": data}, {name: (network, weights)}).networks[name]
             self._classifiers[key] = TiledClassifier(network, self.tiles)
@@ -139,7 +142,9 @@ class StoredSources:
         named = {"guide": guide, "model": model, "denoiser": self.diffusion, "data": self.data}
         steps = settings.pop("steps", "")
         machine = {"seed": self.seed, "device": self.device}
-        job, _ = prepared(specification({**named, **machine, **settings}, "ddim", steps, None, "auto"), (), None)
+        job, _ = prepared(
+            specification({**named, **machine, **settings}, "ddim", steps, None, "auto"), self.weights, None
+        )
         return job
 
     def dataset(self, name: str, split: str = "test") -> Dataset:
@@ -180,14 +185,21 @@ class StoredSources:
 
         return view_noise(shape, seed=self.seed, purpose=purpose, ids=ids, step=step)
 
+    @cached_property
+    def _weight_files(self) -> WeightFiles:
+        from harness import plugins
+        from harness.api.weight_files import weight_files_of
+
+        plugins.discover()
+        return weight_files_of(self.weights)
+
     def _discover(self, names: Sequence[str]) -> None:
         """Import all plugins, and download the published weights among some networks."""
         from harness import plugins
         from harness.api.weight_files import fetch_missing
-        from harness.models.published.locate import WeightFiles
 
         plugins.discover()
-        fetch_missing(names, WeightFiles())
+        fetch_missing(names, self._weight_files)
 
 
 def _size(board: Sequence[RunRecord]) -> tuple[bool, int, int]:

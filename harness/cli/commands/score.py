@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import Device, Plugin, Seed
+from harness.cli.options import Device, Files, Plugin, Seed
 
 if TYPE_CHECKING:
     from harness.generation.score.record import ScoreRecord
@@ -63,6 +64,7 @@ def score(
     device: Device = "auto",
     out: RecordFile = None,
     plugin: Plugin = [],  # noqa: B006
+    weights: Files = [],  # noqa: B006
 ) -> None:
     """Score generated images from anywhere: Frechet distance, KID, precision, recall, density, coverage, memorisation.
 
@@ -75,8 +77,7 @@ def score(
 
     Examples: `harness score samples.npz --judge digits/vit`,
     `harness score generated/ real/ --extractor digits/resnet --extractor digits/vit --out score.json`,
-    `harness score samples.npz VIRTUAL_imagenet256_labeled.npz --extractor
-    inception:weights=pt_inception-2015-12-05-6726825d.pth`
+    `harness score samples.npz REFERENCE.npz --extractor inception:weights=pt_inception-2015-12-05-6726825d.pth`
     """
     from harness import plugins
     from harness.api.machine import usable_device
@@ -94,7 +95,7 @@ def score(
         samples, reference, tuple(extractor), chosen, split, str(data or ""), judge, tuple(metric), seed,
         usable_device(device),
     )  # fmt: skip
-    scored = _scored(spec)
+    scored = _scored(spec, weights)
     for table in tables(scored):
         console.show(table)
     if out:
@@ -102,13 +103,16 @@ def score(
         console.note(f"Wrote {out}.")
 
 
-def _scored(spec: ScoreSpec) -> ScoreRecord:
-    """The record, made under a progress bar."""
+def _scored(spec: ScoreSpec, weights: Sequence[str]) -> ScoreRecord:
+    """The record, made under a progress bar. weights: texts of ``--weights``."""
+    from harness.api.weight_files import fetch_missing, weight_files_of
     from harness.generation.score.scoring import METRICS
     from harness.generation.score.scoring import score as computed
     from harness.terminal import console
     from harness.types import Stage
 
+    weight_files = weight_files_of(weights)
+    fetch_missing([*spec.extractors, spec.judge], weight_files)
     with console.progress() as bar:
         lines: dict[str, Any] = {}
 
@@ -119,4 +123,4 @@ def _scored(spec: ScoreSpec) -> ScoreRecord:
             unit = "metrics" if stage.name.startswith(METRICS) else "images"
             bar.update(task, total=stage.total, completed=stage.done, computed=stage.done - before, unit=unit)
 
-        return computed(spec, report)
+        return computed(spec, report, weight_files)

@@ -2,7 +2,7 @@
 
 A plain classifier looks at x_t as a clipped image, or at the denoised image x0_hat; `total` is the second one through
 the denoiser. A classifier that knows the time is one function f(x_t, x0_hat, t): `raw` and `partial` are its
-derivatives by either argument, and `total` is that of f(x_t, x0_hat(x_t), t), as guidance by a DA classifier takes it.
+derivatives by either argument, and `total` is that of f(x_t, x0_hat(x_t), t), as a guide with a DA classifier takes it.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def features_of(
     network takes, and for NaN and inf.
     """
     extractor.check(images)
-    pieces = []
+    features = np.empty((0, 0), dtype=np.float32)
     for start in range(0, images.n, PIECE):
         stop = min(start + PIECE, images.n)
         mark = f"features 1 {torch.__version__} {extractor.sha256} {extractor.name} {dict(extractor.arithmetic)} "
@@ -45,8 +45,10 @@ def features_of(
             np.save(content, kept)
             cache.store(KIND, mark, content.getvalue())
         report(Stage(f"{extractor.name} on {images.name}", stop, images.n))
-        pieces.append(kept)
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if not start:
+            features = np.empty((images.n, kept.shape[1]), dtype=np.float32)  # once: a list of pieces would be a copy
+        features[start:stop] = kept
+    return features
 
 
 def _kept(mark: str) -> NDArray[Any] | None:

@@ -100,8 +100,8 @@ def open_set(path: Path, classes: Sequence[str] | None = None, labels: bool = Fa
     archive = open_npz(path)
     if IMAGES not in archive.arrays and not set(MOMENTS) <= archive.arrays.keys():
         raise HarnessError(
-            f"{path} holds {', '.join(archive.arrays) or 'no array'}. Expected is OpenAI's layout: arr_0, images "
-            "(N, H, W, 3) uint8, with labels arr_1 if there are any; in a reference also, or only, mu and sigma."
+            f"{path} has the arrays {', '.join(archive.arrays) or '(none)'}. Expected is OpenAI's layout: arr_0, "
+            "images (N, H, W, 3) uint8, with labels arr_1 if there are any; in a reference also, or only, mu and sigma."
         )
     statistics = _statistics(archive) if set(MOMENTS) <= archive.arrays.keys() else None
     return OpenedSet(_of_archive(archive, labels) if IMAGES in archive.arrays else None, statistics)

@@ -17,6 +17,7 @@ from harness.metrics.generation.scores import CONDITION
 from harness.metrics.generation.verdicts import verdicts
 from harness.models.lookup import find_classifier
 from harness.models.matching import match
+from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TiledClassifier, Tiles, finite
 from harness.types import Dataset, HarnessError, Stage
 
@@ -52,10 +53,13 @@ class Judge:
         return JudgeScores(self.name, self.sha256, metrics, self.notes)
 
 
-def find_judge(text: str, images: ImageSet, data: Dataset | None, device: str) -> Judge:
+def find_judge(
+    text: str, images: ImageSet, data: Dataset | None, device: str, weight_files: WeightFiles | None = None
+) -> Judge:
     """The judge of images, which looks at one of them.
 
     text: of the model. data: the data set whose classes the labels count; None takes them as the judge's outputs.
+    weight_files: places of published weights; without, the weights folder.
     Raises HarnessError without labels, for labels outside the classes, and for a judge of other classes.
     """
     if images.labels is None:
@@ -63,7 +67,7 @@ def find_judge(text: str, images: ImageSet, data: Dataset | None, device: str) -
             f"{images.name} has no labels for --judge: arr_1 in an archive, class folders in a folder. Add them, or "
             "leave out --judge."
         )
-    network, weights = find_classifier(text)
+    network, weights = find_classifier(text, weight_files)
     notes: Sequence[str] = ()
     if data is not None:
         matched = match({"samples": data}, {text: (network, weights)})

@@ -17,10 +17,12 @@ from harness.generation.score.extractors import Extractor, find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import ImageSet, OpenedSet, Statistics, of_dataset, open_set
 from harness.generation.score.judge import find_judge
+from harness.generation.score.memory import STREAMED, check_memory
 from harness.generation.score.record import ExtractorScores, MetricRow, ScoredImages, ScoreRecord
 from harness.metrics.generation.scores import FRECHET, ComparedFeatures, check_metrics, full_name
 from harness.metrics.intervals import Undefined
 from harness.models.matching import data_classes
+from harness.models.published.locate import WeightFiles
 from harness.types import Absent, Dataset, HarnessError, Metric, Stage
 
 Report = Callable[[Stage], None]
@@ -64,17 +66,21 @@ class Sets:
     data: Dataset | None
 
 
-def score(spec: ScoreSpec, report: Report = lambda stage: None) -> ScoreRecord:
+def score(spec: ScoreSpec, report: Report = lambda stage: None, weight_files: WeightFiles | None = None) -> ScoreRecord:
     """Score a set of images. Every mistake in the specification is reported before any long work.
 
-    report: called with the progress. Raises HarnessError for sets, networks and sizes that do not fit together.
+    report: called with the progress. weight_files: places of published weights; without, the weights folder.
+    Raises HarnessError for sets, networks and sizes that do not fit together, and for too little memory.
     """
     metrics = check_metrics(spec.metrics)
     sets = _open(spec)
-    extractors = [find_extractor(text, sets.samples, spec.device) for text in spec.extractors]
+    extractors = [
+        find_extractor(text, sets.samples, spec.device, weight_files=weight_files) for text in spec.extractors
+    ]
     for extractor in extractors:
         _check(sets, extractor, spec.metrics)
-    judge = find_judge(spec.judge, sets.samples, sets.data, spec.device) if spec.judge else None
+        _check_memory(sets, extractor, metrics)
+    judge = find_judge(spec.judge, sets.samples, sets.data, spec.device, weight_files) if spec.judge else None
     scores = [_scores(sets, extractor, metrics, spec.seed, report) for extractor in extractors]
     statistics = sets.reference.statistics
     return ScoreRecord(
@@ -160,6 +166,12 @@ def _check(sets: Sets, extractor: Extractor, named: Sequence[str]) -> None:
         )
 
 
+def _check_memory(sets: Sets, extractor: Extractor, metrics: Sequence[str]) -> None:
+    images = _compared_images(sets.reference, extractor, metrics)
+    sizes = sets.samples.n, images.n if images else 0
+    check_memory(sizes, sets.floor.n if sets.floor else 0, extractor.dimension, metrics, extractor.name)
+
+
 def _too_few(sets: Sets, extractor: Extractor) -> int:
     """Number of images of the smaller set, where it is too small for a Frechet distance; else 0."""
     images = sets.reference.images
@@ -173,10 +185,15 @@ def _uses(statistics: Statistics | None, extractor: Extractor) -> bool:
     return statistics is not None and extractor.published
 
 
+def _compared_images(reference: OpenedSet, extractor: Extractor, metrics: Sequence[str]) -> ImageSet | None:
+    """The reference images whose features the metrics need; None where statistics are enough, or all there is."""
+    only_statistics = _uses(reference.statistics, extractor) and not set(metrics) - set(STREAMED)
+    return None if only_statistics else reference.images
+
+
 def _scores(sets: Sets, extractor: Extractor, metrics: Sequence[str], seed: int, report: Report) -> ExtractorScores:
     statistics = sets.reference.statistics if _uses(sets.reference.statistics, extractor) else None
-    only_statistics = statistics is not None and not set(metrics) - {*FRECHET, "inception_score"}
-    images = None if only_statistics else sets.reference.images
+    images = _compared_images(sets.reference, extractor, metrics)
     generated = features_of(sets.samples, extractor, report)
     reference = features_of(images, extractor, report) if images else None
     target = statistics.moments if statistics else None

@@ -1,4 +1,4 @@
-"""Classifiers of diffused images, for guidance."""
+"""Classifiers of diffused images, which guide generation."""
 
 from __future__ import annotations
 

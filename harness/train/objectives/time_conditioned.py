@@ -1,4 +1,4 @@
-"""The objective of classifiers for guidance: cross-entropy on diffused images, temporal consistency without labels."""
+"""The objective of classifiers that guide: cross-entropy on diffused images, temporal consistency without labels."""
 
 from __future__ import annotations
 

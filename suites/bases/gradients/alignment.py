@@ -24,6 +24,7 @@ from harness.models.lookup import find_classifier
 from harness.models.published.locate import WeightFiles
 from harness.models.tiles import TiledClassifier, Tiles, place
 from harness.report.table import Table
+from harness.suites.bases.gradients.batch_targets import RunTargets
 from harness.suites.bases.gradients.measures import MEANS, MEASURES, VANISHING, mean_of, selected
 from harness.suites.bases.gradients.randomised import randomised
 from harness.suites.bases.gradients.shown import compared, drawn
@@ -34,7 +35,6 @@ from harness.suites.bases.gradients.targets import (
     class_means,
     gaussian_target,
 )
-from harness.suites.bases.gradients.yardstick import Yardstick
 from harness.suites.bases.suite import SuiteBase, with_weight_files
 from harness.types import (
     Batch,
@@ -56,10 +56,10 @@ GAUSSIAN, DENOISER = "gaussian", "denoiser:"
 
 
 @dataclass(frozen=True, eq=False)
-class Standard:
-    """Stands in for a pair's method: what its gradients are held against, and its control with random weights."""
+class TargetsAndControl:
+    """Takes the place of a pair's method: the run's targets, and the classifier's control with random weights."""
 
-    yardstick: Yardstick
+    targets: RunTargets
     control: TiledClassifier
 
 
@@ -149,19 +149,19 @@ class Alignment(SuiteBase):
         """Targets from the training images, and the control of each classifier."""
         classifier = pairs[0].classifier
         assert isinstance(classifier, TiledClassifier)
-        yardstick = self._yardstick(classifier.tiles, report)
-        return [self._ready(pair, yardstick) for pair in pairs]
+        targets = self._run_targets(classifier.tiles, report)
+        return [self._with_control(pair, targets) for pair in pairs]
 
-    def _ready(self, pair: Pair, yardstick: Yardstick) -> Pair:
+    def _with_control(self, pair: Pair, targets: RunTargets) -> Pair:
         assert isinstance(pair.classifier, TiledClassifier)
         if pair.weights.sha256 == self._judge[1].sha256:
             remedy = f"Name another judge: --suite {self.name}:judge=NAME"
             return replace(pair, unsuited=f"{pair.model} would judge its own gradients. {remedy}")
         network = randomised(pair.classifier.network, self.control)
         control = TiledClassifier(network, pair.classifier.tiles, pair.classifier.gradient_tiles)
-        return replace(pair, method=Standard(yardstick, control))
+        return replace(pair, method=TargetsAndControl(targets, control))
 
-    def _yardstick(self, tiles: Tiles, report: Callable[[Stage], None]) -> Yardstick:
+    def _run_targets(self, tiles: Tiles, report: Callable[[Stage], None]) -> RunTargets:
         training = self._training
         means, classes = class_means(training, report), training.num_classes
         target: ScoreTarget
@@ -174,14 +174,13 @@ class Alignment(SuiteBase):
         judge = TiledClassifier(network, tiles)
         if (outputs := judge(training.read([0]).images).shape[1]) != classes:
             raise HarnessError(f"judge={self.judge} has {outputs} classes, and the data have {classes}. Name another.")
-        return Yardstick(target, means, judge, self.step)
+        return RunTargets(target, means, judge, self.step)
 
     def observe(self, task: BatchTask) -> Iterator[Observation]:
         """Columns of all pairs, which share the diffused and denoised images and the targets."""
         kind, _, time = task.condition.name.partition("/t=")
         views = task.views.diffused(int(time))
-        yardstick = task.pairs[0].method.yardstick
-        targets = yardstick.at(views, task.labels, task.ids)
+        targets = task.pairs[0].method.targets.at(views, task.labels, task.ids)
         yield Observation(
             [targets.columns(pair.classifier, pair.method.control, kind) for pair in task.pairs]  # type: ignore[arg-type]
         )

@@ -14,7 +14,7 @@ from harness.metrics.intervals import Interval
 from harness.types import Metric
 
 RELATIVE = 1e-3
-"""A gradient vanishes if guidance at scale 1 would move the predicted noise by less than this share of its norm."""
+"""A gradient vanishes if a guide of scale 1 would move the predicted noise by less than this share of its norm."""
 
 VANISHING = "vanishing"
 """Share of gradients that do."""

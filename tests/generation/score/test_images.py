@@ -60,7 +60,7 @@ def test_names_of_files_change_neither_order_nor_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arrays, message",
     [
-        ({"images": PIXELS}, "holds images. Expected is OpenAI's layout"),
+        ({"images": PIXELS}, "has the arrays images. Expected is OpenAI's layout"),
         ({"arr_0": PIXELS / 255}, "arr_0 is 6 x 8 x 8 x 3 float64"),
         ({"arr_0": PIXELS.transpose(0, 3, 1, 2)[..., :2]}, "N x H x W x 3 uint8"),
         ({"arr_0": PIXELS[:0]}, "arr_0 is 0 x 8 x 8 x 3"),

@@ -14,8 +14,9 @@ from helpers import harness
 from torch import Tensor
 
 from harness import plugins
+from harness.base.errors import Notice
 from harness.data import ArrayDataset
-from harness.generation.score import features, scoring
+from harness.generation.score import features, memory, scoring
 from harness.generation.score.extractors import Extractor, find_extractor
 from harness.generation.score.features import features_of
 from harness.generation.score.images import of_dataset, open_set
@@ -24,7 +25,8 @@ from harness.metrics.generation.kernel import kid
 from harness.metrics.generation.moments import frechet_distance, moments
 from harness.metrics.generation.neighbours import neighbours
 from harness.metrics.generation.scores import METRICS
-from harness.types import HarnessError
+from harness.models.published.locate import PublishedFile, PublishedWeights, WeightFiles
+from harness.types import HarnessError, Weights
 
 WIDTH = 4
 
@@ -47,7 +49,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extractors `toy` and `published`, which need no network."""
     monkeypatch.setattr(
-        scoring, "find_extractor", lambda text, images, device: {"toy": TOY, "published": INCEPTION}[text]
+        scoring, "find_extractor", lambda text, *more, **places: {"toy": TOY, "published": INCEPTION}[text]
     )
 
 
@@ -112,7 +114,7 @@ def test_of_all_metrics_those_that_need_more_images_are_left_out_with_their_numb
     samples, _ = archive(tmp_path / "a.npz", 0, 12)
     reference, _ = archive(tmp_path / "b.npz", 1)
     wide = replace(TOY, dimension=12)
-    monkeypatch.setattr(scoring, "find_extractor", lambda text, images, device: wide)
+    monkeypatch.setattr(scoring, "find_extractor", lambda text, *more, **places: wide)
     (scores,) = score(ScoreSpec(samples, reference, ("toy",), dataset="")).extractors
     assert (
         "it needs 13 images in 12 dimensions, better ten times as many, and here are 12" in scores.left_out["fd[toy]"]
@@ -148,7 +150,7 @@ def test_mistakes_about_the_judge_are_told_before_any_feature_is_computed(
     def unasked(images: Tensor) -> Tensor:
         raise AssertionError("the extractor was asked first")
 
-    monkeypatch.setattr(scoring, "find_extractor", lambda text, images, device: replace(TOY, features=unasked))
+    monkeypatch.setattr(scoring, "find_extractor", lambda text, *more, **places: replace(TOY, features=unasked))
     plugins.model("score/judge")(lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10)))
     unlabelled, _ = archive(tmp_path / "a.npz", 0)
     labelled, _ = archive(tmp_path / "b.npz", 0, arr_1=np.array([*range(10), *[77] * 30]))
@@ -159,6 +161,28 @@ def test_mistakes_about_the_judge_are_told_before_any_feature_is_computed(
     ):
         with pytest.raises(HarnessError, match=message):
             score(ScoreSpec(samples, unlabelled, ("toy",), dataset="", judge=judge))
+
+
+def test_memory_of_features_and_their_copies_is_estimated() -> None:
+    train, validation = 1_281_167, 50_000
+    assert memory.estimated(train + validation, train + validation, 2048, ["fd"]) == 2048 * 4 * (train + validation)
+    assert memory.estimated(train + 2 * validation, train + validation, 2048, ["fd", "kid"]) == 2048 * (
+        4 * (train + 2 * validation) + 8 * (train + validation)
+    )
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_scoring_beyond_the_memory_of_the_machine_is_refused_before_any_feature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, reference = archive(tmp_path / "a.npz", 0)[0], archive(tmp_path / "b.npz", 1, 60)[0]
+    monkeypatch.setattr(memory, "TOLD", 1)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 100 * WIDTH * 4)
+    with pytest.warns(Notice, match="The 4 features by toy of 100 images take about 0 GB of memory"):
+        score(ScoreSpec(samples, reference, ("toy",), dataset="", metrics=("fd",)))
+    monkeypatch.setattr(scoring, "features_of", None)
+    with pytest.raises(HarnessError, match=r"this machine has 0 GB.*fewer images.*--metric fd, --metric fd_infinity"):
+        score(ScoreSpec(samples, reference, ("toy",), dataset="", metrics=("fd", "kid")))
 
 
 def test_images_of_another_size_than_the_classifier_takes_are_refused(tmp_path: Path) -> None:
@@ -202,6 +226,35 @@ def test_features_with_nan_are_refused(few: ArrayDataset) -> None:
     x = features_of(of_dataset(few, "digits"), broken)
     with pytest.raises(HarnessError, match="NaN or infinite"):
         moments(x)
+
+
+def test_weights_named_by_file_serve_extractor_and_judge(
+    few: ArrayDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = PublishedWeights(
+        name="score-filed", about="", files=[PublishedFile("x.pt")], page="", licence="", format=""
+    )
+
+    def build(weight_files: WeightFiles) -> tuple[torch.nn.Module, Weights]:
+        seed = published.locate(weight_files).read_text()
+        torch.manual_seed(int(seed))
+        layers = torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 5), torch.nn.Linear(5, 10)
+        return torch.nn.Sequential(*layers), Weights("score-filed", seed * 64, "x.pt")
+
+    plugins.discover()
+    plugins.model("score-filed", published=published)(build)
+    np.savez(tmp_path / "a.npz", few.pixels.permute(0, 2, 3, 1).numpy(), few.labels.numpy())
+    out = tmp_path / "score.json"
+    arguments = ["score", str(tmp_path / "a.npz"), "--extractor", "score-filed", "--judge", "score-filed"]
+    arguments += ["--metric", "kid", "--device", "cpu", "--out", str(out)]
+    code, text = harness(monkeypatch, capsys, *arguments)
+    assert code == 2 and "No weights of 'score-filed' here" in text
+    for seed in "12":
+        (tmp_path / "mine.pt").write_text(seed)
+        code, text = harness(monkeypatch, capsys, *arguments, "--weights", f"score-filed={tmp_path / 'mine.pt'}")
+        assert code == 0, text
+        written = json.loads(out.read_text())
+        assert written["extractors"][0]["sha256"] == written["judge"]["sha256"] == seed * 64
 
 
 def test_the_command_prints_intervals_floor_and_ideal_and_writes_a_record(

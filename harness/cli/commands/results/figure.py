@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import RESULTS, Device, Plugin, Seed, with_records
+from harness.cli.options import RESULTS, Device, Files, Plugin, Seed, with_records
 
 
 def figure(
@@ -28,14 +28,14 @@ def figure(
     device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the figure needs, and draw nothing.")] = False,
     plugin: Plugin = [],  # noqa: B006
+    weights: Files = [],  # noqa: B006
 ) -> None:
     """Draw one figure for a paper: PNG (300 dpi), SVG, the numbers drawn as CSV, and a caption.
 
     Figures of measurements read records only; others run networks, under a progress bar. The same records, networks
     and seed make the same files.
 
-    Examples: `harness figure`, `harness figure entropy`, `harness figure certified --model 'digits/vit*'`,
-    `harness figure entropy --results mine --out paper/figures`
+    Examples: `harness figure`, `harness figure entropy`, `harness figure certified --model 'digits/vit*' --out paper`.
     """
     from harness.api.figures import making
     from harness.api.figures.sources import StoredSources
@@ -51,7 +51,7 @@ def figure(
     if folder != results and hasattr(chosen.plugin, "suite"):
         console.note(f"There is no folder {results} here: the records are those of the project, in {folder}.")
     sources = StoredSources(
-        chosen.entry, folder, model, denoiser, str(data or ""), seed, device, leave_out=console.leave_out
+        chosen.entry, folder, model, denoiser, str(data or ""), seed, device, weights, leave_out=console.leave_out
     )
     if dry_run:
         lines = making.needs(chosen, sources)

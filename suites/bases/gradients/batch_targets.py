@@ -1,4 +1,4 @@
-"""Targets and judge of all classifiers of a run, and the columns that they give."""
+"""Targets and judge that all classifiers of a run share, and the columns of a batch that they give."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from harness.types import Columns, DiffusedViews, HarnessError
 
 
 @dataclass(frozen=True, eq=False)
-class Yardstick:
-    """Targets and judge, shared by all pairs.
+class RunTargets:
+    """Targets and judge of a run, the same for all pairs.
 
     class_means: (K, 3, H, W) float64 of the training images, in [-1, 1]. step: length of the judge's step, in [-1, 1].
     """
@@ -55,7 +55,7 @@ class BatchTargets:
     The class-mean target is the mean of the class minus the denoised image (Ganz et al., ICML 2023).
     """
 
-    yardstick: Yardstick
+    run: RunTargets
     views: DiffusedViews
     labels: Tensor
     score: Any
@@ -89,7 +89,7 @@ class BatchTargets:
         }
 
     def _relative_norms(self, gradients: Tensor) -> Any:
-        """sqrt(1 - abar) |g| / sqrt(D): the share of the noise by which guidance at scale 1 moves the prediction."""
+        """sqrt(1 - abar) |g| / sqrt(D): the share of the noise by which a guide of scale 1 moves the prediction."""
         scale = torch.sqrt((1 - self.views.alpha_bar) / gradients[0].numel()).numpy()
         return norms(gradients) * scale
 
@@ -98,11 +98,11 @@ class BatchTargets:
         before = self.views.restored()
         lengths = torch.from_numpy(norms(gradients))[:, None, None, None]
         unit = gradients.double() / lengths.where(lengths > 0, torch.ones(()).double())
-        after = (before + self.yardstick.step / 2 * unit.float()).clamp(0, 1)
+        after = (before + self.run.step / 2 * unit.float()).clamp(0, 1)
         return (self._judged(after) - self._judged(before)).double().numpy()
 
     def _judged(self, images: Tensor) -> Tensor:
-        return log_probability(self.yardstick.judge(images), self.labels)
+        return log_probability(self.run.judge(images), self.labels)
 
 
 def _renamed(columns: dict[str, Any]) -> dict[str, Any]:
