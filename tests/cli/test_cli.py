@@ -238,7 +238,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
 VIEWS = "de:times=0,100"
 
 
-def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(files: Path, tmp_path: Path) -> None:
+def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     plugin = ["--plugin", str(files / "mine.py"), "--model", "mine"]
     suites = ["--suite", "digits", "--suite", "digits-c:corruption=fog,frost"]
@@ -250,8 +252,8 @@ def test_a_model_in_a_file_of_ten_lines_runs_in_every_suite(files: Path, tmp_pat
     compared = process("compare", "mine:default", f"mine:{VIEWS}", "--suite", "digits-c", "--results", str(out))
     assert compared.returncode == 0, compared.stderr
     assert "McNemar" in compared.stdout
-    board = process("leaderboard", "--results", str(out))
-    assert board.returncode == 0 and board.stdout.count("mine") == 4
+    code, board, _ = outputs(monkeypatch, capsys, "leaderboard", "--results", str(out))
+    assert code == 0 and board.count("mine") == 4
 
 
 def test_dry_run_counts_and_computes_nothing(

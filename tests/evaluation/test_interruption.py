@@ -82,7 +82,7 @@ def test_names_that_the_locale_lacks_are_no_obstacle(tmp_path: Path) -> None:
     out = os.fsdecode(os.fsencode(tmp_path) + b"/ergebnisse-\xff")
     odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for environment, folder in ((odd, tmp_path / "ergebnisse-ü"), ({}, Path(out))):
-        twice = ["--suite", "digits-c:corruption=fog,frost"] * 2
+        twice = ["--suite", "digits"] * 2
         command = [sys.executable, "-m", "harness", "run", *twice, *RUN[3:5], "--limit", "2", *RUN[-4:]]
         done = subprocess.run(
             [*command, "--out", str(folder)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True

@@ -21,11 +21,12 @@ from harness.evaluation.prepare import prepare
 from harness.evaluation.records.journal import Journal
 from harness.types import HarnessError
 
+SUITE = "digits-c:severity=1,corruption=gaussian_noise,shot_noise,fog,brightness,contrast,pixelate"
 TINY: dict[str, Any] = {
-    "suite": "digits-c:severity=1", "models": ("digits/resnet",), "methods": ("default",),
+    "suite": SUITE, "models": ("digits/resnet",), "methods": ("default",),
     "denoiser": None, "limit": 4, "tile": 4,
 }  # fmt: skip
-"""Fifteen parts of four images."""
+"""Six parts of four images."""
 
 fork = multiprocessing.get_context("fork")
 
@@ -73,13 +74,13 @@ def test_processes_that_are_killed_and_stopped_leave_the_record_of_one(tmp_path:
     assert outcome(records) == undisturbed
     lines = [line.split() for line in written.read_text().splitlines()]
     by_process = Counter(int(pid) for pid, _ in lines)
-    assert len(lines) == len({name for _, name in lines}) == 15, "nothing is computed twice"
+    assert len(lines) == len({name for _, name in lines}) == 6, "nothing is computed twice"
     assert by_process[killed.pid or 0] == 2 and by_process[stopped.pid or 0] == 1
     os.kill(stopped.pid or 0, signal.SIGCONT)
     stopped.join(60)
     assert stopped.exitcode == 0, "a process that lost its lease goes on, and finds the record"
     parts = Counter(line.split()[1] for line in written.read_text().splitlines())
-    assert sorted(parts.values()) == [1] * 14 + [2], "the part that was taken over"
+    assert sorted(parts.values()) == [1] * 5 + [2], "the part that was taken over"
     assert outcome(run_small(out, TINY)) == undisturbed
     assert not [path for name in (RUNS, ".parts") for path in (out / name).rglob("*") if path.is_file()]
 

@@ -26,11 +26,12 @@ from harness.evaluation.launch.workers import Worker
 from harness.suites.bases.suite import SuiteBase
 from harness.types import BatchTask, HarnessError, Observation
 
+SUITE = "digits-c:severity=1,corruption=gaussian_noise,fog,brightness,contrast"
 TINY: dict[str, Any] = {
-    "suite": "digits-c:severity=1", "models": ("digits/resnet",), "methods": ("default",),
+    "suite": SUITE, "models": ("digits/resnet",), "methods": ("default",),
     "denoiser": None, "limit": 4, "tile": 4,
 }  # fmt: skip
-"""Fifteen parts of four images."""
+"""Four parts of four images."""
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_part_that_fails_twice_is_set_aside_and_the_rest_goes_on(
     with pytest.raises(Failed, match=r"1 part fails .* ValueError: no fog \(traceback: .*\.failed\)"):
         run_small(out, TINY, claims=Leased(), tolerant=True)
     (status,) = statuses(out)
-    assert status.parts == (14, 15) and status.images == (56, 60)
+    assert status.parts == (3, 4) and status.images == (12, 16)
     (failure,) = status.failures.values()
     assert failure.times == 2 and "raise errors[task" in failure.traceback
     broken.clear()
@@ -159,12 +160,12 @@ def test_the_status_of_a_run_in_progress(
     seen: list[str] = []
 
     def look(progress: Progress) -> None:
-        if progress.done == 40:
+        if progress.done == 8:
             seen.append(harness(monkeypatch, capsys, "status", str(tmp_path))[1])
 
     run_small(tmp_path, TINY, claims=Leased(), report=look)
-    assert "9 of 15" in seen[0] or "10 of 15" in seen[0]
-    assert f"process {os.getpid()}: part 0009" in seen[0] and "last sign of life" in seen[0]
+    assert "1 of 4" in seen[0] or "2 of 4" in seen[0]
+    assert f"process {os.getpid()}: part 0001" in seen[0] and "last sign of life" in seen[0]
     assert "No run is in progress" in harness(monkeypatch, capsys, "status", str(tmp_path))[1]
 
 

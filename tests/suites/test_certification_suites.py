@@ -373,7 +373,7 @@ def test_a_dry_run_bills_tiles_that_draws_fill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int, rows: float
 ) -> None:
     """Parts of four and of two images, 100 draws at a time; a second per image in each network and to read."""
-    monkeypatch.setattr(estimate, "_seconds", lambda *_: float(tile))
+    monkeypatch.setattr(estimate, "seconds_of", lambda *_: float(tile))
     for models in (("digits/resnet",), ("digits/resnet", "digits/vit")):
         changes = {"suite": "certify:sigma=0.5,n=1000", "models": models, "methods": ("denoise",)}
         job = prepare(replace(SPEC, **{**changes, "limit": 6, "tile": tile}), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ class Halves(nn.Module):
         return self.forward_head(self.forward_features(images))
 """
 SCRIPT = """
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -61,17 +63,43 @@ from harness.train.kinds import classifier
 from harness.train.run import run
 from harness.train.spec import TrainSpec
 
-out = Path({out!r})
 plugins.discover(Path({plugin!r}))
 digits = plugins.dataset["digits"]
 plugins.dataset._entries["digits"] = replace(digits, build=lambda split: Subset(digits.build(split), tuple(range(100))))
 usual = TrainSpec("still", epochs=1, batch_size=32, lr=1e-3, augment="affine")
-if "mixed" in sys.argv:
-    run(replace(usual, diffaug=True, augmix=True, adversarial="trades", attack_steps=2), out / "mixed")
-if "terms" in sys.argv:
-    terms = classifier.terms
-    classifier.terms = lambda *arguments: [*terms(*arguments), FeatureMatching(), FastSign()]
-    run(replace(usual, model="halves", align="dra"), out / "terms")
+
+
+def mixed(out):
+    run(replace(usual, diffaug=True, augmix=True, adversarial="trades", attack_steps=2), Path(out, "mixed"))
+
+
+def terms(out):
+    own = classifier.terms
+    classifier.terms = lambda *arguments: [*own(*arguments), FeatureMatching(), FastSign()]
+    run(replace(usual, model="halves", align="dra"), Path(out, "terms"))
+
+
+def forked(work, rank):
+    # Rank and addresses as torchrun gives them, for a process that need not import everything again.
+    child = os.fork()
+    if not child:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT={port!r})
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+if "torchrun" in sys.argv:
+    mixed({two!r})
+else:
+    children = [forked(lambda: terms({two!r}), rank) for rank in (0, 1)]
+    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+    mixed({one!r})
+    terms({one!r})
 """
 
 
@@ -82,14 +110,15 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "architectures.py").write_text(ARCHITECTURES)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    script = folder / "trainings.py"
+    places = {"tests": str(ROOT / "tests"), "plugin": str(folder / "architectures.py"), "port": port}
+    script.write_text(SCRIPT.format(**places, one=str(folder / "1"), two=str(folder / "2")))
     # Processes form one group in their life: a second one may wait for ever for the first one's addresses.
-    launches = [("1", [], ["mixed", "terms"]), ("2", torchrun, ["mixed"]), ("2", torchrun, ["terms"])]
-    for processes, launcher, names in launches:
-        script = folder / f"{processes}.py"
-        places = {"tests": str(ROOT / "tests"), "plugin": str(folder / "architectures.py")}
-        script.write_text(SCRIPT.format(**places, out=str(folder / processes)))
-        command = [sys.executable, *launcher, str(script), *names]
-        subprocess.run(command, check=True, env=environment, capture_output=True)
+    for command in ([str(script)], [*torchrun, str(script), "torchrun"]):
+        subprocess.run([sys.executable, *command], check=True, env=environment, capture_output=True)
     return folder
 
 
