@@ -34,6 +34,9 @@ WITHOUT_FRESH = {
 unfinished: set[str] = set()
 """Paths of files that are being written, which an interruption removes."""
 
+children: set[int] = set()
+"""Processes that this one has started for its own work, which an interruption ends, too."""
+
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -70,6 +73,9 @@ def _end(code: int, owner: int) -> None:
         ends_bar = b"\n" + SHOW_CURSOR if os.isatty(2) else b""
         with suppress(OSError):
             os.write(2, ends_bar + sentence(code).encode() + b"\n")
+    for child in list(children):
+        with suppress(OSError):
+            os.kill(child, signal.SIGTERM)
     for path in list(unfinished):
         with suppress(OSError):
             os.unlink(path)

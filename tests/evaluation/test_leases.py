@@ -94,3 +94,11 @@ def test_fresh_is_refused_while_others_work(tmp_path: Path) -> None:
         run_small(tmp_path, TINY, claims=Leased(), fresh=True)
     claims.close()
     assert not folder.leases()
+
+
+def test_fresh_drops_the_leases_of_dead_processes(tmp_path: Path) -> None:
+    killed = fork.Process(target=work, args=(tmp_path, signal.SIGKILL, 1))
+    killed.start()
+    killed.join(60)
+    assert next(RunFolder(path) for path in (tmp_path / RUNS).iterdir()).leases()
+    assert len(run_small(tmp_path, TINY, claims=Leased(duration=1.0), fresh=True)) == 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import harness, outcome, run_small
+from helpers import ROOT, harness, outcome, run_small
 
 from harness.base.errors import Failed, Lost
 from harness.cli.commands.launch.on import without
@@ -242,3 +244,24 @@ def test_what_a_job_refuses_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     )
     with pytest.raises(HarnessError, match=r"no such model\nThe whole log: job.err"):
         slurm.submit_and_wait(Slurm(workers=1), ["run"], tmp_path, lambda: None)
+
+
+def test_the_end_of_the_launcher_ends_its_workers(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from harness.base import interruption; interruption.handle();"
+        "from harness.evaluation.launch.engines.local import Supervised, supervise;"
+        "sleep = [sys.executable, '-c', 'import os, pathlib, sys, time; "
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)', sys.argv[1]];"
+        "supervise([Supervised(sleep, {}, Path(sys.argv[1] + '.log'), True)], lambda: None)"
+    )
+    told = tmp_path / "pid"
+    launcher = subprocess.Popen([sys.executable, "-c", program, str(told)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    launcher.terminate()
+    assert launcher.wait() == 143
+    worker = Path("/proc", told.read_text(), "cmdline")
+    while worker.exists() and worker.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not (worker.exists() and worker.read_bytes())

@@ -88,7 +88,7 @@ def check_draws(draws: int, alpha: float) -> None:
     if certification.predict(np.array([[draws, 0]]), alpha)[0] == certification.ABSTAIN:
         least = int(np.ceil(1 - np.log2(alpha)))
         raise HarnessError(
-            f"{draws} draws can break no certificate: no answer of theirs is significant at alpha={alpha:g}. "
+            f"{draws} draws can break no certificate: none of their answers is significant at alpha={alpha:g}. "
             f"Take at least {least}."
         )
 

@@ -25,7 +25,7 @@ STRIDE = 0.618
 
 @dataclass(eq=False)
 class Leased:
-    """Claims one part after the other, each by a lease of its own.
+    """Claims one part after the other, each by its lease.
 
     duration, poll: see `harness.evaluation.launch.lease_files`.
     """
@@ -42,12 +42,15 @@ class Leased:
         self._leases = Leases(self.duration)
 
     def check_fresh(self, folder: RunFolder) -> None:
-        """Raise HarnessError while another process holds a lease."""
-        if held := folder.leases():
-            raise HarnessError(
-                f"--fresh deletes what another process is writing: {held[0].host}, process {held[0].pid}, computes "
-                f"{held[0].part}. Stop it first, or give this run a new --out."
-            )
+        """Raise HarnessError while another process holds a lease; leases of dead processes are dropped."""
+        for held in folder.leases():
+            file = folder.lease(held.part)
+            if not self._leases.claim(file):
+                raise HarnessError(
+                    f"--fresh deletes what another process is writing: {held.host}, process {held.pid}, computes "
+                    f"{held.part}. Stop it first, or give this run a new --out."
+                )
+            self._leases.release(file)
 
     def candidates(self, plan: Sequence[Part]) -> Sequence[Part]:
         """All parts."""

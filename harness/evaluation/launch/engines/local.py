@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base import interruption
 from harness.base.errors import Failed, HarnessError
 from harness.evaluation.launch.workers import GPU, WORKER
 
@@ -45,12 +46,14 @@ class Supervised:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
+        interruption.children.add(self.process.pid)
 
     def look(self) -> None:
         """Note how the process ended, if it did; start it again where another try may help."""
         if self.code is not None or self.process is None or self.process.poll() is None:
             return
         code = self.process.returncode
+        interruption.children.discard(self.process.pid)
         if code in (0, Failed.code, HarnessError.code) or self.restarts >= RESTARTS:
             self.code = code
             return

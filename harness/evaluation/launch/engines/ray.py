@@ -30,7 +30,7 @@ class Ray:
 
 
 class RayWorker:
-    """An actor: runs the command to its end, in a process of its own, whose GPU Ray has chosen."""
+    """An actor: runs the command to its end, in a child process, on the GPU that Ray has chosen."""
 
     def work(self, command: Sequence[str], rank: int, log: str) -> int:
         """The exit code of the process."""
